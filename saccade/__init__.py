@@ -1,0 +1,1 @@
+"""Saccade: a sequence-to-sequence toolkit. Two text files in, a translator out."""

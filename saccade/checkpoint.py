@@ -1,0 +1,263 @@
+"""The model folder, written atomically and read with every fault explained.
+
+MODEL/  model.json         format, architecture, vocabulary, decoding defaults, provenance
+        model.safetensors  weights
+        tokenizer.json ... the tokeniser's own files
+
+A folder appears under its name only when it is complete and on disk; see `replace_folder`.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from saccade.config import Section
+from saccade.errors import UserError
+from saccade.models import build_model, model_config
+from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.text.tokenizer import Tokenizer, load_tokenizer
+
+FORMAT = 1
+"""Raised when older versions of Saccade could no longer read a folder correctly."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model folder holds, in memory."""
+
+    network: Seq2Seq
+    config: Section
+    tokenizer: Tokenizer
+    decoding: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network as a torch module."""
+        return cast(nn.Module, self.network)
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
+    """What a model needs to know of the tokeniser."""
+    return Vocabulary(
+        source_size=tokenizer.source_vocab_size,
+        target_size=tokenizer.target_vocab_size,
+        pad=tokenizer.pad,
+        start=tokenizer.start,
+        end=tokenizer.end,
+        shared=tokenizer.shared,
+    )
+
+
+def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write a model's files into an existing folder; `weights` in place of the network's own."""
+    description = {
+        "format": FORMAT,
+        "model": model.config.model_dump(mode="json", exclude_none=True),
+        "vocabulary": asdict(model.network.vocabulary),
+        "decoding": model.decoding,
+        "provenance": model.provenance,
+    }
+    write_json(folder / "model.json", description)
+    write_tensors(folder / "model.safetensors", weights or unique_tensors(model.module))
+    model.tokenizer.save(folder)
+
+
+def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Save a model folder atomically, in place of an older one."""
+    with replace_folder(folder) as new:
+        write_model(new, model, weights=weights)
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder, or the best checkpoint of a run folder; the network is in evaluation mode.
+
+    Raises UserError for a missing, foreign, damaged or newer folder.
+    """
+    folder = find_model(folder)
+    description = _description(folder)
+    tokenizer = load_tokenizer(folder)
+    config = model_config(description["model"])
+    try:
+        vocabulary = Vocabulary(**description["vocabulary"])
+    except TypeError as error:
+        raise _damaged(folder / "model.json", f"vocabulary: {error}") from error
+    if vocabulary != vocabulary_of(tokenizer):
+        raise _damaged(folder, "its tokeniser is not the one that the model was trained with")
+    network = build_model(config, vocabulary)
+    load_weights(cast(nn.Module, network), read_tensors(folder / "model.safetensors"), folder=folder)
+    cast(nn.Module, network).eval()
+    return Model(network, config, tokenizer, description.get("decoding", {}), description.get("provenance", {}))
+
+
+def find_model(folder: Path) -> Path:
+    """The model folder itself, or the best checkpoint of a run folder."""
+    if not folder.exists():
+        raise UserError(f"{folder}: no such model folder. Give a run folder or one that holds model.json.")
+    for candidate in (folder, folder / "checkpoints" / "best"):
+        settle_folder(candidate)
+        if (candidate / "model.json").is_file():
+            return candidate
+    if (folder / "config.toml").is_file():
+        raise UserError(
+            f"{folder}: this run has no checkpoint yet; wait for its first validation, or resume it."
+        )
+    hint = ""
+    if (folder / "config.json").is_file():
+        hint = " It looks like a transformers folder: `saccade import` reads those."
+    raise UserError(f"{folder}: not a Saccade model folder: it has no model.json.{hint}")
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, folder: Path) -> None:
+    """Copy weights in; each must be there with its shape. Tied matrices are stored once."""
+    own = unique_tensors(network)
+    missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
+    if missing or unknown:
+        what = f"lacks {sorted(missing)[0]}" if missing else f"holds the unknown {sorted(unknown)[0]}"
+        raise _damaged(folder / "model.safetensors", f"it {what}; weights and model.json don't belong together")
+    for name, tensor in own.items():
+        if tensor.shape != weights[name].shape:
+            shapes = f"{list(weights[name].shape)} instead of {list(tensor.shape)}"
+            raise _damaged(folder / "model.safetensors", f"{name} is {shapes}")
+        with torch.no_grad():
+            tensor.copy_(weights[name])
+
+
+def unique_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and stored buffers by name; of tied ones the first name only."""
+    seen: set[int] = set()
+    unique = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            unique[name] = tensor.detach()
+    return unique
+
+
+def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of several model folders' weights ("Attention Is All You Need", section 6.1)."""
+    total: dict[str, Tensor] = {}
+    types: dict[str, torch.dtype] = {}
+    for folder in folders:
+        for name, tensor in read_tensors(folder / "model.safetensors").items():
+            # float64 sums: averaging n copies of one checkpoint gives that checkpoint.
+            types[name] = tensor.dtype
+            total[name] = total[name] + tensor.double() if name in total else tensor.double()
+    return {name: (tensor / len(folders)).to(types[name]) for name, tensor in total.items()}
+
+
+@contextlib.contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Fill a new folder, then put it in the place of `folder`: a crash leaves the old one or the new.
+
+    A directory can't replace another in one step everywhere, so the old one is moved aside first;
+    `settle_folder` undoes that if we die in between.
+    """
+    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    settle_folder(folder)
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        yield new
+        _flush(new)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise disk_error(folder, error) from error
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    _flush_entry(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle_folder(folder: Path) -> None:
+    """Bring back a folder whose replacement was cut short between its two steps."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write readable JSON; within `replace_folder` it reaches the disk before the folder appears."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; UserError when it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise _damaged(path, "it holds no JSON object")
+    return content
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file."""
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        # safetensors reports a full disk as an exception of its own.
+        raise OSError(errno.EIO, str(error), str(path)) from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; UserError when it is missing or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def disk_error(path: Path, error: OSError) -> UserError:
+    """A failed write in the user's words; what was there before is untouched."""
+    reason = "the disk is full" if error.errno == errno.ENOSPC or "No space" in str(error) else str(error)
+    return UserError(f"{path}: cannot write: {reason}. What was there before is kept; make room and go on.")
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / "model.json"
+    description = read_json(path)
+    version = description.get("format")
+    if not isinstance(version, int) or not isinstance(description.get("model"), dict):
+        raise UserError(f"{path}: not written by Saccade (no format number); `saccade import` reads other models.")
+    if version > FORMAT:
+        raise UserError(
+            f"{path}: format {version} is newer than this Saccade reads ({FORMAT}). Install a newer Saccade."
+        )
+    if not isinstance(description.get("vocabulary"), dict):
+        raise _damaged(path, "it has no vocabulary")
+    return description
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path}: damaged: {reason}. Copy the model folder again, or use another checkpoint.")
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.iterdir():
+        _flush_entry(path)
+    _flush_entry(folder)
+
+
+def _flush_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,46 @@
+"""Rules on what may be written next: lengths, forced prefix, tokens that are never written."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Limits:
+    """One row a sentence. max_length (sentences,), end symbol in; prefix (sentences, longest), padded with -1.
+
+    min_length: fewest tokens before the end symbol. banned: ids never written (padding, start).
+    """
+
+    max_length: Tensor
+    prefix: Tensor
+    end: int
+    banned: Tensor
+    min_length: int = 0
+
+    def select(self, kept: Tensor) -> "Limits":
+        """Only the sentences `kept`."""
+        return replace(self, max_length=self.max_length[kept], prefix=self.prefix[kept])
+
+    def apply(self, log_probs: Tensor, *, length: int) -> Tensor:
+        """Set what may not follow `length` tokens to -inf, in place.
+
+        log_probs (sentences, hypotheses, vocabulary). What stays keeps its own log-probability, so
+        that a returned score is the model's score of the whole target.
+        """
+        log_probs[..., self.banned] = -math.inf
+        if length < self.min_length:
+            log_probs[..., self.end] = -math.inf
+        if bool((last := self.max_length == length + 1).any()):
+            log_probs[last] = _only(log_probs[last], torch.full_like(self.max_length[last], self.end))
+        if length < self.prefix.size(1) and bool((forced := self.prefix[:, length] >= 0).any()):
+            log_probs[forced] = _only(log_probs[forced], self.prefix[forced, length])
+        return log_probs
+
+
+def _only(log_probs: Tensor, token: Tensor) -> Tensor:
+    """-inf everywhere but at `token` (sentences,), in log_probs (sentences, hypotheses, vocabulary)."""
+    index = token[:, None, None].expand(-1, log_probs.size(1), 1)
+    return torch.full_like(log_probs, -math.inf).scatter_(2, index, log_probs.gather(2, index))

@@ -1,0 +1,62 @@
+"""How to search: one checked object, with the source of each rule."""
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from saccade.config import Section
+
+Penalty = Literal["gnmt", "power"]
+
+
+class DecodingConfig(Section):
+    """Defaults are the paper's (section 6.1): beam 4, GNMT penalty 0.6, at most source + 50 tokens."""
+
+    beam: PositiveInt = 4
+    """Hypotheses kept a sentence; 1 is greedy search."""
+    nbest: PositiveInt = 1
+    """Hypotheses returned a sentence, best first; at most `beam` unless sampling."""
+    length_penalty: Penalty = "gnmt"
+    """gnmt: ((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); power: n^alpha (Marian, fairseq, HF); the end symbol counts."""
+    alpha: float = Field(0.6, ge=0)
+    """Strength of the length penalty; 0 scores by plain log-probability."""
+    min_length: NonNegativeInt = 0
+    """Fewest target tokens before the end symbol."""
+    max_length: PositiveInt | None = None
+    """Most target tokens, end symbol in; unset: max_ratio times the source tokens + max_extra."""
+    max_ratio: float = Field(1.0, gt=0)
+    max_extra: NonNegativeInt = 50
+    sample: bool = False
+    """Draw tokens at random instead of searching for the best."""
+    temperature: float = Field(1.0, gt=0)
+    """Divides logits before sampling; below 1 sharpens."""
+    top_k: PositiveInt | None = None
+    """Sample among the k likeliest tokens only."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Sample among the fewest tokens whose probabilities reach p (Holtzman et al. 2020)."""
+    seed: int = 1
+    """Of sampling. A sentence's draws depend on its line number and this alone."""
+    batch_tokens: PositiveInt = 4096
+    """Source tokens decoded together, padding and beam counted."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not self.sample:
+            if self.nbest > self.beam:
+                raise ValueError(f"nbest {self.nbest} is more than beam {self.beam}; raise beam, or sample")
+            chosen = {"temperature": self.temperature != 1, "top_k": self.top_k, "top_p": self.top_p != 1}
+            if ignored := [name for name, used in chosen.items() if used]:
+                raise ValueError(f"{', '.join(ignored)}: only used when sampling; set sample = true")
+        if self.max_length is not None and self.min_length >= self.max_length:
+            raise ValueError(f"min_length {self.min_length} leaves no room below max_length {self.max_length}")
+        return self
+
+    @property
+    def rows_per_sentence(self) -> int:
+        """Hypotheses that a sentence occupies while it is decoded."""
+        return self.nbest if self.sample else self.beam
+
+
+def length_penalty(length: int, *, kind: Penalty, alpha: float) -> float:
+    """What a hypothesis' log-probability is divided by; length counts the end symbol."""
+    return ((5 + length) / 6) ** alpha if kind == "gnmt" else float(length) ** alpha

@@ -1,0 +1,45 @@
+"""One file per system; `interface.py` says what the rest of Saccade asks of each."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from saccade.config import Section, build
+from saccade.errors import UserError
+from saccade.models import transformer
+from saccade.models.interface import Seq2Seq, Vocabulary
+
+MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Mapping[str, Mapping[str, object]]]] = {
+    "transformer": (transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS),
+}
+"""Kind to configuration, model and presets: where `[model] kind = ...` is looked up."""
+
+
+def model_config(table: Mapping[str, object]) -> Section:
+    """The `[model]` table as its kind's configuration; `preset` gives the values that it does not name.
+
+    Raises UserError for an unknown kind, preset or key.
+    """
+    rest = dict(table)
+    kind = rest.get("kind", "transformer")
+    if kind not in MODELS:
+        raise UserError(f"model.kind = {kind!r}: allowed are {', '.join(MODELS)}")
+    config, _, presets = MODELS[str(kind)]
+    preset = rest.pop("preset", None)
+    if preset is not None and preset not in presets:
+        raise UserError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
+    return build(config, {**presets.get(str(preset), {}), **rest}, where="model")
+
+
+def build_model(config: Section, vocabulary: Vocabulary) -> Seq2Seq:
+    """A freshly initialised model; weights come from torch's global generator.
+
+    Raises UserError when the configuration does not fit the vocabulary.
+    """
+    for known, model, _ in MODELS.values():
+        if isinstance(config, known):
+            try:
+                built: Seq2Seq = model(config, vocabulary)
+            except ValueError as error:
+                raise UserError(f"model: {error}") from error
+            return built
+    raise TypeError(f"no model is configured by {type(config).__name__}")

@@ -1,0 +1,92 @@
+"""What training, decoding and inspection ask of a model; they know no concrete one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, runtime_checkable
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Sizes and special ids that a model is built for. `shared`: source and target ids mean the same."""
+
+    source_size: int
+    target_size: int
+    pad: int
+    start: int
+    end: int
+    shared: bool
+
+
+@runtime_checkable
+class State(Protocol):
+    """Where a decoding run stands: a value that is used once.
+
+    It keeps two kinds of tensors apart. Per sentence: encoder memory, cross keys and values;
+    never copied per hypothesis. Per hypothesis: self-attention cache or recurrent state. Rows are
+    (sentences, hypotheses) flattened, with equally many hypotheses for each sentence.
+    """
+
+    def select(self, rows: Tensor) -> Self:
+        """Continue other hypotheses: rows (sentences, hypotheses) indexes the old, flattened rows.
+
+        A row of `rows` stays inside one old sentence, order of sentences kept; sentences that do
+        not occur leave the batch.
+        """
+        ...
+
+
+@runtime_checkable
+class Seq2Seq(Protocol):
+    """An encoder-decoder that predicts target tokens left to right. Batch first, always."""
+
+    vocabulary: Vocabulary
+    output: nn.Linear
+    """From hidden states to logits; the loss uses its weight without forming all logits."""
+
+    @property
+    def max_source_length(self) -> int | None:
+        """Longest source, end symbol in, that the model can read; None: no limit."""
+        ...
+
+    @property
+    def max_target_length(self) -> int | None:
+        """Longest target that the model can write; None: no limit."""
+        ...
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
+        """source (batch, source) ids with padding on the right, source_lengths (batch,); returns memory."""
+        ...
+
+    def decode(self, target_in: Tensor, memory: Any) -> Tensor:
+        """Teacher-forced hidden states (batch, target, width) for target_in (batch, target)."""
+        ...
+
+    def start(self, memory: Any, max_length: int) -> State:
+        """A state before the first token, one hypothesis a sentence, with room for `max_length` tokens."""
+        ...
+
+    def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
+        ...
+
+
+@runtime_checkable
+class Attending(Protocol):
+    """A module that attends: `weights` takes the arguments of its `forward`.
+
+    Returns (batch, heads, query, key), rows summing to 1.
+    """
+
+    weights: Callable[..., Tensor]
+
+
+def select_sentences(rows: Tensor, *, sentences: int, hypotheses: int) -> Tensor | None:
+    """Which old sentences `rows` (see `State.select`) keeps; None when all of them.
+
+    The count alone decides: order is kept and a sentence occurs at most once.
+    """
+    if rows.size(0) == sentences:
+        return None
+    return rows[:, 0].div(hypotheses, rounding_mode="floor")

@@ -1,0 +1,25 @@
+"""Token embeddings scaled by sqrt(width), positions added ("Attention Is All You Need", 3.4, 3.5, 5.4)."""
+
+import math
+
+from torch import Tensor, nn
+
+from saccade.nn.dropout import Dropout
+
+
+class Embedding(nn.Module):
+    """Dropout(sqrt(width) E[token] + position). `tokens.weight` may be tied to other matrices."""
+
+    def __init__(self, size: int, width: int, *, positions: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(size, width)
+        nn.init.normal_(self.tokens.weight, std=width**-0.5)
+        self.positions = positions
+        self.dropout = Dropout(dropout)
+        self.scale = math.sqrt(width)
+
+    def forward(self, tokens: Tensor, *, start: int = 0) -> Tensor:
+        """tokens (batch, length) ids whose first position is `start`; returns (batch, length, width)."""
+        x = self.tokens(tokens) * self.scale
+        embedded: Tensor = self.dropout(self.positions(x, start=start))
+        return embedded

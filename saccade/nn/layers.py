@@ -1,0 +1,120 @@
+"""The blocks of the Transformer: residual connection, feed-forward, encoder and decoder layer."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import Tensor, nn
+
+from saccade.nn.attention import CrossAttention, KeyValue, SelfAttention
+from saccade.nn.cache import KeyValueCache
+from saccade.nn.dropout import Dropout
+
+Activation = Literal["relu", "gelu", "silu"]
+Norm = Literal["post", "pre"]
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": nn.functional.relu,
+    "gelu": nn.functional.gelu,
+    "silu": nn.functional.silu,
+}
+
+
+class FeedForward(nn.Module):
+    """max(0, x W1 + b1) W2 + b2 at each position by itself ("Attention Is All You Need", 3.3)."""
+
+    def __init__(self, width: int, inner: int, *, activation: Activation = "relu", dropout: float = 0.0):
+        super().__init__()
+        self.inner = nn.Linear(width, inner)
+        self.activation = ACTIVATIONS[activation]
+        self.dropout = Dropout(dropout)
+        self.outer = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., width); returns the same shape."""
+        out: Tensor = self.outer(self.dropout(self.activation(self.inner(x))))
+        return out
+
+
+class Residual(nn.Module):
+    """Around a sub-layer: post-norm LayerNorm(x + Dropout(f(x))) (5.4), or pre-norm x + Dropout(f(LayerNorm(x)))."""
+
+    def __init__(self, width: int, *, norm: Norm, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.dropout = Dropout(dropout)
+        self.pre = norm == "pre"
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        """x (..., width); `sublayer` keeps the shape."""
+        if self.pre:
+            out: Tensor = x + self.dropout(sublayer(self.norm(x)))
+        else:
+            out = self.norm(x + self.dropout(sublayer(x)))
+        return out
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        heads: int,
+        feed_forward: int,
+        activation: Activation = "relu",
+        norm: Norm = "post",
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(width, heads=heads, causal=False, dropout=attention_dropout)
+        self.feed_forward = FeedForward(width, feed_forward, activation=activation, dropout=activation_dropout)
+        self.around_self = Residual(width, norm=norm, dropout=dropout)
+        self.around_feed_forward = Residual(width, norm=norm, dropout=dropout)
+
+    def forward(self, x: Tensor, *, visible: Tensor | None) -> Tensor:
+        """x (batch, source, width), visible (batch, 1, 1, source) or None; returns x's shape."""
+        x = self.around_self(x, lambda y: self.self_attention(y, visible=visible))
+        out: Tensor = self.around_feed_forward(x, self.feed_forward)
+        return out
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, cross-attention, feed-forward: in parallel or one position at a time."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        heads: int,
+        feed_forward: int,
+        activation: Activation = "relu",
+        norm: Norm = "post",
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(width, heads=heads, causal=True, dropout=attention_dropout)
+        self.cross_attention = CrossAttention(width, heads=heads, dropout=attention_dropout)
+        self.feed_forward = FeedForward(width, feed_forward, activation=activation, dropout=activation_dropout)
+        self.around_self = Residual(width, norm=norm, dropout=dropout)
+        self.around_cross = Residual(width, norm=norm, dropout=dropout)
+        self.around_feed_forward = Residual(width, norm=norm, dropout=dropout)
+
+    def forward(
+        self, x: Tensor, memory: KeyValue, *, visible: Tensor | None, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """All target positions at once, x (batch, target, width); or, with a cache, the next position.
+
+        With a cache x is (sentences, hypotheses, width), one new position of each hypothesis.
+        memory: what `cross_attention.remember` gave; visible (batch, 1, 1, source) or None.
+        """
+        if cache is None:
+            x = self.around_self(x, self.self_attention)
+        else:
+            x = self.around_self(x, lambda y: self.self_attention.step(y, cache))
+        x = self.around_cross(x, lambda y: self.cross_attention(y, memory, visible=visible))
+        out: Tensor = self.around_feed_forward(x, self.feed_forward)
+        return out

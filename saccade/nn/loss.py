@@ -1,0 +1,104 @@
+"""Label-smoothed cross-entropy straight from hidden states, without a stored logits matrix."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_CHUNK_ELEMENTS = 1 << 21  # logits held at a time: 8 MB in float32, near the cache
+
+
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, gold: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Summed smoothed cross-entropy of logits = hidden weight^T + bias, in nats, as a scalar.
+
+    hidden (tokens, width), weight (vocabulary, width), gold (tokens,). Gold gets
+    1 - e + e/V, every other class e/V (Szegedy et al. 2016, section 7; as torch's `cross_entropy`).
+    Logits exist for a few rows at a time and their gradient, softmax minus target, is taken in
+    the forward pass: memory is flat in tokens x vocabulary.
+    """
+    return _LinearCrossEntropy.apply(hidden, weight, bias, gold, label_smoothing)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, gold: Tensor, smoothing: float
+    ) -> Tensor:
+        device = hidden.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        differentiate = any(ctx.needs_input_grad[:3])
+        with torch.autocast(device, enabled=False):
+            total, *gradients = _forward_and_gradients(
+                hidden.to(low), weight, weight.to(low), bias, gold, smoothing, differentiate
+            )
+        ctx.hidden_dtype = hidden.dtype
+        ctx.save_for_backward(*gradients)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> Any:
+        hidden, weight, bias = ctx.saved_tensors
+        scale = outer[0]
+        return (
+            (hidden * scale).to(ctx.hidden_dtype),
+            weight * scale,
+            None if bias is None else bias * scale,
+            None,
+            None,
+        )
+
+
+def _forward_and_gradients(
+    hidden: Tensor,
+    weight: Tensor,
+    low_weight: Tensor,
+    bias: Tensor | None,
+    gold: Tensor,
+    smoothing: float,
+    differentiate: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """The loss, and its gradients for hidden, weight and bias: softmax - (1-e) onehot - e/V.
+
+    The uniform part e/V never touches the chunk: summed over classes it is a product with the mean
+    row of the weight, one vector a token, and its gradients have rank one.
+    """
+    vocabulary = weight.size(0)
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    total = torch.zeros((), dtype=wide, device=hidden.device)
+    mean_weight = weight.mean(0).to(wide)
+    mean_bias = 0.0 if bias is None else bias.mean()
+    d_hidden = torch.empty_like(hidden) if differentiate else None
+    d_weight = torch.zeros_like(weight) if differentiate else None
+    d_bias = torch.zeros_like(bias) if differentiate and bias is not None else None
+    rows = max(64, _CHUNK_ELEMENTS // vocabulary)
+    for start in range(0, hidden.size(0), rows):
+        piece, answer = hidden[start : start + rows], gold[start : start + rows, None]
+        logits = piece @ low_weight.t()
+        if bias is not None:
+            logits = logits + bias
+        log_probs = logits.log_softmax(-1, dtype=wide)
+        picked = log_probs.gather(1, answer)
+        total -= picked.sum()
+        if smoothing:
+            # e (z_gold - mean z): what moving mass e from gold to all classes adds.
+            mean_logit = (piece.to(wide) @ mean_weight + mean_bias).sum()
+            total += smoothing * (logits.gather(1, answer).to(wide).sum() - mean_logit)
+        if d_hidden is None or d_weight is None:
+            continue
+        gradient = log_probs.exp_().scatter_add_(1, answer, torch.full_like(picked, smoothing - 1))
+        if d_bias is not None:
+            d_bias += gradient.sum(0)
+        low_gradient = gradient.to(hidden.dtype)
+        torch.mm(low_gradient, low_weight, out=d_hidden[start : start + rows])
+        if d_weight.dtype == low_gradient.dtype:
+            d_weight.addmm_(low_gradient.t(), piece)
+        else:
+            d_weight += low_gradient.t() @ piece
+    if smoothing and d_hidden is not None and d_weight is not None:
+        d_hidden -= (smoothing * mean_weight).to(d_hidden.dtype)
+        d_weight -= (smoothing / vocabulary) * hidden.sum(0, dtype=wide).to(d_weight.dtype)
+        if d_bias is not None:
+            d_bias -= smoothing * hidden.size(0) / vocabulary
+    return total, d_hidden, d_weight, d_bias

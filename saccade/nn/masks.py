@@ -1,0 +1,25 @@
+"""Who may look at whom: boolean masks, True = may look."""
+
+import torch
+from torch import Tensor
+
+
+def padding_mask(lengths: Tensor, length: int) -> Tensor | None:
+    """Hide the padding behind each sequence.
+
+    lengths: (batch,) real tokens of each row, padding on the right.
+    Returns (batch, 1, 1, length), True at real tokens, to broadcast over heads and queries;
+    None when no row is padded and the lengths lie on the CPU, where the look costs nothing:
+    attention without a mask is faster.
+    """
+    if lengths.device.type == "cpu" and not torch.compiler.is_compiling() and bool((lengths == length).all()):
+        return None
+    return (torch.arange(length, device=lengths.device) < lengths[:, None])[:, None, None, :]
+
+
+def causal_mask(queries: int, keys: int, *, device: torch.device | None = None) -> Tensor:
+    """Hide the future: query i of the last `queries` positions sees keys up to its own position.
+
+    Returns (queries, keys). The last query sees every key ("Attention Is All You Need", 3.2.3).
+    """
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)

@@ -1,0 +1,258 @@
+"""From text files to what training reads: a tokeniser, caches of token ids, validation text, a report.
+
+The folder that `prepare` fills holds tokenizer/, train/ and valid/ (caches), valid.source and valid.target
+(the text of the same pairs), kept.npy (which pairs of the training files are in train/) and, last of all,
+report.json: without it the folder is unfinished.
+"""
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from saccade.errors import UserError
+from saccade.text.batching import padding_share, plan_batches
+from saccade.text.cache import EncodedPairs
+from saccade.text.corpus import DataConfig, Pair, file_hash, read_pairs
+from saccade.text.encode import EncodedChunk, Limits, encode_split
+from saccade.text.report import DataReport, DuplicateFinder, SplitReport, SplitTally, side_report
+from saccade.text.tokenizer import (
+    SentencePieceTokenizer,
+    Tokenizer,
+    TokenizerConfig,
+    byte_pieces,
+    load_tokenizer,
+)
+
+_HOLDOUT_SEED = 20240229
+_HOLDOUT_MOST = 1_000
+_HOLDOUT_SHARE = 0.02
+
+Progress = Callable[[str], None]
+
+
+class Prepared(NamedTuple):
+    """What training reads."""
+
+    tokenizer: Tokenizer
+    train: EncodedPairs
+    valid: EncodedPairs | None
+    report: DataReport
+
+
+def prepare(
+    config: DataConfig,
+    tokenizer_config: TokenizerConfig,
+    *,
+    out: Path,
+    tokenizer: Tokenizer | None = None,
+    batch_tokens: int = 4096,
+    progress: Progress = lambda message: None,
+) -> Prepared:
+    """Read, learn the tokeniser (unless one is given), encode, count, and write all of it into `out`.
+
+    Depends on the files and its arguments alone. `batch_tokens` is for the padding in the report;
+    `progress` hears of each stage. Raises UserError when a file cannot be used or more than
+    `config.max_dropped` of the training pairs would be dropped.
+    """
+    progress("reading the files")
+    files = _hashes(config)
+    held_out = {} if config.valid_files else _held_out(config)
+    valid_text = list(read_pairs(config.valid_files)) if config.valid_files else list(held_out.values())
+    finder = DuplicateFinder(_nonempty(valid=valid_text, test=list(read_pairs(config.test_files))))
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.json").unlink(missing_ok=True)
+        if tokenizer is None:
+            progress("learning the vocabulary")
+            tokenizer = _learn(config, tokenizer_config, held_out)
+        tokenizer.save(out / "tokenizer")
+        valid = _write_valid(valid_text, config, tokenizer, out=out) if valid_text else None
+        train = _write_train(config, tokenizer, frozenset(held_out), finder, out=out, progress=progress)
+        report = _report(out, tokenizer, train, valid, batch_tokens=batch_tokens, finder=finder, files=files)
+        _write_whole(out / "report.json", json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
+    return open_prepared(out)
+
+
+def open_prepared(out: Path) -> Prepared:
+    """What an earlier `prepare` wrote into `out`; raises UserError when it did not finish."""
+    try:
+        report = DataReport.from_dict(json.loads((out / "report.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{out}: no prepared data, or unfinished or damaged ones; prepare them again.") from error
+    valid = EncodedPairs.open(out / "valid") if report.valid is not None else None
+    return Prepared(load_tokenizer(out / "tokenizer"), EncodedPairs.open(out / "train"), valid, report)
+
+
+def _hashes(config: DataConfig) -> dict[str, str]:
+    """SHA-256 by path, which also finds a missing file before any work is done."""
+    if not config.train_files:
+        raise UserError("no training text: set data.source and data.target, or data.pairs.")
+    groups = (config.train_files, config.valid_files, config.test_files)
+    return {str(path): file_hash(path) for group in groups for path in group.all}
+
+
+def _nonempty(**texts: Sequence[Pair]) -> dict[str, Sequence[Pair]]:
+    return {name: text for name, text in texts.items() if text}
+
+
+def _held_out(config: DataConfig) -> dict[int, Pair]:
+    """A random sample of the usable training pairs by index, in the order of the files; the same one for
+    the same files. Reads all of them once (reservoir sampling, as the number of pairs is not known)."""
+    if config.holdout == 0:
+        return {}
+    most = _HOLDOUT_MOST if config.holdout is None else config.holdout
+    generator = random.Random(_HOLDOUT_SEED)
+    sample: list[tuple[int, Pair]] = []
+    usable = 0
+    for index, pair in enumerate(read_pairs(config.train_files)):
+        if pair.problem:
+            continue
+        usable += 1
+        slot = len(sample) if len(sample) < most else int(generator.random() * usable)
+        if slot < most:
+            sample[slot : slot + 1] = [(index, pair)]
+    if config.holdout is None:
+        most = min(most, int(_HOLDOUT_SHARE * usable))
+    elif usable <= most:
+        raise UserError(f"data.holdout = {most}: there are only {usable} usable training pairs. Lower it.")
+    generator.shuffle(sample)  # a slot of the reservoir alone is no uniform choice
+    return dict(sorted(sample[:most]))
+
+
+def _learn(
+    config: DataConfig, tokenizer_config: TokenizerConfig, held_out: Mapping[int, Pair]
+) -> SentencePieceTokenizer:
+    def usable() -> Iterator[Pair]:
+        pairs = enumerate(read_pairs(config.train_files))
+        return (pair for index, pair in pairs if not pair.problem and index not in held_out)
+
+    return SentencePieceTokenizer.learn(
+        tokenizer_config, (pair.source for pair in usable()), (pair.target for pair in usable())
+    )
+
+
+def _write_valid(
+    text: Sequence[Pair], config: DataConfig, tokenizer: Tokenizer, *, out: Path
+) -> SplitReport:
+    kept: list[Pair] = []
+    tally = SplitTally()
+
+    def accept() -> None:
+        if not kept:
+            raise UserError(_refusal("no validation pair can be used", tally))
+
+    pairs = encode_split(
+        text,
+        out / "valid",
+        tokenizer=tokenizer,
+        limits=Limits(config.max_length),  # odd ratios are for training to avoid, not for scores to hide
+        tally=tally,
+        look=lambda first, chunk: kept.extend(chunk.pairs),
+        accept=accept,
+    )
+    for side in ("source", "target"):
+        _write_whole(out / f"valid.{side}", "".join(f"{getattr(pair, side)}\n" for pair in kept))
+    return _split_report(pairs, tally, tokenizer)
+
+
+def _write_train(
+    config: DataConfig,
+    tokenizer: Tokenizer,
+    held_out: frozenset[int],
+    finder: DuplicateFinder,
+    *,
+    out: Path,
+    progress: Progress,
+) -> SplitReport:
+    tally = SplitTally()
+    kept: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+
+    def look(first: int, chunk: EncodedChunk) -> None:
+        kept.append(np.asarray(chunk.kept, dtype=np.int64) + first)
+        finder.look_at(chunk.pairs)
+        progress(f"encoding: {tally.read:,} pairs")
+
+    def accept() -> None:
+        if tally.read == tally.held_out + sum(tally.dropped.values()):
+            raise UserError(_refusal("no training pair can be used", tally))
+        share = sum(tally.dropped.values()) / tally.read
+        if share > config.max_dropped:
+            message = f"{share:.1%} of the training pairs cannot be used, more than data.max_dropped = {config.max_dropped}"
+            raise UserError(_refusal(f"{message}. Mend the files, or raise it to accept the loss", tally))
+
+    pairs = encode_split(
+        read_pairs(config.train_files),
+        out / "train",
+        tokenizer=tokenizer,
+        limits=Limits(config.max_length, config.max_ratio),
+        tally=tally,
+        held_out=held_out,
+        look=look,
+        accept=accept,
+    )
+    mask = np.zeros(tally.read, dtype=bool)
+    mask[np.concatenate(kept)] = True
+    np.save(out / "kept.npy", mask)
+    return _split_report(pairs, tally, tokenizer)
+
+
+def _split_report(pairs: EncodedPairs, tally: SplitTally, tokenizer: Tokenizer) -> SplitReport:
+    source_bytes = byte_pieces(tokenizer.source_pieces(range(tokenizer.source_vocab_size)))
+    target_bytes = byte_pieces(tokenizer.target_pieces(range(tokenizer.target_vocab_size)))
+    return tally.report(
+        side_report(pairs.source_side, unknown=tokenizer.unknown, byte_pieces=source_bytes),
+        side_report(pairs.target_side, unknown=tokenizer.unknown, byte_pieces=target_bytes),
+        kept=len(pairs),
+    )
+
+
+def _report(
+    out: Path,
+    tokenizer: Tokenizer,
+    train: SplitReport,
+    valid: SplitReport | None,
+    *,
+    batch_tokens: int,
+    finder: DuplicateFinder,
+    files: dict[str, str],
+) -> DataReport:
+    pairs = EncodedPairs.open(out / "train")
+    lengths = pairs.source_lengths, pairs.target_lengths
+    plan = plan_batches(*lengths, batch_tokens=batch_tokens, seed=0, epoch=0)
+    return DataReport(
+        train=train,
+        valid=valid,
+        duplicates=finder.report(),
+        source_vocab_size=tokenizer.source_vocab_size,
+        target_vocab_size=tokenizer.target_vocab_size,
+        shared_vocabulary=tokenizer.shared,
+        batch_tokens=batch_tokens,
+        batches=len(plan),
+        padding=padding_share(plan, *lengths),
+        files=files,
+    )
+
+
+def _refusal(message: str, tally: SplitTally) -> str:
+    return "\n".join([f"{message}:", *(f"  {line}" for line in tally.lines())])
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    partial.write_bytes(text.encode("utf-8"))
+    partial.replace(path)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{out}: cannot write the prepared data: {error.strerror or error}.") from error

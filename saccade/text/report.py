@@ -1,0 +1,216 @@
+"""What the training text turned out to be: kept, dropped and why, pieces, padding, leaks into the test text."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from saccade.text.cache import Side
+from saccade.text.corpus import Pair
+
+PLACES = 10  # named per cause; counts are of all
+
+
+@dataclass(frozen=True)
+class SideReport:
+    """One side of the kept pairs. Pieces leave out end symbols; lengths count them, as batches do."""
+
+    pieces: int
+    unknown: int
+    """Pieces that stand for text outside the vocabulary, which is lost."""
+    bytes: int
+    """Pieces that spell a byte of a character outside the vocabulary."""
+    mean_length: float
+    max_length: int
+
+    @property
+    def unknown_share(self) -> float:
+        """Share of the pieces that are the unknown one."""
+        return self.unknown / max(1, self.pieces)
+
+    @property
+    def byte_share(self) -> float:
+        """Share of the pieces that are bytes."""
+        return self.bytes / max(1, self.pieces)
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """Training or validation text: read = kept + all dropped (+ held out of the training text)."""
+
+    read: int
+    kept: int
+    dropped: dict[str, int]
+    """Pairs by cause: "empty", "bad UTF-8", "columns", "too long", "length ratio"."""
+    places: dict[str, list[str]]
+    """The first file:line of each cause."""
+    source: SideReport
+    target: SideReport
+    held_out: int = 0
+
+    @property
+    def dropped_share(self) -> float:
+        """Share of the pairs read that were dropped."""
+        return sum(self.dropped.values()) / max(1, self.read)
+
+    def dropped_lines(self) -> list[str]:
+        """One line a cause, for people."""
+        return _cause_lines(self.dropped, self.places)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Pairs of another text that stand in the training text, character for character."""
+
+    checked: int
+    pairs: int
+    """Of them with both sides in one training pair: a score on these says nothing."""
+    sources: int
+    """Of them with the source side in the training text, those above included."""
+    places: list[str]
+    """The first ones of `pairs`: file:line = file:line of the training text."""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """The whole report; `as_dict` and `from_dict` go through plain JSON types."""
+
+    train: SplitReport
+    valid: SplitReport | None
+    duplicates: dict[str, Duplicates]
+    """By text: "valid", "test"."""
+    source_vocab_size: int
+    target_vocab_size: int
+    shared_vocabulary: bool
+    batch_tokens: int
+    batches: int
+    """An epoch."""
+    padding: float
+    """Share of padding in these batches, both sides together."""
+    files: dict[str, str]
+    """SHA-256 of each file read, by path."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The reverse of `as_dict`; raises ValueError when something is missing or of another type."""
+        return TypeAdapter(cls).validate_python(values)
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        vocabulary = f"{self.source_vocab_size:,} shared pieces"
+        if not self.shared_vocabulary:
+            vocabulary = f"{self.source_vocab_size:,} source and {self.target_vocab_size:,} target pieces"
+        lines = _split_lines("training", self.train)
+        if self.valid is not None:
+            lines += _split_lines("validation", self.valid)
+        lines.append(f"vocabulary: {vocabulary}")
+        lines.append(
+            f"batches: {self.batches:,} an epoch at {self.batch_tokens:,} tokens, {self.padding:.1%} padding"
+        )
+        for name, found in self.duplicates.items():
+            lines.append(
+                f"{name}: of {found.checked:,} pairs {found.pairs:,} stand in the training text"
+                f" (source side alone: {found.sources:,})" + "".join(f"\n  {place}" for place in found.places)
+            )
+        return lines
+
+
+@dataclass
+class SplitTally:
+    """Counts that grow into a `SplitReport`."""
+
+    read: int = 0
+    held_out: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, cause: str, pair: Pair) -> None:
+        """Count a pair that is not used."""
+        self.dropped[cause] += 1
+        places = self.places.setdefault(cause, [])
+        if len(places) < PLACES:
+            places.append(pair.place)
+
+    def lines(self) -> list[str]:
+        """One line a cause, for people."""
+        return _cause_lines(self.dropped, self.places)
+
+    def report(self, source: SideReport, target: SideReport, *, kept: int) -> SplitReport:
+        """The finished counts."""
+        return SplitReport(
+            self.read, kept, dict(self.dropped), self.places, source, target, held_out=self.held_out
+        )
+
+
+def side_report(side: Side, *, unknown: int, byte_pieces: Sequence[bool]) -> SideReport:
+    """Counts of one side of a cache; `byte_pieces[id]` says whether an id stands for a byte."""
+    counts = np.zeros(len(byte_pieces), dtype=np.int64)
+    for first in range(0, len(side.ids), 1 << 24):  # there may be more ids than memory
+        counts += np.bincount(side.ids[first : first + (1 << 24)], minlength=len(byte_pieces))
+    return SideReport(
+        pieces=len(side.ids) - len(side.lengths),
+        unknown=int(counts[unknown]),
+        bytes=int(counts[np.asarray(byte_pieces)].sum()),
+        mean_length=float(side.lengths.mean()) if len(side.lengths) else 0.0,
+        max_length=int(side.lengths.max(initial=0)),
+    )
+
+
+class DuplicateFinder:
+    """Looks for the pairs of small texts in a large one that is read as a stream."""
+
+    def __init__(self, texts: Mapping[str, Sequence[Pair]]) -> None:
+        self._texts = texts
+        usable = [pair for text in texts.values() for pair in text if not pair.problem]
+        self._sources = {pair.source for pair in usable}
+        self._pairs = {(pair.source, pair.target) for pair in usable}
+        self._found_sources: set[str] = set()
+        self._found_pairs: dict[tuple[str, str], str] = {}
+
+    def look_at(self, pairs: Iterable[Pair]) -> None:
+        """Compare a part of the training text."""
+        for pair in pairs:
+            if pair.source in self._sources:
+                self._found_sources.add(pair.source)
+                both = (pair.source, pair.target)
+                if both in self._pairs:
+                    self._found_pairs.setdefault(both, pair.place)
+
+    def report(self) -> dict[str, Duplicates]:
+        """What was found, by text."""
+        return {name: self._report(pairs) for name, pairs in self._texts.items()}
+
+    def _report(self, pairs: Sequence[Pair]) -> Duplicates:
+        places = [
+            f"{pair.place} = {self._found_pairs[pair.source, pair.target]}"
+            for pair in pairs
+            if (pair.source, pair.target) in self._found_pairs
+        ]
+        sources = sum(pair.source in self._found_sources for pair in pairs)
+        return Duplicates(checked=len(pairs), pairs=len(places), sources=sources, places=places[:PLACES])
+
+
+def _cause_lines(dropped: Mapping[str, int], places: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"{cause}: {count:,} ({', '.join(places[cause])}{', ...' if count > PLACES else ''})"
+        for cause, count in sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _split_lines(name: str, split: SplitReport) -> list[str]:
+    held_out = f", {split.held_out:,} held out for validation" if split.held_out else ""
+    lines = [f"{name}: {split.read:,} pairs read, {split.kept:,} kept{held_out}"]
+    lines += [f"  dropped, {line}" for line in split.dropped_lines()]
+    for side, found in (("source", split.source), ("target", split.target)):
+        lines.append(
+            f"  {side}: {found.pieces:,} pieces, mean length {found.mean_length:.1f}, longest {found.max_length}, "
+            f"unknown {found.unknown_share:.2%}, spelled as bytes {found.byte_share:.2%}"
+        )
+    return lines

@@ -1,0 +1,88 @@
+"""Several processes as one trainer: started by torchrun, which says who and how many we are.
+
+    torchrun --nproc-per-node N -m saccade train CONFIG.toml
+
+Every rank reads the same plan and takes its share of the rows of each batch, so one update is the
+same whatever the number of processes, up to rounding.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from saccade.text.batching import Batch
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among the others. One process alone is a group of size 1 that never communicates."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def share(self, batch: Batch) -> tuple[Batch, float]:
+        """This rank's rows, and what its loss counts for (0 when it only keeps the others company)."""
+        if self.size == 1:
+            return batch, 1.0
+        if self.rank < batch.rows:
+            return batch.take(range(self.rank, batch.rows, self.size)), 1.0
+        return batch.take(slice(0, 1)), 0.0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over all ranks, in place."""
+        if self.size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in order of rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def broadcast(self, value: Any) -> Any:
+        """The leader's value."""
+        if self.size == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box)
+        return box[0]
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def process_group() -> Iterator[Group]:
+    """The group that torchrun announced in the environment; a group of one without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    if size == 1:
+        yield Group(device=device)
+        return
+    # Preparing a large corpus happens on one rank while the others wait.
+    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=4))
+    try:
+        yield Group(rank, size, device)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,50 @@
+"""What training minimises: an objective maps (model, batch) to a summed loss and a token count."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from saccade.models.interface import Seq2Seq
+from saccade.nn.loss import linear_cross_entropy
+from saccade.text.batching import Batch
+
+
+class Objective(Protocol):
+    """The loop divides by the count once per update, so k small batches equal one large batch."""
+
+    def __call__(self, model: Seq2Seq, batch: Batch) -> Tensor:
+        """Summed loss in nats over the batch's `target_tokens`."""
+        ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Teacher forcing with smoothed targets ("Attention Is All You Need", section 5.4)."""
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, model: Seq2Seq, batch: Batch) -> Tensor:
+        """Padding is taken out before the output layer: no logits are formed for it."""
+        hidden = model.decode(batch.target_in, model.encode(batch.source, batch.source_lengths))
+        if batch.target_tokens == batch.gold.numel():
+            real, gold = hidden.flatten(0, 1), batch.gold.flatten()
+        else:
+            index = (batch.gold.flatten() != batch.pad).nonzero().flatten()
+            real, gold = hidden.flatten(0, 1)[index], batch.gold.flatten()[index]
+        return linear_cross_entropy(
+            real, model.output.weight, model.output.bias, gold, label_smoothing=self.label_smoothing
+        )
+
+
+class Loss(nn.Module):
+    """Model and objective as one module, so that DDP and torch.compile can wrap the whole forward pass."""
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Summed loss of a batch, a scalar."""
+        return self.objective(self.model, batch)  # type: ignore[arg-type]

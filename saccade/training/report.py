@@ -1,0 +1,102 @@
+"""What a run tells: a JSONL file always, TensorBoard when installed, a live line on a terminal."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Report:
+    """Metrics of one run. Only the leading process has one that speaks; `quiet` ones do nothing."""
+
+    def __init__(self, run: Path, *, step: int, steps: int, quiet: bool = False, console: Console | None = None) -> None:
+        self.quiet, self.steps = quiet, steps
+        self.console = console or Console(stderr=True)
+        self._file: TextIO | None = None
+        self._curves: Any = None
+        self._live: Progress | None = None
+        self._task = TaskID(0)
+        if quiet:
+            return
+        forget_after(run / "metrics.jsonl", step)
+        self._file = (run / "metrics.jsonl").open("a", encoding="utf-8")
+        self._curves = _tensorboard(run / "tensorboard", step)
+        if self.console.is_terminal:
+            self._live = Progress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(bar_width=None),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self._task = self._live.add_task("", total=steps, completed=step)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        if self._file is not None:
+            self._file.close()
+        if self._curves is not None:
+            self._curves.close()
+
+    def progress(self, step: int, description: str) -> None:
+        """Move the live line; nothing happens away from a terminal."""
+        if self._live is not None:
+            self._live.update(self._task, completed=step, description=description)
+
+    def record(self, kind: str, step: int, values: Mapping[str, float | int | str | None]) -> None:
+        """Append one line to metrics.jsonl: its kind (train, valid, ...), the step, the values."""
+        if self._file is None:
+            return
+        self._file.write(json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3), **values}) + "\n")
+        self._file.flush()
+        if self._curves is not None:
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._curves.add_scalar(f"{kind}/{name}", value, step)
+
+    def say(self, text: str) -> None:
+        """One line for the user, above the live line."""
+        if not self.quiet:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop lines after `step`: a resumed run writes them again. A line cut short by a crash goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    new = path.with_name(path.name + ".new")
+    new.write_text("".join(kept), encoding="utf-8")
+    new.replace(path)
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    if "tensorboard" not in sys.modules:
+        from importlib.util import find_spec
+
+        if find_spec("tensorboard") is None:
+            return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]

@@ -1,0 +1,112 @@
+"""One update of the weights: forward, backward, clip, step; safe against overflow and lack of memory."""
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from saccade.errors import UserError
+from saccade.text.batching import Batch
+from saccade.training.distributed import Group
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """loss: nats a target token before the update, over all ranks. applied: False if it was not finite."""
+
+    loss: float
+    tokens: int
+    gradient_norm: float
+    applied: bool
+
+
+class Updater:
+    """Applies updates to a model; `pieces` tells into how many parts memory makes it cut each batch."""
+
+    def __init__(
+        self,
+        loss: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        group: Group,
+        clip_norm: float,
+        autocast: bool,
+        compiled: bool,
+        pieces: int = 1,
+    ) -> None:
+        self.parameters = [parameter for parameter in loss.parameters() if parameter.requires_grad]
+        self.optimizer, self.group, self.pieces = optimizer, group, pieces
+        self.clip_norm, self.autocast = clip_norm, autocast
+        # Static shapes would compile anew for each batch shape.
+        self.loss: nn.Module = torch.compile(loss, dynamic=True) if compiled else loss  # type: ignore[assignment]
+        if group.size > 1:
+            self.loss = DistributedDataParallel(self.loss)
+
+    def update(self, batches: Sequence[Batch], *, rate: float) -> UpdateResult:
+        """One update from the batches of all ranks; each rank takes its rows of each batch.
+
+        The loss is divided once, by the target tokens of all batches: k small batches equal one
+        large one. Without memory for a batch it is cut in two and the update starts over.
+        """
+        tokens = sum(batch.target_tokens for batch in batches)
+        while True:
+            try:
+                total = self._gradients(batches, tokens)
+                break
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                self._cut_batches(batches, error)
+        loss = float(self.group.sum(total.detach().double())) / tokens
+        norm = self._clip()
+        applied = math.isfinite(loss) and math.isfinite(norm)
+        if applied:
+            for parameters in self.optimizer.param_groups:
+                parameters["lr"] = rate
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return UpdateResult(loss, tokens, norm, applied)
+
+    def _gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor:
+        """Sum the gradients of this rank's rows; returns their summed loss."""
+        total = torch.zeros((), device=self.group.device)
+        shares = [self._pieces_of(batch) for batch in batches]
+        parts = [part for share in shares for part in share]
+        for number, (batch, weight) in enumerate(parts, start=1):
+            # DDP averages over ranks and should do so once, with the last part.
+            last = number == len(parts)
+            quiet = isinstance(self.loss, DistributedDataParallel) and not last
+            with self.loss.no_sync() if quiet else contextlib.nullcontext():
+                with torch.autocast(self.group.device.type, torch.bfloat16, enabled=self.autocast):
+                    loss = self.loss(batch.to(self.group.device)) * weight
+                (loss * (self.group.size / tokens)).backward()
+            total += loss.detach()
+        return total
+
+    def _pieces_of(self, batch: Batch) -> list[tuple[Batch, float]]:
+        mine, weight = self.group.share(batch)
+        count = min(self.pieces, mine.rows)
+        if count == 1:
+            return [(mine, weight)]
+        return [(mine.take(range(first, mine.rows, count)), weight) for first in range(count)]
+
+    def _cut_batches(self, batches: Sequence[Batch], error: BaseException) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.group.size > 1:
+            raise UserError(
+                f"rank {self.group.rank} ran out of memory; the other ranks can't follow a cut batch. "
+                "Lower training.batch_tokens (and raise training.accumulate to keep the update's size)."
+            ) from error
+        if all(batch.rows <= self.pieces for batch in batches):
+            raise UserError(
+                "out of memory with a single pair in the batch. Lower data.max_length, or choose a smaller model."
+            ) from error
+        self.pieces *= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _clip(self) -> float:
+        limit = self.clip_norm or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))

@@ -1,0 +1,203 @@
+"""Lines in, translations out: the one decode path of command line, Python, validation and inspection."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saccade.checkpoint import Model, load_model
+from saccade.config import build
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.options import DecodingConfig
+from saccade.decoding.search import search
+from saccade.models.recording import record_attention
+from saccade.text.batching import plan_for_inference
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One hypothesis in text. score: log_prob (nats, end symbol in) under the length penalty."""
+
+    text: str
+    tokens: tuple[str, ...]
+    score: float
+    log_prob: float
+
+
+@dataclass(frozen=True)
+class Translation:
+    """The best hypothesis of one line, and the others when asked for.
+
+    problem: why the line could not be translated; its text is then empty.
+    attention: name to (heads, target, source) weights, when asked for.
+    """
+
+    source: str
+    text: str
+    tokens: tuple[str, ...] = ()
+    score: float = 0.0
+    log_prob: float = 0.0
+    alternatives: tuple[Alternative, ...] = ()
+    problem: str | None = None
+    attention: "dict[str, Tensor] | None" = None
+
+
+class Translator:
+    """A model ready to translate. One line in, one line out, in order, whatever the line."""
+
+    def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
+        self.model = model
+        self.device = torch.device(device)
+        self.model.module.to(self.device)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> "Translator":
+        """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(load_model(Path(folder)), device=device)
+
+    def options(self, **changes: Any) -> DecodingConfig:
+        """The model's own decoding settings with `changes`; UserError names a wrong one."""
+        return build(DecodingConfig, {**self.model.decoding, **changes}, where="decoding")
+
+    def translate(
+        self, lines: Sequence[str], *, prefixes: Sequence[str] | None = None, attention: bool = False, **options: Any
+    ) -> list[Translation]:
+        """Translate lines; options as in `DecodingConfig` (beam=5, sample=True, ...).
+
+        prefixes: text that each translation must begin with. An empty line stays empty; a line that
+        the model can't read gets a `problem` and is never cut silently.
+        """
+        decoding = self.options(**options)
+        results: list[Translation | None] = [None] * len(lines)
+        ids = self.model.tokenizer.encode_source(lines)
+        forced = self._forced(prefixes, len(lines))
+        pending = []
+        for index, (line, source) in enumerate(zip(lines, ids, strict=True)):
+            if problem := self._problem(source):
+                results[index] = Translation(source=line, text="", problem=problem)
+            elif not line.strip():
+                results[index] = Translation(source=line, text="")
+            else:
+                pending.append(index)
+        for index, hypotheses in self._decode(pending, ids, forced, decoding):
+            result = self._translation(lines[index], hypotheses)
+            if attention and hypotheses:
+                end = self.model.network.vocabulary.end
+                maps = self._attention(ids[index], [*hypotheses[0].tokens, end])
+                result = replace(result, attention=maps)
+            results[index] = result
+        return [result for result in results if result is not None]
+
+    def attention(self, source: str, target: str) -> dict[str, Tensor]:
+        """Every attention of the model while it reads `source` and writes the given `target`.
+
+        Returns module name -> (heads, query, key); queries and keys are the pieces of
+        `pieces(source, target)`.
+        """
+        tokenizer = self.model.tokenizer
+        return self._attention(tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0])
+
+    def pieces(self, source: str, target: str) -> tuple[list[str], list[str]]:
+        """Source and target pieces as the model sees them, end symbols in: the axes of `attention`."""
+        tokenizer = self.model.tokenizer
+        source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
+        return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(target_ids)
+
+    def stream(self, lines: Iterable[str], *, chunk: int = 2000, **options: Any) -> Iterator[Translation]:
+        """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory."""
+        rest = iter(lines)
+        while taken := list(islice(rest, chunk)):
+            yield from self.translate(taken, **options)
+
+    def score(self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096) -> list[float]:
+        """Log-probability in nats of each target given its source, end symbol in; empty lines included."""
+        tokenizer = self.model.tokenizer
+        source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
+        lengths = [max(len(s), len(t)) for s, t in zip(source_ids, target_ids, strict=True)]
+        scores = [0.0] * len(lengths)
+        for batch in plan_for_inference(lengths, batch_tokens=batch_tokens):
+            rows = [int(index) for index in batch]
+            values = self._log_probs([source_ids[i] for i in rows], [target_ids[i] for i in rows])
+            for index, value in zip(rows, values, strict=True):
+                scores[index] = value
+        return scores
+
+    @torch.inference_mode()
+    def _attention(self, source: list[int], target: list[int]) -> dict[str, Tensor]:
+        """Recorded in one teacher-forced pass over a finished target."""
+        network = self.model.network
+        shifted, _ = self._padded([[network.vocabulary.start, *target[:-1]]])
+        with record_attention(self.model.module) as maps:
+            network.decode(shifted, network.encode(*self._padded([source])))
+        return {name: weights[0].cpu() for name, weights in maps.items()}
+
+    @torch.inference_mode()
+    def _log_probs(self, sources: list[list[int]], targets: list[list[int]]) -> list[float]:
+        network, start = self.model.network, self.model.network.vocabulary.start
+        gold, target_lengths = self._padded(targets)
+        shifted, _ = self._padded([[start, *target[:-1]] for target in targets])
+        logits = network.output(network.decode(shifted, network.encode(*self._padded(sources))))
+        picked = logits.log_softmax(-1, dtype=torch.float32).gather(2, gold[..., None]).squeeze(2)
+        real = torch.arange(gold.size(1), device=self.device) < target_lengths[:, None]
+        return [float(value) for value in picked.masked_fill(~real, 0.0).double().sum(1).tolist()]
+
+    def _decode(
+        self, pending: list[int], ids: list[list[int]], forced: list[list[int]], options: DecodingConfig
+    ) -> Iterator[tuple[int, list[Hypothesis]]]:
+        lengths = [len(ids[index]) for index in pending]
+        budget = max(options.batch_tokens // options.rows_per_sentence, 1)
+        for batch in plan_for_inference(lengths, batch_tokens=budget):
+            rows = [pending[int(place)] for place in batch]
+            source, source_lengths = self._padded([ids[index] for index in rows])
+            found = search(
+                self.model.network,
+                source,
+                source_lengths,
+                options=options,
+                lines=rows,
+                prefixes=[forced[index] for index in rows],
+            )
+            yield from zip(rows, found, strict=True)
+
+    def _padded(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        padded = torch.full((len(sequences), int(lengths.max())), self.model.network.vocabulary.pad)
+        for row, sequence in enumerate(sequences):
+            padded[row, : len(sequence)] = torch.tensor(sequence)
+        return padded.to(self.device), lengths.to(self.device)
+
+    def _problem(self, source: list[int]) -> str | None:
+        limit = self.model.network.max_source_length
+        if limit is not None and len(source) > limit:
+            return f"{len(source)} pieces, but the model reads at most {limit}; not translated, split the line"
+        return None
+
+    def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
+        if prefixes is None:
+            return [[] for _ in range(count)]
+        if len(prefixes) != count:
+            raise ValueError(f"{len(prefixes)} prefixes for {count} lines")
+        return [target[:-1] if text else [] for text, target in
+                zip(prefixes, self.model.tokenizer.encode_target(prefixes), strict=True)]
+
+    def _translation(self, line: str, hypotheses: list[Hypothesis]) -> Translation:
+        tokenizer = self.model.tokenizer
+        alternatives = tuple(
+            Alternative(
+                text=tokenizer.decode(found.tokens),
+                tokens=tuple(tokenizer.target_pieces(found.tokens)),
+                score=found.score,
+                log_prob=found.log_prob,
+            )
+            for found in hypotheses
+        )
+        if not alternatives:
+            return Translation(source=line, text="", problem="no translation within the length limits was found")
+        best = alternatives[0]
+        return Translation(line, best.text, best.tokens, best.score, best.log_prob, alternatives)
