@@ -1,1 +1,44 @@
-"""Saccade: a sequence-to-sequence toolkit. Two text files in, a translator out."""
+"""Saccade: a sequence-to-sequence toolkit. Two text files in, a translator out.
+
+    import saccade
+    translator = saccade.load("runs/model")
+    for translation in translator.translate(["A dog runs."], beam=5):
+        print(translation.text, translation.score)
+
+The names listed in `__all__` are what programs can rely on. `translate` in this package never imports
+training code; torch is imported when a name first needs it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saccade.errors import UserError
+
+if TYPE_CHECKING:
+    from saccade.translator import Translation, Translator
+
+__all__ = ["Translation", "Translator", "UserError", "__version__", "load"]
+
+
+def load(folder: str | Path, *, device: str | None = None) -> "Translator":
+    """A translator from a model folder or a run folder (its best model).
+
+    device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. Raises UserError for a folder that
+    is missing, damaged, foreign, or written by a newer Saccade.
+    """
+    from saccade.translator import Translator
+
+    return Translator.load(folder, device=device)
+
+
+def __getattr__(name: str) -> Any:
+    """The public names that need torch or the installed package's metadata, when they are first used."""
+    if name in ("Translation", "Translator"):
+        from saccade import translator
+
+        return getattr(translator, name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("saccade")
+    raise AttributeError(f"module 'saccade' has no attribute {name!r}")

@@ -88,7 +88,10 @@ def load_model(folder: Path) -> Model:
     folder = find_model(folder)
     description = _description(folder)
     tokenizer = load_tokenizer(folder)
-    config = model_config(description["model"])
+    try:
+        config = model_config(description["model"])
+    except UserError as error:
+        raise _damaged(folder / "model.json", str(error)) from error
     try:
         vocabulary = Vocabulary(**description["vocabulary"])
     except TypeError as error:
@@ -98,17 +101,22 @@ def load_model(folder: Path) -> Model:
     network = build_model(config, vocabulary)
     load_weights(cast(nn.Module, network), read_tensors(folder / "model.safetensors"), folder=folder)
     cast(nn.Module, network).eval()
-    return Model(network, config, tokenizer, description.get("decoding", {}), description.get("provenance", {}))
+    return Model(network, config, tokenizer, description["decoding"], description["provenance"])
 
 
 def find_model(folder: Path) -> Path:
-    """The model folder itself, or the best checkpoint of a run folder."""
-    if not folder.exists():
-        raise UserError(f"{folder}: no such model folder. Give a run folder or one that holds model.json.")
-    for candidate in (folder, folder / "checkpoints" / "best"):
-        settle_folder(candidate)
+    """The model folder itself, or the best checkpoint of a run folder.
+
+    Looks behind an interrupted `replace_folder` without settling it: a run may be writing just now.
+    """
+    best = folder / "checkpoints" / "best"
+    for candidate in (folder, _beside(folder, "old"), best, _beside(best, "old")):
         if (candidate / "model.json").is_file():
             return candidate
+    if not folder.exists():
+        raise UserError(f"{folder}: no such model folder. Give a run folder or one that holds model.json.")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: a file, not a model folder. Give the folder that holds model.json.")
     if (folder / "config.toml").is_file():
         raise UserError(
             f"{folder}: this run has no checkpoint yet; wait for its first validation, or resume it."
@@ -124,8 +132,9 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, folder: P
     own = unique_tensors(network)
     missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
     if missing or unknown:
-        what = f"lacks {sorted(missing)[0]}" if missing else f"holds the unknown {sorted(unknown)[0]}"
-        raise _damaged(folder / "model.safetensors", f"it {what}; weights and model.json don't belong together")
+        what = f"lacks {min(missing)}" if missing else f"holds the unknown {min(unknown)}"
+        reason = f"it {what}; weights and model.json don't belong together"
+        raise _damaged(folder / "model.safetensors", reason)
     for name, tensor in own.items():
         if tensor.shape != weights[name].shape:
             shapes = f"{list(weights[name].shape)} instead of {list(tensor.shape)}"
@@ -147,14 +156,16 @@ def unique_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of several model folders' weights ("Attention Is All You Need", section 6.1)."""
-    total: dict[str, Tensor] = {}
-    types: dict[str, torch.dtype] = {}
-    for folder in folders:
-        for name, tensor in read_tensors(folder / "model.safetensors").items():
-            # float64 sums: averaging n copies of one checkpoint gives that checkpoint.
-            types[name] = tensor.dtype
-            total[name] = total[name] + tensor.double() if name in total else tensor.double()
-    return {name: (tensor / len(folders)).to(types[name]) for name, tensor in total.items()}
+    first = read_tensors(folders[0] / "model.safetensors")
+    # float64 sums: averaging n copies of one checkpoint gives that checkpoint.
+    total = {name: tensor.double() for name, tensor in first.items()}
+    for folder in folders[1:]:
+        weights = read_tensors(folder / "model.safetensors")
+        if {name: x.shape for name, x in weights.items()} != {name: x.shape for name, x in first.items()}:
+            raise UserError(f"{folder}: cannot be averaged with {folders[0]}: their weights differ in shape.")
+        for name, tensor in weights.items():
+            total[name] += tensor
+    return {name: (total[name] / len(folders)).to(tensor.dtype) for name, tensor in first.items()}
 
 
 @contextlib.contextmanager
@@ -164,31 +175,33 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     A directory can't replace another in one step everywhere, so the old one is moved aside first;
     `settle_folder` undoes that if we die in between.
     """
-    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-    settle_folder(folder)
-    shutil.rmtree(new, ignore_errors=True)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: a file is in the way of this folder. Choose another name, or move it.")
+    place, new, old = folder.resolve(), _beside(folder, "new"), _beside(folder, "old")
     try:
+        settle_folder(place)
+        shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         yield new
         _flush(new)
+        if place.exists():
+            place.rename(old)
+        new.rename(place)
+        _flush_entry(place.parent)
     except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
         raise disk_error(folder, error) from error
-    except BaseException:
+    finally:
+        # A failure is undone; after success this removes the old folder.
+        settle_folder(place)
         shutil.rmtree(new, ignore_errors=True)
-        raise
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    _flush_entry(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def settle_folder(folder: Path) -> None:
-    """Bring back a folder whose replacement was cut short between its two steps."""
-    old = folder.with_name(f".{folder.name}.old")
+    """Finish a replacement that was cut short: bring the old folder back if the new one is not yet there."""
+    old = _beside(folder, "old")
     if old.exists() and not folder.exists():
-        old.rename(folder)
+        old.rename(folder.resolve())
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -226,8 +239,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def disk_error(path: Path, error: OSError) -> UserError:
     """A failed write in the user's words; what was there before is untouched."""
-    reason = "the disk is full" if error.errno == errno.ENOSPC or "No space" in str(error) else str(error)
-    return UserError(f"{path}: cannot write: {reason}. What was there before is kept; make room and go on.")
+    full = error.errno == errno.ENOSPC or "No space" in str(error)
+    reason, advice = ("the disk is full", "make room") if full else (str(error), "mend that")
+    return UserError(f"{path}: cannot write: {reason}. What was there before is kept; {advice} and go on.")
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -235,18 +249,27 @@ def _description(folder: Path) -> dict[str, Any]:
     description = read_json(path)
     version = description.get("format")
     if not isinstance(version, int) or not isinstance(description.get("model"), dict):
-        raise UserError(f"{path}: not written by Saccade (no format number); `saccade import` reads other models.")
+        raise UserError(
+            f"{path}: not written by Saccade (no format number); `saccade import` reads other models."
+        )
     if version > FORMAT:
         raise UserError(
             f"{path}: format {version} is newer than this Saccade reads ({FORMAT}). Install a newer Saccade."
         )
-    if not isinstance(description.get("vocabulary"), dict):
-        raise _damaged(path, "it has no vocabulary")
+    for name in ("vocabulary", "decoding", "provenance"):
+        if not isinstance(description.get(name), dict):
+            raise _damaged(path, f"it has no {name}")
     return description
 
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(f"{path}: damaged: {reason}. Copy the model folder again, or use another checkpoint.")
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    """Where `replace_folder` keeps what will be or was `folder`, also when that is "." or a symbolic link."""
+    folder = folder.resolve()
+    return folder.parent / f".{folder.name}.{suffix}"
 
 
 def _flush(folder: Path) -> None:

@@ -14,6 +14,7 @@ from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
+from saccade.errors import UserError
 from saccade.models.recording import record_attention
 from saccade.text.batching import plan_for_inference
 
@@ -66,12 +67,19 @@ class Translator:
         return build(DecodingConfig, {**self.model.decoding, **changes}, where="decoding")
 
     def translate(
-        self, lines: Sequence[str], *, prefixes: Sequence[str] | None = None, attention: bool = False, **options: Any
+        self,
+        lines: Sequence[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        attention: bool = False,
+        first_line: int = 0,
+        **options: Any,
     ) -> list[Translation]:
         """Translate lines; options as in `DecodingConfig` (beam=5, sample=True, ...).
 
         prefixes: text that each translation must begin with. An empty line stays empty; a line that
-        the model can't read gets a `problem` and is never cut silently.
+        the model can't read gets a `problem` and is never cut silently. first_line: number of the
+        first line where `lines` are part of a text; line numbers seed sampling.
         """
         decoding = self.options(**options)
         results: list[Translation | None] = [None] * len(lines)
@@ -79,13 +87,13 @@ class Translator:
         forced = self._forced(prefixes, len(lines))
         pending = []
         for index, (line, source) in enumerate(zip(lines, ids, strict=True)):
-            if problem := self._problem(source):
-                results[index] = Translation(source=line, text="", problem=problem)
-            elif not line.strip():
+            if not line.strip():
                 results[index] = Translation(source=line, text="")
+            elif problem := self._problem(source):
+                results[index] = Translation(source=line, text="", problem=f"not translated: {problem}")
             else:
                 pending.append(index)
-        for index, hypotheses in self._decode(pending, ids, forced, decoding):
+        for index, hypotheses in self._decode(pending, ids, forced, decoding, first_line=first_line):
             result = self._translation(lines[index], hypotheses)
             if attention and hypotheses:
                 end = self.model.network.vocabulary.end
@@ -101,7 +109,10 @@ class Translator:
         `pieces(source, target)`.
         """
         tokenizer = self.model.tokenizer
-        return self._attention(tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0])
+        source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
+        if problem := self._problem(source_ids, target_ids):
+            raise UserError(problem)
+        return self._attention(source_ids, target_ids)
 
     def pieces(self, source: str, target: str) -> tuple[list[str], list[str]]:
         """Source and target pieces as the model sees them, end symbols in: the axes of `attention`."""
@@ -111,15 +122,29 @@ class Translator:
 
     def stream(self, lines: Iterable[str], *, chunk: int = 2000, **options: Any) -> Iterator[Translation]:
         """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory."""
-        rest = iter(lines)
+        rest, first = iter(lines), 0
         while taken := list(islice(rest, chunk)):
-            yield from self.translate(taken, **options)
+            yield from self.translate(taken, first_line=first, **options)
+            first += len(taken)
 
-    def score(self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096) -> list[float]:
-        """Log-probability in nats of each target given its source, end symbol in; empty lines included."""
+    def score(
+        self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096
+    ) -> list[float]:
+        """Log-probability in nats of each target given its source, end symbol in; empty lines included.
+
+        Raises UserError for unequal counts and for a line longer than the model's limit.
+        """
+        if len(sources) != len(targets):
+            raise UserError(
+                f"{len(sources)} source lines, but {len(targets)} target lines; they go in pairs."
+            )
         tokenizer = self.model.tokenizer
         source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
-        lengths = [max(len(s), len(t)) for s, t in zip(source_ids, target_ids, strict=True)]
+        pairs = list(zip(source_ids, target_ids, strict=True))
+        for number, (source, target) in enumerate(pairs, start=1):
+            if problem := self._problem(source, target):
+                raise UserError(f"line {number}: {problem}")
+        lengths = [max(len(source), len(target)) for source, target in pairs]
         scores = [0.0] * len(lengths)
         for batch in plan_for_inference(lengths, batch_tokens=batch_tokens):
             rows = [int(index) for index in batch]
@@ -148,7 +173,13 @@ class Translator:
         return [float(value) for value in picked.masked_fill(~real, 0.0).double().sum(1).tolist()]
 
     def _decode(
-        self, pending: list[int], ids: list[list[int]], forced: list[list[int]], options: DecodingConfig
+        self,
+        pending: list[int],
+        ids: list[list[int]],
+        forced: list[list[int]],
+        options: DecodingConfig,
+        *,
+        first_line: int,
     ) -> Iterator[tuple[int, list[Hypothesis]]]:
         lengths = [len(ids[index]) for index in pending]
         budget = max(options.batch_tokens // options.rows_per_sentence, 1)
@@ -160,7 +191,7 @@ class Translator:
                 source,
                 source_lengths,
                 options=options,
-                lines=rows,
+                lines=[first_line + index for index in rows],
                 prefixes=[forced[index] for index in rows],
             )
             yield from zip(rows, found, strict=True)
@@ -172,10 +203,14 @@ class Translator:
             padded[row, : len(sequence)] = torch.tensor(sequence)
         return padded.to(self.device), lengths.to(self.device)
 
-    def _problem(self, source: list[int]) -> str | None:
-        limit = self.model.network.max_source_length
-        if limit is not None and len(source) > limit:
-            return f"{len(source)} pieces, but the model reads at most {limit}; not translated, split the line"
+    def _problem(self, source: list[int], target: Sequence[int] = ()) -> str | None:
+        network = self.model.network
+        for ids, verb, limit in (
+            (source, "reads", network.max_source_length),
+            (target, "writes", network.max_target_length),
+        ):
+            if limit is not None and len(ids) > limit:
+                return f"{len(ids)} pieces, but the model {verb} at most {limit}; split the line."
         return None
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
@@ -183,8 +218,10 @@ class Translator:
             return [[] for _ in range(count)]
         if len(prefixes) != count:
             raise ValueError(f"{len(prefixes)} prefixes for {count} lines")
-        return [target[:-1] if text else [] for text, target in
-                zip(prefixes, self.model.tokenizer.encode_target(prefixes), strict=True)]
+        return [
+            target[:-1] if text else []
+            for text, target in zip(prefixes, self.model.tokenizer.encode_target(prefixes), strict=True)
+        ]
 
     def _translation(self, line: str, hypotheses: list[Hypothesis]) -> Translation:
         tokenizer = self.model.tokenizer
@@ -198,6 +235,8 @@ class Translator:
             for found in hypotheses
         )
         if not alternatives:
-            return Translation(source=line, text="", problem="no translation within the length limits was found")
+            return Translation(
+                source=line, text="", problem="no translation within the length limits was found"
+            )
         best = alternatives[0]
         return Translation(line, best.text, best.tokens, best.score, best.log_prob, alternatives)

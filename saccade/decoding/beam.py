@@ -116,7 +116,7 @@ class Beam:
         ]
 
     def _finish(self, parent: Tensor, log_probs: Tensor) -> "Beam":
-        """Merge candidates that end now, log_probs (sentences, n), -inf where they don't, into the finished."""
+        """Merge candidates that end now, log_probs (sentences, n) or -inf, into the finished."""
         if not bool(torch.isfinite(log_probs).any()):
             return self
         length = self.length + 1
@@ -141,5 +141,5 @@ class Beam:
 
 def _top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` best of (sentences, n) in descending order, the earlier one first among equals."""
-    ordered, place = scores.sort(1, descending=True, stable=True)
+    ordered, place = scores.sort(dim=1, descending=True, stable=True)
     return ordered[:, :count], place[:, :count]

@@ -9,9 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Limits:
-    """One row a sentence. max_length (sentences,), end symbol in; prefix (sentences, longest), padded with -1.
+    """One row a sentence. max_length (sentences,), end symbol in; prefix (sentences, longest).
 
-    min_length: fewest tokens before the end symbol. banned: ids never written (padding, start).
+    prefix is padded with -1. min_length: fewest tokens before the end symbol. banned: ids never
+    written (padding, start).
     """
 
     max_length: Tensor

@@ -1,5 +1,6 @@
 """How to search: one checked object, with the source of each rule."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -17,7 +18,8 @@ class DecodingConfig(Section):
     nbest: PositiveInt = 1
     """Hypotheses returned a sentence, best first; at most `beam` unless sampling."""
     length_penalty: Penalty = "gnmt"
-    """gnmt: ((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); power: n^alpha (Marian, fairseq, HF); the end symbol counts."""
+    """gnmt: ((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); power: n^alpha (Marian, fairseq, HF). The end
+    symbol counts."""
     alpha: float = Field(0.6, ge=0)
     """Strength of the length penalty; 0 scores by plain log-probability."""
     min_length: NonNegativeInt = 0
@@ -48,7 +50,9 @@ class DecodingConfig(Section):
             if ignored := [name for name, used in chosen.items() if used]:
                 raise ValueError(f"{', '.join(ignored)}: only used when sampling; set sample = true")
         if self.max_length is not None and self.min_length >= self.max_length:
-            raise ValueError(f"min_length {self.min_length} leaves no room below max_length {self.max_length}")
+            raise ValueError(
+                f"min_length {self.min_length} leaves no room below max_length {self.max_length}"
+            )
         return self
 
     @property
@@ -59,4 +63,5 @@ class DecodingConfig(Section):
 
 def length_penalty(length: int, *, kind: Penalty, alpha: float) -> float:
     """What a hypothesis' log-probability is divided by; length counts the end symbol."""
-    return ((5 + length) / 6) ** alpha if kind == "gnmt" else float(length) ** alpha
+    base = (5 + length) / 6 if kind == "gnmt" else float(length)
+    return math.pow(base, alpha)

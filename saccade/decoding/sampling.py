@@ -21,7 +21,7 @@ class Draw:
 
     def tokens(self, log_probs: Tensor, uniform: Tensor) -> Tensor:
         """Inverse transform: log_probs (..., vocabulary), uniform (...) in [0, 1); returns ids (...)."""
-        ordered, ids = log_probs.sort(-1, descending=True, stable=True)
+        ordered, ids = log_probs.sort(dim=-1, descending=True, stable=True)
         if self.top_k is not None:
             ordered, ids = ordered[..., : self.top_k], ids[..., : self.top_k]
         probabilities = (ordered / self.temperature).softmax(-1)
@@ -30,7 +30,7 @@ class Draw:
         kept = probabilities.double().masked_fill(cumulative - probabilities >= self.top_p, 0.0)
         cumulative = kept.cumsum(-1)
         place = (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(-1, keepdim=True)
-        last_possible = (kept > 0).sum(-1, keepdim=True) - 1
+        last_possible = ((kept > 0).sum(-1, keepdim=True) - 1).clamp(min=0)
         return ids.gather(-1, place.minimum(last_possible)).squeeze(-1)
 
 
@@ -129,10 +129,12 @@ class Samples:
         found = []
         rows = zip(self.tokens[sentence].tolist(), self.log_probs[sentence].tolist(), strict=True)
         for tokens, log_prob in rows:
+            if not math.isfinite(log_prob):  # the rules left nothing that may be written
+                continue
             text = tokens[: tokens.index(self.end)]
             score = log_prob / length_penalty(len(text) + 1, kind=self.penalty, alpha=self.alpha)
             found.append(Hypothesis(tuple(text), log_prob, score))
-        return sorted(found, key=lambda one: -one.score if math.isfinite(one.score) else math.inf)
+        return sorted(found, key=lambda one: -one.score)
 
 
 def uniform_draws(lines: Sequence[int], *, samples: int, length: int, seed: int) -> Tensor:

@@ -8,7 +8,10 @@ from saccade.errors import UserError
 from saccade.models import transformer
 from saccade.models.interface import Seq2Seq, Vocabulary
 
-MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Mapping[str, Mapping[str, object]]]] = {
+Presets = Mapping[str, Mapping[str, object]]
+"""Name to the settings that it stands for."""
+
+MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Presets]] = {
     "transformer": (transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS),
 }
 """Kind to configuration, model and presets: where `[model] kind = ...` is looked up."""
@@ -21,11 +24,11 @@ def model_config(table: Mapping[str, object]) -> Section:
     """
     rest = dict(table)
     kind = rest.get("kind", "transformer")
-    if kind not in MODELS:
+    if not isinstance(kind, str) or kind not in MODELS:
         raise UserError(f"model.kind = {kind!r}: allowed are {', '.join(MODELS)}")
-    config, _, presets = MODELS[str(kind)]
+    config, _, presets = MODELS[kind]
     preset = rest.pop("preset", None)
-    if preset is not None and preset not in presets:
+    if preset is not None and (not isinstance(preset, str) or preset not in presets):
         raise UserError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
     return build(config, {**presets.get(str(preset), {}), **rest}, where="model")
 

@@ -34,10 +34,14 @@ def record_attention(network: nn.Module) -> Iterator[dict[str, Tensor]]:
     handles = [
         module.register_forward_hook(hook(name), with_kwargs=True)
         for name, module in network.named_modules()
-        if isinstance(module, Attending)
+        if _attends(module)
     ]
     try:
         yield maps
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _attends(module: nn.Module) -> bool:
+    return isinstance(module, Attending)

@@ -1,7 +1,7 @@
 """The Transformer encoder-decoder ("Attention Is All You Need", sections 3 and 5)."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self, cast
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -98,7 +98,7 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
-        sizes = {
+        sizes: dict[str, Any] = {
             "heads": config.heads,
             "feed_forward": config.feed_forward,
             "dropout": config.dropout,
@@ -109,12 +109,13 @@ class Transformer(nn.Module):
         }
         self.source_embedding = self._embedding(vocabulary.source_size)
         self.target_embedding = self._embedding(vocabulary.target_size)
-        self.encoder = nn.ModuleList(EncoderLayer(config.width, **sizes) for _ in range(config.encoder_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(config.width, **sizes) for _ in range(config.decoder_layers))
+        width, source_layers, target_layers = config.width, config.encoder_layers, config.decoder_layers
+        self.encoder = nn.ModuleList(EncoderLayer(width, **sizes) for _ in range(source_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(width, **sizes) for _ in range(target_layers))
         # Post-norm layers end in a norm already; pre-norm leaves the residual stream unnormalised.
         final = nn.LayerNorm if config.norm == "pre" else nn.Identity
-        self.encoder_norm, self.decoder_norm = final(config.width), final(config.width)
-        self.output = nn.Linear(config.width, vocabulary.target_size, bias=False)
+        self.encoder_norm, self.decoder_norm = final(width), final(width)
+        self.output = nn.Linear(width, vocabulary.target_size, bias=False)
         self._tie()
         self._initialise()
 
@@ -144,7 +145,7 @@ class Transformer(nn.Module):
     def decode(self, target_in: Tensor, memory: Memory) -> Tensor:
         """See `Seq2Seq.decode`. Padding on the right needs no mask: causality hides it from real tokens."""
         x = self.target_embedding(target_in)
-        for layer in self.decoder:
+        for layer in self._decoder_layers():
             x = layer(x, layer.cross_attention.remember(memory.states), visible=memory.visible)
         hidden: Tensor = self.decoder_norm(x)
         return hidden
@@ -153,7 +154,7 @@ class Transformer(nn.Module):
         """See `Seq2Seq.start`."""
         states, heads = memory.states, self.config.heads
         sentences, head_width = states.size(0), self.config.width // heads
-        remembered = [layer.cross_attention.remember(states) for layer in self.decoder]
+        remembered = [layer.cross_attention.remember(states) for layer in self._decoder_layers()]
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
@@ -166,6 +167,9 @@ class Transformer(nn.Module):
         for layer, memory, cache in zip(self.decoder, state.memory, state.past, strict=True):
             x = layer(x, memory, visible=state.visible, cache=cache)
         return self.output(self.decoder_norm(x)).flatten(0, 1), state
+
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return cast(list[DecoderLayer], list(self.decoder))
 
     def _embedding(self, size: int) -> Embedding:
         config = self.config

@@ -46,12 +46,14 @@ def attend(
     Shapes as there, value (batch, heads, key, d_v); returns (batch, heads, query, d_v).
     dropout: on the weights; pass 0 outside training.
     """
+    precision = query.dtype
     with _cpu_in_float32(query):
         if query.device.type == "cpu":
             query, key, value = (x.float() if x.dtype == torch.bfloat16 else x for x in (query, key, value))
-        return scaled_dot_product_attention(
+        mixed: Tensor = scaled_dot_product_attention(
             query, key, value, attn_mask=visible, is_causal=causal, dropout_p=dropout
         )
+        return mixed.to(precision)
 
 
 def _cpu_in_float32(x: Tensor) -> contextlib.AbstractContextManager[object]:
@@ -63,7 +65,8 @@ def _cpu_in_float32(x: Tensor) -> contextlib.AbstractContextManager[object]:
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(batch, length, heads * d) to (batch, heads, length, d)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    split: Tensor = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return split
 
 
 def merge_heads(x: Tensor) -> Tensor:

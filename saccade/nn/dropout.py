@@ -35,7 +35,7 @@ class Dropout(nn.Module):
 
 def _scaled_mask(x: Tensor, rate: float) -> Tensor:
     """0 where dropped, 1 / (share really kept) elsewhere, so that the mean is kept exactly."""
-    threshold = round(rate * _STEPS)
+    threshold = min(round(rate * _STEPS), _STEPS - 1)
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64)
     draws.random_(-(1 << 63), None)  # all 64 bits
     bits = draws.view(torch.int16)[: x.numel()].view(x.shape)

@@ -35,7 +35,8 @@ class FeedForward(nn.Module):
 
 
 class Residual(nn.Module):
-    """Around a sub-layer: post-norm LayerNorm(x + Dropout(f(x))) (5.4), or pre-norm x + Dropout(f(LayerNorm(x)))."""
+    """Around a sub-layer f: post-norm LayerNorm(x + Dropout(f(x))), as in section 5.4, or pre-norm
+    x + Dropout(f(LayerNorm(x)))."""
 
     def __init__(self, width: int, *, norm: Norm, dropout: float) -> None:
         super().__init__()
@@ -69,7 +70,9 @@ class EncoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.self_attention = SelfAttention(width, heads=heads, causal=False, dropout=attention_dropout)
-        self.feed_forward = FeedForward(width, feed_forward, activation=activation, dropout=activation_dropout)
+        self.feed_forward = FeedForward(
+            width, feed_forward, activation=activation, dropout=activation_dropout
+        )
         self.around_self = Residual(width, norm=norm, dropout=dropout)
         self.around_feed_forward = Residual(width, norm=norm, dropout=dropout)
 
@@ -98,7 +101,9 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.self_attention = SelfAttention(width, heads=heads, causal=True, dropout=attention_dropout)
         self.cross_attention = CrossAttention(width, heads=heads, dropout=attention_dropout)
-        self.feed_forward = FeedForward(width, feed_forward, activation=activation, dropout=activation_dropout)
+        self.feed_forward = FeedForward(
+            width, feed_forward, activation=activation, dropout=activation_dropout
+        )
         self.around_self = Residual(width, norm=norm, dropout=dropout)
         self.around_cross = Residual(width, norm=norm, dropout=dropout)
         self.around_feed_forward = Residual(width, norm=norm, dropout=dropout)

@@ -18,20 +18,38 @@ def linear_cross_entropy(
     Logits exist for a few rows at a time and their gradient, softmax minus target, is taken in
     the forward pass: memory is flat in tokens x vocabulary.
     """
-    return _LinearCrossEntropy.apply(hidden, weight, bias, gold, label_smoothing)  # type: ignore[no-any-return,no-untyped-call]
+    # Within the function torch reports gradients as off, and as needed even under no_grad.
+    differentiate = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias)
+    )
+    total: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, gold, (label_smoothing, differentiate)
+    )
+    return total
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, gold: Tensor, smoothing: float
+    def forward(  # noqa: PLR0917 - torch passes them by position
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        gold: Tensor,
+        settings: tuple[float, bool],
     ) -> Tensor:
+        smoothing, differentiate = settings
         device = hidden.device.type
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        differentiate = any(ctx.needs_input_grad[:3])
         with torch.autocast(device, enabled=False):
             total, *gradients = _forward_and_gradients(
-                hidden.to(low), weight, weight.to(low), bias, gold, smoothing, differentiate
+                hidden.to(low),
+                weight,
+                low_weight=weight.to(low),
+                bias=bias,
+                gold=gold,
+                smoothing=smoothing,
+                differentiate=differentiate,
             )
         ctx.hidden_dtype = hidden.dtype
         ctx.save_for_backward(*gradients)
@@ -53,6 +71,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _forward_and_gradients(
     hidden: Tensor,
     weight: Tensor,
+    *,
     low_weight: Tensor,
     bias: Tensor | None,
     gold: Tensor,

@@ -38,7 +38,9 @@ class SinusoidalPositions(nn.Module):
         end = start + x.size(-2)
         if end > self.table.size(0):
             length = 2 ** (end - 1).bit_length()
-            self.table = sinusoids(length, x.size(-1), layout=self.layout).to(self.table)
+            # A tensor made in inference mode could not take part in training afterwards.
+            with torch.inference_mode(False):
+                self.table = sinusoids(length, x.size(-1), layout=self.layout).to(self.table)
         return x + self.table[start:end]
 
 

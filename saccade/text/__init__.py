@@ -1,6 +1,7 @@
 """Strings to ids to padded tensors; may import `saccade.config` and `saccade.errors` only.
 
-`tokenizer` strings and ids, `sample` what a vocabulary is learned from, `corpus` text files as aligned
-pairs, `cache` token ids on disk, `prepare` the way from text files to the caches, `report` what was found
-on that way, `batching` batches of a token budget, `numbers` the built-in corpus.
+`corpus` reads text files as aligned pairs, `vocabulary` learns the pieces, `tokenizer` turns strings to ids
+and back, `encode` and `cache` put the ids on disk, `prepare` does all of this and `report` says what was
+found, `epochs` gives the pairs of an epoch, `batching` makes padded batches of them. `numbers` writes the
+built-in corpus.
 """

@@ -9,7 +9,7 @@ renamed at the end, so a half-written one is never opened.
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -52,10 +52,14 @@ class EncodedPairs:
         try:
             header = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
             if header["version"] != VERSION:
-                raise UserError(f"{folder}: a token cache of version {header['version']}; delete it to have it rewritten.")
+                raise UserError(
+                    f"{folder}: a token cache of version {header['version']}; delete it to have it rewritten."
+                )
             sides = [_open_side(folder, name, header) for name in SIDES]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{folder}: no token cache, or a damaged one ({error}); delete it and prepare again.") from error
+            raise UserError(
+                f"{folder}: no token cache, or a damaged one ({error}); delete it and prepare again."
+            ) from error
         return cls(folder, *sides)
 
     def __len__(self) -> int:
@@ -95,24 +99,25 @@ class CacheWriter:
             raise ValueError(f"{len(source)} source and {len(target)} target sentences")
         for side, sentences in enumerate((source, target)):
             lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
-            flat = np.fromiter(chain.from_iterable(sentences), dtype=self._types[side], count=int(lengths.sum()))
+            flat = np.fromiter(
+                chain.from_iterable(sentences), dtype=self._types[side], count=int(lengths.sum())
+            )
             flat.tofile(self._streams[side])
             self._lengths[side].append(lengths)
 
     def finish(self) -> None:
         """Write what makes the folder a cache."""
-        counts = []
-        for side, name in enumerate(SIDES):
-            self._streams[side].flush()
-            os.fsync(self._streams[side].fileno())
-            lengths = np.concatenate([np.zeros(1, dtype=np.int64), *self._lengths[side]])
-            np.save(self._folder / f"{name}.offsets.npy", np.cumsum(lengths))
-            counts.append(int(lengths.sum()))
+        ends = []
+        for name, stream, lengths in zip(SIDES, self._streams, self._lengths, strict=True):
+            stream.flush()
+            os.fsync(stream.fileno())
+            ends.append(np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *lengths])))
+            np.save(self._folder / f"{name}.offsets.npy", ends[-1])
         header = {
             "version": VERSION,
-            "pairs": lengths.size - 1,
+            "pairs": ends[0].size - 1,
             **{f"{name}_type": np.dtype(kind).str for name, kind in zip(SIDES, self._types, strict=True)},
-            **{f"{name}_ids": count for name, count in zip(SIDES, counts, strict=True)},
+            **{f"{name}_ids": int(end[-1]) for name, end in zip(SIDES, ends, strict=True)},
         }
         (self._folder / "cache.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
 
@@ -130,7 +135,9 @@ def write_cache(folder: Path, *, source_vocab_size: int, target_vocab_size: int)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        writer = CacheWriter(partial, source_vocab_size=source_vocab_size, target_vocab_size=target_vocab_size)
+        writer = CacheWriter(
+            partial, source_vocab_size=source_vocab_size, target_vocab_size=target_vocab_size
+        )
         try:
             yield writer
             writer.finish()
@@ -142,20 +149,6 @@ def write_cache(folder: Path, *, source_vocab_size: int, target_vocab_size: int)
         raise UserError(f"{folder}: cannot write the token cache: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def encode_to_cache(
-    folder: Path,
-    chunks: Iterable[tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]],
-    *,
-    source_vocab_size: int,
-    target_vocab_size: int,
-) -> EncodedPairs:
-    """Write chunks of (source ids, target ids) as a cache and open it; see `write_cache`."""
-    with write_cache(folder, source_vocab_size=source_vocab_size, target_vocab_size=target_vocab_size) as writer:
-        for source, target in chunks:
-            writer.add(source, target)
-    return EncodedPairs.open(folder)
 
 
 def _id_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -20,16 +20,15 @@ from saccade.config import Section
 from saccade.errors import UserError
 
 
-def _as_paths(value: object) -> object:
-    """One path or a list of paths, as text or Path, to a tuple of Path; anything else is left for pydantic."""
-    if isinstance(value, str | Path):
-        value = (value,)
-    if isinstance(value, list | tuple):
-        return tuple(Path(part) if isinstance(part, str) else part for part in value)
-    return value
+def _as_tuple(value: object) -> object:
+    """One path to a tuple of one; pydantic judges the rest."""
+    return (value,) if isinstance(value, str | Path) else value
 
 
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_paths)]
+# Not strict: text is a path in TOML and in Python alike.
+Paths = Annotated[
+    tuple[Annotated[Path, Field(strict=False)], ...], Field(strict=False), BeforeValidator(_as_tuple)
+]
 
 
 class DataConfig(Section):
@@ -55,20 +54,23 @@ class DataConfig(Section):
     """Test text, source, tab, target."""
     max_length: int = Field(default=256, ge=2)
     """Longest sentence in pieces on either side, the end symbol included; longer pairs are dropped."""
-    max_ratio: float = Field(default=5.0, ge=1.0)
-    """Longest side in pieces over the shortest; pairs beyond it are dropped (none whose longer side has at most 10)."""
+    max_ratio: float = Field(default=9.0, ge=1.0)
+    """Longer side over shorter side in pieces; pairs beyond it are dropped, except where the longer side has
+    no more than 10 pieces."""
     max_dropped: float = Field(default=0.1, ge=0.0, le=1.0)
-    """Share of the training pairs that may be dropped; above it training is refused. 1.0 accepts everything."""
+    """Share of the training pairs that may be dropped; above it training is refused. 1.0 accepts any loss."""
     holdout: int | None = Field(default=None, ge=0)
-    """Training pairs held out for validation when there are no validation files; without it 2% and at most 1,000."""
+    """Training pairs held out for validation when there are no validation files. Without it 2%, at most
+    1,000; 0: none."""
 
     @model_validator(mode="after")
     def _sides_match(self) -> Self:
-        for name in ("", "valid_", "test_"):
-            sources, targets = getattr(self, f"{name}source"), getattr(self, f"{name}target")
-            if len(sources) != len(targets):
+        for split in ("", "valid_", "test_"):
+            sources, targets = len(getattr(self, f"{split}source")), len(getattr(self, f"{split}target"))
+            if sources != targets:
                 raise ValueError(
-                    f"{name}source names {len(sources)} files and {name}target {len(targets)}; give as many of each"
+                    f"{split}source names {sources} and {split}target {targets} files; "
+                    "it takes as many of one as of the other"
                 )
         return self
 
@@ -126,15 +128,37 @@ def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
 
     Raises UserError when the file cannot be read, and for a .gz that is none or is cut off.
     """
-    with _opened(path) as stream:
-        for number, raw in enumerate(stream, start=1):
-            raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-            if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            try:
-                yield number, raw.decode("utf-8")
-            except UnicodeDecodeError:
-                yield number, None
+    with opened(path) as stream:
+        for number, (line, is_utf8) in enumerate(decoded_lines(stream), start=1):
+            yield number, line if is_utf8 else None
+
+
+def decoded_lines(stream: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
+    """Each line of a byte stream and whether it is UTF-8; where it is not, U+FFFD stands for bad bytes."""
+    for number, raw in enumerate(stream):
+        line = raw.removesuffix(b"\n").removesuffix(b"\r")
+        if number == 0:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        try:
+            yield line.decode("utf-8"), True
+        except UnicodeDecodeError:
+            yield line.decode("utf-8", errors="replace"), False
+
+
+def read_text(path: Path) -> list[str]:
+    """All lines of a file; raises UserError when one is not UTF-8 or the file cannot be read."""
+    return [_is_text(line, path, number) for number, line in read_lines(path)]
+
+
+def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
+    """All lines of two files that belong together line by line, empty ones included.
+
+    Raises UserError as `read_text` does, and when the files are empty or differ in their number of lines.
+    """
+    pairs = list(read_pairs(PairedFiles((source,), (target,))))
+    for pair in pairs:
+        _is_text(None if pair.problem == "bad UTF-8" else "", pair.file, pair.line)
+    return [pair.source for pair in pairs], [pair.target for pair in pairs]
 
 
 def read_pairs(files: PairedFiles) -> Iterator[Pair]:
@@ -193,15 +217,16 @@ def _read_tsv(path: Path) -> Iterator[Pair]:
 
 def _unequal(source: Path, target: Path, *, seen: int) -> UserError:
     """Both counts; `seen` lines had a partner, so only the longer file has to be read on."""
-    counts = [sum(1 for _ in read_lines(path)) for path in (source, target)]
+    left, right = (sum(1 for _ in read_lines(path)) for path in (source, target))
     return UserError(
-        f"{source} has {counts[0]:,} lines and {target} has {counts[1]:,}: line N of one must translate line N of "
-        f"the other. The shorter one ends after line {seen:,}; mend the files, nothing can be dropped safely."
+        f"{source} has {left:,} lines, {target} has {right:,}: line N of one must translate line N of the "
+        f"other. The shorter one ends after line {seen:,}; mend the files, no line can be dropped safely."
     )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked when its name ends in .gz; raises UserError when it cannot be read."""
     try:
         with path.open("rb") as raw:
             if path.suffix == ".gz":
@@ -210,11 +235,19 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             else:
                 yield raw
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}: named .gz but not gzip, or damaged: {error}. Rename or repack it.") from error
+        raise UserError(
+            f"{path}: named .gz but not gzip, or damaged: {error}. Rename or repack it."
+        ) from error
     except EOFError as error:
         raise UserError(f"{path}: the gzip file is cut off; fetch or pack it again.") from error
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _is_text(line: str | None, path: Path, number: int) -> str:
+    if line is None:
+        raise UserError(f"{path}:{number}: not UTF-8. Mend the line, or convert the file to UTF-8.")
+    return line
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:

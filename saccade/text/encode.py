@@ -74,7 +74,12 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _encode_chunk(
-    chunk: Sequence[Pair], candidates: Iterable[int], *, tokenizer: Tokenizer, limits: Limits, tally: SplitTally
+    chunk: Sequence[Pair],
+    candidates: Iterable[int],
+    *,
+    tokenizer: Tokenizer,
+    limits: Limits,
+    tally: SplitTally,
 ) -> EncodedChunk:
     readable = []
     for i in candidates:

@@ -52,7 +52,7 @@ def prepare(
     out: Path,
     tokenizer: Tokenizer | None = None,
     batch_tokens: int = 4096,
-    progress: Progress = lambda message: None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Read, learn the tokeniser (unless one is given), encode, count, and write all of it into `out`.
 
@@ -60,6 +60,7 @@ def prepare(
     `progress` hears of each stage. Raises UserError when a file cannot be used or more than
     `config.max_dropped` of the training pairs would be dropped.
     """
+    progress = progress or (lambda _: None)
     progress("reading the files")
     files = _hashes(config)
     held_out = {} if config.valid_files else _held_out(config)
@@ -72,8 +73,8 @@ def prepare(
             progress("learning the vocabulary")
             tokenizer = _learn(config, tokenizer_config, held_out)
         tokenizer.save(out / "tokenizer")
-        valid = _write_valid(valid_text, config, tokenizer, out=out) if valid_text else None
         train = _write_train(config, tokenizer, frozenset(held_out), finder, out=out, progress=progress)
+        valid = _write_valid(valid_text, config, tokenizer, out=out) if valid_text else None
         report = _report(out, tokenizer, train, valid, batch_tokens=batch_tokens, finder=finder, files=files)
         _write_whole(out / "report.json", json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
     return open_prepared(out)
@@ -84,8 +85,10 @@ def open_prepared(out: Path) -> Prepared:
     try:
         report = DataReport.from_dict(json.loads((out / "report.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise UserError(f"{out}: no prepared data, or unfinished or damaged ones; prepare them again.") from error
-    valid = EncodedPairs.open(out / "valid") if report.valid is not None else None
+        raise UserError(
+            f"{out}: no prepared data, or unfinished or damaged ones; prepare them again."
+        ) from error
+    valid = EncodedPairs.open(out / "valid") if report.valid is not None and report.valid.kept else None
     return Prepared(load_tokenizer(out / "tokenizer"), EncodedPairs.open(out / "train"), valid, report)
 
 
@@ -137,14 +140,13 @@ def _learn(
     )
 
 
-def _write_valid(
-    text: Sequence[Pair], config: DataConfig, tokenizer: Tokenizer, *, out: Path
-) -> SplitReport:
+def _write_valid(text: Sequence[Pair], config: DataConfig, tokenizer: Tokenizer, *, out: Path) -> SplitReport:
     kept: list[Pair] = []
     tally = SplitTally()
 
     def accept() -> None:
-        if not kept:
+        # Pairs held out by default are too few, with a short text, for their loss to be the user's business.
+        if not kept and (config.valid_files or config.holdout):
             raise UserError(_refusal("no validation pair can be used", tally))
 
     pairs = encode_split(
@@ -153,7 +155,7 @@ def _write_valid(
         tokenizer=tokenizer,
         limits=Limits(config.max_length),  # odd ratios are for training to avoid, not for scores to hide
         tally=tally,
-        look=lambda first, chunk: kept.extend(chunk.pairs),
+        look=lambda _, chunk: kept.extend(chunk.pairs),
         accept=accept,
     )
     for side in ("source", "target"):
@@ -183,8 +185,11 @@ def _write_train(
             raise UserError(_refusal("no training pair can be used", tally))
         share = sum(tally.dropped.values()) / tally.read
         if share > config.max_dropped:
-            message = f"{share:.1%} of the training pairs cannot be used, more than data.max_dropped = {config.max_dropped}"
-            raise UserError(_refusal(f"{message}. Mend the files, or raise it to accept the loss", tally))
+            message = (
+                f"{share:.1%} of the training pairs cannot be used, more than data.max_dropped = "
+                f"{config.max_dropped}. Mend the files, or raise it to accept the loss"
+            )
+            raise UserError(_refusal(message, tally))
 
     pairs = encode_split(
         read_pairs(config.train_files),

@@ -1,4 +1,4 @@
-"""What the training text turned out to be: kept, dropped and why, pieces, padding, leaks into the test text."""
+"""What the training text turned out to be: kept, dropped and why, pieces, padding, leaks into the test."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -199,9 +199,19 @@ class DuplicateFinder:
 
 def _cause_lines(dropped: Mapping[str, int], places: Mapping[str, Sequence[str]]) -> list[str]:
     return [
-        f"{cause}: {count:,} ({', '.join(places[cause])}{', ...' if count > PLACES else ''})"
+        f"{cause}: {count:,} ({_short_places(places[cause])}{', ...' if count > PLACES else ''})"
         for cause, count in sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
     ]
+
+
+def _short_places(places: Sequence[str]) -> str:
+    """Places one after another, the file named only where it changes: "a.en:3, 7, b.en:2"."""
+    shown, last = [], ""
+    for place in places:
+        file, _, line = place.rpartition(":")
+        shown.append(line if file == last else place)
+        last = file
+    return ", ".join(shown)
 
 
 def _split_lines(name: str, split: SplitReport) -> list[str]:
@@ -210,7 +220,8 @@ def _split_lines(name: str, split: SplitReport) -> list[str]:
     lines += [f"  dropped, {line}" for line in split.dropped_lines()]
     for side, found in (("source", split.source), ("target", split.target)):
         lines.append(
-            f"  {side}: {found.pieces:,} pieces, mean length {found.mean_length:.1f}, longest {found.max_length}, "
-            f"unknown {found.unknown_share:.2%}, spelled as bytes {found.byte_share:.2%}"
+            f"  {side}: {found.pieces:,} pieces, mean length {found.mean_length:.1f}, "
+            f"longest {found.max_length}, unknown {found.unknown_share:.2%}, "
+            f"spelled as bytes {found.byte_share:.2%}"
         )
     return lines

@@ -4,53 +4,25 @@
 is learned here. Readers of other programs' models bring their own (see `saccade.interop`).
 """
 
-import io
 import json
 import re
-import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
-import numpy as np
 import sentencepiece
-from pydantic import Field, ValidationError
 
-from saccade.config import Section
 from saccade.errors import UserError
-from saccade.text.sample import LEARNING_LINES, character_counts, coverage_of, sample_lines
+from saccade.text.vocabulary import END, PAD, START, UNKNOWN, TokenizerConfig, learn_model, without_surrogates
 
-PAD, UNKNOWN, START, END = 0, 1, 2, 3
-DEFAULT_VOCAB_SIZE = 8000
+__all__ = ["SentencePieceTokenizer", "Tokenizer", "TokenizerConfig", "byte_pieces", "load_tokenizer"]
+
 SETTINGS_FILE = "tokenizer.json"
 
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 _ENCODING_THREADS = 4  # the result does not depend on it
-_LEARNING_THREADS = 16  # fixed: the sums of unigram learning depend on it in the last digit
-_LONGEST_LINE = 16_384  # bytes; longer lines are not learned from
-
-
-class TokenizerConfig(Section):
-    """How text is cut into pieces, section `[tokenizer]`."""
-
-    vocab_size: int | None = Field(default=None, ge=8)
-    """Pieces in a vocabulary, the four special ones included; without it 8,000, or as many as the text supports."""
-    model: Literal["bpe", "unigram"] = "bpe"
-    """Byte-pair encoding (Sennrich et al. 2016) or a unigram language model (Kudo 2018)."""
-    joint: bool = True
-    """One vocabulary for both sides, so that embeddings can be shared; false: one for each side."""
-    byte_fallback: bool = True
-    """Spell characters outside the vocabulary as UTF-8 bytes instead of as the unknown piece; takes 256 pieces."""
-    sampling: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Sampled segmentation of the training text, another one each epoch; 0: off. With `bpe` the probability
-    of leaving out a merge (BPE-dropout, Provilkov et al. 2020: 0.1), with `unigram` the smoothing exponent (Kudo 2018: 0.2)."""
-    normalization: Literal["identity", "nfkc", "nfkc_cf", "nmt_nfkc", "nmt_nfkc_cf"] = "identity"
-    """Change of the text before it is cut. `identity` changes nothing; the others apply Unicode NFKC (`nmt_`: and
-    simplify white space and control characters; `_cf`: and fold case), join runs of blanks and trim both ends."""
-    character_coverage: float | None = Field(default=None, gt=0.0, le=1.0)
-    """Share of the text whose characters get a piece of their own, the most frequent ones first; 0.9995 is usual for
-    Chinese and Japanese. Without it: all characters as long as they fill at most half of the vocabulary."""
 
 
 @runtime_checkable
@@ -117,10 +89,11 @@ class SentencePieceTokenizer:
     kind: ClassVar[str] = "sentencepiece"
 
     def __init__(self, config: TokenizerConfig, models: Sequence[bytes]) -> None:
-        """`models`: one serialised SentencePiece model for both sides, or source model and target model."""
+        """`models`: one serialised SentencePiece model for both sides, or source model and target model.
+        Raises ValueError or RuntimeError when one is none, or not one with our special ids."""
         self.config = config
         self._models = tuple(models)
-        processors = [sentencepiece.SentencePieceProcessor(model_proto=model) for model in models]
+        processors = [_processor(model) for model in models]
         self._source, self._target = processors[0], processors[-1]
         self.source_vocab_size: int = len(self._source)
         self.target_vocab_size: int = len(self._target)
@@ -136,12 +109,12 @@ class SentencePieceTokenizer:
         vocabulary asked for.
         """
         if config.joint:
-            return cls(config, [_learn_model(config, chain(source, target), side="text")])
+            return cls(config, [learn_model(config, chain(source, target), side="text")])
         return cls(
             config,
             [
-                _learn_model(config, source, side="source text"),
-                _learn_model(config, target, side="target text"),
+                learn_model(config, source, side="source text"),
+                learn_model(config, target, side="target text"),
             ],
         )
 
@@ -152,10 +125,8 @@ class SentencePieceTokenizer:
         try:
             config = TokenizerConfig.model_validate_json(json.dumps(settings.get("config", {})))
             models = [(folder / name).read_bytes() for name in _model_names(config.joint)]
-            if not all(models):
-                raise UserError(f"{folder}: the tokeniser is damaged: an empty model file.")
             return cls(config, models)
-        except (OSError, RuntimeError, ValidationError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"{folder}: the tokeniser is missing or damaged: {_first_line(error)}") from error
 
     def save(self, folder: Path) -> None:
@@ -194,7 +165,7 @@ class SentencePieceTokenizer:
     def _encode(
         self, processor: sentencepiece.SentencePieceProcessor, lines: Sequence[str], seed: int | None
     ) -> list[list[int]]:
-        lines = [_without_surrogates(line) for line in lines]
+        lines = [without_surrogates(line) for line in lines]
         if seed is None or self.config.sampling == 0.0:
             ids: list[list[int]] = processor.encode(
                 lines, out_type=int, add_eos=True, num_threads=_ENCODING_THREADS
@@ -207,7 +178,9 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokeniser stored in `folder`; raises UserError when there is none or it is damaged."""
     kind = _read_settings(folder).get("kind")
     if kind != SentencePieceTokenizer.kind:
-        raise UserError(f"{folder / SETTINGS_FILE}: unknown kind of tokeniser {kind!r}; a newer saccade may read it.")
+        raise UserError(
+            f"{folder / SETTINGS_FILE}: unknown kind of tokeniser {kind!r}; a newer saccade may read it."
+        )
     return SentencePieceTokenizer.load(folder)
 
 
@@ -229,6 +202,16 @@ def _read_settings(folder: Path) -> dict[str, object]:
     return settings
 
 
+def _processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
+    if not model:  # SentencePiece would take it
+        raise ValueError("an empty model file")
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    special = processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id()
+    if special != (PAD, UNKNOWN, START, END):
+        raise ValueError(f"the model's special ids are {special} instead of {(PAD, UNKNOWN, START, END)}")
+    return processor
+
+
 def _model_names(joint: bool) -> tuple[str, ...]:
     return ("tokenizer.model",) if joint else ("source.model", "target.model")
 
@@ -237,92 +220,17 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _without_surrogates(line: str) -> str:
-    """The line with each lone surrogate (no character, SentencePiece refuses it) as U+FFFD."""
-    if line.isascii():  # O(1), and most lines
-        return line
-    try:
-        line.encode("utf-8")
-    except UnicodeEncodeError:
-        return re.sub("[\ud800-\udfff]", "\ufffd", line)
-    return line
-
-
 def _encode_sampled(
     processor: sentencepiece.SentencePieceProcessor, lines: list[str], *, alpha: float, seed: int
 ) -> list[list[int]]:
+    def work() -> list[list[int]]:
+        sentencepiece.set_random_generator_seed(seed)
+        ids: list[list[int]] = processor.encode(
+            lines, out_type=int, add_eos=True, enable_sampling=True, nbest_size=-1, alpha=alpha, num_threads=1
+        )
+        return ids
+
     # SentencePiece keeps one generator per thread, seeded when the thread first uses it: a fresh thread
     # and a single worker make the segmentation a function of the seed.
-    result: list[list[int]] = []
-
-    def work() -> None:
-        sentencepiece.set_random_generator_seed(seed)
-        result.extend(
-            processor.encode(
-                lines, out_type=int, add_eos=True, enable_sampling=True, nbest_size=-1, alpha=alpha, num_threads=1
-            )
-        )
-
-    thread = threading.Thread(target=work, name="sampled segmentation")
-    thread.start()
-    thread.join()
-    return result
-
-
-def _learn_model(config: TokenizerConfig, lines: Iterable[str], *, side: str) -> bytes:
-    sample = [_without_surrogates(line) for line in sample_lines(lines, limit=LEARNING_LINES)]
-    counts = character_counts(sample)
-    if not counts.size:
-        raise UserError(f"the tokeniser cannot be learned: the {side} is empty.")
-    vocab_size = config.vocab_size or DEFAULT_VOCAB_SIZE
-    reserved = 4 + (256 if config.byte_fallback else 0)
-    coverage = config.character_coverage or coverage_of(counts, at_most=max(1, (vocab_size - reserved) // 2))
-    _check_room_for_characters(config, counts, coverage=coverage, reserved=reserved, vocab_size=vocab_size)
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sample),
-            model_writer=model,
-            model_type=config.model,
-            vocab_size=vocab_size,
-            hard_vocab_limit=False,  # a short text gives fewer pieces: whether that will do is decided below
-            character_coverage=coverage,
-            byte_fallback=config.byte_fallback,
-            normalization_rule_name=config.normalization,
-            remove_extra_whitespaces=config.normalization != "identity",
-            pad_id=PAD,
-            unk_id=UNKNOWN,
-            bos_id=START,
-            eos_id=END,
-            max_sentence_length=_LONGEST_LINE,
-            num_threads=_LEARNING_THREADS,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise UserError(f"sentencepiece could not learn from the {side}: {_first_line(error)}") from error
-    learned = len(sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()))
-    if config.vocab_size is not None and learned < config.vocab_size:
-        raise UserError(
-            f"tokenizer.vocab_size = {config.vocab_size}: the {side} supports at most {learned} pieces. "
-            f"Set it to {learned} or less, or leave it out."
-        )
-    return model.getvalue()
-
-
-def _check_room_for_characters(
-    config: TokenizerConfig,
-    counts: np.ndarray[tuple[int], np.dtype[np.int64]],
-    *,
-    coverage: float,
-    reserved: int,
-    vocab_size: int,
-) -> None:
-    characters = int(np.searchsorted(np.cumsum(counts), coverage * counts.sum())) + 1
-    characters = min(characters, counts.size)
-    if reserved + characters <= vocab_size:
-        return
-    advice = "" if config.character_coverage is None else " or lower tokenizer.character_coverage"
-    raise UserError(
-        f"tokenizer.vocab_size = {vocab_size} is too small: {reserved} special and byte pieces and {characters} "
-        f"characters need {reserved + characters}. Raise it{advice}."
-    )
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(work).result()

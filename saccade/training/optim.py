@@ -41,7 +41,7 @@ def inverse_sqrt(step: int, *, warmup: int) -> float:
     With peak (width * warmup)^-0.5 this is equation 3 of "Attention Is All You Need".
     """
     warmup = max(warmup, 1)
-    return min(step / warmup, (warmup / step) ** 0.5)
+    return min(step / warmup, math.sqrt(warmup / step))
 
 
 def cosine(step: int, *, warmup: int, steps: int, final: float) -> float:

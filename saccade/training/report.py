@@ -15,7 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 class Report:
     """Metrics of one run. Only the leading process has one that speaks; `quiet` ones do nothing."""
 
-    def __init__(self, run: Path, *, step: int, steps: int, quiet: bool = False, console: Console | None = None) -> None:
+    def __init__(
+        self, run: Path, *, step: int, steps: int, quiet: bool = False, console: Console | None = None
+    ) -> None:
         self.quiet, self.steps = quiet, steps
         self.console = console or Console(stderr=True)
         self._file: TextIO | None = None
@@ -62,7 +64,9 @@ class Report:
         """Append one line to metrics.jsonl: its kind (train, valid, ...), the step, the values."""
         if self._file is None:
             return
-        self._file.write(json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3), **values}) + "\n")
+        self._file.write(
+            json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3), **values}) + "\n"
+        )
         self._file.flush()
         if self._curves is not None:
             for name, value in values.items():
@@ -99,4 +103,4 @@ def _tensorboard(folder: Path, step: int) -> Any:
             return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=step + 1)

@@ -43,8 +43,7 @@ class Updater:
         self.clip_norm, self.autocast = clip_norm, autocast
         # Static shapes would compile anew for each batch shape.
         self.loss: nn.Module = torch.compile(loss, dynamic=True) if compiled else loss  # type: ignore[assignment]
-        if group.size > 1:
-            self.loss = DistributedDataParallel(self.loss)
+        self.joined = DistributedDataParallel(self.loss) if group.size > 1 else None
 
     def update(self, batches: Sequence[Batch], *, rate: float) -> UpdateResult:
         """One update from the batches of all ranks; each rank takes its rows of each batch.
@@ -53,10 +52,10 @@ class Updater:
         large one. Without memory for a batch it is cut in two and the update starts over.
         """
         tokens = sum(batch.target_tokens for batch in batches)
-        while True:
+        total = None
+        while total is None:
             try:
                 total = self._gradients(batches, tokens)
-                break
             except (torch.OutOfMemoryError, MemoryError) as error:
                 self._cut_batches(batches, error)
         loss = float(self.group.sum(total.detach().double())) / tokens
@@ -76,11 +75,10 @@ class Updater:
         parts = [part for share in shares for part in share]
         for number, (batch, weight) in enumerate(parts, start=1):
             # DDP averages over ranks and should do so once, with the last part.
-            last = number == len(parts)
-            quiet = isinstance(self.loss, DistributedDataParallel) and not last
-            with self.loss.no_sync() if quiet else contextlib.nullcontext():
+            waits = self.joined is not None and number < len(parts)
+            with self.joined.no_sync() if self.joined and waits else contextlib.nullcontext():
                 with torch.autocast(self.group.device.type, torch.bfloat16, enabled=self.autocast):
-                    loss = self.loss(batch.to(self.group.device)) * weight
+                    loss = (self.joined or self.loss)(batch.to(self.group.device)) * weight
                 (loss * (self.group.size / tokens)).backward()
             total += loss.detach()
         return total
@@ -101,7 +99,7 @@ class Updater:
             ) from error
         if all(batch.rows <= self.pieces for batch in batches):
             raise UserError(
-                "out of memory with a single pair in the batch. Lower data.max_length, or choose a smaller model."
+                "out of memory with a single pair in the batch. Lower data.max_length or the model's size."
             ) from error
         self.pieces *= 2
         if torch.cuda.is_available():

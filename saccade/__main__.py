@@ -1,0 +1,104 @@
+"""The command line: which commands there are, and how their errors end.
+
+Exit codes: 0 done; 2 the user's input or configuration; 130 interrupted; 1 a fault of ours, with its
+traceback; 141, as other programs of a pipe, when the reader of our output has gone.
+"""
+
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import typer
+
+from saccade.commands.demo import demo
+from saccade.commands.doctor import doctor
+from saccade.commands.inspect import attention
+from saccade.commands.scoring import compare, evaluate, score
+from saccade.commands.train import check, train
+from saccade.commands.translate import translate
+from saccade.errors import UserError
+
+COMMANDS = (train, translate, evaluate, score, compare, check, attention, doctor, demo)
+"""In the order of the help."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app(prog_name="saccade")
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with its errors told in its users' words."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+            sys.stdout.flush()
+        except UserError as error:
+            _refuse(error)
+        except KeyboardInterrupt:
+            _end("Interrupted.", 130)
+        except BrokenPipeError:
+            # What Python still holds would be written at exit, and fail with a message.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            _end(f"Error: {where}cannot write: {error.strerror}. Make room and try again.", 2)
+
+    return run
+
+
+def _refuse(error: UserError) -> NoReturn:
+    from saccade.training.interrupt import Interrupted
+
+    if isinstance(error, Interrupted):
+        _end(str(error), 130)
+    _end(f"Error: {error}", 2)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"saccade {version('saccade')}")
+        raise typer.Exit
+
+
+# Plain help: it costs no imports and can be piped.
+app = typer.Typer(
+    help="Saccade: two text files in, a translator out.",
+    epilog="Start with `saccade demo`, or `saccade train --source a.en --target a.de`. "
+    "`saccade COMMAND --help` explains a command.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for _command in COMMANDS:
+    app.command(no_args_is_help=False)(_guarded(_command))
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options of the program as a whole."""
+
+
+if __name__ == "__main__":
+    main()

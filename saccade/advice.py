@@ -1,0 +1,99 @@
+"""What a configuration and its data report suggest before training: the size of the model, and warnings."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+
+from saccade.config import Section
+from saccade.experiment import Experiment
+from saccade.models import build_model
+from saccade.models.interface import Vocabulary
+from saccade.text.report import DataReport
+
+if TYPE_CHECKING:
+    from saccade.text.report import SideReport
+
+_BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
+_UNKNOWN = 0.001
+_PARAMETERS_PER_PIECE = 30  # the published tiny model on Multi30k has 7, base on it 150, base on WMT 0.5
+_PADDING = 0.15
+_FEW_VALID = 100
+
+
+def model_size(config: Section, report: DataReport) -> int:
+    """Parameters of the model that this configuration and vocabulary make, without taking memory for it."""
+    vocabulary = Vocabulary(
+        source_size=report.source_vocab_size,
+        target_size=report.target_vocab_size,
+        pad=0,
+        start=1,
+        end=2,
+        shared=report.shared_vocabulary,
+    )
+    with torch.device("meta"):
+        network = cast(nn.Module, build_model(config, vocabulary))
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def advice(plan: Experiment, report: DataReport, *, parameters: int) -> list[str]:
+    """One sentence or two for each thing that is likely to be regretted later."""
+    return [*_on_data(report), *_on_pieces(plan, report), *_on_training(plan, report, parameters)]
+
+
+def _on_data(report: DataReport) -> Iterator[str]:
+    for name, found in report.duplicates.items():
+        if found.pairs:
+            yield (
+                f"{found.pairs:,} of {found.checked:,} {name} pairs stand in the training text: scores on them say "
+                "nothing. Remove them from the training text."
+            )
+    if report.valid is None:
+        yield "no validation text: the last model will count as the best. Give data.valid_source and data.valid_target."
+    elif report.valid.kept < _FEW_VALID:
+        yield (
+            f"only {report.valid.kept} validation pairs: their scores will swing, and with them which model is the "
+            "best. Give data.valid_source, or set data.holdout."
+        )
+    if report.padding > _PADDING:
+        yield f"{report.padding:.0%} of each batch is padding. Raise training.batch_tokens, or lower data.max_length."
+
+
+def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
+    sides: dict[str, SideReport] = {"source": report.train.source, "target": report.train.target}
+    for name, side in sides.items():
+        if side.byte_share > _BYTES:
+            yield (
+                f"{side.byte_share:.1%} of the {name} pieces are bytes of characters without a piece. Raise "
+                "tokenizer.vocab_size (or tokenizer.character_coverage)."
+            )
+        if side.unknown_share > _UNKNOWN:
+            yield (
+                f"{side.unknown_share:.1%} of the {name} pieces are unknown, and their text is lost. Set "
+                "tokenizer.byte_fallback = true, or raise tokenizer.vocab_size."
+            )
+
+
+def _on_training(plan: Experiment, report: DataReport, parameters: int) -> Iterator[str]:
+    training = plan.training
+    if parameters > _PARAMETERS_PER_PIECE * report.train.target.pieces:
+        yield (
+            f"{parameters:,} parameters are many for {report.train.target.pieces:,} target pieces: the model will "
+            "learn the text by heart. Take a smaller model.preset, raise model.dropout, or bring more text."
+        )
+    if training.warmup >= training.steps and training.schedule != "constant":
+        yield (
+            f"training.warmup = {training.warmup} reaches beyond training.steps = {training.steps}: the learning "
+            "rate never gets to its peak. Lower warmup to about a tenth of the steps."
+        )
+    if plan.validation.every > training.steps:
+        yield (
+            f"validation.every = {plan.validation.every} is more than training.steps = {training.steps}: there will "
+            "be one validation, at the end. Lower it."
+        )
+    if training.steps * training.accumulate < report.batches:
+        yield (
+            f"training.steps = {training.steps} is less than one epoch ({report.batches:,} batches): part of the text "
+            "is never seen. Raise it."
+        )

@@ -1,0 +1,89 @@
+"""Options that several commands share, and the translator they ask for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saccade.errors import UserError
+
+if TYPE_CHECKING:
+    from saccade.translator import Translator
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", show_default=False, help="A run folder (its best model) or a model folder.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", show_default="a GPU where there is one", help="cpu, cuda, cuda:1, ..."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", show_default="one a core", help="Processor threads."),
+]
+Beam = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", show_default="the model's", help="Hypotheses kept a sentence; 1 is greedy."),
+]
+LengthPenalty = Annotated[
+    str | None,
+    typer.Option(
+        metavar="gnmt|power",
+        show_default="the model's",
+        help="gnmt: ((5+n)/6)^alpha; power: n^alpha, for n tokens.",
+    ),
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="A", show_default="the model's", help="Strength of the length penalty; 0: none."),
+]
+MaxLength = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default="source tokens + 50",
+        help="Most tokens of a translation, its end symbol counted.",
+    ),
+]
+BatchTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default="the model's, else 4096",
+        help="Source tokens decoded together, beam and padding counted; lower it when memory runs out.",
+    ),
+]
+Tokenize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default="13a",
+        help="sacreBLEU's tokeniser: 13a, zh, ja-mecab, char, intl, none (text that is tokenised already).",
+    ),
+]
+Lowercase = Annotated[bool, typer.Option("--lowercase", help="Score without regard to case.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given; the model's own settings hold for the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def load_translator(model: Path, *, device: str | None = None, threads: int | None = None) -> "Translator":
+    """The model, where and with as many threads as was asked."""
+    import torch
+
+    from saccade.translator import Translator
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device is not None:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"--device {device}: not usable here: {reason}") from error
+    return Translator.load(model, device=device)

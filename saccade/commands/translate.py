@@ -1,0 +1,256 @@
+"""saccade translate: lines in, translations out, one for each whatever the line."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from saccade.commands.options import (
+    Alpha,
+    BatchTokens,
+    Beam,
+    Device,
+    LengthPenalty,
+    MaxLength,
+    Model,
+    Threads,
+    given,
+    load_translator,
+)
+from saccade.errors import UserError
+
+if TYPE_CHECKING:
+    from saccade.translator import Translation, Translator
+
+CHUNK = 1000
+"""Lines translated together: enough to sort by length, few enough to show progress."""
+
+
+def translate(
+    model: Model,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", show_default="standard input", help="Text, one sentence a line; .gz is unpacked."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            show_default="standard output",
+            help="Written beside its name as FILE.partial and put in place when all lines are done.",
+        ),
+    ] = None,
+    beam: Beam = None,
+    nbest: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Print the N best as `index ||| text ||| score`, index from 0.")
+    ] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Draw tokens at random instead of searching for the best.")] = False,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", show_default="1", help="Of sampling; below 1 sharpens.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, metavar="K", show_default="all", help="Sample among the K likeliest tokens.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", show_default="1", help="Sample among the fewest tokens that hold the share P.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", show_default="1", help="Of sampling; a line's draws depend on it and the line's number.")
+    ] = None,
+    length_penalty: LengthPenalty = None,
+    alpha: Alpha = None,
+    min_length: Annotated[
+        int | None, typer.Option(min=0, metavar="N", show_default="0", help="Fewest tokens before the end symbol.")
+    ] = None,
+    max_length: MaxLength = None,
+    prefix_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Text that each translation must begin with, one a line; empty: none.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line: text, score, log_prob (nats), tokens, alternatives, problem.")
+    ] = False,
+    device: Device = None,
+    threads: Threads = None,
+    batch_tokens: BatchTokens = None,
+) -> None:
+    """Translate text line by line.
+
+    One line in, one line out: an empty line stays empty, and a line that cannot be translated gives an
+    empty one and a message with its number on standard error. Lines end at the newline character alone.
+    Bytes that are not UTF-8 are replaced, with a message.
+
+    \b
+    Examples:
+      echo "A dog runs." | saccade translate runs/model
+      saccade translate runs/model input.txt --beam 5 --output translations.txt
+      saccade translate runs/model input.txt --sample --top-k 10 --seed 7
+    """
+    options = given(
+        beam=beam,
+        nbest=nbest,
+        sample=sample or None,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        length_penalty=length_penalty,
+        alpha=alpha,
+        min_length=min_length,
+        max_length=max_length,
+        batch_tokens=batch_tokens,
+    )
+    file = None if file == Path("-") else file
+    prefixes = _prefixes(prefix_file, file)
+    translator = load_translator(model, device=device, threads=threads)
+    translator.options(**options)  # a wrong setting is told before any input is read
+    interactive = file is None and sys.stdin.isatty()
+    if interactive:
+        typer.echo("Type a line and press Enter; Ctrl-D ends.", err=True)
+    results = _translations(
+        translator, _lines(file), prefixes, chunk=1 if interactive else CHUNK, options=options
+    )
+    show = _as_json if as_json else _as_nbest if nbest is not None else _as_text
+    shows_progress = file is not None and sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    progress = _Progress(_count(file)) if shows_progress and file is not None else None
+    with _output(output) as stream:
+        for number, result in enumerate(results):
+            if result.problem is not None:
+                typer.echo(f"line {number + 1}: {result.problem}", err=True)
+            stream.write(show(number, result).encode("utf-8", errors="replace"))
+            if interactive or (number + 1) % CHUNK == 0:
+                stream.flush()
+            if progress is not None:
+                progress.at(number + 1)
+
+
+def _lines(file: Path | None) -> Iterator[str]:
+    """The input; a generator, so that what goes wrong outside is not taken for a reading error."""
+    for number, (line, is_utf8) in enumerate(_decoded(file), start=1):
+        if not is_utf8:
+            typer.echo(f"line {number}: not UTF-8; the bad bytes were replaced", err=True)
+        yield line
+
+
+def _decoded(file: Path | None) -> Iterator[tuple[str, bool]]:
+    from saccade.text.corpus import decoded_lines, opened
+
+    if file is None:
+        yield from decoded_lines(sys.stdin.buffer)
+        return
+    with opened(file) as stream:
+        yield from decoded_lines(stream)
+
+
+def _count(file: Path) -> int:
+    from saccade.text.corpus import opened
+
+    with opened(file) as stream:
+        return sum(1 for _ in stream)
+
+
+def _prefixes(prefix_file: Path | None, file: Path | None) -> list[str] | None:
+    """Read before the model is loaded: so are missing files told, and counts that differ."""
+    from saccade.text.corpus import opened, read_text
+
+    if file is not None:
+        with opened(file):
+            pass
+    if prefix_file is None:
+        return None
+    prefixes = read_text(prefix_file)
+    if file is not None and (count := _count(file)) != len(prefixes):
+        raise UserError(f"{prefix_file} has {len(prefixes):,} lines, {file} has {count:,}: one prefix a line is needed.")
+    return prefixes
+
+
+def _translations(
+    translator: "Translator",
+    lines: Iterable[str],
+    prefixes: Sequence[str] | None,
+    *,
+    chunk: int,
+    options: dict[str, Any],
+) -> Iterator["Translation"]:
+    rest, first = iter(lines), 0
+    while taken := list(islice(rest, chunk)):
+        end = first + len(taken)
+        if prefixes is not None and len(prefixes) < end:
+            raise UserError(f"--prefix-file has {len(prefixes):,} lines, the input more: one prefix a line is needed.")
+        forced = None if prefixes is None else prefixes[first:end]
+        yield from translator.translate(taken, prefixes=forced, first_line=first, **options)
+        first = end
+    if prefixes is not None and first < len(prefixes):
+        raise UserError(f"--prefix-file has {len(prefixes):,} lines, the input only {first:,}.")
+
+
+def _as_text(_: int, translation: "Translation") -> str:
+    return translation.text + "\n"
+
+
+def _as_nbest(number: int, translation: "Translation") -> str:
+    found = [(choice.text, choice.score) for choice in translation.alternatives] or [("", 0.0)]
+    return "".join(f"{number} ||| {text} ||| {score:.6f}\n" for text, score in found)
+
+
+def _as_json(number: int, translation: "Translation") -> str:
+    fields: dict[str, Any] = {
+        "line": number + 1,
+        "source": translation.source,
+        "text": translation.text,
+        "score": translation.score,
+        "log_prob": translation.log_prob,
+        "tokens": translation.tokens,
+    }
+    if translation.problem is not None:
+        fields["problem"] = translation.problem
+    if len(translation.alternatives) > 1:
+        fields["alternatives"] = [vars(choice) for choice in translation.alternatives]
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    """Standard output, or a file that has its name only when it is complete."""
+    from saccade.checkpoint import disk_error
+
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    in_place = path.exists() and not path.is_file()  # a pipe or device
+    partial = path if in_place else path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        if not in_place:
+            partial.replace(path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    finally:
+        if not in_place and partial.exists():
+            typer.echo(f"{partial} holds the lines that were translated; {path} was not written.", err=True)
+
+
+class _Progress:
+    """How far a file is translated, on one line of standard error."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.started, self.shown = total, time.perf_counter(), 0.0
+
+    def at(self, done: int) -> None:
+        """Show it, at most a few times a second."""
+        now = time.perf_counter()
+        if done < self.total and now - self.shown < 0.2:
+            return
+        self.shown = now
+        rate = done / (now - self.started)
+        left = (self.total - done) / rate
+        text = f"\r{done:,} of {self.total:,} lines, {rate:,.1f} lines/s, {left:,.0f} s left "
+        typer.echo(text, err=True, nl=done == self.total)

@@ -1,0 +1,125 @@
+"""Whether two systems differ by more than chance, and where they differ: paired bootstrap (Koehn 2004)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import PairedTest
+
+from saccade.errors import UserError
+from saccade.evaluation import bleu_metric
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A score from 0 to 100, half of its 95% bootstrap interval, and the p-value of its difference from the
+    baseline's (None for the baseline itself)."""
+
+    score: float
+    interval: float
+    p: float | None
+
+
+@dataclass(frozen=True)
+class SystemScores:
+    """One system's scores."""
+
+    name: str
+    bleu: Measured
+    chrf: Measured
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A line, counted from 1, that the baseline and another system translate with different success."""
+
+    line: int
+    system: str
+    source: str | None
+    reference: str
+    baseline_text: str
+    text: str
+    baseline_chrf: float
+    chrf: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All systems, the baseline first; the lines that differ most; how the scores were counted."""
+
+    systems: tuple[SystemScores, ...]
+    differences: tuple[Difference, ...]
+    signatures: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def compare(
+    systems: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    *,
+    sources: Sequence[str] | None = None,
+    tokenize: str | None = None,
+    lowercase: bool = False,
+    samples: int = 1000,
+    most: int = 5,
+) -> Comparison:
+    """Compare each system, name to lines, with the first one by `samples` bootstrap resamples.
+
+    tokenize, lowercase: as in `score_text`. most: how many differing lines to return; sources: the text they
+    translate, to be shown with them. The resamples are the same in every call (sacreBLEU's seed).
+    Raises UserError when line counts differ or there is nothing to compare.
+    """
+    if not references:
+        raise UserError("nothing to compare: the reference is empty.")
+    for name, lines in systems.items():
+        if len(lines) != len(references):
+            raise UserError(f"{name}: {len(lines):,} lines, but the reference has {len(references):,}.")
+    metrics = {"BLEU": bleu_metric(tokenize, lowercase=lowercase), "chrF": CHRF(lowercase=lowercase)}
+    # The module's hints ask for lists of lists where it only reads.
+    named = [(name, list(lines)) for name, lines in systems.items()]
+    test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples)
+    signatures, results = test()
+    scores = [
+        [_measured(result) for result in found] for name, found in results.items() if name != "System"
+    ]
+    return Comparison(
+        systems=tuple(
+            SystemScores(name, bleu, chrf) for name, bleu, chrf in zip(systems, *scores, strict=True)
+        ),
+        differences=tuple(_differences(systems, references, sources, lowercase=lowercase)[:most] if most else ()),
+        signatures=tuple(f"{name}: {signature}" for name, signature in signatures.items()),
+    )
+
+
+def _measured(result: Any) -> Measured:
+    p = None if result.p_value is None else float(result.p_value)
+    return Measured(float(result.score), float(result.ci), p)
+
+
+def _differences(
+    systems: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    sources: Sequence[str] | None,
+    *,
+    lowercase: bool,
+) -> list[Difference]:
+    """All differing lines of all systems, the largest difference in sentence chrF first."""
+    (_, baseline), *others = systems.items()
+    chrf = CHRF(lowercase=lowercase)
+
+    def measure(text: str, reference: str) -> float:
+        return float(chrf.sentence_score(text, [reference]).score)
+
+    found = []
+    for name, lines in others:
+        for index, (first, second, reference) in enumerate(zip(baseline, lines, references, strict=True)):
+            if first == second:
+                continue
+            scores = measure(first, reference), measure(second, reference)
+            source = None if sources is None else sources[index]
+            found.append(Difference(index + 1, name, source, reference, first, second, *scores))
+    return sorted(found, key=lambda line: -abs(line.chrf - line.baseline_chrf))

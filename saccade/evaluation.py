@@ -1,0 +1,82 @@
+"""Scores of translations: sacreBLEU, chrF, exact match, each with what is needed to compare it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from saccade.errors import UserError
+from saccade.translator import Translation, Translator
+
+Tokenize = Literal["13a", "none", "char", "zh", "ja-mecab", "ko-mecab", "intl", "flores101", "flores200"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """BLEU and chrF from 0 to 100, exact match as a share; the signature says how BLEU was counted."""
+
+    bleu: float
+    chrf: float
+    exact: float
+    lines: int
+    signature: str
+    chrf_signature: str
+    detail: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dict(self.__dict__)
+
+
+def score_text(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    tokenize: str | None = None,
+    lowercase: bool = False,
+) -> Scores:
+    """Corpus scores of detokenised hypotheses against raw references, one each.
+
+    tokenize: sacreBLEU's tokeniser, its default 13a; "zh" for Chinese, "none" for text that is
+    tokenised already. Raises UserError when the counts differ or there is nothing to score.
+    """
+    if len(hypotheses) != len(references):
+        raise UserError(
+            f"{len(hypotheses)} translations but {len(references)} references: one a line is needed."
+        )
+    if not references:
+        raise UserError("nothing to score: the reference is empty.")
+    # force: sacreBLEU warns of text that looks tokenised, which "none" says it is.
+    bleu = BLEU(tokenize=tokenize, lowercase=lowercase, force=tokenize == "none")
+    chrf = CHRF(lowercase=lowercase)
+    bleu_score = bleu.corpus_score(hypotheses, [references])
+    same = sum(
+        hypothesis.strip() == reference.strip()
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    )
+    return Scores(
+        bleu=bleu_score.score,
+        chrf=chrf.corpus_score(hypotheses, [references]).score,
+        exact=same / len(references),
+        lines=len(references),
+        signature=str(bleu.get_signature()),
+        chrf_signature=str(chrf.get_signature()),
+        detail=bleu_score.format(),
+    )
+
+
+def evaluate(
+    translator: Translator,
+    sources: Sequence[str],
+    references: Sequence[str],
+    *,
+    tokenize: str | None = None,
+    lowercase: bool = False,
+    **options: Any,
+) -> tuple[Scores, list[Translation]]:
+    """Translate and score; options as in `Translator.translate`."""
+    translations = translator.translate(sources, **options)
+    hypotheses = [translation.text for translation in translations]
+    return score_text(hypotheses, references, tokenize=tokenize, lowercase=lowercase), translations

@@ -1,0 +1,217 @@
+"""The one page that composes a run: configuration -> data, model, objective, loop."""
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saccade.checkpoint import Model, disk_error, settle_folder, vocabulary_of
+from saccade.config import Section, apply_overrides, build, check_sections, dump_toml, load_toml
+from saccade.decoding.options import DecodingConfig
+from saccade.errors import UserError
+from saccade.models import build_model, model_config
+from saccade.text.cache import EncodedPairs
+from saccade.text.corpus import DataConfig, read_lines
+from saccade.text.epochs import epoch_pairs
+from saccade.text.prepare import Prepared, open_prepared, prepare
+from saccade.text.report import DataReport
+from saccade.text.tokenizer import TokenizerConfig
+from saccade.training.data import TrainingPairs
+from saccade.training.distributed import Group
+from saccade.training.evaluate import ValidationConfig, ValidationData
+from saccade.training.loop import Setup, TrainingConfig, train
+from saccade.training.objective import CrossEntropy
+from saccade.training.state import Counters
+
+Say = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+SECTIONS = ("data", "tokenizer", "model", "training", "validation", "decoding")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A whole configuration, checked. The model's section is its kind's own."""
+
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    model: Section
+    training: TrainingConfig
+    validation: ValidationConfig
+    decoding: DecodingConfig
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """As TOML tables, every default resolved."""
+        return {name: getattr(self, name).model_dump(mode="json", exclude_none=True) for name in SECTIONS}
+
+
+def read_experiment(
+    config: Path | None = None,
+    *,
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
+    overrides: Iterable[str] = (),
+) -> Experiment:
+    """A configuration from a TOML file, then `tables`, then overrides such as "training.steps=2000".
+
+    Raises UserError for the first section that has unknown keys, wrong types or impossible values.
+    """
+    merged: dict[str, Any] = load_toml(config) if config is not None else {}
+    check_sections(merged, SECTIONS)
+    for name, table in (tables or {}).items():
+        merged[name] = {**merged.get(name, {}), **table}
+    merged = apply_overrides(merged, overrides)
+    check_sections(merged, SECTIONS)
+    return Experiment(
+        data=build(DataConfig, merged.get("data", {}), where="data"),
+        tokenizer=build(TokenizerConfig, merged.get("tokenizer", {}), where="tokenizer"),
+        model=model_config(merged.get("model", {})),
+        training=build(TrainingConfig, merged.get("training", {}), where="training"),
+        validation=build(ValidationConfig, merged.get("validation", {}), where="validation"),
+        decoding=build(DecodingConfig, merged.get("decoding", {}), where="decoding"),
+    )
+
+
+def check(experiment: Experiment, out: Path) -> DataReport:
+    """Prepare the data in `out` as training would and report on them, without training."""
+    batch_tokens = experiment.training.batch_tokens
+    return prepare(experiment.data, experiment.tokenizer, out=out, batch_tokens=batch_tokens).report
+
+
+def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
+    """Train a new run in the folder `run`, which must not hold anything yet."""
+    if group.leads:
+        _claim(run, experiment)
+    group.wait()
+    return _train(experiment, run, group, say=say)
+
+
+def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
+    """Go on with a run exactly as if it had never stopped."""
+    if not (run / "config.toml").is_file():
+        raise UserError(f"{run}: holds no run (no config.toml). Give the folder that `saccade train` made.")
+    return _train(read_experiment(run / "config.toml"), run, group, say=say)
+
+
+def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Counters:
+    prepared = _prepared(experiment, run, group, say=say)
+    torch.manual_seed(experiment.training.seed)
+    vocabulary = vocabulary_of(prepared.tokenizer)
+    model = Model(
+        network=build_model(experiment.model, vocabulary),
+        config=experiment.model,
+        tokenizer=prepared.tokenizer,
+        decoding=experiment.decoding.model_dump(mode="json", exclude_defaults=True),
+        provenance=_provenance(experiment, prepared.report),
+    )
+    parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    say(f"{parameters:,} parameters, {group.size} process(es) on {group.device.type}, run folder {run}")
+    settle_folder(run / "checkpoints" / "last")
+    setup = Setup(
+        run=run,
+        model=model,
+        data=TrainingPairs(
+            pairs_of=_pairs_of(experiment, prepared, run, group),
+            vocabulary=vocabulary,
+            batch_tokens=experiment.training.batch_tokens,
+            accumulate=experiment.training.accumulate,
+            seed=experiment.training.seed,
+        ),
+        validation_data=_validation_data(prepared, run / "data"),
+        objective=CrossEntropy(experiment.training.label_smoothing),
+        config=experiment.training,
+        validation=experiment.validation,
+        group=group,
+    )
+    return train(setup, resume=(run / "checkpoints" / "last").exists())
+
+
+def _claim(run: Path, experiment: Experiment) -> None:
+    """Make the run folder; nobody's files are ever overwritten."""
+    if (run / "config.toml").exists():
+        raise UserError(
+            f"{run}: already holds a run. Go on with `saccade train --resume {run}`, or choose another --out."
+        )
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise UserError(f"{run}: exists and is not an empty folder. Choose another --out.")
+    data = experiment.data
+    if not data.train_files:
+        raise UserError(
+            "no training text: set data.source and data.target (or --source and --target), or data.pairs."
+        )
+    files = {name: _absolute(value) for name, value in data.model_dump().items()}
+    resolved = replace(experiment, data=data.model_copy(update=files))
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "config.toml").write_text(dump_toml(resolved.tables()), encoding="utf-8")
+    except OSError as error:
+        raise disk_error(run, error) from error
+
+
+def _absolute(value: Any) -> Any:
+    """Paths in a run's configuration hold wherever it is resumed from."""
+    if isinstance(value, Path):
+        return value.absolute()
+    return tuple(_absolute(item) for item in value) if isinstance(value, tuple) else value
+
+
+def _prepared(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Prepared:
+    """The leader prepares what an earlier start has not; everybody reads it."""
+    out = run / "data"
+    if group.leads and not (out / "report.json").exists():
+        batch_tokens = experiment.training.batch_tokens
+        report = prepare(experiment.data, experiment.tokenizer, out=out, batch_tokens=batch_tokens).report
+        for line in report.summary():
+            say(line)
+    group.wait()
+    return open_prepared(out)
+
+
+def _pairs_of(
+    experiment: Experiment, prepared: Prepared, run: Path, group: Group
+) -> Callable[[int], EncodedPairs]:
+    """The encoded pairs of an epoch; with sub-word sampling the leader segments them anew first."""
+    seed = experiment.training.seed
+
+    def pairs(epoch: int) -> EncodedPairs:
+        group.wait()  # everybody is done with the epoch before, whose files may go
+        if not group.leads:
+            group.wait()
+        encoded = epoch_pairs(experiment.data, prepared.tokenizer, out=run / "data", epoch=epoch, seed=seed)
+        if group.leads:
+            group.wait()
+        return encoded
+
+    return pairs
+
+
+def _validation_data(prepared: Prepared, folder: Path) -> ValidationData | None:
+    if prepared.valid is None:
+        return None
+    return ValidationData(prepared.valid, *(_text(folder / f"valid.{side}") for side in ("source", "target")))
+
+
+def _text(path: Path) -> Sequence[str]:
+    return [line or "" for _, line in read_lines(path)]
+
+
+def _provenance(experiment: Experiment, report: DataReport) -> dict[str, Any]:
+    """What this model was made from and with; files by name and hash, without the maker's folders."""
+    return {
+        "seed": experiment.training.seed,
+        "data": {Path(name).name: digest for name, digest in report.files.items()},
+        "pairs": report.train.kept,
+        "versions": {
+            "saccade": version("saccade"),
+            "torch": str(torch.__version__),
+            "sentencepiece": version("sentencepiece"),
+            "python": platform.python_version(),
+        },
+    }

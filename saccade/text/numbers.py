@@ -1,0 +1,59 @@
+"""The built-in corpus: English number words and German ones, with the reordering of a real language pair
+("four hundred and twenty-three", "vierhundertdreiundzwanzig"). The words are num2words'."""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+from num2words import num2words
+
+SPLITS = ("train", "valid", "test")
+
+_BELOW_ALWAYS_SEEN = 100  # the words that all others are made of
+_DIGITS, _WEIGHTS = (3, 4, 5, 6), (1, 2, 3, 4)  # a uniform draw would give nine of ten numbers six digits
+_MOST = 500_000  # pairs; beyond, drawing unused numbers would take long
+
+
+def write_corpus(
+    folder: Path, *, train: int = 20_000, valid: int = 500, test: int = 1_000, seed: int = 1
+) -> None:
+    """Write train.en, train.de, valid.en, ... test.de with that many lines each, a function of the arguments.
+
+    The numbers are from 0 to 999,999 and none is used twice, so those of the test are unseen. All below
+    100 are in the training text (as far as `train` goes); of the others 10% have three digits, 20% four,
+    30% five and 40% six, as long as there are unused ones. Raises ValueError for a negative count and for
+    more than 500,000 pairs.
+    """
+    if min(train, valid, test) < 0 or train + valid + test > _MOST:
+        raise ValueError(f"{train} + {valid} + {test} pairs: 0 to {_MOST:,} together are possible")
+    generator = random.Random(seed)
+    used: set[int] = set()
+    numbers = {"test": _draw(test, used, generator), "valid": _draw(valid, used, generator)}
+    small = list(range(min(_BELOW_ALWAYS_SEEN, train)))
+    numbers["train"] = small + _draw(train - len(small), used, generator)
+    generator.shuffle(numbers["train"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        for language in ("en", "de"):
+            _write(folder / f"{split}.{language}", (words(n, language=language) for n in numbers[split]))
+
+
+def words(number: int, *, language: str) -> str:
+    """A number in the words of a language, "en" or "de"."""
+    return str(num2words(number, lang=language))
+
+
+def _draw(count: int, used: set[int], generator: random.Random) -> list[int]:
+    """Numbers of 100 and more that are not used yet, in random order; marks them as used."""
+    drawn: list[int] = []
+    while len(drawn) < count:
+        digits = generator.choices(_DIGITS, _WEIGHTS)[0]
+        number = generator.randrange(10 ** (digits - 1), 10**digits)
+        if number not in used:
+            used.add(number)
+            drawn.append(number)
+    return drawn
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8"))

@@ -1,0 +1,39 @@
+"""Ctrl-C and termination as a wish, granted between two updates."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(Exception):  # noqa: N818 - no error
+    """Training was asked to stop and has saved; the message says how to go on."""
+
+
+class StopRequest:
+    """Whether somebody asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Within the block SIGINT and SIGTERM set `asked`; a second Ctrl-C interrupts at once."""
+    request = StopRequest()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if request.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        request.asked = True
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: the caller minds signals
+        yield request
+        return
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

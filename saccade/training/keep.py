@@ -1,0 +1,115 @@
+"""The checkpoints of a run: last, best, and those that wait to be averaged."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from saccade.checkpoint import (
+    Model,
+    average_weights,
+    load_weights,
+    read_tensors,
+    replace_folder,
+    save_model,
+    settle_folder,
+    unique_tensors,
+    write_model,
+)
+from saccade.errors import UserError
+from saccade.models import build_model
+from saccade.training.distributed import Group
+from saccade.training.state import Counters, read_state, write_state
+
+
+class Checkpoints:
+    """RUN/checkpoints: each a model folder; `last` holds the training state as well."""
+
+    def __init__(
+        self,
+        run: Path,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: AveragedModel | None,
+        group: Group,
+    ) -> None:
+        self.folder = run / "checkpoints"
+        self.network, self.optimizer, self.moving_average, self.group = network, optimizer, average, group
+
+    def restore(self) -> tuple[Counters, dict[str, Tensor]]:
+        """Put the `last` checkpoint into network and optimiser; returns counters and own generators."""
+        last = self.folder / "last"
+        if self.group.leads:
+            settle_folder(last)
+        self.group.wait()
+        if not last.exists():
+            raise UserError(
+                f"{last}: nothing to resume: the run stopped before its first checkpoint. Train anew."
+            )
+        weights = read_tensors(last / "model.safetensors")
+        counters, generators, raw = read_state(
+            last, network=self.network, optimizer=self.optimizer, rank=self.group.rank
+        )
+        load_weights(self.network, raw or weights, folder=last)
+        if self.moving_average is not None:
+            load_weights(self.moving_average.module, weights, folder=last)
+            self.moving_average.n_averaged.fill_(max(counters.step, 1))
+        return counters, generators
+
+    def save_last(self, model: Model, counters: Counters, generators: list[dict[str, Tensor]]) -> None:
+        """The model as it stands and all that training needs to go on."""
+        with replace_folder(self.folder / "last") as new:
+            write_model(new, self._described(model, counters, {}))
+            write_state(
+                new,
+                counters,
+                network=self.network,
+                optimizer=self.optimizer,
+                generators=generators,
+                raw_weights=None if self.moving_average is None else unique_tensors(self.network),
+            )
+
+    def save_best(self, model: Model, counters: Counters, scores: dict[str, float]) -> None:
+        """The best model so far."""
+        save_model(self.folder / "best", self._described(model, counters, scores))
+
+    def save_average(self, model: Model, counters: Counters, scores: dict[str, float]) -> None:
+        """The mean of the kept models."""
+        save_model(self.folder / "average", self._described(model, counters, scores))
+
+    def keep(self, model: Model, counters: Counters, *, count: int) -> None:
+        """Keep this step's model for averaging and drop what is too old for it."""
+        if count < 2:
+            return
+        save_model(self._step(counters.step), self._described(model, counters, {}))
+        counters.kept = [step for step in counters.kept if step != counters.step] + [counters.step]
+        for step in counters.kept[:-count]:
+            shutil.rmtree(self._step(step), ignore_errors=True)
+        counters.kept = counters.kept[-count:]
+
+    def average(self, model: Model, counters: Counters) -> Model | None:
+        """A new model with the mean of the kept weights; None when there is nothing to average."""
+        if len(counters.kept) < 2:
+            return None
+        network = build_model(model.config, model.network.vocabulary)
+        assert isinstance(network, nn.Module)
+        weights = average_weights([self._step(step) for step in counters.kept])
+        load_weights(network, weights, folder=self.folder)
+        return replace(model, network=network)
+
+    def _step(self, step: int) -> Path:
+        return self.folder / f"step-{step}"
+
+    def _described(self, model: Model, counters: Counters, scores: dict[str, float]) -> Model:
+        reached: dict[str, Any] = {
+            "step": counters.step,
+            "epoch": counters.epoch,
+            "target_tokens": counters.tokens,
+        }
+        if scores:
+            reached["validation"] = scores
+        return replace(model, provenance={**model.provenance, **reached})

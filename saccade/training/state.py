@@ -1,0 +1,110 @@
+"""Everything besides the model that a run needs to go on as if it had never stopped."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saccade.checkpoint import read_json, read_tensors, write_json, write_tensors
+from saccade.errors import UserError
+
+
+@dataclass
+class Counters:
+    """Where a run stands. Written to training.json as it is.
+
+    step: updates done, skipped ones in; epoch, done: position in the data; stale: validations
+    since the best one; skipped, skipped_in_row: updates left out for not being finite; pieces:
+    parts into which memory made it cut batches; kept: steps whose weights wait to be averaged.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    done: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    skipped: int = 0
+    skipped_in_row: int = 0
+    pieces: int = 1
+    finished: bool = False
+    kept: list[int] = field(default_factory=list)
+
+
+def write_state(
+    folder: Path,
+    counters: Counters,
+    *,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generators: list[dict[str, Tensor]],
+    raw_weights: dict[str, Tensor] | None,
+) -> None:
+    """Write training.safetensors and training.json beside a model's files.
+
+    generators: each rank's random generators. raw_weights: the weights that training goes on with,
+    when the model's file holds their moving average instead.
+    """
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    tensors: dict[str, Tensor] = {}
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            tensors[f"optimizer/{names[id(parameter)]}/{key}"] = torch.as_tensor(value)
+    for rank, states in enumerate(generators):
+        tensors |= {f"generator/{rank}/{name}": state for name, state in states.items()}
+    tensors |= {f"raw/{name}": tensor for name, tensor in (raw_weights or {}).items()}
+    write_tensors(folder / "training.safetensors", tensors)
+    write_json(folder / "training.json", {"counters": asdict(counters)})
+
+
+def read_state(
+    folder: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, rank: int
+) -> tuple[Counters, dict[str, Tensor], dict[str, Tensor]]:
+    """Restore the optimiser; returns counters, this rank's generators and the raw weights.
+
+    The generators are empty when the run had fewer ranks; the raw weights when the model's file has them.
+    """
+    description, tensors = read_json(folder / "training.json"), read_tensors(folder / "training.safetensors")
+    try:
+        counters = Counters(**description["counters"])
+        _restore_optimizer(network, optimizer, _under(tensors, "optimizer/"))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: damaged training state: {error}. Start from another checkpoint."
+        ) from error
+    return counters, _under(tensors, f"generator/{rank}/"), _under(tensors, "raw/")
+
+
+def generator_states(device: torch.device) -> dict[str, Tensor]:
+    """The random generators that dropout draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_generators(states: dict[str, Tensor], device: torch.device) -> None:
+    """Continue the random numbers where `generator_states` was taken."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def _restore_optimizer(
+    network: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for index, (name, _) in enumerate(network.named_parameters()):
+        values = _under(tensors, f"{name}/")
+        if values:
+            state[index] = values
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,187 @@
+import gzip
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from saccade.config import build
+from saccade.errors import UserError
+from saccade.text.corpus import DataConfig, Pair, PairedFiles, file_hash, read_lines, read_pairs
+
+Write = Callable[[str, bytes | str | list[str]], Path]
+
+same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def expected_lines(content: bytes) -> list[tuple[int, str | None]]:
+    """The rule, written out: split at \\n, drop one \\r at the end; None for bad UTF-8."""
+    parts = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if parts[-1] == b"" and not content.endswith(b"\xef\xbb\xbf"):
+        parts.pop()
+    lines: list[str | None] = []
+    for part in parts:
+        try:
+            lines.append((part[:-1] if part.endswith(b"\r") else part).decode("utf-8"))
+        except UnicodeDecodeError:
+            lines.append(None)
+    return list(enumerate(lines, start=1))
+
+
+PIECES = st.sampled_from(
+    [b"\n", b"\r", b"\r\n", b"a", b"\x80", b"\xc3", b"\xa4", b"\xe2\x80\xa8", b"\xc2\x85"]
+)
+BYTES = st.one_of(
+    st.binary(),
+    st.lists(
+        st.one_of(PIECES, st.sampled_from([b"\x0b", b"\x0c", b"\x00", b"\x1c", b"\t", b"\xef\xbb\xbf"]))
+    ).map(b"".join),
+)
+
+
+@same_folder
+@given(content=BYTES)
+def test_arbitrary_bytes_are_read_line_by_line_faithfully(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(content)
+    assert list(read_lines(path)) == expected_lines(content)
+
+
+@same_folder
+@given(content=BYTES)
+def test_gzip_gives_the_same_lines(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "text.gz"
+    path.write_bytes(gzip.compress(content, compresslevel=1))
+    assert list(read_lines(path)) == expected_lines(content)
+
+
+def test_several_gzip_members_are_one_text(write: Write) -> None:
+    path = write("text.gz", gzip.compress(b"one\ntw") + gzip.compress(b"o\nthree"))
+    assert list(read_lines(path)) == [(1, "one"), (2, "two"), (3, "three")]
+
+
+def test_two_files_give_pairs_in_order_with_the_problems_marked(write: Write) -> None:
+    source = write("a.en", b"one\n\ntwo\nthree\xff\nfour\n  \n")
+    target = write("a.de", b"eins\nleer\n \t\ndrei\nvi\xfeer\nx\n")
+    assert list(read_pairs(PairedFiles([source], [target]))) == [
+        Pair("one", "eins", source, 1),
+        Pair("", "leer", source, 2, "empty"),
+        Pair("two", " \t", target, 3, "empty"),
+        Pair("", "", source, 4, "bad UTF-8"),
+        Pair("", "", target, 5, "bad UTF-8"),
+        Pair("  ", "x", source, 6, "empty"),
+    ]
+
+
+def test_a_tsv_line_needs_exactly_one_tab(write: Write) -> None:
+    path = write("a.tsv", b"one\teins\nno tab\ntwo\ttabs\there\n\tx\nx\xff\ty\nthree\tdrei")
+    pairs = list(read_pairs(PairedFiles(pairs=[path])))
+    assert [pair.problem for pair in pairs] == ["", "columns", "columns", "empty", "bad UTF-8", ""]
+    assert (pairs[0].source, pairs[0].target, pairs[-1].target) == ("one", "eins", "drei")
+    assert pairs[1].place == f"{path}:2"
+
+
+def test_files_are_read_one_after_another_each_with_its_own_line_numbers(write: Write) -> None:
+    sources = [write("a.en", ["1", "2"]), write("b.en", ["3"])]
+    targets = [write("a.de", ["I", "II"]), write("b.de", ["III"])]
+    tsv = write("c.tsv", ["4\tIV"])
+    pairs = list(read_pairs(PairedFiles(sources, targets, [tsv])))
+    assert [(pair.source, pair.target, pair.line) for pair in pairs] == [
+        ("1", "I", 1),
+        ("2", "II", 2),
+        ("3", "III", 1),
+        ("4", "IV", 1),
+    ]
+
+
+def test_a_line_end_at_the_end_of_the_file_makes_no_difference(write: Write) -> None:
+    source, target = write("a.en", b"one\ntwo"), write("a.de", b"eins\nzwei\n")
+    assert [pair.target for pair in read_pairs(PairedFiles([source], [target]))] == ["eins", "zwei"]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(("left", "right"), [(3, 5), (5, 3), (0, 2), (1, 0)])
+    def test_unequal_line_counts_name_both(self, write: Write, left: int, right: int) -> None:
+        source, target = write("a.en", ["x"] * left), write("a.de", ["y"] * right)
+        with pytest.raises(
+            UserError, match=rf"a\.en has {left} lines, .*a\.de has {right}: .*line {min(left, right)};"
+        ):
+            list(read_pairs(PairedFiles([source], [target])))
+
+    def test_empty_files_are_an_error(self, write: Write) -> None:
+        empty = write("empty", b"")
+        with pytest.raises(UserError, match="empty"):
+            list(read_pairs(PairedFiles([empty], [empty])))
+        with pytest.raises(UserError, match="empty"):
+            list(read_pairs(PairedFiles(pairs=[empty])))
+
+    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+        for call in (lambda path: list(read_lines(path)), file_hash):
+            with pytest.raises(UserError, match=r"nowhere\.en: no such file"):
+                call(tmp_path / "nowhere.en")
+
+    def test_a_folder_is_no_text_file(self, tmp_path: Path) -> None:
+        for call in (lambda path: list(read_lines(path)), file_hash):
+            with pytest.raises(UserError, match="a folder"):
+                call(tmp_path)
+
+    def test_a_file_inside_a_file_is_a_user_error(self, write: Write) -> None:
+        with pytest.raises(UserError, match="cannot be read"):
+            list(read_lines(write("a.en", ["x"]) / "b.en"))
+
+    def test_a_file_that_may_not_be_read_says_so(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> io.BytesIO:
+            raise PermissionError(13, "Permission denied")
+
+        path = write("a.en", ["x"])
+        monkeypatch.setattr(Path, "open", refuse)  # tests may run as root, whom modes do not stop
+        with pytest.raises(UserError, match="permissions"):
+            list(read_lines(path))
+
+    @pytest.mark.parametrize("content", [b"plain text\n", gzip.compress(b"text\n")[:10] + b"\xff" * 20])
+    def test_a_gz_that_is_none_says_so(self, write: Write, content: bytes) -> None:
+        with pytest.raises(UserError, match="named .gz"):
+            list(read_lines(write("a.gz", content)))
+
+    def test_a_cut_off_gz_says_so(self, write: Write) -> None:
+        content = gzip.compress("".join(f"line {i}\n" for i in range(5000)).encode())
+        with pytest.raises(UserError, match="cut off"):
+            list(read_lines(write("a.gz", content[: len(content) // 2])))
+
+    def test_a_gz_with_a_wrong_checksum_says_so(self, write: Write) -> None:
+        content = bytearray(gzip.compress(b"text\n"))
+        content[-6] ^= 1
+        with pytest.raises(UserError, match="damaged"):
+            list(read_lines(write("a.gz", bytes(content))))
+
+
+class TestConfig:
+    def test_one_path_stands_for_a_list_of_one(self) -> None:
+        config = build(DataConfig, {"source": "a.en", "target": ["a.de"]}, where="data")
+        assert config.source == (Path("a.en"),) and config.target == (Path("a.de"),)
+        assert config == DataConfig(source=(Path("a.en"),), target=(Path("a.de"),))
+
+    def test_python_takes_paths_as_well_as_text(self) -> None:
+        config = DataConfig.model_validate({"source": Path("a.en"), "target": "a.de"})
+        assert config.train_files.all == (Path("a.en"), Path("a.de"))
+
+    @pytest.mark.parametrize("split", ["", "valid_", "test_"])
+    def test_both_sides_need_as_many_files(self, split: str) -> None:
+        with pytest.raises(UserError, match=f"{split}source names 2 and {split}target 1 files"):
+            build(DataConfig, {f"{split}source": ["a", "b"], f"{split}target": "c"}, where="data")
+
+    def test_a_number_is_no_path(self) -> None:
+        with pytest.raises(UserError, match="data.source"):
+            build(DataConfig, {"source": 3}, where="data")
+
+    def test_files_are_there_or_not(self) -> None:
+        config = DataConfig(pairs=(Path("a.tsv"),))
+        assert config.train_files and not config.valid_files and not config.test_files
+
+
+def test_the_hash_is_that_of_the_stored_bytes(write: Write) -> None:
+    content = gzip.compress(b"text\n")
+    assert file_hash(write("a.gz", content)) == hashlib.sha256(content).hexdigest()

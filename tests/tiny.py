@@ -1,0 +1,116 @@
+"""Tiny models with random weights, batches and tokenisers that several tests share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saccade.checkpoint import Model, vocabulary_of
+from saccade.models.interface import Vocabulary
+from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
+
+PAD, UNKNOWN, START, END = 0, 1, 2, 3
+
+
+def vocabulary(size: int = 13, *, target_size: int | None = None) -> Vocabulary:
+    return Vocabulary(
+        source_size=size,
+        target_size=size if target_size is None else target_size,
+        pad=PAD,
+        start=START,
+        end=END,
+        shared=target_size is None,
+    )
+
+
+def randomise(network: nn.Module, *, seed: int = 0, scale: float = 0.3) -> None:
+    """Move every parameter off its initial value: zero biases and unit gains would hide mistakes."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += scale * torch.randn(parameter.shape, generator=generator).to(parameter)
+
+
+def config(**changes: Any) -> TransformerConfig:
+    sizes = {"width": 12, "heads": 3, "feed_forward": 20, "encoder_layers": 2, "decoder_layers": 2}
+    return TransformerConfig(**{"dropout": 0.0, **sizes, **changes})
+
+
+def transformer(
+    *, words: Vocabulary | None = None, seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any
+) -> Transformer:
+    """In evaluation mode; float64 so that a mistake can't pass as rounding."""
+    torch.manual_seed(seed)
+    model = Transformer(config(**changes), words or vocabulary()).to(dtype)
+    randomise(model, seed=seed)
+    return model.eval()
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """(rows, longest) ids with padding on the right, and the lengths."""
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
+    return ids, torch.tensor([len(row) for row in rows])
+
+
+def sentences(lengths: Sequence[int], *, seed: int = 0, size: int = 13) -> list[list[int]]:
+    """Random ids of these lengths, the end symbol last and counted."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        [*torch.randint(4, size, (length - 1,), generator=generator).tolist(), END] for length in lengths
+    ]
+
+
+LINES = [
+    f"{subject} {verb} {thing}{mark}"
+    for subject in ("the dog", "a cat", "our neighbour", "nobody")
+    for verb in ("sees", "eats", "has lost", "paints")
+    for thing in ("an apple", "the old house", "seven books", "its tail")
+    for mark in (".", "!", " – Straße?")
+]
+
+
+@functools.cache
+def sentence_pieces(*, joint: bool = True) -> SentencePieceTokenizer:
+    """Learned on LINES: about 300 pieces, bytes for everything else."""
+    settings = TokenizerConfig(vocab_size=300 if joint else None, joint=joint)
+    return SentencePieceTokenizer.learn(settings, LINES, [line.upper() for line in LINES])
+
+
+class Words:
+    """A tokeniser whose ids and texts stand for each other: "5 7 4" is ids 5, 7, 4 and the end symbol."""
+
+    pad, unknown, start, end, shared = PAD, UNKNOWN, START, END, True
+
+    def __init__(self, size: int = 13) -> None:
+        self.source_vocab_size = self.target_vocab_size = size
+
+    def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
+        return [[*map(int, line.split()), END] for line in lines]
+
+    encode_target = encode_source
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(str(token) for token in ids if token != END)
+
+    def source_pieces(self, ids: Sequence[int]) -> list[str]:
+        return [str(token) for token in ids]
+
+    target_pieces = source_pieces
+
+    def save(self, folder: Path) -> None:
+        raise NotImplementedError
+
+
+def model(tokenizer: Tokenizer | None = None, *, seed: int = 0, **changes: Any) -> Model:
+    """A model with its tokeniser, ready for a translator or a folder."""
+    tokenizer = tokenizer or sentence_pieces()
+    dtype = changes.pop("dtype", torch.float64)
+    network = transformer(words=vocabulary_of(tokenizer), seed=seed, dtype=dtype, **changes)
+    return Model(network=network, config=network.config, tokenizer=tokenizer)

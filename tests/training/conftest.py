@@ -1,0 +1,41 @@
+"""A corpus of number words small enough to train on in seconds, and processes that do so."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from num2words import num2words
+
+DRIVE = Path(__file__).with_name("drive.py")
+
+
+def write_corpus(folder: Path, count: int = 240) -> None:
+    """Numbers in English and German words, one a line."""
+    for language in ("en", "de"):
+        words = "".join(f"{num2words(7 * number, lang=language)}\n" for number in range(count))
+        (folder / f"train.{language}").write_text(words, encoding="utf-8")
+
+
+def drive(run: Path, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """`drive.py` in one process, or in several under torchrun."""
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [*launcher, str(DRIVE), str(run), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A folder with train.en and train.de."""
+    write_corpus(tmp_path)
+    return tmp_path

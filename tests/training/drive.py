@@ -1,0 +1,84 @@
+"""Run a tiny training in a process of its own, as torchrun or a test starts it; may kill itself.
+
+    python drive.py RUN [--resume] [--kill-at STEP] [--stop-at STEP] [section.key=value ...]
+
+The corpus lies beside the run folder.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from saccade.errors import UserError
+from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.training.distributed import process_group
+from saccade.training.interrupt import Interrupted
+from saccade.training.update import Updater
+
+TINY = [
+    "tokenizer.vocab_size=60",
+    "tokenizer.byte_fallback=false",
+    "model.width=16",
+    "model.heads=2",
+    "model.feed_forward=32",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "training.steps=12",
+    "training.batch_tokens=200",
+    "training.warmup=4",
+    "training.log_every=1",
+    "training.save_every=5",
+    "validation.every=6",
+    "validation.max_sentences=4",
+]
+
+
+def send_at(step: int, number: signal.Signals) -> None:
+    """Send ourselves a signal when update `step` of this process begins."""
+    update, calls = Updater.update, iter(range(1, 1_000_000))
+
+    def wrapped(self, batches, *, rate):
+        if next(calls) == step:
+            os.kill(os.getpid(), number)
+        return update(self, batches, rate=rate)
+
+    Updater.update = wrapped
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--kill-at", type=int, default=0)
+    parser.add_argument("--stop-at", type=int, default=0)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("settings", nargs="*")
+    arguments = parser.parse_intermixed_args()
+    torch.set_num_threads(1)
+    if arguments.kill_at:
+        send_at(arguments.kill_at, signal.SIGKILL)
+    if arguments.stop_at:
+        send_at(arguments.stop_at, signal.SIGINT)
+    folder = arguments.run.parent
+    files = [f"data.source={folder / 'train.en'}", f"data.target={folder / 'train.de'}", "data.holdout=20"]
+    try:
+        with process_group() as group:
+            if arguments.resume:
+                resume_run(arguments.run, group)
+            else:
+                experiment = read_experiment(overrides=[*files, *TINY, *arguments.settings])
+                start_run(experiment, arguments.run, group)
+    except Interrupted as stopped:
+        sys.stderr.write(f"{stopped}\n")
+        return 130
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

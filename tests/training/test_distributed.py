@@ -1,0 +1,54 @@
+"""Two processes train what one trains."""
+
+from pathlib import Path
+
+import torch
+
+from saccade.text.batching import Batch
+from saccade.training.distributed import Group
+from tests.training.conftest import drive
+from tests.training.test_resume import losses, weights
+
+# A bias of the keys cannot change attention: its gradient is rounding noise, which Adam would blow up
+# to whole steps but for a large epsilon.
+EXACT = ("model.dropout=0", "training.accumulate=2", "training.epsilon=1e-3")
+
+
+def test_two_processes_equal_one_on_the_same_global_batch(corpus: Path) -> None:
+    assert drive(corpus / "one", *EXACT).returncode == 0
+    two = drive(corpus / "two", *EXACT, processes=2)
+    assert two.returncode == 0, two.stderr
+    for (step, one), (other_step, other) in zip(losses(corpus / "one"), losses(corpus / "two"), strict=True):
+        assert step == other_step
+        assert abs(one - other) < 1e-5
+    for name, tensor in weights(corpus / "one").items():
+        torch.testing.assert_close(weights(corpus / "two")[name], tensor, atol=2e-5, rtol=1e-4)
+
+
+def test_batches_with_fewer_rows_than_processes_leave_no_rank_waiting(corpus: Path) -> None:
+    alone = drive(corpus / "one", "training.batch_tokens=4", "training.steps=3", "model.dropout=0")
+    assert alone.returncode == 0, alone.stderr
+    two = drive(corpus / "two", "training.batch_tokens=4", "training.steps=3", "model.dropout=0", processes=2)
+    assert two.returncode == 0, two.stderr
+    for (_, one), (_, other) in zip(losses(corpus / "one"), losses(corpus / "two"), strict=True):
+        assert abs(one - other) < 1e-5
+
+
+def test_a_dead_rank_ends_all_with_its_own_message(corpus: Path) -> None:
+    dead = drive(
+        corpus / "run", "training.peak_rate=1e30", "training.max_skipped=2", "training.warmup=0", processes=2
+    )
+    assert dead.returncode != 0
+    assert "lower training.peak_rate" in dead.stderr
+
+
+def test_shares_of_a_batch_are_all_its_rows_once() -> None:
+    rows = 7
+    lengths = torch.arange(1, rows + 1)
+    ids = torch.arange(rows * rows).view(rows, rows)
+    batch = Batch(ids, lengths, ids, ids, lengths, pad=0, target_tokens=int(lengths.sum()))
+    for size in (1, 2, 3, 7, 9):
+        shares = [Group(rank=rank, size=size).share(batch) for rank in range(size)]
+        seen = [int(share.source[row, 0]) for share, weight in shares if weight for row in range(share.rows)]
+        assert sorted(seen) == ids[:, 0].tolist()
+        assert sum(weight == 0 for _, weight in shares) == max(size - rows, 0)

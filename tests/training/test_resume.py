@@ -1,0 +1,91 @@
+"""Stopped anywhere and started again, a run ends as if it had never stopped."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from saccade.checkpoint import read_tensors
+from tests.training.conftest import drive
+
+NOISY = ("model.dropout=0.2",)
+EVERYTHING = (
+    "model.dropout=0.2",
+    "training.ema=0.9",
+    "training.average=2",
+    "training.accumulate=2",
+    "tokenizer.sampling=0.1",
+)
+
+
+def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    return read_tensors(run / "checkpoints" / name / "model.safetensors")
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [
+        (line["step"], line["loss"]) for line in map(json.loads, lines) if line["kind"] in ("train", "valid")
+    ]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert losses(one) == losses(other)
+    for name in ("last", "best"):
+        expected, got = weights(one, name), weights(other, name)
+        assert expected.keys() == got.keys()
+        for key, tensor in expected.items():
+            assert torch.equal(tensor, got[key]), key
+
+
+@pytest.mark.parametrize("settings", [NOISY, EVERYTHING], ids=["plain", "everything"])
+def test_killed_in_the_middle_and_resumed_is_the_same_run(corpus: Path, settings: tuple[str, ...]) -> None:
+    assert drive(corpus / "whole", *settings).returncode == 0
+    killed = drive(corpus / "cut", "--kill-at", "8", *settings)  # 3 updates after the last save
+    assert killed.returncode == -9, killed.stderr
+    again = drive(corpus / "cut", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert_same_run(corpus / "whole", corpus / "cut")
+
+
+def test_killed_before_the_first_checkpoint_starts_over_as_the_same_run(corpus: Path) -> None:
+    assert drive(corpus / "whole", *NOISY).returncode == 0
+    assert drive(corpus / "cut", "--kill-at", "3", *NOISY).returncode == -9
+    assert drive(corpus / "cut", "--resume").returncode == 0
+    assert_same_run(corpus / "whole", corpus / "cut")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 2, 5, 6, 7, 11, 12])
+def test_killed_at_any_step_is_the_same_run(corpus: Path, step: int) -> None:
+    assert drive(corpus / "whole", *EVERYTHING).returncode == 0
+    assert drive(corpus / "cut", "--kill-at", str(step), *EVERYTHING).returncode == -9
+    assert drive(corpus / "cut", "--resume").returncode == 0
+    assert_same_run(corpus / "whole", corpus / "cut")
+
+
+def test_two_processes_killed_and_resumed_are_the_same_run(corpus: Path) -> None:
+    whole = drive(corpus / "whole", *NOISY, processes=2)
+    assert whole.returncode == 0, whole.stderr
+    assert drive(corpus / "cut", "--kill-at", "8", *NOISY, processes=2).returncode != 0
+    again = drive(corpus / "cut", "--resume", processes=2)
+    assert again.returncode == 0, again.stderr
+    assert_same_run(corpus / "whole", corpus / "cut")
+
+
+def test_control_c_saves_says_how_to_go_on_and_loses_nothing(corpus: Path) -> None:
+    assert drive(corpus / "whole", *NOISY).returncode == 0
+    stopped = drive(corpus / "cut", "--stop-at", "7", *NOISY)
+    assert stopped.returncode == 130
+    assert f"saccade train --resume {corpus / 'cut'}" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert drive(corpus / "cut", "--resume").returncode == 0
+    assert_same_run(corpus / "whole", corpus / "cut")
+
+
+def test_a_finished_run_resumed_changes_nothing(corpus: Path) -> None:
+    assert drive(corpus / "run", *NOISY).returncode == 0
+    before = (corpus / "run" / "metrics.jsonl").read_bytes()
+    assert drive(corpus / "run", "--resume").returncode == 0
+    assert (corpus / "run" / "metrics.jsonl").read_bytes() == before
