@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
@@ -48,9 +48,7 @@ def score_text(
         )
     if not references:
         raise UserError("nothing to score: the reference is empty.")
-    # force: sacreBLEU warns of text that looks tokenised, which "none" says it is.
-    bleu = BLEU(tokenize=tokenize, lowercase=lowercase, force=tokenize == "none")
-    chrf = CHRF(lowercase=lowercase)
+    bleu, chrf = bleu_metric(tokenize, lowercase=lowercase), CHRF(lowercase=lowercase)
     bleu_score = bleu.corpus_score(hypotheses, [references])
     same = sum(
         hypothesis.strip() == reference.strip()
@@ -65,6 +63,18 @@ def score_text(
         chrf_signature=str(chrf.get_signature()),
         detail=bleu_score.format(),
     )
+
+
+def bleu_metric(tokenize: str | None = None, *, lowercase: bool = False) -> BLEU:
+    """sacreBLEU's BLEU; raises UserError for a tokeniser that does not exist or is not installed."""
+    if tokenize is not None and tokenize not in get_args(Tokenize):
+        raise UserError(f"tokenize = {tokenize}: sacreBLEU's tokenisers are {', '.join(get_args(Tokenize))}.")
+    try:
+        # force: sacreBLEU warns of text that looks tokenised, which "none" says it is.
+        return BLEU(tokenize=tokenize, lowercase=lowercase, force=tokenize == "none")
+    except (RuntimeError, OSError) as error:  # needs a package, or a file from the network
+        reason = " ".join(str(error).split())
+        raise UserError(f"tokenize = {tokenize}: not usable here: {reason}") from error
 
 
 def evaluate(

@@ -183,8 +183,8 @@ class _Training:
         )
         if counters.skipped_in_row >= self.config.max_skipped:
             raise UserError(
-                f"step {counters.step}: {counters.skipped_in_row} updates in a row had a loss of {result.loss} "
-                f"and a gradient norm of {result.gradient_norm}, and were skipped: the weights have diverged "
+                f"step {counters.step}: {counters.skipped_in_row} updates in a row had loss {result.loss}, "
+                f"a gradient norm of {result.gradient_norm}, and were skipped: the weights have diverged "
                 "or the precision overflows. Lower training.peak_rate, lengthen training.warmup, set "
                 "training.clip_norm = 1, or training.precision = 'float32'. The last checkpoint is kept."
             )

@@ -58,7 +58,7 @@ class Updater:
                 total = self._gradients(batches, tokens)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 self._cut_batches(batches, error)
-        loss = float(self.group.sum(total.detach().double())) / tokens
+        loss = float(self.group.sum(total)) / tokens
         norm = self._clip()
         applied = math.isfinite(loss) and math.isfinite(norm)
         if applied:
@@ -70,7 +70,7 @@ class Updater:
 
     def _gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor:
         """Sum the gradients of this rank's rows; returns their summed loss."""
-        total = torch.zeros((), device=self.group.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.group.device)
         shares = [self._pieces_of(batch) for batch in batches]
         parts = [part for share in shares for part in share]
         for number, (batch, weight) in enumerate(parts, start=1):

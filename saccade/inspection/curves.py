@@ -1,0 +1,68 @@
+"""The course of a training run as a picture, from its metrics.jsonl."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saccade.errors import UserError
+from saccade.inspection.picture import check_picture, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Records = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Kind of line ("train", "valid") to its values in order."""
+
+
+def read_metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The lines of a metrics.jsonl by their kind; UserError when there are none."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the metrics: {error.strerror}.") from error
+    for line in lines:
+        try:
+            record = json.loads(line)
+            records.setdefault(record["kind"], []).append(record)
+        except (ValueError, KeyError, TypeError):  # a line that is still being written
+            continue
+    if not records:
+        raise UserError(f"{path}: holds no metrics.")
+    return records
+
+
+def draw_curves(metrics: Path, *, out: Path) -> None:
+    """Loss, validation scores and learning rate against updates, into the file `out`.
+
+    Raises UserError without matplotlib, without metrics, and when the file cannot be written.
+    """
+    check_picture(out)
+    from matplotlib.figure import Figure
+
+    records = read_metrics(metrics)
+    figure = Figure(figsize=(7.0, 6.5), layout="constrained")
+    loss, scores, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.3))
+    _curve(loss, records, "train", "loss", label="training (smoothed labels)")
+    _curve(loss, records, "valid", "loss", label="validation")
+    loss.set_ylabel("nats a token")
+    _curve(scores, records, "valid", "bleu", label="BLEU")
+    _curve(scores, records, "valid", "chrf", label="chrF")
+    _curve(scores, records, "valid", "exact", label="exact match, %", factor=100)
+    scores.set_ylabel("validation")
+    scores.set_ylim(0, 102)
+    _curve(rate, records, "train", "rate", label="learning rate")
+    rate.set_xlabel("updates")
+    for axes in (loss, scores, rate):
+        axes.grid(alpha=0.3)
+        if axes.get_lines():
+            axes.legend(frameon=False, fontsize=9)
+    save(figure, out)
+
+
+def _curve(axes: "Axes", records: Records, kind: str, name: str, *, label: str, factor: float = 1.0) -> None:
+    points = [(line["step"], factor * line[name]) for line in records.get(kind, ()) if line.get(name) is not None]
+    if points:
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, label=label, linewidth=1.4, marker="o" if len(points) < 30 else None, markersize=3)

@@ -1,0 +1,161 @@
+"""One update: exact in tokens however it is cut, safe against overflow and lack of memory."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saccade.errors import UserError
+from saccade.models.interface import Vocabulary
+from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.text.batching import Batch
+from saccade.training.distributed import Group
+from saccade.training.objective import CrossEntropy, Loss
+from saccade.training.optim import OptimizerConfig, make_optimizer
+from saccade.training.update import Updater
+
+VOCABULARY = Vocabulary(30, 30, pad=0, start=2, end=3, shared=True)
+
+
+def tiny_model() -> Transformer:
+    torch.manual_seed(3)
+    sizes = TransformerConfig(
+        width=16, heads=2, feed_forward=32, encoder_layers=1, decoder_layers=1, dropout=0.0
+    )
+    return Transformer(sizes, VOCABULARY).double()
+
+
+def random_batch(rows: int = 7, *, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    source_lengths = torch.randint(2, 9, (rows,), generator=generator)
+    target_lengths = torch.randint(2, 9, (rows,), generator=generator)
+    source = torch.zeros(rows, int(source_lengths.max()), dtype=torch.int64)
+    target_in = torch.zeros(rows, int(target_lengths.max()), dtype=torch.int64)
+    gold = torch.zeros_like(target_in)
+    for row in range(rows):
+        source[row, : source_lengths[row]] = torch.randint(
+            4, 30, (int(source_lengths[row]),), generator=generator
+        )
+        words = torch.randint(4, 30, (int(target_lengths[row]) - 1,), generator=generator).tolist()
+        target_in[row, : target_lengths[row]] = torch.tensor([2, *words])
+        gold[row, : target_lengths[row]] = torch.tensor([*words, 3])
+    return Batch(
+        source,
+        source_lengths,
+        target_in,
+        gold,
+        target_lengths,
+        pad=0,
+        target_tokens=int(target_lengths.sum()),
+    )
+
+
+def updater(
+    model: nn.Module, *, clip_norm: float = 0.0, pieces: int = 1, loss: nn.Module | None = None
+) -> Updater:
+    optimizer = make_optimizer(model, OptimizerConfig(epsilon=1e-3))
+    return Updater(
+        loss or Loss(model, CrossEntropy(0.1)),
+        optimizer,
+        group=Group(),
+        clip_norm=clip_norm,
+        autocast=False,
+        compiled=False,
+        pieces=pieces,
+    )
+
+
+def weights_after(batches: list[Batch], **settings: int) -> list[Tensor]:
+    model = tiny_model()
+    updater(model, **settings).update(batches, rate=0.01)
+    return [parameter.detach() for parameter in model.parameters()]
+
+
+def test_accumulated_batches_equal_one_large_batch() -> None:
+    whole = random_batch(8)
+    parts = [whole.take(slice(0, 3)), whole.take(slice(3, 4)), whole.take(slice(4, 8))]
+    for one, other in zip(weights_after([whole]), weights_after(parts), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 50])
+def test_a_batch_cut_for_lack_of_memory_gives_the_same_update(pieces: int) -> None:
+    for one, other in zip(
+        weights_after([random_batch()]), weights_after([random_batch()], pieces=pieces), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
+
+
+def test_the_loss_is_torchs_own_per_token() -> None:
+    model, batch = tiny_model(), random_batch()
+    logits = model(batch.target_in, model.encode(batch.source, batch.source_lengths))
+    expected = nn.functional.cross_entropy(
+        logits.flatten(0, 1), batch.gold.flatten(), ignore_index=0, label_smoothing=0.1
+    )
+    result = updater(model).update([batch], rate=0.01)
+    assert result.loss == pytest.approx(expected.item(), rel=1e-9)
+    assert result.tokens == batch.target_tokens
+
+
+def test_the_gradient_norm_is_clipped() -> None:
+    model, reference = tiny_model(), tiny_model()
+    result = updater(model, clip_norm=0.01).update([random_batch()], rate=0.0)
+    batch = random_batch()
+    (CrossEntropy(0.1)(reference, batch) / batch.target_tokens).backward()
+    norm = torch.cat([parameter.grad.flatten() for parameter in reference.parameters()]).norm()
+    assert result.gradient_norm == pytest.approx(norm.item(), rel=1e-6)
+
+
+class ShortOfMemory(nn.Module):
+    """A loss that has memory for `rows` rows at a time; fails in the backward pass when told to."""
+
+    def __init__(self, model: nn.Module, rows: int) -> None:
+        super().__init__()
+        self.model, self.rows, self.seen = model, rows, []
+
+    def forward(self, batch: Batch) -> Tensor:
+        self.seen.append(batch.rows)
+        total = CrossEntropy(0.1)(self.model, batch)
+        if batch.rows > self.rows:
+            total.register_hook(self._fail)
+        return total
+
+    def _fail(self, _: Tensor) -> None:
+        raise torch.OutOfMemoryError("pretended")
+
+
+def test_out_of_memory_cuts_the_batch_and_counts_nothing_twice() -> None:
+    model, batches = tiny_model(), [random_batch(3, seed=1), random_batch(7)]
+    loss = ShortOfMemory(model, rows=3)
+    short = updater(model, loss=loss)
+    result = short.update(batches, rate=0.01)
+    assert short.pieces == 4
+    assert max(loss.seen[-7:]) <= 3
+    assert result.applied
+    for one, other in zip(weights_after(batches), model.parameters(), strict=True):
+        torch.testing.assert_close(one, other.detach(), atol=1e-9, rtol=0)
+
+
+def test_out_of_memory_for_a_single_pair_says_what_to_lower() -> None:
+    model = tiny_model()
+    with pytest.raises(UserError, match=r"data\.max_length"):
+        updater(model, loss=ShortOfMemory(model, rows=0)).update([random_batch()], rate=0.01)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_an_update_that_is_not_finite_is_left_out(poison: float) -> None:
+    class Poisoned(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, batch: Batch) -> Tensor:
+            return CrossEntropy()(self.model, batch) * poison
+
+    model = tiny_model()
+    before = copy.deepcopy(model.state_dict())
+    result = updater(model, loss=Poisoned(model)).update([random_batch()], rate=0.01)
+    assert not result.applied
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
