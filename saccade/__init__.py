@@ -5,8 +5,7 @@
     for translation in translator.translate(["A dog runs."], beam=5):
         print(translation.text, translation.score)
 
-The names listed in `__all__` are what programs can rely on. `translate` in this package never imports
-training code; torch is imported when a name first needs it.
+Programs can rely on the names listed in `__all__`; torch is imported when one first needs it.
 """
 
 from pathlib import Path

@@ -19,7 +19,7 @@ from saccade.commands.inspect import attention
 from saccade.commands.scoring import compare, evaluate, score
 from saccade.commands.train import check, train
 from saccade.commands.translate import translate
-from saccade.errors import UserError
+from saccade.errors import Interrupted, UserError
 
 COMMANDS = (train, translate, evaluate, score, compare, check, attention, doctor, demo)
 """In the order of the help."""
@@ -41,7 +41,9 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
             sys.stdout.flush()
         except UserError as error:
-            _refuse(error)
+            _end(f"Error: {error}", 2)
+        except Interrupted as stopped:
+            _end(str(stopped), 130)
         except KeyboardInterrupt:
             _end("Interrupted.", 130)
         except BrokenPipeError:
@@ -55,14 +57,6 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             _end(f"Error: {where}cannot write: {error.strerror}. Make room and try again.", 2)
 
     return run
-
-
-def _refuse(error: UserError) -> NoReturn:
-    from saccade.training.interrupt import Interrupted
-
-    if isinstance(error, Interrupted):
-        _end(str(error), 130)
-    _end(f"Error: {error}", 2)
 
 
 def _end(message: str, code: int) -> NoReturn:
@@ -95,7 +89,9 @@ for _command in COMMANDS:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     """Options of the program as a whole."""
 

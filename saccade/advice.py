@@ -1,7 +1,7 @@
 """What a configuration and its data report suggest before training: the size of the model, and warnings."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -10,10 +10,7 @@ from saccade.config import Section
 from saccade.experiment import Experiment
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
-from saccade.text.report import DataReport
-
-if TYPE_CHECKING:
-    from saccade.text.report import SideReport
+from saccade.text.report import DataReport, SideReport
 
 _BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
 _UNKNOWN = 0.001
@@ -39,28 +36,34 @@ def model_size(config: Section, report: DataReport) -> int:
 
 def advice(plan: Experiment, report: DataReport, *, parameters: int) -> list[str]:
     """One sentence or two for each thing that is likely to be regretted later."""
-    return [*_on_data(report), *_on_pieces(plan, report), *_on_training(plan, report, parameters)]
+    return [*_on_data(report), *_on_pieces(report), *_on_training(plan, report, parameters)]
 
 
 def _on_data(report: DataReport) -> Iterator[str]:
     for name, found in report.duplicates.items():
         if found.pairs:
             yield (
-                f"{found.pairs:,} of {found.checked:,} {name} pairs stand in the training text: scores on them say "
-                "nothing. Remove them from the training text."
+                f"{found.pairs:,} of {found.checked:,} {name} pairs stand in the training text: scores on "
+                "them say nothing. Remove them from the training text."
             )
     if report.valid is None:
-        yield "no validation text: the last model will count as the best. Give data.valid_source and data.valid_target."
+        yield (
+            "no validation text: the last model will count as the best. Give data.valid_source and "
+            "data.valid_target."
+        )
     elif report.valid.kept < _FEW_VALID:
         yield (
-            f"only {report.valid.kept} validation pairs: their scores will swing, and with them which model is the "
-            "best. Give data.valid_source, or set data.holdout."
+            f"only {report.valid.kept} validation pairs: their scores will swing, and with them which model "
+            "is the best. Give data.valid_source and data.valid_target, or raise data.holdout."
         )
     if report.padding > _PADDING:
-        yield f"{report.padding:.0%} of each batch is padding. Raise training.batch_tokens, or lower data.max_length."
+        yield (
+            f"{report.padding:.0%} of each batch is padding. Raise training.batch_tokens, or lower "
+            "data.max_length."
+        )
 
 
-def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
+def _on_pieces(report: DataReport) -> Iterator[str]:
     sides: dict[str, SideReport] = {"source": report.train.source, "target": report.train.target}
     for name, side in sides.items():
         if side.byte_share > _BYTES:
@@ -79,21 +82,22 @@ def _on_training(plan: Experiment, report: DataReport, parameters: int) -> Itera
     training = plan.training
     if parameters > _PARAMETERS_PER_PIECE * report.train.target.pieces:
         yield (
-            f"{parameters:,} parameters are many for {report.train.target.pieces:,} target pieces: the model will "
-            "learn the text by heart. Take a smaller model.preset, raise model.dropout, or bring more text."
+            f"{parameters:,} parameters are many for {report.train.target.pieces:,} target pieces: the model "
+            "will learn the text by heart. Take a smaller model.preset, raise model.dropout, or bring more "
+            "text."
         )
     if training.warmup >= training.steps and training.schedule != "constant":
         yield (
-            f"training.warmup = {training.warmup} reaches beyond training.steps = {training.steps}: the learning "
-            "rate never gets to its peak. Lower warmup to about a tenth of the steps."
+            f"training.warmup = {training.warmup} reaches beyond training.steps = {training.steps}: the "
+            "learning rate never gets to its peak. Lower warmup to about a tenth of the steps."
         )
     if plan.validation.every > training.steps:
         yield (
-            f"validation.every = {plan.validation.every} is more than training.steps = {training.steps}: there will "
-            "be one validation, at the end. Lower it."
+            f"validation.every = {plan.validation.every} is more than training.steps = {training.steps}: "
+            "there will be one validation, at the end. Lower it."
         )
     if training.steps * training.accumulate < report.batches:
         yield (
-            f"training.steps = {training.steps} is less than one epoch ({report.batches:,} batches): part of the text "
-            "is never seen. Raise it."
+            f"training.steps = {training.steps} is less than one epoch ({report.batches:,} batches): part of "
+            "the text is never seen. Raise it."
         )

@@ -79,18 +79,17 @@ def compare(
         if len(lines) != len(references):
             raise UserError(f"{name}: {len(lines):,} lines, but the reference has {len(references):,}.")
     metrics = {"BLEU": bleu_metric(tokenize, lowercase=lowercase), "chrF": CHRF(lowercase=lowercase)}
-    # The module's hints ask for lists of lists where it only reads.
-    named = [(name, list(lines)) for name, lines in systems.items()]
+    named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples)
     signatures, results = test()
-    scores = [
-        [_measured(result) for result in found] for name, found in results.items() if name != "System"
-    ]
+    scores = [[_measured(result) for result in found] for name, found in results.items() if name != "System"]
     return Comparison(
         systems=tuple(
             SystemScores(name, bleu, chrf) for name, bleu, chrf in zip(systems, *scores, strict=True)
         ),
-        differences=tuple(_differences(systems, references, sources, lowercase=lowercase)[:most] if most else ()),
+        differences=tuple(
+            _differences(systems, references, sources, lowercase=lowercase)[:most] if most else ()
+        ),
         signatures=tuple(f"{name}: {signature}" for name, signature in signatures.items()),
     )
 

@@ -1,4 +1,4 @@
-"""The one exception that means "your input or configuration", as opposed to a fault of ours."""
+"""Exceptions that are no fault of ours: the user's input or configuration, or the wish to stop."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     The message says what is wrong, where, and what to do. The command line prints it without a
     traceback and exits with code 2; from Python it is an ordinary exception.
     """
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Work was asked to stop and has saved what it had; the message says how to go on. Exit code 130."""

@@ -31,17 +31,24 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"nn"},
     "decoding": {"models.interface"},
     "checkpoint": {"text", "models"},
-    "translator": {"checkpoint", "decoding", "text", "models.interface"},
+    "translator": {"checkpoint", "decoding", "text", "models.interface", "models.recording"},
+    "evaluation": INFERENCE,
+    "comparison": INFERENCE | {"evaluation"},
     "inspection": INFERENCE,
     "service": INFERENCE,
     "interop": INFERENCE,
-    "training": INFERENCE,
+    "training": INFERENCE | {"evaluation"},
     "experiment": INFERENCE | {"training"},
+    "advice": INFERENCE | {"experiment"},
+    "doctor": INFERENCE | {"training"},
+    "demo": INFERENCE | {"evaluation", "inspection", "training", "experiment"},
     "lab": INFERENCE | {"training", "inspection", "experiment"},
     "__init__": INFERENCE | {"inspection"},
-    "__main__": INFERENCE | {"__init__", "training", "inspection", "service", "interop", "experiment", "lab"},
+    "commands": INFERENCE
+    | {"evaluation", "comparison", "inspection", "training", "experiment", "advice", "doctor", "demo", "lab"},
+    "__main__": {"commands", "training"},
 }
-TRAINING = {"training", "experiment", "lab"}
+TRAINING = {"training", "experiment", "advice", "doctor", "demo", "lab", "commands"}
 
 
 def unit_of(module: str) -> str:

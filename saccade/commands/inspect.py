@@ -10,10 +10,15 @@ from saccade.commands.options import Beam, Device, Model, given, load_translator
 
 def attention(
     model: Model,
-    text: Annotated[str, typer.Argument(metavar="TEXT", show_default=False, help="The sentence to translate.")],
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", show_default=False, help="The sentence to translate.")
+    ],
+    *,
     target: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", show_default="the model's translation", help="The translation to look at instead."),
+        typer.Option(
+            metavar="TEXT", show_default="the model's translation", help="The translation to look at instead."
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.")

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from saccade.translator import Translator
 
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", show_default=False, help="A run folder (its best model) or a model folder.")
+    Path,
+    typer.Argument(
+        metavar="MODEL", show_default=False, help="A run folder (its best model) or a model folder."
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -23,7 +26,9 @@ Threads = Annotated[
 ]
 Beam = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", show_default="the model's", help="Hypotheses kept a sentence; 1 is greedy."),
+    typer.Option(
+        min=1, metavar="N", show_default="the model's", help="Hypotheses kept a sentence; 1 is greedy."
+    ),
 ]
 LengthPenalty = Annotated[
     str | None,
@@ -35,7 +40,9 @@ LengthPenalty = Annotated[
 ]
 Alpha = Annotated[
     float | None,
-    typer.Option(min=0, metavar="A", show_default="the model's", help="Strength of the length penalty; 0: none."),
+    typer.Option(
+        min=0, metavar="A", show_default="the model's", help="Strength of the length penalty; 0: none."
+    ),
 ]
 MaxLength = Annotated[
     int | None,

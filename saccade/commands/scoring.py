@@ -28,13 +28,19 @@ if TYPE_CHECKING:
     from saccade.comparison import Comparison
 
 Reference = Annotated[
-    Path, typer.Option(metavar="FILE", show_default=False, help="The right translations, one a line, as people write them.")
+    Path,
+    typer.Option(
+        metavar="FILE", show_default=False, help="The right translations, one a line, as people write them."
+    ),
 ]
 
 
 def evaluate(
     model: Model,
-    source: Annotated[Path, typer.Option(metavar="FILE", show_default=False, help="Text to translate, one sentence a line.")],
+    *,
+    source: Annotated[
+        Path, typer.Option(metavar="FILE", show_default=False, help="Text to translate, one sentence a line.")
+    ],
     reference: Reference,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Keep the translations here.")
@@ -50,10 +56,11 @@ def evaluate(
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
 ) -> None:
-    """Translate a test set and score it: BLEU and chrF by sacreBLEU, exact matches, speed.
+    """Translate a test set and score it.
 
-    Scores are of detokenised text against the raw reference; each comes with the signature that says how it
-    was counted. Time is that of translating and scoring, without loading the model.
+    Prints BLEU and chrF (by sacreBLEU), the share of exact matches, and sentences a second. Scores are of
+    detokenised text against the raw reference; each comes with the signature that says how it was counted.
+    Time is that of translating and scoring, without loading the model.
 
     \b
     Examples:
@@ -67,7 +74,11 @@ def evaluate(
     sources, references = read_parallel(source, reference)
     translator = load_translator(model, device=device, threads=threads)
     options = given(
-        beam=beam, length_penalty=length_penalty, alpha=alpha, max_length=max_length, batch_tokens=batch_tokens
+        beam=beam,
+        length_penalty=length_penalty,
+        alpha=alpha,
+        max_length=max_length,
+        batch_tokens=batch_tokens,
     )
     started = time.perf_counter()
     scores, translations = evaluation.evaluate(
@@ -85,22 +96,37 @@ def evaluate(
         return
     typer.echo(f"BLEU   {scores.bleu:6.2f}   {scores.signature}")
     typer.echo(f"chrF   {scores.chrf:6.2f}   {scores.chrf_signature}")
-    typer.echo(f"exact  {scores.exact:6.1%}   {round(scores.exact * scores.lines):,} of {scores.lines:,} lines")
-    typer.echo(f"{len(sources):,} sentences in {seconds:.1f} s: {speed['sentences_per_second']:,.1f} a second")
+    typer.echo(
+        f"exact  {scores.exact:6.1%}   {round(scores.exact * scores.lines):,} of {scores.lines:,} lines"
+    )
+    typer.echo(
+        f"{len(sources):,} sentences in {seconds:.1f} s: {speed['sentences_per_second']:,.1f} a second"
+    )
 
 
 def score(
     model: Model,
-    source: Annotated[Path, typer.Option(metavar="FILE", show_default=False, help="Text, one sentence a line.")],
-    target: Annotated[Path, typer.Option(metavar="FILE", show_default=False, help="Translations to be scored, line N to line N.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object: totals, and log_prob and tokens of each line.")] = False,
+    *,
+    source: Annotated[
+        Path, typer.Option(metavar="FILE", show_default=False, help="Text, one sentence a line.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Option(metavar="FILE", show_default=False, help="Translations to be scored, line N to line N."),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object: totals, and log_prob and tokens of each line.")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
-    batch_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Tokens scored together, padding counted.")] = 4096,
+    batch_tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Tokens scored together, padding counted.")
+    ] = 4096,
 ) -> None:
-    """Print the log-probability of given translations, in nats, one a line.
+    """Print how likely given translations are.
 
-    The total and the perplexity per target token (end symbols counted) go to standard error.
+    One log-probability a line, in nats, the end symbol counted. The total and the perplexity per target
+    token (end symbols counted) go to standard error.
 
     \b
     Example:
@@ -115,7 +141,9 @@ def score(
     total, count = math.fsum(log_probs), sum(tokens)
     perplexity = math.exp(min(-total / count, 700.0))
     if as_json:
-        lines = [{"log_prob": value, "tokens": length} for value, length in zip(log_probs, tokens, strict=True)]
+        lines = [
+            {"log_prob": value, "tokens": length} for value, length in zip(log_probs, tokens, strict=True)
+        ]
         totals = {"lines": len(lines), "log_prob": total, "tokens": count, "perplexity": perplexity}
         typer.echo(json.dumps(totals | {"scores": lines}))
         return
@@ -131,13 +159,21 @@ def score(
 def compare(
     systems: Annotated[
         list[Path],
-        typer.Argument(metavar="HYP_OR_RUN...", show_default=False, help="Two or more: text files, or run or model folders. The first is the baseline."),
+        typer.Argument(
+            metavar="HYP_OR_RUN",
+            show_default=False,
+            help="Two or more: text files, or run or model folders. The first is the baseline.",
+        ),
     ],
+    *,
     reference: Reference,
     source: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Text to translate; needed where a folder is compared.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Text to translate; needed where a folder is compared."),
     ] = None,
-    lines: Annotated[int, typer.Option(min=0, metavar="N", help="Show so many lines that differ most, by sentence chrF.")] = 5,
+    lines: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Show so many lines that differ most, by sentence chrF.")
+    ] = 5,
     samples: Annotated[int, typer.Option(min=10, metavar="N", help="Bootstrap resamples.")] = 1000,
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
@@ -146,10 +182,11 @@ def compare(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Tell whether systems differ by more than chance: paired bootstrap over the test set.
+    """Tell whether systems differ by more than chance.
 
-    For each system BLEU and chrF with a 95% interval, and the p-value of its difference from the first one
-    (Koehn 2004, as sacreBLEU computes it). Then the lines that differ most.
+    Paired bootstrap over the test set: for each system BLEU and chrF with a 95% interval, and the p-value
+    of its difference from the first one (Koehn 2004, as sacreBLEU computes it). Then the lines that differ
+    most.
 
     \b
     Examples:
@@ -160,7 +197,9 @@ def compare(
     from saccade.text.corpus import read_parallel, read_text
 
     if len(systems) < 2 or len(set(systems)) < len(systems):
-        raise typer.BadParameter("give two or more different ones; `saccade evaluate` scores one", param_hint="HYP_OR_RUN")
+        raise typer.BadParameter(
+            "give two or more different ones; `saccade evaluate` scores one", param_hint="HYP_OR_RUN"
+        )
     if source is None and (folder := next((path for path in systems if path.is_dir()), None)):
         raise typer.BadParameter(f"needed to translate with {folder}", param_hint="--source")
     if source is None:
@@ -175,7 +214,13 @@ def compare(
         else:
             outputs[str(path)] = read_text(path)
     found = comparison.compare(
-        outputs, references, sources=sources, tokenize=tokenize, lowercase=lowercase, samples=samples, most=lines
+        outputs,
+        references,
+        sources=sources,
+        tokenize=tokenize,
+        lowercase=lowercase,
+        samples=samples,
+        most=lines,
     )
     typer.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(_table(found)))
 
@@ -196,7 +241,11 @@ def _table(found: "Comparison") -> list[str]:
         chrf = f"chrF {line.baseline_chrf:.1f} and {line.chrf:.1f}"
         table += ["", f"line {line.line}, {found.systems[0].name} and {line.system}: {chrf}"]
         table += [] if line.source is None else [f"  source     {line.source}"]
-        table += [f"  reference  {line.reference}", f"  first      {line.baseline_text}", f"  second     {line.text}"]
+        table += [
+            f"  reference  {line.reference}",
+            f"  first      {line.baseline_text}",
+            f"  second     {line.text}",
+        ]
     return table
 
 

@@ -12,9 +12,17 @@ if TYPE_CHECKING:
     from saccade.training.state import Counters
 
 Config = Annotated[
-    Path | None, typer.Argument(metavar="CONFIG.toml", show_default=False, help="Every setting of the run; see examples/.")
+    Path | None,
+    typer.Argument(
+        metavar="CONFIG.toml", show_default=False, help="Every setting of the run; see examples/."
+    ),
 ]
-Source = Annotated[Path | None, typer.Option(metavar="FILE", help="Training text to translate from, one sentence a line; .gz is unpacked.")]
+Source = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Training text to translate from, one sentence a line; .gz is unpacked."
+    ),
+]
 Target = Annotated[Path | None, typer.Option(metavar="FILE", help="Its translation, line N to line N.")]
 ValidSource = Annotated[
     Path | None,
@@ -31,12 +39,17 @@ Preset = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting as CONFIG.toml names it, as in training.steps=2000; repeat at will."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting as CONFIG.toml names it, as in training.steps=2000; repeat at will.",
+    ),
 ]
 
 
 def train(
     config: Config = None,
+    *,
     source: Source = None,
     target: Target = None,
     valid_source: ValidSource = None,
@@ -52,7 +65,8 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run exactly as if it had never stopped; goes alone.")
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with a run exactly as if it had never stopped; goes alone."),
     ] = None,
 ) -> None:
     """Train a model from two text files or a configuration.
@@ -75,13 +89,14 @@ def train(
     except KeyboardInterrupt:
         if not (run / "config.toml").is_file():
             raise
-        from saccade.training.interrupt import Interrupted
+        from saccade.errors import Interrupted
 
         raise Interrupted(f"Interrupted. Go on with: saccade train --resume {run}") from None
 
 
 def check(
     config: Config = None,
+    *,
     source: Source = None,
     target: Target = None,
     valid_source: ValidSource = None,
@@ -101,9 +116,9 @@ def check(
     """
     from tempfile import TemporaryDirectory
 
+    from saccade import experiment
     from saccade.advice import advice, model_size
     from saccade.config import dump_toml
-    from saccade import experiment
 
     tables = _tables(source, target, valid_source, valid_target, preset if preset or config else "small")
     plan = experiment.read_experiment(config, tables=tables, overrides=settings or [])

@@ -36,8 +36,11 @@ def translate(
     model: Model,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", show_default="standard input", help="Text, one sentence a line; .gz is unpacked."),
+        typer.Argument(
+            metavar="FILE", show_default="standard input", help="Text, one sentence a line; .gz is unpacked."
+        ),
     ] = None,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -50,32 +53,54 @@ def translate(
     ] = None,
     beam: Beam = None,
     nbest: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Print the N best as `index ||| text ||| score`, index from 0.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Print the N best as `index ||| text ||| score`, index from 0."
+        ),
     ] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Draw tokens at random instead of searching for the best.")] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Draw tokens at random instead of searching for the best.")
+    ] = False,
     temperature: Annotated[
         float | None, typer.Option(metavar="T", show_default="1", help="Of sampling; below 1 sharpens.")
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(min=1, metavar="K", show_default="all", help="Sample among the K likeliest tokens.")
+        int | None,
+        typer.Option(min=1, metavar="K", show_default="all", help="Sample among the K likeliest tokens."),
     ] = None,
     top_p: Annotated[
-        float | None, typer.Option(metavar="P", show_default="1", help="Sample among the fewest tokens that hold the share P.")
+        float | None,
+        typer.Option(
+            metavar="P", show_default="1", help="Sample among the fewest tokens that hold the share P."
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", show_default="1", help="Of sampling; a line's draws depend on it and the line's number.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default="1",
+            help="Of sampling; a line's draws depend on it and the line's number.",
+        ),
     ] = None,
     length_penalty: LengthPenalty = None,
     alpha: Alpha = None,
     min_length: Annotated[
-        int | None, typer.Option(min=0, metavar="N", show_default="0", help="Fewest tokens before the end symbol.")
+        int | None,
+        typer.Option(min=0, metavar="N", show_default="0", help="Fewest tokens before the end symbol."),
     ] = None,
     max_length: MaxLength = None,
     prefix_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Text that each translation must begin with, one a line; empty: none.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Text that each translation must begin with, one a line; empty: none."
+        ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line: text, score, log_prob (nats), tokens, alternatives, problem.")
+        bool,
+        typer.Option(
+            "--json",
+            help="One JSON object a line: text, score, log_prob (nats), tokens, alternatives, problem.",
+        ),
     ] = False,
     device: Device = None,
     threads: Threads = None,
@@ -118,7 +143,9 @@ def translate(
         translator, _lines(file), prefixes, chunk=1 if interactive else CHUNK, options=options
     )
     show = _as_json if as_json else _as_nbest if nbest is not None else _as_text
-    shows_progress = file is not None and sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    shows_progress = (
+        file is not None and sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    )
     progress = _Progress(_count(file)) if shows_progress and file is not None else None
     with _output(output) as stream:
         for number, result in enumerate(results):
@@ -167,7 +194,9 @@ def _prefixes(prefix_file: Path | None, file: Path | None) -> list[str] | None:
         return None
     prefixes = read_text(prefix_file)
     if file is not None and (count := _count(file)) != len(prefixes):
-        raise UserError(f"{prefix_file} has {len(prefixes):,} lines, {file} has {count:,}: one prefix a line is needed.")
+        raise UserError(
+            f"{prefix_file} has {len(prefixes):,} lines, {file} has {count:,}: one prefix a line is needed."
+        )
     return prefixes
 
 
@@ -183,7 +212,9 @@ def _translations(
     while taken := list(islice(rest, chunk)):
         end = first + len(taken)
         if prefixes is not None and len(prefixes) < end:
-            raise UserError(f"--prefix-file has {len(prefixes):,} lines, the input more: one prefix a line is needed.")
+            raise UserError(
+                f"--prefix-file has {len(prefixes):,} lines, the input more: one prefix a line is needed."
+            )
         forced = None if prefixes is None else prefixes[first:end]
         yield from translator.translate(taken, prefixes=forced, first_line=first, **options)
         first = end

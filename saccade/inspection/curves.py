@@ -62,7 +62,11 @@ def draw_curves(metrics: Path, *, out: Path) -> None:
 
 
 def _curve(axes: "Axes", records: Records, kind: str, name: str, *, label: str, factor: float = 1.0) -> None:
-    points = [(line["step"], factor * line[name]) for line in records.get(kind, ()) if line.get(name) is not None]
+    points = [
+        (line["step"], factor * line[name]) for line in records.get(kind, ()) if line.get(name) is not None
+    ]
     if points:
         steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, label=label, linewidth=1.4, marker="o" if len(points) < 30 else None, markersize=3)
+        axes.plot(
+            steps, values, label=label, linewidth=1.4, marker="o" if len(points) < 30 else None, markersize=3
+        )

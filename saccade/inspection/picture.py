@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
+import torch
 from torch import Tensor
 
 from saccade.errors import UserError
@@ -15,9 +18,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-_CELL = 0.19  # inches a piece in the large map: just enough for its name
-_SMALL_LEAST, _SMALL_MOST = 1.1, 2.4  # inches, a head's map
+_CELL_LEAST, _CELL_MOST = 0.19, 0.45  # inches a piece in the large map: enough to read its name
+_LARGE = 5.5  # inches, the least width of the large map where its cells may grow
 _LARGEST = 40.0  # inches; longer sentences get smaller cells
+_SMALL_LEAST, _SMALL_MOST = 0.9, 2.0  # inches, a head's map
+_GAP = 0.15
 _DPI = 110
 _INK = "Blues"
 
@@ -66,37 +71,55 @@ def save(figure: "Figure", out: Path) -> None:
         raise UserError(f"{out}: cannot write the picture: {error.strerror or error}.") from error
 
 
-def _figure(layers: Mapping[str, Tensor], source: Sequence[str], target: Sequence[str]) -> "Figure":
-    """Sizes are in inches; positions are computed so that every map has square cells and room for names."""
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes in inches: every map has its place, and the names of the pieces have room."""
 
-    count, heads = len(layers), max(weights.size(0) for weights in layers.values())
-    cell = min(_CELL, _LARGEST / max(len(source), len(target)))
-    names = cell / _CELL * 0.09  # width of a character of a piece's name
-    left = 0.5 + names * max(map(len, target))
-    bottom = 0.4 + names * max(map(len, source))
-    large = len(source) * cell, len(target) * cell
-    small = _small_size(*large)
-    grid = heads * (small[0] + 0.15), count * (small[1] + 0.15)
-    width = max(left + large[0], 0.6 + grid[0], 4.5) + 0.3
-    height = 0.5 + large[1] + bottom + 0.5 + grid[1] + 0.2
-    figure = Figure(figsize=(width, height))
+    cell: float
+    left: float
+    below: float
+    large: tuple[float, float]
+    small: tuple[float, float]
+    page: tuple[float, float]
 
-    def place(x: float, top: float, size: tuple[float, float]) -> "Axes":
+    def place(self, figure: "Figure", x: float, top: float, size: tuple[float, float]) -> "Axes":
+        """Axes of this size, their corner x from the left and `top` from the top of the page."""
+        width, height = self.page
         return figure.add_axes((x / width, 1 - (top + size[1]) / height, size[0] / width, size[1] / height))
 
-    mean = sum(weights.float().mean(0) for weights in layers.values()) / count
-    axes = place(left, 0.5, large)
-    _show(axes, mean)
-    axes.set_title(f"mean of {heads} heads in {count} layers", loc="left", fontsize=9)
-    points = cell / _CELL * 8
-    axes.set_xticks(range(len(source)), _plain(source), rotation=90, fontsize=points)
-    axes.set_yticks(range(len(target)), _plain(target), fontsize=points)
-    for row, (name, weights) in enumerate(layers.items()):
-        top = 0.5 + large[1] + bottom + 0.5 + row * (small[1] + 0.15)
+
+def _layout(source: Sequence[str], target: Sequence[str], *, layers: int, heads: int) -> _Layout:
+    longest = max(len(source), len(target))
+    small = tuple(max(_SMALL_MOST * len(side) / longest, _SMALL_LEAST) for side in (source, target))
+    grid = heads * (small[0] + _GAP), layers * (small[1] + _GAP)
+    cell = min(max(_LARGE, grid[0]) / longest, _CELL_MOST)
+    cell = min(max(cell, _CELL_LEAST), _LARGEST / longest)
+    character = _points(cell) / 72 * 0.62  # a DejaVu letter's mean width
+    left = 0.3 + character * max(map(_columns, target))
+    below = 0.2 + character * max(map(_columns, source))
+    large = len(source) * cell, len(target) * cell
+    page = max(left + large[0], 0.6 + grid[0], 4.5) + 0.3, 0.5 + large[1] + below + 0.5 + grid[1] + 0.1
+    return _Layout(cell, left, below, large, (small[0], small[1]), page)
+
+
+def _figure(layers: Mapping[str, Tensor], source: Sequence[str], target: Sequence[str]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    heads = max(weights.size(0) for weights in layers.values())
+    layout = _layout(source, target, layers=len(layers), heads=heads)
+    figure = Figure(figsize=layout.page)
+    mean = torch.stack([weights.float().mean(0) for weights in layers.values()]).mean(0)
+    axes = layout.place(figure, layout.left, 0.5, layout.large)
+    _show(axes, mean, most=float(mean.max()))
+    title = f"mean of all heads and layers (white 0, darkest {float(mean.max()):.2f})"
+    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_xticks(range(len(source)), _plain(source), rotation=90, fontsize=_points(layout.cell))
+    axes.set_yticks(range(len(target)), _plain(target), fontsize=_points(layout.cell))
+    for row, weights in enumerate(layers.values()):
+        top = 0.5 + layout.large[1] + layout.below + 0.5 + row * (layout.small[1] + _GAP)
         for head in range(weights.size(0)):
-            axes = place(0.6 + head * (small[0] + 0.15), top, small)
-            _show(axes, weights[head].float())
+            axes = layout.place(figure, 0.6 + head * (layout.small[0] + _GAP), top, layout.small)
+            _show(axes, weights[head].float(), most=1.0)  # one scale, so that heads can be compared
             axes.set_xticks([])
             axes.set_yticks([])
             if row == 0:
@@ -106,15 +129,18 @@ def _figure(layers: Mapping[str, Tensor], source: Sequence[str], target: Sequenc
     return figure
 
 
-def _small_size(width: float, height: float) -> tuple[float, float]:
-    """A head's map: like the large one in shape, as long shapes allow."""
-    scale = _SMALL_MOST / max(width, height)
-    return max(width * scale, _SMALL_LEAST), max(height * scale, _SMALL_LEAST)
+def _points(cell: float) -> float:
+    """Size of the letters that fit a cell."""
+    return min(cell * 42, 11.0)
 
 
-def _show(axes: "Axes", weights: Any) -> None:
-    """All maps share one scale, 0 to 1, so that they can be compared."""
-    axes.imshow(weights.numpy(), cmap=_INK, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
+def _columns(piece: str) -> int:
+    """Width in letters; Chinese characters are two wide."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in piece)
+
+
+def _show(axes: "Axes", weights: Tensor, *, most: float) -> None:
+    axes.imshow(weights.numpy(), cmap=_INK, vmin=0.0, vmax=most, aspect="auto", interpolation="nearest")
     axes.tick_params(length=2, pad=2)
     for spine in axes.spines.values():
         spine.set_linewidth(0.4)
@@ -135,6 +161,8 @@ def _fonts(pieces: Iterable[str]) -> tuple[list[str], list[str]]:
     if not missing:
         return families, []
     for entry in sorted(font_manager.fontManager.ttflist, key=_preference):
+        if "LastResort" in entry.fname:  # has a box for every character
+            continue
         found = missing & _characters(entry.fname)
         if found:
             families.append(entry.name)
@@ -143,16 +171,22 @@ def _fonts(pieces: Iterable[str]) -> tuple[list[str], list[str]]:
             return families, []
     shown = " ".join(chr(code) for code in sorted(missing)[:10])
     return families, [
-        f"No installed font has {shown}{' ...' if len(missing) > 10 else ''}: drawn as boxes. Install one, such as "
-        "Noto Sans CJK, and remove matplotlib's font cache."
+        f"No installed font has {shown}{' ...' if len(missing) > 10 else ''}: drawn as boxes. Install one, "
+        "such as Noto Sans CJK."
     ]
 
 
 def _preference(entry: Any) -> tuple[bool, float, str]:
     """Upright text fonts of normal weight first, those for Chinese, Japanese and Korean before the others."""
     name = entry.name
-    eastern = any(word in name for word in ("CJK", "Han", "WenQuanYi", "Hei", "Song", "Gothic", "PingFang", "Ming"))
-    weight = entry.weight if isinstance(entry.weight, int) else {"regular": 400, "normal": 400}.get(entry.weight, 700)
+    eastern = any(
+        word in name for word in ("CJK", "Han", "WenQuanYi", "Hei", "Song", "Gothic", "PingFang", "Ming")
+    )
+    weight = (
+        entry.weight
+        if isinstance(entry.weight, int)
+        else {"regular": 400, "normal": 400}.get(entry.weight, 700)
+    )
     return not eastern or entry.style != "normal", math.fabs(weight - 400), name
 
 

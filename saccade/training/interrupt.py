@@ -6,10 +6,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Interrupted(Exception):  # noqa: N818 - no error
-    """Training was asked to stop and has saved; the message says how to go on."""
-
-
 class StopRequest:
     """Whether somebody asked to stop."""
 

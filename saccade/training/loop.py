@@ -12,13 +12,13 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from saccade.checkpoint import Model
-from saccade.errors import UserError
+from saccade.errors import Interrupted, UserError
 from saccade.models.interface import Seq2Seq
 from saccade.text.batching import Batch
 from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
 from saccade.training.evaluate import ValidationConfig, ValidationData, validate
-from saccade.training.interrupt import Interrupted, stop_requests
+from saccade.training.interrupt import stop_requests
 from saccade.training.keep import Checkpoints
 from saccade.training.meter import Meter
 from saccade.training.objective import Loss, Objective

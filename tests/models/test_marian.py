@@ -138,7 +138,7 @@ def test_gradients_equal_marian() -> None:
 
 
 @pytest.mark.parametrize(
-    ("beam", "alpha", "to_end"), [(1, 0.0, 4.0), (3, 1.0, 3.0), (4, 0.6, 3.0), (4, 0.0, 3.0), (4, 0.0, 4.0)]
+    ("beam", "alpha", "to_end"), [(1, 0.0, 4.0), (3, 1.0, 4.0), (4, 0.6, 3.0), (4, 0.0, 3.0), (4, 0.0, 4.0)]
 )
 def test_searching_finds_what_marian_generates(beam: int, alpha: float, to_end: float) -> None:
     """Same stopping rule, same penalty (power, the end symbol counted), so the same results and scores."""

@@ -47,11 +47,11 @@ def test_loss_and_gradients_equal_torch(smoothing: float, bias: bool) -> None:
 def test_the_loss_is_the_formula_added_up_by_hand() -> None:
     hidden, weight, bias, gold = inputs(bias=True)
     assert bias is not None
+    h, w, b = (x.detach().tolist() for x in (hidden, weight, bias))
     total = 0.0
     for t in range(TOKENS):
         logits = [
-            math.fsum(float(h) * float(w) for h, w in zip(hidden[t], weight[v], strict=True)) + float(bias[v])
-            for v in range(VOCABULARY)
+            math.fsum(x * y for x, y in zip(h[t], w[v], strict=True)) + b[v] for v in range(VOCABULARY)
         ]
         normal = math.log(math.fsum(math.exp(x) for x in logits))
         for v in range(VOCABULARY):

@@ -7,6 +7,7 @@ state checks the contract of `State.select` as it is used.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -75,25 +76,63 @@ def best(
 def greedy(log_probs: LogProbs, source: tuple[int, ...], rules: Rules) -> tuple[int, ...]:
     """The likeliest allowed token at each step."""
     tokens: tuple[int, ...] = ()
-    while len(tokens) + 1 < rules.max_length:
-        if len(tokens) < len(rules.prefix):
-            tokens = (*tokens, rules.prefix[len(tokens)])
-            continue
-        following = list(log_probs(source, tokens))
-        for token in rules.banned:
-            following[token] = -math.inf
-        if len(tokens) < rules.min_length:
-            following[rules.end] = -math.inf
-        token = int(np.argmax(following))
+    while True:
+        token = int(np.argmax(allowed(log_probs, source, tokens, rules)))
         if token == rules.end:
-            break
+            return tokens
         tokens = (*tokens, token)
-    return tokens
+
+
+def allowed(log_probs: LogProbs, source: tuple[int, ...], tokens: tuple[int, ...], rules: Rules) -> list[float]:
+    """Log-probabilities of the next token, -inf for what the rules forbid."""
+    following = list(log_probs(source, tokens))
+    for token in range(len(following)):
+        forbidden = token in rules.banned
+        forbidden |= token == rules.end and len(tokens) < rules.min_length
+        forbidden |= token != rules.end and len(tokens) + 1 == rules.max_length
+        forbidden |= len(tokens) < len(rules.prefix) and token != rules.prefix[len(tokens)]
+        if forbidden:
+            following[token] = -math.inf
+    return following
+
+
+def beam_search(
+    log_probs: LogProbs, source: tuple[int, ...], rules: Rules, *, beam: int, kind: str, alpha: float
+) -> list[tuple[tuple[int, ...], float, float]]:
+    """(tokens, log-probability, score), best first: the usual algorithm with lists.
+
+    Of the 2 * beam best extensions those among the first `beam` that end are finished, and the
+    `beam` best that do not end live on. It stops when `beam` are finished and the likeliest live
+    one, scored as if it ended now, beats none of them.
+    """
+    live: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    finished: list[tuple[tuple[int, ...], float, float]] = []
+    for length in range(1, rules.max_length + 1):
+        extensions = [
+            ((*tokens, token), total + gain)
+            for tokens, total in live
+            for token, gain in enumerate(allowed(log_probs, source, tokens, rules))
+            if gain > -math.inf
+        ]
+        extensions = sorted(extensions, key=lambda one: -one[1])[: 2 * beam]
+        for tokens, total in extensions[:beam]:
+            if tokens[-1] == rules.end:
+                score = penalised(total, length, kind=kind, alpha=alpha)
+                finished.append((tokens[:-1], total, score))
+        finished = sorted(finished, key=lambda one: -one[2])[:beam]
+        live = [one for one in extensions if one[0][-1] != rules.end][:beam]
+        if not live:
+            break
+        hope = penalised(live[0][1], length, kind=kind, alpha=alpha)
+        if len(finished) == beam and finished[-1][2] >= hope:
+            break
+    return finished
 
 
 def random_table(vocabulary: int, *, seed: int, sharpness: float = 1.0) -> LogProbs:
     """Probabilities that depend on every token before, fixed by the seed."""
 
+    @functools.cache
     def log_probs(source: tuple[int, ...], tokens: tuple[int, ...]) -> list[float]:
         key = hashlib.sha256(repr((seed, source, tokens)).encode()).digest()
         logits = sharpness * np.random.default_rng(list(key)).standard_normal(vocabulary)

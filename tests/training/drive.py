@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 
-from saccade.errors import UserError
+from saccade.errors import Interrupted, UserError
 from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import process_group
-from saccade.training.interrupt import Interrupted
 from saccade.training.update import Updater
 
 TINY = [

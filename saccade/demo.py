@@ -1,0 +1,139 @@
+"""The demo: from nothing to a translator of number words, and what it learned, in one folder.
+
+DIR/  corpus/  demo.toml  model/ (a run folder)  translations.txt  curves.png  attention.png
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saccade import experiment
+from saccade.checkpoint import disk_error
+from saccade.config import dump_toml, load_toml
+from saccade.errors import UserError
+from saccade.evaluation import Scores, evaluate
+from saccade.inspection.curves import draw_curves
+from saccade.inspection.picture import draw_attention
+from saccade.text.corpus import read_parallel
+from saccade.text.numbers import write_corpus
+from saccade.training.distributed import Group
+from saccade.translator import Translator
+
+SETTINGS = Path(__file__).with_name("demo.toml")
+_MARKER = ".made-by-saccade-demo"
+_MADE = ("corpus", "model", "demo.toml", "translations.txt", "curves.png", "attention.png", _MARKER)
+_SIDES = ("source", "en"), ("target", "de")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A number the model never saw in training."""
+
+    source: str
+    text: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Scores on unseen numbers, some of their translations, and pictures (none without matplotlib)."""
+
+    scores: Scores
+    examples: tuple[Example, ...]
+    pictures: tuple[Path, ...]
+
+
+def make_folder(out: Path, *, fresh: bool, steps: int | None) -> None:
+    """An empty demo folder, or one that an earlier demo left unfinished and that will be gone on with.
+
+    fresh: remove what an earlier demo made there. Raises UserError for a folder that no demo made: nobody
+    else's files are touched.
+    """
+    ours = (out / _MARKER).is_file()
+    if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and was not made by `saccade demo`. Choose another --out.")
+    if ours and fresh:
+        for name in _MADE:
+            _remove(out / name)
+    elif ours and steps is not None:
+        raise UserError(
+            f"{out}: holds a demo with its own number of steps. Add --fresh, or leave out --steps."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARKER).touch()
+    except OSError as error:
+        raise disk_error(out, error) from error
+
+
+def settings(corpus: Path, *, steps: int | None = None) -> dict[str, Any]:
+    """The demo's configuration for a corpus folder; with other `steps` the rest is scaled to them."""
+    tables = load_toml(SETTINGS)
+    tables["data"] = {
+        f"{prefix}{side}": str(corpus / f"{split}.{language}")
+        for prefix, split in (("", "train"), ("valid_", "valid"), ("test_", "test"))
+        for side, language in _SIDES
+    }
+    if steps is not None:
+        training, validation = tables["training"], tables["validation"]
+        training["warmup"] = min(training["warmup"], steps // 10)
+        validation["every"] = max(min(validation["every"], steps // 4), 1)
+        training["steps"] = steps
+    return tables
+
+
+def train_demo(out: Path, group: Group, *, steps: int | None = None, say: Say) -> None:
+    """Write the corpus and the configuration and train, or go on with a run that was stopped."""
+    run, config = out / "model", out / "demo.toml"
+    if (run / "config.toml").is_file():
+        experiment.resume_run(run, group, say=say)
+        return
+    try:
+        write_corpus(out / "corpus")
+        config.write_text(dump_toml(settings(out / "corpus", steps=steps)), encoding="utf-8")
+    except OSError as error:
+        raise disk_error(out, error) from error
+    experiment.start_run(experiment.read_experiment(config), run, group, say=say)
+
+
+def show_demo(out: Path, *, examples: int = 6) -> Demo:
+    """Evaluate the trained model on the unseen numbers, write their translations, draw what can be drawn."""
+    translator = Translator.load(out / "model")
+    sources, references = read_parallel(out / "corpus" / "test.en", out / "corpus" / "test.de")
+    # A German number is one word, and BLEU counts sequences of up to four.
+    scores, translations = evaluate(translator, sources, references, tokenize="char")
+    lines = [f"{translation.text}\n" for translation in translations]
+    try:
+        (out / "translations.txt").write_text("".join(lines), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise disk_error(out, error) from error
+    shown = [
+        Example(source, translation.text, reference)
+        for source, translation, reference in zip(sources, translations, references, strict=True)
+    ][:examples]
+    return Demo(scores, tuple(shown), _pictures(out, translator, shown[0]))
+
+
+def _pictures(out: Path, translator: Translator, example: Example) -> tuple[Path, ...]:
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        return ()
+    draw_curves(out / "model" / "metrics.jsonl", out=out / "curves.png")
+    maps = translator.attention(example.source, example.text)
+    draw_attention(maps, *translator.pieces(example.source, example.text), out=out / "attention.png")
+    return out / "curves.png", out / "attention.png"
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed: {error.strerror or error}.") from error

@@ -1,0 +1,235 @@
+"""What this machine has, and how large a training batch fits into it: `saccade doctor`."""
+
+import math
+import os
+import platform
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from saccade.models import build_model, model_config
+from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.text.batching import Batch
+from saccade.training.distributed import Group
+from saccade.training.loop import uses_bfloat16
+from saccade.training.objective import CrossEntropy, Loss
+from saccade.training.optim import OptimizerConfig, make_optimizer
+from saccade.training.update import Updater
+
+SAFE = 0.8
+"""Share of the free memory that a batch may take."""
+
+_VOCABULARY = Vocabulary(8000, 8000, pad=0, start=2, end=3, shared=True)
+_LENGTH = 64  # tokens a sentence; memory a token hardly depends on it where attention is fused
+_WORK = 2.5e10  # parameters x tokens of the larger measured step on a CPU: a few seconds
+_MOST_PARAMETERS = 100e6  # larger models are estimated on a CPU
+_ESTIMATE_FACTOR = 1.4  # peak over saved activations; measured 1.1 to 1.4 for tiny, small and base
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An optional package: what to install it with, and its version, None where it is missing."""
+
+    package: str
+    extra: str
+    version: str | None
+
+
+@dataclass(frozen=True)
+class LargestBatch:
+    """tokens: the largest safe training.batch_tokens, 0 when not even the model fits; memory in bytes."""
+
+    tokens: int
+    measured: bool
+    bytes_per_token: float
+    bytes_fixed: float
+    free: int
+
+
+def default_device() -> torch.device:
+    """Where training would run."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def facts() -> dict[str, str]:
+    """What to know, and to report with a question: versions, device, precision, threads, memory, disk."""
+    device = default_device()
+    disk = shutil.disk_usage(Path.cwd())
+    return {
+        "saccade": version("saccade"),
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "torch": str(torch.__version__),
+        "system": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {_processor()}",
+        "bfloat16": _bfloat16(device),
+        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
+        "memory": f"{gigabytes(free_memory(device))} free{' on the GPU' if device.type == 'cuda' else ''}",
+        "disk": f"{gigabytes(disk.free)} free in {Path.cwd()}",
+    }
+
+
+def extras() -> list[Extra]:
+    """The optional packages that saccade declares, those for its developers left out."""
+    found = []
+    for requirement in requires("saccade") or []:
+        match = re.match(r"([\w-]+).*extra == ['\"](\w+)['\"]", requirement)
+        if match and match[2] != "dev":
+            found.append(Extra(match[1], match[2], _version(match[1])))
+    return found
+
+
+def largest_batch(preset: str, *, device: torch.device | None = None) -> LargestBatch:
+    """The largest batch of real training steps that fits into 80% of the free memory.
+
+    Peak memory is measured at two sizes and extrapolated: memory grows in a straight line with tokens. For
+    large models on a CPU, and where the system does not tell, it is estimated from what the backward pass
+    keeps. A preset of the Transformer with a vocabulary of 8,000; raises UserError for an unknown one.
+    """
+    device = device or default_device()
+    free = free_memory(device)
+    parameters, saved = _saved_by_backward(preset)
+    if device.type == "cuda" or (parameters <= _MOST_PARAMETERS and _can_measure()):
+        per_token, fixed = _measure(preset, parameters, device)
+    else:
+        # Weights, gradients and Adam's two averages, 4 bytes each.
+        per_token, fixed = saved * _ESTIMATE_FACTOR, 16.0 * parameters
+        return LargestBatch(_round_down((SAFE * free - fixed) / per_token), False, per_token, fixed, free)
+    return LargestBatch(_round_down((SAFE * free - fixed) / per_token), True, per_token, fixed, free)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on the device, a container's limit respected."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    system = _number(Path("/proc/meminfo"), r"MemAvailable:\s+(\d+)")
+    if system is None:  # not Linux: half of what is built in
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    limit = _number(Path("/sys/fs/cgroup/memory.max"), r"(\d+)")
+    used = _number(Path("/sys/fs/cgroup/memory.current"), r"(\d+)")
+    return system * 1024 if limit is None or used is None else min(system * 1024, max(limit - used, 0))
+
+
+def gigabytes(size: float) -> str:
+    """1.5 GB for 1.5e9 bytes."""
+    return f"{size / 1e9:,.1f} GB"
+
+
+def _saved_by_backward(preset: str) -> tuple[int, float]:
+    """Parameters, and bytes a token that a forward pass keeps for the backward pass; computes nothing."""
+    with torch.device("meta"):
+        network = _network(preset)
+    own = {parameter.untyped_storage() for parameter in cast(nn.Module, network).parameters()}
+    kept: set[torch.UntypedStorage] = set()  # views share one
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.add(tensor.untyped_storage())
+        return tensor
+
+    batch = _batch(1024, torch.device("meta"))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network.decode(batch.target_in, network.encode(batch.source, batch.source_lengths))
+    size = sum(storage.nbytes() for storage in kept - own)
+    return sum(parameter.numel() for parameter in cast(nn.Module, network).parameters()), size / 1024
+
+
+def _measure(preset: str, parameters: int, device: torch.device) -> tuple[float, float]:
+    """Bytes a token, and bytes besides, of training steps of two sizes."""
+    large = 8192 if device.type == "cuda" else round(min(max(_WORK / parameters, 512), 4096))
+    before = _peak(device)
+    network = cast(nn.Module, _network(preset)).to(device)
+    updater = Updater(
+        Loss(network, CrossEntropy(0.1)),
+        make_optimizer(network, OptimizerConfig()),
+        group=Group(device=device),
+        clip_norm=1.0,
+        autocast=uses_bfloat16("auto", device),
+        compiled=False,
+    )
+    updater.update([_batch(_LENGTH, device)], rate=1e-4)  # makes the optimiser's state
+    sizes, peaks = (large // 4 // _LENGTH * _LENGTH, large // _LENGTH * _LENGTH), []
+    for tokens in sizes:
+        _forget_peak(device)
+        updater.update([_batch(tokens, device)], rate=1e-4)
+        peaks.append(_peak(device))
+    per_token = max((peaks[1] - peaks[0]) / (sizes[1] - sizes[0]), 1.0)
+    return per_token, max(peaks[0] - per_token * sizes[0] - before, 16.0 * parameters)
+
+
+def _network(preset: str) -> Seq2Seq:
+    network = build_model(model_config({"preset": preset}), _VOCABULARY)
+    cast(nn.Module, network).train()
+    return network
+
+
+def _batch(tokens: int, device: torch.device) -> Batch:
+    """Sentences of equal length, `tokens` in all on either side."""
+    rows = tokens // _LENGTH
+    ids = torch.full((rows, _LENGTH), 5, device=device)
+    lengths = torch.full((rows,), _LENGTH, device=device)
+    return Batch(ids, lengths, ids, ids, lengths, pad=0, target_tokens=rows * _LENGTH)
+
+
+def _can_measure() -> bool:
+    return os.access("/proc/self/clear_refs", os.W_OK)
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    return 1024 * (_number(Path("/proc/self/status"), r"VmHWM:\s+(\d+)") or 0)
+
+
+def _round_down(tokens: float) -> int:
+    step = 1024 if tokens >= 4096 else 64
+    return max(math.floor(tokens / step) * step, 0)
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    name = re.search(r"model name\s*:\s*(.+)", text)
+    return name[1].strip() if name else platform.machine()
+
+
+def _bfloat16(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "yes, and used by default" if torch.cuda.is_bf16_supported() else "no"
+    try:
+        flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")))
+    except OSError:
+        return "unknown"
+    units = sorted(flags & {"amx_bf16", "avx512_bf16", "bf16"})
+    if not units:
+        return "not in hardware: slower than float32 here"
+    return f'in hardware ({", ".join(units)}); training.precision = "bfloat16" uses it'
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _number(path: Path, pattern: str) -> int | None:
+    try:
+        match = re.search(pattern, path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return int(match[1]) if match else None

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saccade.decoding.limits import Limits
+from tests.reference.search import Rules, allowed
+
+VOCABULARY, END = 6, 1
+
+
+@given(st.data())
+def test_what_may_follow_is_what_the_rules_say_one_by_one(data: st.DataObject) -> None:
+    length, min_length = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 3))
+    rules = [
+        Rules(
+            end=END,
+            max_length=data.draw(st.integers(length + 1, 6)),
+            banned=(0, 2),
+            min_length=min_length,
+            prefix=tuple(data.draw(st.lists(st.integers(3, 5), max_size=3))),
+        )
+        for _ in range(data.draw(st.integers(1, 3)))
+    ]
+    longest = max(len(rule.prefix) for rule in rules)
+    prefix = [[*rule.prefix, *[-1] * (longest - len(rule.prefix))] for rule in rules]
+    limits = Limits(
+        max_length=torch.tensor([rule.max_length for rule in rules]),
+        prefix=torch.tensor(prefix, dtype=torch.int64).view(len(rules), longest),
+        end=END,
+        banned=torch.tensor([0, 2]),
+        min_length=min_length,
+    )
+    log_probs = torch.randn(len(rules), 2, VOCABULARY, dtype=torch.float64)
+    values = log_probs.tolist()
+    applied = limits.apply(log_probs, length=length)
+    for sentence, rule in enumerate(rules):
+        for hypothesis in range(2):
+            row = values[sentence][hypothesis]
+            expected = allowed(lambda *_, row=row: row, (), (9,) * length, rule)
+            assert applied[sentence, hypothesis].tolist() == expected
+
+
+def test_rules_stay_with_their_sentences_when_others_leave() -> None:
+    limits = Limits(
+        max_length=torch.tensor([1, 2, 3]),
+        prefix=torch.tensor([[3, -1], [-1, -1], [4, 5]]),
+        end=END,
+        banned=torch.tensor([0]),
+    ).select(torch.tensor([0, 2]))
+    assert limits.max_length.tolist() == [1, 3]
+    assert limits.prefix.tolist() == [[3, -1], [4, 5]]
+
+
+def test_what_is_allowed_keeps_its_own_log_probability() -> None:
+    """A score is the model's score of the whole target: nothing is normalised anew."""
+    limits = Limits(
+        max_length=torch.tensor([9]),
+        prefix=torch.tensor([[4]]),
+        end=END,
+        banned=torch.tensor([0]),
+    )
+    log_probs = torch.randn(1, 1, VOCABULARY).log_softmax(-1)
+    forced = float(log_probs[0, 0, 4])
+    applied = limits.apply(log_probs, length=0)[0, 0]
+    assert float(applied[4]) == forced < 0
+    assert applied.tolist().count(-math.inf) == VOCABULARY - 1
