@@ -1,6 +1,8 @@
 """What a configuration and its data report suggest before training: the size of the model, and warnings."""
 
+import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import cast
 
 import torch
@@ -10,12 +12,16 @@ from saccade.config import Section
 from saccade.experiment import Experiment
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
+from saccade.text.corpus import read_pairs
 from saccade.text.report import DataReport, SideReport
 
 _BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
 _UNKNOWN = 0.001
 _PARAMETERS_PER_PIECE = 30  # the published tiny model on Multi30k has 7, base on it 150, base on WMT 0.5
 _PADDING = 0.15
+_SAMPLE = 500  # lines that tell the script
+_WITHOUT_BLANKS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")  # kana, and characters of Chinese and Japanese
+_FEW_BATCHES = 20  # so few can hardly be sorted by length
 _FEW_VALID = 100
 
 
@@ -36,7 +42,12 @@ def model_size(config: Section, report: DataReport) -> int:
 
 def advice(plan: Experiment, report: DataReport, *, parameters: int) -> list[str]:
     """One sentence or two for each thing that is likely to be regretted later."""
-    return [*_on_data(report), *_on_pieces(report), *_on_training(plan, report, parameters)]
+    return [
+        *_on_data(report),
+        *_on_pieces(report),
+        *_on_training(plan, report, parameters),
+        *_on_scores(plan),
+    ]
 
 
 def _on_data(report: DataReport) -> Iterator[str]:
@@ -56,7 +67,7 @@ def _on_data(report: DataReport) -> Iterator[str]:
             f"only {report.valid.kept} validation pairs: their scores will swing, and with them which model "
             "is the best. Give data.valid_source and data.valid_target, or raise data.holdout."
         )
-    if report.padding > _PADDING:
+    if report.padding > _PADDING and report.batches >= _FEW_BATCHES:
         yield (
             f"{report.padding:.0%} of each batch is padding. Raise training.batch_tokens, or lower "
             "data.max_length."
@@ -100,4 +111,15 @@ def _on_training(plan: Experiment, report: DataReport, parameters: int) -> Itera
         yield (
             f"training.steps = {training.steps} is less than one epoch ({report.batches:,} batches): part of "
             "the text is never seen. Raise it."
+        )
+
+
+def _on_scores(plan: Experiment) -> Iterator[str]:
+    if plan.validation.tokenize is not None:
+        return
+    text = "".join(pair.target for pair in islice(read_pairs(plan.data.train_files), _SAMPLE))
+    if len(_WITHOUT_BLANKS.findall(text)) > 0.3 * len(text):
+        yield (
+            "the target text is written without blanks, and BLEU would take a sentence for a word. Set "
+            'validation.tokenize = "zh" (or "char"), and give --tokenize to `saccade evaluate`.'
         )

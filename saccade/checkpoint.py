@@ -123,7 +123,7 @@ def find_model(folder: Path) -> Path:
         )
     hint = ""
     if (folder / "config.json").is_file():
-        hint = " It looks like a transformers folder: `saccade import` reads those."
+        hint = " It looks like a folder of transformers."
     raise UserError(f"{folder}: not a Saccade model folder: it has no model.json.{hint}")
 
 
@@ -239,8 +239,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def disk_error(path: Path, error: OSError) -> UserError:
     """A failed write in the user's words; what was there before is untouched."""
-    full = error.errno == errno.ENOSPC or "No space" in str(error)
-    reason, advice = ("the disk is full", "make room") if full else (str(error), "mend that")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
+    reason, advice = (
+        ("the disk is full", "make room") if full else (error.strerror or str(error), "mend that")
+    )
     return UserError(f"{path}: cannot write: {reason}. What was there before is kept; {advice} and go on.")
 
 
@@ -250,7 +252,7 @@ def _description(folder: Path) -> dict[str, Any]:
     version = description.get("format")
     if not isinstance(version, int) or not isinstance(description.get("model"), dict):
         raise UserError(
-            f"{path}: not written by Saccade (no format number); `saccade import` reads other models."
+            f"{path}: not written by Saccade (no format number). Give a folder that `saccade train` made."
         )
     if version > FORMAT:
         raise UserError(

@@ -82,7 +82,12 @@ def compare(
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples)
     signatures, results = test()
-    scores = [[_measured(result) for result in found] for name, found in results.items() if name != "System"]
+    same = [lines == named[0][1] for _, lines in named]
+    scores = [
+        [_measured(result, same=equal) for result, equal in zip(found, same, strict=True)]
+        for name, found in results.items()
+        if name != "System"
+    ]
     return Comparison(
         systems=tuple(
             SystemScores(name, bleu, chrf) for name, bleu, chrf in zip(systems, *scores, strict=True)
@@ -94,8 +99,10 @@ def compare(
     )
 
 
-def _measured(result: Any) -> Measured:
+def _measured(result: Any, *, same: bool) -> Measured:
     p = None if result.p_value is None else float(result.p_value)
+    if p is not None and same:
+        p = 1.0  # sacreBLEU takes no difference at all for a sure one
     return Measured(float(result.score), float(result.ci), p)
 
 

@@ -115,7 +115,9 @@ def show_demo(out: Path, *, examples: int = 6) -> Demo:
         Example(source, translation.text, reference)
         for source, translation, reference in zip(sources, translations, references, strict=True)
     ][:examples]
-    return Demo(scores, tuple(shown), _pictures(out, translator, shown[0]))
+    return Demo(
+        scores, tuple(shown), _pictures(out, translator, max(shown, key=lambda example: len(example.text)))
+    )
 
 
 def _pictures(out: Path, translator: Translator, example: Example) -> tuple[Path, ...]:

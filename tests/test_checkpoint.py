@@ -219,8 +219,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "model.safetensors").write_bytes(os.urandom(999)),
         "model.safetensors: damaged",
     ),
-    "weight missing": (lambda f: edit_weights(f, lambda w: w.pop("encoder.1.around_self.norm.bias")), "lacks encoder.1.around_self.norm.bias"),
-    "weight unknown": (lambda f: edit_weights(f, lambda w: w.update(extra=torch.ones(1))), "holds the unknown extra"),
+    "weight missing": (
+        lambda f: edit_weights(f, lambda w: w.pop("encoder.1.around_self.norm.bias")),
+        "lacks encoder.1.around_self.norm.bias",
+    ),
+    "weight unknown": (
+        lambda f: edit_weights(f, lambda w: w.update(extra=torch.ones(1))),
+        "holds the unknown extra",
+    ),
     "weight of another shape": (
         lambda f: edit_weights(f, lambda w: w.update({"encoder.0.feed_forward.inner.bias": torch.ones(3)})),
         "encoder.0.feed_forward.inner.bias is [3] instead of [20]",
@@ -229,21 +235,36 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: edit(f, lambda d: d["model"].update(feed_forward=24)),
         "instead of [24",
     ),
-    "no description": (lambda f: (f / "model.json").unlink(), "not a Saccade model folder: it has no model.json"),
+    "no description": (
+        lambda f: (f / "model.json").unlink(),
+        "not a Saccade model folder: it has no model.json",
+    ),
     "description cut": (lambda f: truncate(f / "model.json"), "model.json: damaged"),
     "description empty": (lambda f: (f / "model.json").write_text(""), "model.json: damaged"),
-    "description not text": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"), "model.json: damaged"),
+    "description not text": (
+        lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"),
+        "model.json: damaged",
+    ),
     "description a list": (lambda f: (f / "model.json").write_text("[]"), "holds no JSON object"),
     "description of another program": (
         lambda f: (f / "model.json").write_text('{"architectures": ["MarianMTModel"]}'),
         "not written by Saccade",
     ),
-    "newer format": (lambda f: edit(f, lambda d: d.update(format=FORMAT + 1)), f"format {FORMAT + 1} is newer than this Saccade reads ({FORMAT}). Install a newer"),
+    "newer format": (
+        lambda f: edit(f, lambda d: d.update(format=FORMAT + 1)),
+        f"format {FORMAT + 1} is newer than this Saccade reads ({FORMAT}). Install a newer",
+    ),
     "format not a number": (lambda f: edit(f, lambda d: d.update(format="one")), "not written by Saccade"),
-    "unknown kind": (lambda f: edit(f, lambda d: d["model"].update(kind="telepathic")), "model.kind = 'telepathic'"),
+    "unknown kind": (
+        lambda f: edit(f, lambda d: d["model"].update(kind="telepathic")),
+        "model.kind = 'telepathic'",
+    ),
     "kind not text": (lambda f: edit(f, lambda d: d["model"].update(kind=[1])), "model.kind"),
     "unknown setting": (lambda f: edit(f, lambda d: d["model"].update(widht=3)), "model.widht"),
-    "impossible setting": (lambda f: edit(f, lambda d: d["model"].update(heads=5)), "not a multiple of heads 5"),
+    "impossible setting": (
+        lambda f: edit(f, lambda d: d["model"].update(heads=5)),
+        "not a multiple of heads 5",
+    ),
     "no model": (lambda f: edit(f, lambda d: d.pop("model")), "not written by Saccade"),
     "no vocabulary": (lambda f: edit(f, lambda d: d.pop("vocabulary")), "it has no vocabulary"),
     "half a vocabulary": (lambda f: edit(f, lambda d: d["vocabulary"].pop("pad")), "vocabulary"),
@@ -358,10 +379,14 @@ def test_a_folder_that_cannot_be_renamed_stays(
 
 
 def test_an_interruption_keeps_what_was_there(tmp_path: Path, folder: Path, model: Model) -> None:
-    for interruption in (KeyboardInterrupt, RuntimeError, UserError):
-        with pytest.raises(interruption), replace_folder(folder) as new:
+    def half_a_save(interruption: type[BaseException]) -> None:
+        with replace_folder(folder) as new:
             (new / "half").write_text("")
             raise interruption
+
+    for interruption in (KeyboardInterrupt, RuntimeError, UserError):
+        with pytest.raises(interruption):
+            half_a_save(interruption)
         assert [path.name for path in tmp_path.iterdir()] == ["model"]
         assert_equal(weights(load_model(folder)), weights(model))
 

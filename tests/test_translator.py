@@ -22,41 +22,52 @@ from tests import tiny
 END = tiny.END
 
 
-def with_bias(model: Model, *, to_end: float = 3.0) -> Model:
-    """Random models ramble on; this one ends its sentences."""
+def telling(model: Model, *, to_end: float = 3.0) -> Model:
+    """Random models ramble on and hardly heed the source; this one ends its sentences and listens."""
     network: Any = model.network
     words = model.network.vocabulary.target_size
     network.output.bias = torch.nn.Parameter(torch.zeros(words, dtype=network.output.weight.dtype))
     with torch.no_grad():
         network.output.bias[END] = to_end
+        for layer in network.decoder:
+            layer.cross_attention.output.weight *= 8
     return model
 
 
 @functools.cache
 def translator(**changes: Any) -> Translator:
     """On sub-words; everything can be written, bytes too."""
-    return Translator(with_bias(tiny.model(**changes)))
+    changes = {"norm": "pre", "tied_embeddings": "none", "seed": 1, **changes}
+    return Translator(telling(tiny.model(**changes)))
 
 
 @functools.cache
 def words() -> Translator:
     """On numbers: text and pieces stand for each other."""
-    return Translator(with_bias(tiny.model(tiny.Words(), seed=1)))
+    return Translator(telling(tiny.model(tiny.Words(), seed=1)))
 
 
 def texts(translations: Sequence[Translation]) -> list[str]:
     return [one.text for one in translations]
 
 
-SHORT: dict[str, Any] = {"max_length": 9}
-LINES = ["the dog eats seven books.", "", "nobody", "a cat paints the old house!", "   ", "its tail – Straße?", "x"]
+SHORT: dict[str, Any] = {"max_length": 7}
+LINES = [
+    "the dog eats seven books.",
+    "",
+    "nobody",
+    "a cat paints the old house!",
+    "   ",
+    "its tail – Straße?",
+    "x",
+]
 
 
 # --- one line in, one line out -------------------------------------------------------------------
 
 
 @given(st.lists(st.text(max_size=12), max_size=6), st.sampled_from([1, 3]))
-@settings(max_examples=25)
+@settings(max_examples=40)
 def test_arbitrary_strings_give_one_line_each_in_order(lines: list[str], beam: int) -> None:
     found = translator().translate(lines, beam=beam, **SHORT)
     assert [one.source for one in found] == lines
@@ -82,14 +93,14 @@ def test_no_lines_give_no_translations() -> None:
 
 @pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 4, "nbest": 2}, {"sample": True, "nbest": 2}])
 def test_the_result_does_not_depend_on_batches(options: dict[str, Any]) -> None:
-    lines = LINES * 3
+    lines = LINES * 2
     in_bulk = translator().translate(lines, **options, **SHORT)
     assert len(set(texts(in_bulk))) > 4
     for batch_tokens in (1, 60):
         in_parts = translator().translate(lines, batch_tokens=batch_tokens, **options, **SHORT)
         assert texts(in_parts) == texts(in_bulk)
-    for number, line in enumerate(lines):
-        (alone,) = translator().translate([line], first_line=number, **options, **SHORT)
+    for number in range(len(LINES)):
+        (alone,) = translator().translate([lines[number]], first_line=number, **options, **SHORT)
         assert alone.text == in_bulk[number].text
         assert [one.text for one in alone.alternatives] == [one.text for one in in_bulk[number].alternatives]
         assert alone.score == pytest.approx(in_bulk[number].score, abs=1e-5)
@@ -98,7 +109,7 @@ def test_the_result_does_not_depend_on_batches(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("options", [{"beam": 2}, {"sample": True}])
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_a_stream_gives_what_a_list_gives(options: dict[str, Any], chunk: int) -> None:
-    lines = LINES * 2
+    lines = LINES
     assert texts(list(translator().stream(iter(lines), chunk=chunk, **options, **SHORT))) == texts(
         translator().translate(lines, **options, **SHORT)
     )
@@ -127,7 +138,7 @@ def test_lone_surrogates_are_translated_like_any_character() -> None:
 def test_a_line_that_is_too_long_is_reported_and_the_others_are_translated() -> None:
     short = translator(positions="learned", max_positions=16)
     lines = ["nobody", "the dog " * 20, "a cat", " " * 90]
-    found = short.translate(lines, beam=2)
+    found = short.translate(lines, beam=2, min_length=1)
     pieces = len(short.model.tokenizer.encode_source(lines[1:2])[0])
     assert found[1].text == ""
     assert found[1].problem == (
@@ -186,7 +197,12 @@ def test_alternatives_come_best_first_and_the_best_is_the_translation() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"beam": 1}, {"beam": 4, "nbest": 4}, {"beam": 3, "length_penalty": "power", "alpha": 1.0}, {"sample": True}],
+    [
+        {"beam": 1},
+        {"beam": 4, "nbest": 4},
+        {"beam": 3, "length_penalty": "power", "alpha": 1.0},
+        {"sample": True},
+    ],
 )
 def test_the_returned_log_probability_is_the_score_of_the_text(options: dict[str, Any]) -> None:
     sources = ["5 7 9", "4", "6 6 12 8 4", "11 10"]
@@ -277,7 +293,9 @@ def test_attention_comes_with_translations_when_asked_for() -> None:
     assert seen.attention is not None
     source = len(translator().model.tokenizer.encode_source([line])[0])
     target = len(seen.tokens) + 1
-    shapes = {name.split(".", 2)[2]: tuple(maps.shape) for name, maps in seen.attention.items() if "coder.1" in name}
+    shapes = {
+        name.split(".", 2)[2]: tuple(maps.shape) for name, maps in seen.attention.items() if "coder.1" in name
+    }
     assert shapes == {"self_attention": (3, target, target), "cross_attention": (3, target, source)}
     for maps in seen.attention.values():
         torch.testing.assert_close(maps.sum(-1), torch.ones_like(maps[..., 0]), rtol=0, atol=1e-12)
@@ -313,7 +331,11 @@ def test_the_models_own_decoding_settings_hold_unless_changed() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"beem": 3}, "did you mean decoding.beam"), ({"beam": 0}, "decoding.beam = 0"), ({"nbest": 9}, "nbest 9")],
+    [
+        ({"beem": 3}, "did you mean decoding.beam"),
+        ({"beam": 0}, "decoding.beam = 0"),
+        ({"nbest": 9}, "nbest 9"),
+    ],
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -332,7 +354,8 @@ def test_a_loaded_folder_translates_as_the_model_in_memory(tmp_path: Path) -> No
 
 
 def test_in_float32_alone_and_in_bulk_give_the_same_strings() -> None:
-    model = Translator(with_bias(tiny.model(dtype=torch.float32, seed=2)))
-    lines = [" ".join(tiny.LINES[i % 96].split()[: 1 + i % 5]) for i in range(40)]
+    model = translator(dtype=torch.float32)
+    lines = [" ".join(line.split()[: 1 + i % 5]) for i, line in enumerate(tiny.LINES[::6])]
     in_bulk = model.translate(lines, beam=4, **SHORT)
+    assert len(set(texts(in_bulk))) > 8
     assert texts(in_bulk) == [model.translate([line], beam=4, **SHORT)[0].text for line in lines]

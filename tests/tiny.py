@@ -34,7 +34,8 @@ def randomise(network: nn.Module, *, seed: int = 0, scale: float = 0.3) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += scale * torch.randn(parameter.shape, generator=generator).to(parameter)
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.add_(noise.to(parameter), alpha=scale)
 
 
 def config(**changes: Any) -> TransformerConfig:
@@ -62,9 +63,7 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 def sentences(lengths: Sequence[int], *, seed: int = 0, size: int = 13) -> list[list[int]]:
     """Random ids of these lengths, the end symbol last and counted."""
     generator = torch.Generator().manual_seed(seed)
-    return [
-        [*torch.randint(4, size, (length - 1,), generator=generator).tolist(), END] for length in lengths
-    ]
+    return [[*torch.randint(4, size, (length - 1,), generator=generator).tolist(), END] for length in lengths]
 
 
 LINES = [

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from saccade.errors import Interrupted
+
 
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is put.")] = Path("runs/demo"),
@@ -33,7 +35,6 @@ def demo(
     """
     from saccade import demo as work
     from saccade.training.distributed import process_group
-    from saccade.errors import Interrupted
 
     started = time.perf_counter()
     work.make_folder(out, fresh=fresh, steps=steps)

@@ -90,11 +90,13 @@ def evaluate(
             typer.echo(f"line {number}: {translation.problem}", err=True)
     if output is not None:
         _write(output, [translation.text for translation in translations])
-    speed = {"seconds": round(seconds, 3), "sentences_per_second": round(len(sources) / seconds, 3)}
+    speed = {"seconds": round(seconds, 6), "sentences_per_second": round(len(sources) / seconds, 3)}
     if as_json:
         typer.echo(json.dumps(scores.as_dict() | speed))
         return
     typer.echo(f"BLEU   {scores.bleu:6.2f}   {scores.signature}")
+    if scores.bleu < 1 and scores.chrf > 30:
+        typer.echo("  (BLEU counts runs of up to four words; for lines of one word try --tokenize char)")
     typer.echo(f"chrF   {scores.chrf:6.2f}   {scores.chrf_signature}")
     typer.echo(
         f"exact  {scores.exact:6.1%}   {round(scores.exact * scores.lines):,} of {scores.lines:,} lines"

@@ -1,12 +1,13 @@
 """saccade train and saccade check: from text files or a configuration to a model, or to a report."""
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saccade.errors import UserError
+from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from saccade.training.state import Counters
@@ -89,8 +90,6 @@ def train(
     except KeyboardInterrupt:
         if not (run / "config.toml").is_file():
             raise
-        from saccade.errors import Interrupted
-
         raise Interrupted(f"Interrupted. Go on with: saccade train --resume {run}") from None
 
 
@@ -163,15 +162,22 @@ def _train(
     try:
         plan = None if resumes else experiment.read_experiment(config, tables=tables, overrides=settings)
     except UserError:
-        if os.environ.get("RANK", "0") != "0":  # every process reads the same; the first one tells
+        if os.environ.get("RANK", "0") != "0":
+            # Every process finds the same and the first one tells; torchrun ends all when one ends.
+            time.sleep(5)
             raise typer.Exit(2) from None
         raise
     with process_group() as group:
         say = _say if group.leads else _ignore
-        if plan is None:
-            counters = experiment.resume_run(run, group, say=say)
-        else:
-            counters = experiment.start_run(plan, run, group, say=say)
+        try:
+            if plan is None:
+                counters = experiment.resume_run(run, group, say=say)
+            else:
+                counters = experiment.start_run(plan, run, group, say=say)
+        except Interrupted:
+            if not group.leads:
+                raise typer.Exit(130) from None
+            raise
         if group.leads:
             _farewell(run, counters, experiment.read_experiment(run / "config.toml").validation.metric)
 

@@ -28,7 +28,7 @@ from saccade.errors import UserError
 if TYPE_CHECKING:
     from saccade.translator import Translation, Translator
 
-CHUNK = 1000
+CHUNK = 500
 """Lines translated together: enough to sort by length, few enough to show progress."""
 
 
@@ -154,8 +154,10 @@ def translate(
             stream.write(show(number, result).encode("utf-8", errors="replace"))
             if interactive or (number + 1) % CHUNK == 0:
                 stream.flush()
-            if progress is not None:
-                progress.at(number + 1)
+                if progress is not None:
+                    progress.at(number + 1)
+        if progress is not None:
+            progress.end()
 
 
 def _lines(file: Path | None) -> Iterator[str]:
@@ -273,15 +275,18 @@ class _Progress:
     """How far a file is translated, on one line of standard error."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.started, self.shown = total, time.perf_counter(), 0.0
+        self.total, self.started = total, time.perf_counter()
+        typer.echo(f"0 of {total:,} lines ", err=True, nl=False)
 
     def at(self, done: int) -> None:
-        """Show it, at most a few times a second."""
-        now = time.perf_counter()
-        if done < self.total and now - self.shown < 0.2:
-            return
-        self.shown = now
-        rate = done / (now - self.started)
+        """Show it."""
+        rate = done / (time.perf_counter() - self.started)
         left = (self.total - done) / rate
-        text = f"\r{done:,} of {self.total:,} lines, {rate:,.1f} lines/s, {left:,.0f} s left "
-        typer.echo(text, err=True, nl=done == self.total)
+        text = f"\r{done:,} of {self.total:,} lines, {rate:,.1f} a second, {left:,.0f} s left     "
+        typer.echo(text, err=True, nl=False)
+
+    def end(self) -> None:
+        """Say how long it took."""
+        seconds = time.perf_counter() - self.started
+        text = f"\r{self.total:,} lines in {seconds:,.1f} s, {self.total / seconds:,.1f} a second     "
+        typer.echo(text, err=True)

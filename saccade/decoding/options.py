@@ -27,7 +27,9 @@ class DecodingConfig(Section):
     max_length: PositiveInt | None = None
     """Most target tokens, end symbol in; unset: max_ratio times the source tokens + max_extra."""
     max_ratio: float = Field(1.0, gt=0)
+    """Target tokens allowed for each source token, where max_length is unset."""
     max_extra: NonNegativeInt = 50
+    """Target tokens allowed on top of those."""
     sample: bool = False
     """Draw tokens at random instead of searching for the best."""
     temperature: float = Field(1.0, gt=0)

@@ -44,7 +44,7 @@ def draw_curves(metrics: Path, *, out: Path) -> None:
     records = read_metrics(metrics)
     figure = Figure(figsize=(7.0, 6.5), layout="constrained")
     loss, scores, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.3))
-    _curve(loss, records, "train", "loss", label="training (smoothed labels)")
+    _curve(loss, records, "train", "loss", label="training (dropout, smoothed labels)")
     _curve(loss, records, "valid", "loss", label="validation")
     loss.set_ylabel("nats a token")
     _curve(scores, records, "valid", "bleu", label="BLEU")

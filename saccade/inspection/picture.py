@@ -110,8 +110,9 @@ def _figure(layers: Mapping[str, Tensor], source: Sequence[str], target: Sequenc
     figure = Figure(figsize=layout.page)
     mean = torch.stack([weights.float().mean(0) for weights in layers.values()]).mean(0)
     axes = layout.place(figure, layout.left, 0.5, layout.large)
-    _show(axes, mean, most=float(mean.max()))
-    title = f"mean of all heads and layers (white 0, darkest {float(mean.max()):.2f})"
+    most = max(float(mean.max()), min(2 / len(source), 1.0))  # an even spread is no dark field
+    _show(axes, mean, most=most)
+    title = f"mean of all heads and layers (white 0, darkest {most:.2f})"
     axes.set_title(title, loc="left", fontsize=9)
     axes.set_xticks(range(len(source)), _plain(source), rotation=90, fontsize=_points(layout.cell))
     axes.set_yticks(range(len(target)), _plain(target), fontsize=_points(layout.cell))

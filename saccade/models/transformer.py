@@ -21,6 +21,7 @@ class TransformerConfig(Section):
     """Sizes default to the paper's base model (table 3)."""
 
     kind: Literal["transformer"] = "transformer"
+    """Which system this is."""
     width: PositiveInt = 512
     """Size of every layer's input and output, d_model."""
     heads: PositiveInt = 8
@@ -28,7 +29,9 @@ class TransformerConfig(Section):
     feed_forward: PositiveInt = 2048
     """Inner size of the position-wise feed-forward network, d_ff."""
     encoder_layers: PositiveInt = 6
+    """Blocks of self-attention and feed-forward."""
     decoder_layers: PositiveInt = 6
+    """Blocks of causal self-attention, cross-attention and feed-forward."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """On each sub-layer's output and on embedding + position (section 5.4)."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
@@ -36,11 +39,13 @@ class TransformerConfig(Section):
     activation_dropout: float = Field(0.0, ge=0, lt=1)
     """Inside the feed-forward network; not in the paper, 0.1 in its authors' code."""
     activation: Activation = "relu"
+    """Between the two products of the feed-forward network."""
     norm: Norm = "post"
     """Layer norm after the residual sum (the paper) or before each sub-layer and at the end."""
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    """How a token's place is added to its embedding (section 3.5)."""
     sinusoid_layout: Layout = "interleaved"
-    """interleaved: the paper's; halves: all sines first, as Marian and fairseq lay them out."""
+    """interleaved: the paper's; halves: all sines first, as Marian lays them out."""
     max_positions: PositiveInt = 1024
     """Longest source or target with learned positions; sinusoids have no limit."""
     tied_embeddings: Literal["all", "target", "none"] | None = None

@@ -12,7 +12,7 @@ def sinusoids(length: int, width: int, *, layout: Layout = "interleaved") -> Ten
     """PE(pos, 2i) = sin(pos / 10000^(2i/width)), PE(pos, 2i+1) = cos(same), as (length, width) float32.
 
     Computed in float64: a float32 table drifts by 4e-4 at position 5,000. `halves` puts all sines
-    before all cosines, as Marian and fairseq do; imported models need it.
+    before all cosines, as Marian does.
     """
     if width % 2:
         raise ValueError(f"sinusoids need an even width, got {width}")

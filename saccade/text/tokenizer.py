@@ -1,7 +1,7 @@
 """Strings to piece ids and back.
 
 `Tokenizer` is the protocol that the rest of the package uses; `SentencePieceTokenizer` is the one that
-is learned here. Readers of other programs' models bring their own (see `saccade.interop`).
+is learned here.
 """
 
 import json

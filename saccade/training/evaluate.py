@@ -3,18 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
 
 from saccade.checkpoint import Model
 from saccade.config import Section
-from saccade.evaluation import evaluate
+from saccade.evaluation import Tokenize, evaluate
 from saccade.text.batching import collate, plan_batches
 from saccade.text.cache import EncodedPairs
 from saccade.training.objective import CrossEntropy
 from saccade.translator import Translator
+
+# Whatever the finished model is to do by default, checkpoints are ranked by their best translations.
+_PLAIN_SEARCH: dict[str, Any] = {"nbest": 1, "sample": False, "temperature": 1.0, "top_k": None, "top_p": 1.0}
 
 
 class ValidationConfig(Section):
@@ -30,7 +33,7 @@ class ValidationConfig(Section):
     """Beam of the translations that are scored; greedy ranks checkpoints nearly as well and is faster."""
     max_sentences: PositiveInt | None = None
     """Translate only the first so many validation sentences; unset: all."""
-    tokenize: str | None = None
+    tokenize: Tokenize | None = None
     """sacreBLEU's tokeniser: unset for 13a, "zh" for Chinese, "none" for tokenised text."""
 
 
@@ -77,6 +80,7 @@ def validate(
         data.references[:count],
         tokenize=config.tokenize,
         beam=config.beam,
+        **_PLAIN_SEARCH,
     )
     return Validation(loss, math.exp(min(loss, 100.0)), scores.bleu, scores.chrf, scores.exact)
 

@@ -57,7 +57,8 @@ class Checkpoints:
         load_weights(self.network, raw or weights, folder=last)
         if self.moving_average is not None:
             load_weights(self.moving_average.module, weights, folder=last)
-            self.moving_average.n_averaged.fill_(max(counters.step, 1))
+            # Only whether it is 0 matters: the first applied update starts the average.
+            self.moving_average.n_averaged.fill_(counters.step - counters.skipped)
         return counters, generators
 
     def save_last(self, model: Model, counters: Counters, generators: list[dict[str, Tensor]]) -> None:

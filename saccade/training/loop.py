@@ -8,7 +8,6 @@ from typing import Literal, cast
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
-from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from saccade.checkpoint import Model
@@ -279,8 +278,3 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported()
     return precision == "bfloat16"
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Trainable numbers, tied ones once."""
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,4 +1,4 @@
-"""What training minimises: an objective maps (model, batch) to a summed loss and a token count."""
+"""What training minimises: an objective maps (model, batch) to a loss summed over target tokens."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,7 @@ from saccade.text.batching import Batch
 
 
 class Objective(Protocol):
-    """The loop divides by the count once per update, so k small batches equal one large batch."""
+    """The update divides once by its target tokens, so k small batches equal one large batch."""
 
     def __call__(self, model: Seq2Seq, batch: Batch) -> Tensor:
         """Summed loss in nats over the batch's `target_tokens`."""

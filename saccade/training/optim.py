@@ -18,13 +18,17 @@ class OptimizerConfig(Section):
     peak_rate: PositiveFloat = 7e-4
     """Learning rate at the end of warm-up; the paper's (width * warmup)^-0.5 is 7e-4 for its base model."""
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
+    """After warm-up: fall as 1/sqrt(step) (the paper), fall along half a cosine, or stay."""
     warmup: NonNegativeInt = 4000
     """Updates of linear rise to peak_rate."""
     final_rate: float = Field(0.0, ge=0)
     """Where the cosine schedule ends, at training.steps."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """How much of the moving means of gradient and squared gradient an update keeps."""
     epsilon: PositiveFloat = 1e-9
+    """Added to the root of the squared gradient's mean."""
     weight_decay: float = Field(0.0, ge=0)
+    """adam: added to the gradient as weight_decay times the weight; adamw: taken from the weight itself."""
     clip_norm: float = Field(0.0, ge=0)
     """Largest global gradient norm; 0 does not clip."""
 

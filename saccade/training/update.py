@@ -43,7 +43,10 @@ class Updater:
         self.clip_norm, self.autocast = clip_norm, autocast
         # Static shapes would compile anew for each batch shape.
         self.loss: nn.Module = torch.compile(loss, dynamic=True) if compiled else loss  # type: ignore[assignment]
-        self.joined = DistributedDataParallel(self.loss) if group.size > 1 else None
+        self.joined: DistributedDataParallel | None = None
+        if group.size > 1:
+            # Buffers are tables that each rank computes alike, and grows when it meets a longer sentence.
+            self.joined = DistributedDataParallel(self.loss, broadcast_buffers=False)
 
     def update(self, batches: Sequence[Batch], *, rate: float) -> UpdateResult:
         """One update from the batches of all ranks; each rank takes its rows of each batch.

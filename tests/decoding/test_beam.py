@@ -15,9 +15,7 @@ END = 1
 
 
 def start(sentences: int = 1, *, size: int = 2, penalty: Penalty = "power", alpha: float = 0.0) -> Beam:
-    return Beam.start(
-        sentences, size=size, end=END, penalty=penalty, alpha=alpha, device=torch.device("cpu")
-    )
+    return Beam.start(sentences, size=size, end=END, penalty=penalty, alpha=alpha, device=torch.device("cpu"))
 
 
 def logs(*rows: list[float]) -> Tensor:

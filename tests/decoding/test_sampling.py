@@ -30,7 +30,9 @@ def frequencies(draw: Draw, chances: list[float], *, count: int = 10_000) -> lis
     return [int((tokens == token).sum()) / count for token in range(len(chances))]
 
 
-def expected(chances: list[float], *, temperature: float = 1, top_k: int | None = None, top_p: float = 1) -> list[float]:
+def expected(
+    chances: list[float], *, temperature: float = 1, top_k: int | None = None, top_p: float = 1
+) -> list[float]:
     """Written from the definitions, one token after the other."""
     order = sorted(range(len(chances)), key=lambda token: -chances[token])[:top_k]
     heat = {token: chances[token] ** (1 / temperature) for token in order}
@@ -64,7 +66,9 @@ def test_tokens_come_with_the_frequencies_of_the_definition(settings: dict[str, 
     assert [share == 0 for share in found] == [share == 0 for share in wanted], "exactly the support"
 
 
-@given(st.lists(st.floats(-20, 0), min_size=1, max_size=8), st.floats(0, 1, exclude_max=True), st.floats(0.01, 1))
+@given(
+    st.lists(st.floats(-20, 0), min_size=1, max_size=8), st.floats(0, 1, exclude_max=True), st.floats(0.01, 1)
+)
 def test_a_token_that_is_impossible_is_never_drawn(logits: list[float], uniform: float, top_p: float) -> None:
     impossible = [*logits, -math.inf, -math.inf]
     log_probs = torch.tensor(impossible).log_softmax(-1)
@@ -79,7 +83,9 @@ def test_the_ends_of_the_unit_interval_give_the_first_and_the_last_token(uniform
     assert token == (1 if uniform == 0 else 2)
 
 
-def sample(sources: list[list[int]], *, lines: list[int] | None = None, **options: Any) -> list[list[Hypothesis]]:
+def sample(
+    sources: list[list[int]], *, lines: list[int] | None = None, **options: Any
+) -> list[list[Hypothesis]]:
     ids, lengths = padded(sources)
     model = TableModel(random_table(5, seed=2), WORDS)
     return search(model, ids, lengths, options=DecodingConfig(sample=True, **options), lines=lines)

@@ -115,7 +115,7 @@ def test_a_beam_wide_enough_for_everything_finds_everything_in_order(
 
 
 @given(st.integers(0, 10**6), st.data())
-@settings(max_examples=25)
+@settings(max_examples=50)
 def test_a_wide_beam_is_brute_force_under_any_rules(seed: int, data: st.DataObject) -> None:
     table = random_table(5, seed=seed)
     max_length = data.draw(st.integers(2, 4))
@@ -145,7 +145,7 @@ def test_a_wide_beam_is_brute_force_under_any_rules(seed: int, data: st.DataObje
 
 
 @given(st.integers(0, 10**6), st.data())
-@settings(max_examples=40)
+@settings(max_examples=80)
 def test_a_batch_gives_what_beam_search_with_lists_gives_for_each_sentence(
     seed: int, data: st.DataObject
 ) -> None:
@@ -179,7 +179,7 @@ def test_a_batch_gives_what_beam_search_with_lists_gives_for_each_sentence(
 
 
 @given(st.integers(0, 10**6), st.data())
-@settings(max_examples=25)
+@settings(max_examples=50)
 def test_a_beam_of_one_is_greedy_search(seed: int, data: st.DataObject) -> None:
     table = random_table(5, seed=seed)
     rules = Rules(end=1, max_length=data.draw(st.integers(2, 7)), banned=(0,), min_length=1)
@@ -206,12 +206,10 @@ def by_itself(candidates: Beam | Samples, table: LogProbs, rules: Rules) -> list
 
 
 @given(st.integers(0, 10**6), st.integers(2, 8))
-@settings(max_examples=25)
+@settings(max_examples=50)
 def test_n_best_are_sorted_without_duplicates_and_no_more_than_asked_for(seed: int, beam: int) -> None:
     nbest = max(1, beam - 1)
-    (found,) = run(
-        table_model(random_table(5, seed=seed)), [[4, 5]], beam=beam, nbest=nbest, max_length=6
-    )
+    (found,) = run(table_model(random_table(5, seed=seed)), [[4, 5]], beam=beam, nbest=nbest, max_length=6)
     assert len(found) == nbest
     assert len({one.tokens for one in found}) == len(found)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)

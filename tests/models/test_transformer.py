@@ -192,7 +192,7 @@ def test_steps_equal_the_full_pass(variant: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=20)
+@settings(max_examples=40)
 def test_steps_equal_the_full_pass_whatever_a_search_selects(data: st.DataObject) -> None:
     """Sentences leave, hypotheses repeat, change order and number, as in beam search."""
     variant = data.draw(st.sampled_from(sorted(VARIANTS)))
@@ -247,9 +247,7 @@ def closed_form(width: int, inner: int, layers: int, words: int) -> int:
     return words * width + layers * (encoder + decoder)
 
 
-@pytest.mark.parametrize(
-    ("preset", "millions", "paper"), [("base", 63.1, 65), ("big", 214.2, 213)]
-)
+@pytest.mark.parametrize(("preset", "millions", "paper"), [("base", 63.1, 65), ("big", 214.2, 213)])
 def test_base_and_big_have_the_papers_size(preset: str, millions: float, paper: float) -> None:
     sizes = model_config({"preset": preset})
     assert isinstance(sizes, TransformerConfig)

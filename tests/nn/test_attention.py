@@ -51,9 +51,7 @@ def everywhere(mask: Tensor | None) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", masks())
-def test_weights_equal_a_loop_over_queries_and_keys(
-    kind: str, inputs: tuple[Tensor, Tensor, Tensor]
-) -> None:
+def test_weights_equal_a_loop_over_queries_and_keys(kind: str, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     query, key, _ = inputs
     mask = masks()[kind]
     weights = attention_weights(query, key, visible=mask)
@@ -91,9 +89,7 @@ def test_attend_equals_a_loop_torch_and_weights_times_value(
     torch.testing.assert_close(
         mixed, scaled_dot_product_attention(query, key, value, attn_mask=mask), rtol=0, atol=1e-12
     )
-    torch.testing.assert_close(
-        mixed, attention_weights(query, key, visible=mask) @ value, rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(mixed, attention_weights(query, key, visible=mask) @ value, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", masks())
@@ -180,9 +176,7 @@ def test_cross_attention_equals_torch(lengths: tuple[int, ...]) -> None:
     )
     remembered = module.remember(memory)
     torch.testing.assert_close(module(x, remembered, visible=visible), expected, rtol=0, atol=1e-12)
-    torch.testing.assert_close(
-        module.weights(x, remembered, visible=visible), weights, rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(module.weights(x, remembered, visible=visible), weights, rtol=0, atol=1e-12)
 
 
 def test_heads_concatenated_and_projected_are_the_sum_of_heads_projected() -> None:

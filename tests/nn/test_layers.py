@@ -27,7 +27,9 @@ def copy_attention(to: nn.MultiheadAttention, *projections: nn.Linear, output: n
     copy_linear(to.out_proj, output)
 
 
-def torch_encoder_layer(layer: EncoderLayer, activation: Activation, norm: Norm) -> nn.TransformerEncoderLayer:
+def torch_encoder_layer(
+    layer: EncoderLayer, activation: Activation, norm: Norm
+) -> nn.TransformerEncoderLayer:
     twin = nn.TransformerEncoderLayer(
         WIDTH,
         HEADS,
@@ -45,7 +47,9 @@ def torch_encoder_layer(layer: EncoderLayer, activation: Activation, norm: Norm)
     return twin
 
 
-def torch_decoder_layer(layer: DecoderLayer, activation: Activation, norm: Norm) -> nn.TransformerDecoderLayer:
+def torch_decoder_layer(
+    layer: DecoderLayer, activation: Activation, norm: Norm
+) -> nn.TransformerDecoderLayer:
     twin = nn.TransformerDecoderLayer(
         WIDTH,
         HEADS,
@@ -124,9 +128,7 @@ def test_a_stack_of_decoder_layers_equals_torch(activation: Activation, norm: No
     for layer in layers:
         out = layer(out, layer.cross_attention.remember(memory), visible=visible)
     out = out if last is None else last(out)
-    expected = twin.train()(
-        x, memory, tgt_mask=~causal_mask(5, 5), memory_key_padding_mask=~visible[:, 0, 0]
-    )
+    expected = twin.train()(x, memory, tgt_mask=~causal_mask(5, 5), memory_key_padding_mask=~visible[:, 0, 0])
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
 
@@ -135,15 +137,16 @@ def test_gradients_equal_torch(x: Tensor) -> None:
     randomise(layer)
     twin = torch_decoder_layer(layer, "relu", "post")
     memory = torch.randn(3, 4, WIDTH, dtype=torch.float64)
-    ours, theirs = (
-        (x.clone().requires_grad_(), memory.clone().requires_grad_()) for _ in range(2)
-    )
+    ours, theirs = ((x.clone().requires_grad_(), memory.clone().requires_grad_()) for _ in range(2))
     layer(ours[0], layer.cross_attention.remember(ours[1]), visible=None).square().sum().backward()
     twin(theirs[0], theirs[1], tgt_mask=~causal_mask(5, 5)).square().sum().backward()
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=0, atol=1e-10)
     torch.testing.assert_close(
-        layer.self_attention.query_key_value.weight.grad, twin.self_attn.in_proj_weight.grad, rtol=0, atol=1e-10
+        layer.self_attention.query_key_value.weight.grad,
+        twin.self_attn.in_proj_weight.grad,
+        rtol=0,
+        atol=1e-10,
     )
 
 

@@ -50,9 +50,7 @@ def test_the_loss_is_the_formula_added_up_by_hand() -> None:
     h, w, b = (x.detach().tolist() for x in (hidden, weight, bias))
     total = 0.0
     for t in range(TOKENS):
-        logits = [
-            math.fsum(x * y for x, y in zip(h[t], w[v], strict=True)) + b[v] for v in range(VOCABULARY)
-        ]
+        logits = [math.fsum(x * y for x, y in zip(h[t], w[v], strict=True)) + b[v] for v in range(VOCABULARY)]
         normal = math.log(math.fsum(math.exp(x) for x in logits))
         for v in range(VOCABULARY):
             mass = 0.1 / VOCABULARY + (0.9 if v == int(gold[t]) else 0.0)

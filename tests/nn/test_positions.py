@@ -25,7 +25,9 @@ def test_sinusoids_do_not_drift_far_out() -> None:
     table = sinusoids(20_001, 32).double()
     for position in (5000, 20_000):
         exact = [math.sin(position / 10000 ** (2 * i / 32)) for i in range(16)]
-        assert float((table[position, ::2] - torch.tensor(exact, dtype=torch.float64)).abs().max()) <= HALF_STEP
+        assert (
+            float((table[position, ::2] - torch.tensor(exact, dtype=torch.float64)).abs().max()) <= HALF_STEP
+        )
 
 
 def test_both_layouts_hold_the_same_channels() -> None:

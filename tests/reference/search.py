@@ -83,7 +83,9 @@ def greedy(log_probs: LogProbs, source: tuple[int, ...], rules: Rules) -> tuple[
         tokens = (*tokens, token)
 
 
-def allowed(log_probs: LogProbs, source: tuple[int, ...], tokens: tuple[int, ...], rules: Rules) -> list[float]:
+def allowed(
+    log_probs: LogProbs, source: tuple[int, ...], tokens: tuple[int, ...], rules: Rules
+) -> list[float]:
     """Log-probabilities of the next token, -inf for what the rules forbid."""
     following = list(log_probs(source, tokens))
     for token in range(len(following)):

@@ -49,7 +49,13 @@ def attention(query: Array, key: Array, value: Array, visible: NDArray[np.bool_]
 
 
 def multi_head(
-    query: Array, key: Array, value: Array, output: tuple[Array, Array], *, heads: int, visible: NDArray[np.bool_]
+    query: Array,
+    key: Array,
+    value: Array,
+    output: tuple[Array, Array],
+    *,
+    heads: int,
+    visible: NDArray[np.bool_],
 ) -> Array:
     """Section 3.2.2, after the projections; output: W^O (out, in) and its bias."""
     d = query.shape[1] // heads

@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,24 @@ def test_sampled_segmentation_is_a_function_of_the_seed_and_spells_the_same_text
     assert first != tokenizer.encode_target(GERMAN)
     assert [tokenizer.decode(ids) for ids in first] == GERMAN
     assert all(ids[-1] == tokenizer.end for ids in first)
+
+
+@pytest.mark.parametrize("model", ["bpe", "unigram"])
+def test_sampled_segmentation_is_the_same_in_every_process(tmp_path: Path, model: str) -> None:
+    """Otherwise a resumed run would go on with other text; SentencePiece 0.2.2 fails this."""
+    tokenizer = learned(model=model, sampling=0.2)
+    tokenizer.save(tmp_path)
+    code = (
+        "import sys, pathlib\n"
+        "from saccade.text.tokenizer import SentencePieceTokenizer\n"
+        "tokenizer = SentencePieceTokenizer.load(pathlib.Path(sys.argv[1]))\n"
+        "tokenizer.encode_target(['zwei'], sampling_seed=int(sys.argv[2]))\n"
+        "print(tokenizer.encode_target(sys.argv[3:], sampling_seed=5))"
+    )
+    here = str(tokenizer.encode_target(GERMAN[:40], sampling_seed=5))
+    for earlier in ("1", "2"):  # neither does it depend on what was sampled before
+        command = [sys.executable, "-c", code, str(tmp_path), earlier, *GERMAN[:40]]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
 
 
 def test_without_sampling_a_seed_changes_nothing(tokenizer: SentencePieceTokenizer) -> None:

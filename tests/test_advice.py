@@ -1,0 +1,108 @@
+"""Each piece of advice is given when it is due and only then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saccade.advice import advice, model_size
+from saccade.experiment import Experiment, read_experiment
+from saccade.text.report import DataReport, Duplicates, SideReport, SplitReport
+
+SIDE = SideReport(pieces=1_000_000, unknown=0, bytes=0, mean_length=20.0, max_length=90)
+SPLIT = SplitReport(read=50_000, kept=50_000, dropped={}, places={}, source=SIDE, target=SIDE)
+REPORT = DataReport(
+    train=SPLIT,
+    valid=replace(SPLIT, read=1000, kept=1000),
+    duplicates={"valid": Duplicates(checked=1000, pairs=0, sources=3, places=[])},
+    source_vocab_size=8000,
+    target_vocab_size=8000,
+    shared_vocabulary=True,
+    batch_tokens=4096,
+    batches=250,
+    padding=0.03,
+    files={},
+)
+
+
+def plan(*overrides: str) -> Experiment:
+    return read_experiment(overrides=["model.preset=small", *overrides])
+
+
+def advised(*overrides: str, parameters: int = 7_000_000, **changes: Any) -> list[str]:
+    return advice(plan(*overrides), replace(REPORT, **changes), parameters=parameters)
+
+
+def test_a_good_plan_gets_no_advice() -> None:
+    assert advised() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        (
+            {"duplicates": {"test": Duplicates(checked=1000, pairs=17, sources=20, places=[])}},
+            ["17 of 1,000 test pairs", "Remove them"],
+        ),
+        ({"valid": None}, ["no validation text", "data.valid_source"]),
+        ({"valid": replace(SPLIT, kept=40)}, ["only 40 validation pairs", "data.holdout"]),
+        ({"padding": 0.3}, ["30% of each batch is padding", "training.batch_tokens"]),
+        (
+            {"train": replace(SPLIT, source=replace(SIDE, bytes=50_000))},
+            ["5.0% of the source pieces are bytes", "tokenizer.vocab_size"],
+        ),
+        (
+            {"train": replace(SPLIT, target=replace(SIDE, unknown=20_000))},
+            ["2.0% of the target pieces are unknown", "tokenizer.byte_fallback"],
+        ),
+        ({"batches": 30_000}, ["training.steps = 20000 is less than one epoch (30,000 batches)"]),
+    ],
+)
+def test_what_the_data_suggest(changes: dict[str, Any], parts: list[str]) -> None:
+    [sentence] = advised(**changes)
+    assert all(part in sentence for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("training.warmup=20000", "training.warmup = 20000 reaches beyond training.steps"),
+        ("validation.every=30000", "there will be one validation, at the end"),
+    ],
+)
+def test_what_the_settings_suggest(override: str, part: str) -> None:
+    [sentence] = advised(override)
+    assert part in sentence
+
+
+def test_a_model_too_large_for_its_text_is_pointed_out() -> None:
+    [sentence] = advised(parameters=65_000_000)
+    assert "65,000,000 parameters are many for 1,000,000 target pieces" in sentence
+
+
+def test_few_batches_can_not_help_their_padding() -> None:
+    assert advised(padding=0.3, batches=5) == []
+
+
+def test_the_size_of_a_model_is_the_papers() -> None:
+    """65M for base with 37,000 shared pieces (table 3)."""
+    report = replace(REPORT, source_vocab_size=37_000, target_vocab_size=37_000)
+    assert model_size(plan("model.preset=base").model, report) == pytest.approx(65e6, rel=0.03)
+    separate = replace(report, shared_vocabulary=False)
+    assert model_size(plan("model.preset=base").model, separate) == pytest.approx(
+        65e6 + 37_000 * 512, rel=0.03
+    )
+
+
+@pytest.mark.parametrize("text", ["汤姆说他不想出去。", "彼は外に出たくないと言った。"])
+def test_a_script_without_blanks_needs_its_own_tokeniser(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("Tom said he did not want to go out.\n" * 9, encoding="utf-8")
+    (tmp_path / "b").write_text(f"{text}\n" * 9, encoding="utf-8")
+    files = f"data.source={tmp_path / 'a'}", f"data.target={tmp_path / 'b'}"
+    [sentence] = advised(*files)
+    assert 'validation.tokenize = "zh"' in sentence
+    assert advised(*files, "validation.tokenize=char") == []
+    assert advised(f"data.source={tmp_path / 'b'}", f"data.target={tmp_path / 'a'}") == []

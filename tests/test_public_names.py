@@ -1,0 +1,42 @@
+"""What programs can rely on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import saccade
+from saccade.checkpoint import save_model
+from tests import tiny
+
+
+def test_the_public_names_are_these() -> None:
+    assert saccade.__all__ == ["Translation", "Translator", "UserError", "__version__", "load"]
+    for name in saccade.__all__:
+        assert getattr(saccade, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'saccade' has no attribute 'translate_all'"):
+        _ = saccade.translate_all
+
+
+def test_importing_saccade_imports_nothing_heavy() -> None:
+    code = "import sys, saccade; assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[1])
+
+
+def test_load_gives_a_translator(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", tiny.model())
+    translator = saccade.load(str(tmp_path / "model"), device="cpu")
+    assert isinstance(translator, saccade.Translator)
+    [translation] = translator.translate(["a cat"], max_length=3)
+    assert isinstance(translation, saccade.Translation)
+
+
+def test_load_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(saccade.UserError, match="no such model folder"):
+        saccade.load(tmp_path / "nowhere")
