@@ -1,6 +1,8 @@
 """The one page that composes a run: configuration -> data, model, objective, loop."""
 
+import contextlib
 import platform
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -86,10 +88,20 @@ def check(experiment: Experiment, out: Path) -> DataReport:
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
-    """Train a new run in the folder `run`, which must not hold anything yet."""
-    if group.leads:
+    """Train a new run in the folder `run`, which must not hold anything yet.
+
+    When the data can't be prepared the folder is left as it was found.
+    """
+
+    def claim_and_prepare() -> None:
         _claim(run, experiment)
-    group.wait()
+        try:
+            _prepare(experiment, run, say=say)
+        except UserError:
+            _unclaim(run)
+            raise
+
+    group.lead(claim_and_prepare)
     return _train(experiment, run, group, say=say)
 
 
@@ -97,11 +109,13 @@ def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
     """Go on with a run exactly as if it had never stopped."""
     if not (run / "config.toml").is_file():
         raise UserError(f"{run}: holds no run (no config.toml). Give the folder that `saccade train` made.")
-    return _train(read_experiment(run / "config.toml"), run, group, say=say)
+    experiment = read_experiment(run / "config.toml")
+    group.lead(lambda: _prepare(experiment, run, say=say))
+    return _train(experiment, run, group, say=say)
 
 
 def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Counters:
-    prepared = _prepared(experiment, run, group, say=say)
+    prepared = open_prepared(run / "data")
     torch.manual_seed(experiment.training.seed)
     vocabulary = vocabulary_of(prepared.tokenizer)
     model = Model(
@@ -150,7 +164,9 @@ def _claim(run: Path, experiment: Experiment) -> None:
     resolved = replace(experiment, data=data.model_copy(update=files))
     try:
         run.mkdir(parents=True, exist_ok=True)
-        (run / "config.toml").write_text(dump_toml(resolved.tables()), encoding="utf-8")
+        partial = run / ".config.toml.new"
+        partial.write_text(dump_toml(resolved.tables()), encoding="utf-8")
+        partial.replace(run / "config.toml")
     except OSError as error:
         raise disk_error(run, error) from error
 
@@ -162,16 +178,22 @@ def _absolute(value: Any) -> Any:
     return tuple(_absolute(item) for item in value) if isinstance(value, tuple) else value
 
 
-def _prepared(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Prepared:
-    """The leader prepares what an earlier start has not; everybody reads it."""
-    out = run / "data"
-    if group.leads and not (out / "report.json").exists():
-        batch_tokens = experiment.training.batch_tokens
-        report = prepare(experiment.data, experiment.tokenizer, out=out, batch_tokens=batch_tokens).report
-        for line in report.summary():
-            say(line)
-    group.wait()
-    return open_prepared(out)
+def _unclaim(run: Path) -> None:
+    """Take back `_claim`: nothing was trained, and the next attempt may have another configuration."""
+    (run / "config.toml").unlink(missing_ok=True)
+    shutil.rmtree(run / "data", ignore_errors=True)
+    with contextlib.suppress(OSError):  # not empty, or somebody's current folder
+        run.rmdir()
+
+
+def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
+    """Prepare what an earlier start has not."""
+    out, batch_tokens = run / "data", experiment.training.batch_tokens
+    if (out / "report.json").exists():
+        return
+    report = prepare(experiment.data, experiment.tokenizer, out=out, batch_tokens=batch_tokens).report
+    for line in report.summary():
+        say(line)
 
 
 def _pairs_of(

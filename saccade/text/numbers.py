@@ -11,6 +11,7 @@ SPLITS = ("train", "valid", "test")
 
 _BELOW_ALWAYS_SEEN = 100  # the words that all others are made of
 _DIGITS, _WEIGHTS = (3, 4, 5, 6), (1, 2, 3, 4)  # a uniform draw would give nine of ten numbers six digits
+_ROUND = 0.2
 _MOST = 500_000  # pairs; beyond, drawing unused numbers would take long
 
 
@@ -21,7 +22,8 @@ def write_corpus(
 
     The numbers are from 0 to 999,999 and none is used twice, so those of the test are unseen. All below
     100 are in the training text (as far as `train` goes); of the others 10% have three digits, 20% four,
-    30% five and 40% six, as long as there are unused ones. Raises ValueError for a negative count and for
+    30% five and 40% six, as long as there are unused ones, and every fifth draw ends in zeros, as numbers
+    that people write do. Raises ValueError for a negative count and for
     more than 500,000 pairs.
     """
     if min(train, valid, test) < 0 or train + valid + test > _MOST:
@@ -49,6 +51,8 @@ def _draw(count: int, used: set[int], generator: random.Random) -> list[int]:
     while len(drawn) < count:
         digits = generator.choices(_DIGITS, _WEIGHTS)[0]
         number = generator.randrange(10 ** (digits - 1), 10**digits)
+        if generator.random() < _ROUND:
+            number -= number % 10 ** generator.randrange(1, digits)
         if number not in used:
             used.add(number)
             drawn.append(number)

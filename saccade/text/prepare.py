@@ -135,6 +135,11 @@ def _learn(
         pairs = enumerate(read_pairs(config.train_files))
         return (pair for index, pair in pairs if not pair.problem and index not in held_out)
 
+    if next(usable(), None) is None:
+        tally = SplitTally()
+        for pair in read_pairs(config.train_files):
+            tally.drop(pair.problem, pair)
+        raise UserError(_refusal("no training pair can be used", tally))
     return SentencePieceTokenizer.learn(
         tokenizer_config, (pair.source for pair in usable()), (pair.target for pair in usable())
     )

@@ -7,7 +7,7 @@ same whatever the number of processes, up to rounding.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from saccade.errors import UserError
 from saccade.text.batching import Batch
 
 
@@ -61,6 +62,23 @@ class Group:
         box = [value]
         distributed.broadcast_object_list(box)
         return box[0]
+
+    def lead(self, work: Callable[[], None]) -> None:
+        """The leader does something for all while the others wait. Its UserError ends every rank.
+
+        Only the leader raises it, so that it is told once; the others exit with the same code.
+        """
+        problem: UserError | None = None
+        if self.leads:
+            try:
+                work()
+            except UserError as error:
+                problem = error
+        told: str | None = self.broadcast(None if problem is None else str(problem))
+        if problem is not None:
+            raise problem
+        if told is not None:
+            raise SystemExit(2)
 
     def wait(self) -> None:
         """Until all ranks are here."""
