@@ -222,11 +222,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file."""
+    path.touch()
+    mode = path.stat().st_mode  # as the user's umask has it; safetensors would let nobody else read the file
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
         # safetensors reports a full disk as an exception of its own.
         raise OSError(errno.EIO, str(error), str(path)) from error
+    path.chmod(mode)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -293,7 +293,7 @@ def test_folders_that_are_no_models_are_told_apart(tmp_path: Path) -> None:
     assert "a file, not a model folder" in message(tmp_path / "file")
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "config.json").write_text("{}")
-    assert "saccade import" in message(tmp_path / "hub")
+    assert "folder of transformers" in message(tmp_path / "hub")
 
 
 def test_a_run_stands_for_its_best_checkpoint(tmp_path: Path, model: Model) -> None:

@@ -8,6 +8,8 @@ from torch import Tensor
 _CHUNK_ELEMENTS = 1 << 21  # logits held at a time: 8 MB in float32, near the cache
 
 
+# Not compiled: the loop over chunks would be compiled anew for each number of tokens.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, gold: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:

@@ -166,6 +166,7 @@ class _Training:
     def _count(self, result: UpdateResult) -> None:
         counters = self.counters
         counters.step += 1
+        counters.finished = False  # a finished run whose configuration now asks for more
         counters.tokens += result.tokens
         if self.updater.pieces > counters.pieces:
             self.report.say(

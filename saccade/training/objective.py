@@ -27,13 +27,13 @@ class CrossEntropy:
     def __call__(self, model: Seq2Seq, batch: Batch) -> Tensor:
         """Padding is taken out before the output layer: no logits are formed for it."""
         hidden = model.decode(batch.target_in, model.encode(batch.source, batch.source_lengths))
-        if batch.target_tokens == batch.gold.numel():
-            real, gold = hidden.flatten(0, 1), batch.gold.flatten()
-        else:
-            index = (batch.gold.flatten() != batch.pad).nonzero().flatten()
-            real, gold = hidden.flatten(0, 1)[index], batch.gold.flatten()[index]
+        real = batch.gold != batch.pad
         return linear_cross_entropy(
-            real, model.output.weight, model.output.bias, gold, label_smoothing=self.label_smoothing
+            hidden[real],
+            model.output.weight,
+            model.output.bias,
+            batch.gold[real],
+            label_smoothing=self.label_smoothing,
         )
 
 

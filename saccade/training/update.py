@@ -59,7 +59,9 @@ class Updater:
         while total is None:
             try:
                 total = self._gradients(batches, tokens)
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _lacks_memory(error):
+                    raise
                 self._cut_batches(batches, error)
         loss = float(self.group.sum(total)) / tokens
         norm = self._clip()
@@ -111,3 +113,8 @@ class Updater:
     def _clip(self) -> float:
         limit = self.clip_norm or math.inf
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """torch's CPU allocator has no exception type of its own; only its message tells."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

@@ -13,7 +13,7 @@ from saccade.text.batching import Batch
 from saccade.training.distributed import Group
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
-from saccade.training.update import Updater
+from saccade.training.update import Updater, _lacks_memory
 
 VOCABULARY = Vocabulary(30, 30, pad=0, start=2, end=3, shared=True)
 
@@ -159,3 +159,11 @@ def test_an_update_that_is_not_finite_is_left_out(poison: float) -> None:
     assert not result.applied
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_a_processor_without_memory_is_recognised_and_other_errors_are_not() -> None:
+    """What torch's CPU allocator raises when the system refuses; the text is all there is to know it by."""
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(1 << 60, dtype=torch.int8)
+    assert _lacks_memory(refused.value)
+    assert not _lacks_memory(RuntimeError("shapes cannot be multiplied"))

@@ -1,0 +1,132 @@
+"""What a run leaves behind: checkpoints, averages, metrics; when it ends and why."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from saccade.checkpoint import average_weights, read_json, read_tensors
+from saccade.errors import UserError
+from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.training import loop
+from saccade.training.distributed import Group
+from saccade.training.evaluate import Validation
+from saccade.training.state import Counters
+from saccade.translator import Translator
+from tests.training.conftest import drive
+from tests.training.drive import TINY
+
+
+def run(corpus: Path, *settings: str, name: str = "run") -> tuple[Path, Counters]:
+    files = [f"data.source={corpus / 'train.en'}", f"data.target={corpus / 'train.de'}", "data.holdout=20"]
+    experiment = read_experiment(overrides=[*files, *TINY, *settings])
+    return corpus / name, start_run(experiment, corpus / name, Group())
+
+
+def lines(folder: Path, kind: str) -> list[dict[str, Any]]:
+    written = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [line for line in written if line["kind"] == kind]
+
+
+def test_best_and_last_are_models_that_translate_and_say_what_they_are(corpus: Path) -> None:
+    folder, counters = run(corpus)
+    assert counters.finished
+    for name in ("best", "last"):
+        model = folder / "checkpoints" / name
+        assert len(Translator.load(model).translate(["seven", "eleven"])) == 2
+        provenance = read_json(model / "model.json")["provenance"]
+        assert provenance["seed"] == 1
+        assert set(provenance["data"]) == {"train.en", "train.de"}
+        assert str(corpus) not in (model / "model.json").read_text()
+    assert Translator.load(folder).model.provenance["step"] == counters.best_step
+
+
+def test_early_stopping_ends_after_so_many_validations_without_a_new_best(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([3.0, 5.0, 4.0, 5.0, 9.0])
+
+    def validate(*_: object, **__: object) -> Validation:
+        return Validation(loss=1.0, perplexity=2.7, bleu=next(scores), chrf=0.0, exact=0.0)
+
+    monkeypatch.setattr(loop, "validate", validate)
+    _, counters = run(corpus, "validation.every=2", "validation.patience=2")
+    assert counters.step == 8
+    assert counters.best == 5.0
+    assert counters.best_step == 4
+
+
+def test_the_average_is_the_mean_of_the_last_checkpoints_and_older_ones_go(corpus: Path) -> None:
+    folder, counters = run(corpus, "training.average=3", "validation.every=3")
+    kept = sorted(folder.glob("checkpoints/step-*"))
+    assert [path.name for path in kept] == ["step-12", "step-6", "step-9"]
+    assert counters.kept == [6, 9, 12]
+    for name, tensor in average_weights(kept).items():
+        stored = read_tensors(folder / "checkpoints" / "average" / "model.safetensors")[name]
+        torch.testing.assert_close(stored, tensor, rtol=0, atol=0)
+    assert len(lines(folder, "average")) == 1
+
+
+def test_the_moving_average_is_what_is_saved_and_training_goes_on_with_the_raw_weights(corpus: Path) -> None:
+    plain, _ = run(corpus, "model.dropout=0", name="plain")
+    smooth, _ = run(corpus, "model.dropout=0", "training.ema=0.5", name="smooth")
+    last = smooth / "checkpoints" / "last"
+    raw = read_tensors(last / "training.safetensors")
+    for name, tensor in read_tensors(plain / "checkpoints" / "last" / "model.safetensors").items():
+        assert torch.equal(raw[f"raw/{name}"], tensor)
+    averaged = read_tensors(last / "model.safetensors")
+    assert any(not torch.equal(raw[f"raw/{name}"], tensor) for name, tensor in averaged.items())
+
+
+def test_without_validation_text_the_last_model_is_the_best(corpus: Path) -> None:
+    files = [f"data.source={corpus / 'train.en'}", f"data.target={corpus / 'train.de'}", "data.holdout=0"]
+    start_run(read_experiment(overrides=[*files, *TINY]), corpus / "run", Group())
+    best, last = (
+        read_tensors(corpus / "run" / "checkpoints" / name / "model.safetensors") for name in ("best", "last")
+    )
+    assert all(torch.equal(best[name], last[name]) for name in best)
+
+
+def test_a_run_that_diverges_stops_with_a_diagnosis_and_keeps_its_checkpoint(corpus: Path) -> None:
+    with pytest.raises(UserError, match=r"training\.peak_rate.*training\.warmup.*training\.clip_norm"):
+        run(corpus, "training.peak_rate=1e30", "training.warmup=0", "training.max_skipped=3")
+    skipped = lines(corpus / "run", "skipped")
+    assert len(skipped) == 3
+
+
+def test_a_run_needs_a_folder_of_its_own(corpus: Path) -> None:
+    folder, _ = run(corpus)
+    before = (folder / "config.toml").read_bytes()
+    with pytest.raises(UserError, match=f"already holds a run.*--resume {folder}"):
+        run(corpus, "training.steps=3")
+    assert (folder / "config.toml").read_bytes() == before
+    (corpus / "mine").mkdir()
+    (corpus / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(UserError, match="not an empty folder"):
+        run(corpus, name="mine")
+    with pytest.raises(UserError, match="holds no run"):
+        resume_run(corpus / "mine", Group())
+
+
+def test_a_longer_run_than_configured_goes_on_from_where_it_ended(corpus: Path) -> None:
+    """Raising training.steps in a run's config.toml and resuming trains the rest."""
+    whole, _ = run(corpus, "training.schedule=constant", "training.steps=16", name="whole")
+    short, _ = run(corpus, "training.schedule=constant", "training.steps=12", name="short")
+    config = short / "config.toml"
+    config.write_text(config.read_text().replace("steps = 12", "steps = 16"))
+    counters = resume_run(short, Group())
+    assert counters.step == 16
+    for name, tensor in read_tensors(whole / "checkpoints" / "last" / "model.safetensors").items():
+        assert torch.equal(read_tensors(short / "checkpoints" / "last" / "model.safetensors")[name], tensor)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_has_the_same_losses(corpus: Path) -> None:
+    settings = ("model.dropout=0", "training.epsilon=1e-3")
+    assert drive(corpus / "plain", *settings).returncode == 0
+    compiled = drive(corpus / "compiled", *settings, "training.compile=true")
+    assert compiled.returncode == 0, compiled.stderr
+    for one, other in zip(lines(corpus / "plain", "train"), lines(corpus / "compiled", "train"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
