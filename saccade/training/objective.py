@@ -28,13 +28,14 @@ class CrossEntropy:
         """Padding is taken out before the output layer: no logits are formed for it."""
         hidden = model.decode(batch.target_in, model.encode(batch.source, batch.source_lengths))
         real = batch.gold != batch.pad
-        return linear_cross_entropy(
+        total: Tensor = linear_cross_entropy(
             hidden[real],
             model.output.weight,
             model.output.bias,
             batch.gold[real],
             label_smoothing=self.label_smoothing,
         )
+        return total
 
 
 class Loss(nn.Module):
