@@ -25,6 +25,7 @@ from saccade.text.tokenizer import TokenizerConfig
 from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
 from saccade.training.evaluate import ValidationConfig, ValidationData
+from saccade.training.initial import origin, settings_of, take_weights, tokenizer_of
 from saccade.training.loop import Setup, TrainingConfig, train
 from saccade.training.objective import CrossEntropy
 from saccade.training.state import Counters
@@ -51,8 +52,9 @@ class Experiment:
     decoding: DecodingConfig
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """As TOML tables, every default resolved."""
-        return {name: getattr(self, name).model_dump(mode="json", exclude_none=True) for name in SECTIONS}
+        """As TOML tables, every default resolved; without the tokeniser's where it comes with a model."""
+        names = [name for name in SECTIONS if name != "tokenizer" or self.training.init_from is None]
+        return {name: getattr(self, name).model_dump(mode="json", exclude_none=True) for name in names}
 
 
 def read_experiment(
@@ -60,9 +62,11 @@ def read_experiment(
     *,
     tables: Mapping[str, Mapping[str, Any]] | None = None,
     overrides: Iterable[str] = (),
+    resolved: bool = False,
 ) -> Experiment:
     """A configuration from a TOML file, then `tables`, then overrides such as "training.steps=2000".
 
+    resolved: it is a run's own, to which `training.init_from` has nothing more to add.
     Raises UserError for the first section that has unknown keys, wrong types or impossible values.
     """
     merged: dict[str, Any] = load_toml(config) if config is not None else {}
@@ -71,11 +75,14 @@ def read_experiment(
         merged[name] = {**merged.get(name, {}), **table}
     merged = apply_overrides(merged, overrides)
     check_sections(merged, SECTIONS)
+    training = build(TrainingConfig, merged.get("training", {}), where="training")
+    if training.init_from is not None and not resolved:
+        merged = settings_of(training.init_from, merged)
     return Experiment(
         data=build(DataConfig, merged.get("data", {}), where="data"),
         tokenizer=build(TokenizerConfig, merged.get("tokenizer", {}), where="tokenizer"),
         model=model_config(merged.get("model", {})),
-        training=build(TrainingConfig, merged.get("training", {}), where="training"),
+        training=training,
         validation=build(ValidationConfig, merged.get("validation", {}), where="validation"),
         decoding=build(DecodingConfig, merged.get("decoding", {}), where="decoding"),
     )
@@ -83,8 +90,16 @@ def read_experiment(
 
 def check(experiment: Experiment, out: Path) -> DataReport:
     """Prepare the data in `out` as training would and report on them, without training."""
+    return _prepared(experiment, out).report
+
+
+def _prepared(experiment: Experiment, out: Path) -> Prepared:
+    folder = experiment.training.init_from
+    tokenizer = None if folder is None else tokenizer_of(folder)
     batch_tokens = experiment.training.batch_tokens
-    return prepare(experiment.data, experiment.tokenizer, out=out, batch_tokens=batch_tokens).report
+    return prepare(
+        experiment.data, experiment.tokenizer, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens
+    )
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
@@ -94,11 +109,12 @@ def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = sil
     """
 
     def claim_and_prepare() -> None:
+        absent = [folder for folder in (run, *run.parents) if not folder.exists()]
         _claim(run, experiment)
         try:
             _prepare(experiment, run, say=say)
         except UserError:
-            _unclaim(run)
+            _unclaim(run, made=absent)
             raise
 
     group.lead(claim_and_prepare)
@@ -109,13 +125,13 @@ def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
     """Go on with a run exactly as if it had never stopped."""
     if not (run / "config.toml").is_file():
         raise UserError(f"{run}: holds no run (no config.toml). Give the folder that `saccade train` made.")
-    experiment = read_experiment(run / "config.toml")
+    experiment = read_experiment(run / "config.toml", resolved=True)
     group.lead(lambda: _prepare(experiment, run, say=say))
     return _train(experiment, run, group, say=say)
 
 
 def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Counters:
-    prepared = open_prepared(run / "data")
+    prepared, resumes = open_prepared(run / "data"), _has_last(run)
     torch.manual_seed(experiment.training.seed)
     vocabulary = vocabulary_of(prepared.tokenizer)
     model = Model(
@@ -123,11 +139,12 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
         config=experiment.model,
         tokenizer=prepared.tokenizer,
         decoding=experiment.decoding.model_dump(mode="json", exclude_defaults=True),
-        provenance=_provenance(experiment, prepared.report),
+        provenance=_provenance(experiment, prepared.report, run),
     )
+    if experiment.training.init_from is not None and not resumes:
+        take_weights(model, experiment.training.init_from)
     parameters = sum(parameter.numel() for parameter in model.module.parameters())
     say(f"{parameters:,} parameters, {group.size} process(es) on {group.device.type}, run folder {run}")
-    settle_folder(run / "checkpoints" / "last")
     setup = Setup(
         run=run,
         model=model,
@@ -144,7 +161,12 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
         validation=experiment.validation,
         group=group,
     )
-    return train(setup, resume=(run / "checkpoints" / "last").exists())
+    return train(setup, resume=resumes)
+
+
+def _has_last(run: Path) -> bool:
+    settle_folder(run / "checkpoints" / "last")
+    return (run / "checkpoints" / "last").exists()
 
 
 def _claim(run: Path, experiment: Experiment) -> None:
@@ -161,7 +183,10 @@ def _claim(run: Path, experiment: Experiment) -> None:
             "no training text: set data.source and data.target (or --source and --target), or data.pairs."
         )
     files = {name: _absolute(value) for name, value in data.model_dump().items()}
-    resolved = replace(experiment, data=data.model_copy(update=files))
+    training = experiment.training
+    if training.init_from is not None:
+        training = training.model_copy(update={"init_from": training.init_from.absolute()})
+    resolved = replace(experiment, data=data.model_copy(update=files), training=training)
     try:
         run.mkdir(parents=True, exist_ok=True)
         partial = run / ".config.toml.new"
@@ -178,21 +203,21 @@ def _absolute(value: Any) -> Any:
     return tuple(_absolute(item) for item in value) if isinstance(value, tuple) else value
 
 
-def _unclaim(run: Path) -> None:
+def _unclaim(run: Path, *, made: Sequence[Path]) -> None:
     """Take back `_claim`: nothing was trained, and the next attempt may have another configuration."""
     (run / "config.toml").unlink(missing_ok=True)
     shutil.rmtree(run / "data", ignore_errors=True)
-    with contextlib.suppress(OSError):  # not empty, or somebody's current folder
-        run.rmdir()
+    with contextlib.suppress(OSError):  # somebody else has put something there
+        for folder in made:
+            folder.rmdir()
 
 
 def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
     """Prepare what an earlier start has not."""
-    out, batch_tokens = run / "data", experiment.training.batch_tokens
+    out = run / "data"
     if (out / "report.json").exists():
         return
-    report = prepare(experiment.data, experiment.tokenizer, out=out, batch_tokens=batch_tokens).report
-    for line in report.summary():
+    for line in _prepared(experiment, out).report.summary():
         say(line)
 
 
@@ -224,9 +249,12 @@ def _text(path: Path) -> Sequence[str]:
     return [line or "" for _, line in read_lines(path)]
 
 
-def _provenance(experiment: Experiment, report: DataReport) -> dict[str, Any]:
+def _provenance(experiment: Experiment, report: DataReport, run: Path) -> dict[str, Any]:
     """What this model was made from and with; files by name and hash, without the maker's folders."""
+    first = experiment.training.init_from
+    start = {} if first is None else {"init_from": origin(first, run / "checkpoints" / "last")}
     return {
+        **start,
         "seed": experiment.training.seed,
         "data": {Path(name).name: digest for name, digest in report.files.items()},
         "pairs": report.train.kept,

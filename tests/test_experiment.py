@@ -15,8 +15,8 @@ def test_data_that_cannot_be_prepared_leave_the_run_folder_as_it_was(tmp_path: P
     files = [f"data.source={tmp_path / 'train.en'}", f"data.target={tmp_path / 'train.de'}"]
     experiment = read_experiment(overrides=[*files, "tokenizer.vocab_size=5000"])
     with pytest.raises(UserError, match=r"tokenizer\.vocab_size = 5000"):
-        start_run(experiment, tmp_path / "run", Group())
-    assert not (tmp_path / "run").exists()
+        start_run(experiment, tmp_path / "runs" / "first", Group())
+    assert not (tmp_path / "runs").exists()
 
 
 def test_text_without_one_readable_line_says_why_and_where(tmp_path: Path) -> None:
