@@ -41,7 +41,7 @@ def test_every_file_and_make_target_that_it_names_exists(readme: Path) -> None:
 
 
 def test_both_languages_show_the_same_blocks() -> None:
-    english, chinese = ([line for line in commands(readme)] for readme in READMES)
+    english, chinese = (commands(readme) for readme in READMES)
     assert english == chinese
     pattern = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
     assert pattern.findall(READMES[0].read_text()) == pattern.findall(READMES[1].read_text())
