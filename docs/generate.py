@@ -185,7 +185,7 @@ def preset_items(presets: Presets) -> Iterator[str]:
 def allowed(schema: dict[str, Any]) -> str:
     """Type and range of a key in words, from its JSON schema."""
     if "anyOf" in schema:  # a type, or null, which is to leave the key out
-        return " or ".join(allowed(one) for one in schema["anyOf"] if one.get("type") != "null")
+        return " or ".join(alternatives([one for one in schema["anyOf"] if one.get("type") != "null"]))
     if "const" in schema or "enum" in schema:
         return ", ".join(map(toml, schema.get("enum", [schema.get("const")])))
     if schema["type"] == "array":
@@ -207,6 +207,13 @@ def allowed(schema: dict[str, Any]) -> str:
         del schema["exclusiveMinimum"]
     limits = [text.format(toml(schema[key])) for key, text in bounds.items() if key in schema]
     return " ".join([words[schema["type"]], " and ".join(limits)]).strip()
+
+
+def alternatives(schemas: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Each in words; a list beside a single value has rules of its own."""
+    for schema in schemas:
+        of_its_own = len(schemas) > 1 and "items" in schema
+        yield f"[{allowed(schema['items'])}, ...]" if of_its_own else allowed(schema)
 
 
 def toml(value: Any) -> str:

@@ -44,7 +44,7 @@ def advice(plan: Experiment, report: DataReport, *, parameters: int) -> list[str
     """One sentence or two for each thing that is likely to be regretted later."""
     return [
         *_on_data(report),
-        *_on_pieces(report),
+        *_on_pieces(plan, report),
         *_on_training(plan, report, parameters),
         *_on_scores(plan),
     ]
@@ -74,18 +74,21 @@ def _on_data(report: DataReport) -> Iterator[str]:
         )
 
 
-def _on_pieces(report: DataReport) -> Iterator[str]:
+def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
+    fixed = None
+    if plan.training.init_from is not None:
+        fixed = "The vocabulary is that of training.init_from: mend the text, or train a model of its own."
     sides: dict[str, SideReport] = {"source": report.train.source, "target": report.train.target}
     for name, side in sides.items():
         if side.byte_share > _BYTES:
             yield (
-                f"{side.byte_share:.1%} of the {name} pieces are bytes of characters without a piece. Raise "
-                "tokenizer.vocab_size (or tokenizer.character_coverage)."
+                f"{side.byte_share:.1%} of the {name} pieces are bytes of characters without a piece. "
+                + (fixed or "Raise tokenizer.vocab_size (or tokenizer.character_coverage).")
             )
         if side.unknown_share > _UNKNOWN:
             yield (
-                f"{side.unknown_share:.1%} of the {name} pieces are unknown, and their text is lost. Set "
-                "tokenizer.byte_fallback = true, or raise tokenizer.vocab_size."
+                f"{side.unknown_share:.1%} of the {name} pieces are unknown, and their text is lost. "
+                + (fixed or "Set tokenizer.byte_fallback = true, or raise tokenizer.vocab_size.")
             )
 
 

@@ -86,7 +86,7 @@ def load_model(folder: Path) -> Model:
     Raises UserError for a missing, foreign, damaged or newer folder.
     """
     folder = find_model(folder)
-    description = _description(folder)
+    description = read_description(folder)
     tokenizer = load_tokenizer(folder)
     try:
         config = model_config(description["model"])
@@ -102,6 +102,12 @@ def load_model(folder: Path) -> Model:
     load_weights(cast(nn.Module, network), read_tensors(folder / "model.safetensors"), folder=folder)
     cast(nn.Module, network).eval()
     return Model(network, config, tokenizer, description["decoding"], description["provenance"])
+
+
+def require_empty(folder: Path) -> None:
+    """UserError where `folder` exists and holds something: nobody's files are ever overwritten."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists and is not an empty folder. Choose another --out.")
 
 
 def find_model(folder: Path) -> Path:
@@ -249,7 +255,8 @@ def disk_error(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot write: {reason}. What was there before is kept; {advice} and go on.")
 
 
-def _description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """model.json of a model folder (see `find_model`), its tables there; UserError when it is not ours."""
     path = folder / "model.json"
     description = read_json(path)
     version = description.get("format")

@@ -1,10 +1,11 @@
 """Lines in, translations out: the one decode path of command line, Python, validation and inspection."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from saccade.decoding.search import search
 from saccade.errors import UserError
 from saccade.models.recording import record_attention
 from saccade.text.batching import plan_for_inference
+from saccade.text.tokenizer import between
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,15 @@ class Translator:
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(load_model(Path(folder)), device=device)
+
+    def between(self, source: str | None = None, target: str | None = None) -> Self:
+        """The same model for other languages, as it names them; None leaves one as it is.
+
+        Raises UserError for an unknown language, and where the model has none to choose from.
+        """
+        other = copy(self)
+        other.model = replace(self.model, tokenizer=between(self.model.tokenizer, source, target))
+        return other
 
     def options(self, **changes: Any) -> DecodingConfig:
         """The model's own decoding settings with `changes`; UserError names a wrong one."""
@@ -214,14 +225,11 @@ class Translator:
         return None
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
-        if prefixes is None:
-            return [[] for _ in range(count)]
-        if len(prefixes) != count:
+        """What must be written first: without a text, what every target begins with (a language)."""
+        if prefixes is not None and len(prefixes) != count:
             raise ValueError(f"{len(prefixes)} prefixes for {count} lines")
-        return [
-            target[:-1] if text else []
-            for text, target in zip(prefixes, self.model.tokenizer.encode_target(prefixes), strict=True)
-        ]
+        texts = [""] * count if prefixes is None else prefixes
+        return [target[:-1] for target in self.model.tokenizer.encode_target(texts)]
 
     def _translation(self, line: str, hypotheses: list[Hypothesis]) -> Translation:
         tokenizer = self.model.tokenizer

@@ -32,7 +32,8 @@ from saccade.checkpoint import (
     unique_tensors,
 )
 from saccade.errors import UserError
-from tests import tiny
+from saccade.translator import Translator
+from tests import kinds, tiny
 
 
 @pytest.fixture
@@ -90,6 +91,23 @@ def test_a_model_comes_back_bit_for_bit(tmp_path: Path, changes: dict[str, Any])
     target = torch.tensor([[2, 7], [2, 11]])
     first, second = (m.network.decode(target, m.network.encode(*source)) for m in (model, loaded))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_every_kind_of_model_comes_back_and_translates_alike(tmp_path: Path, kind: str) -> None:
+    model = kinds.model(kind, dtype=torch.float32)
+    save_model(tmp_path / "m", model)
+    loaded = load_model(tmp_path / "m")
+    assert loaded.config == model.config
+    assert_equal(weights(loaded), weights(model))
+    stored = load_file(tmp_path / "m" / "model.safetensors")
+    assert sum(tensor.numel() for tensor in stored.values()) == sum(
+        parameter.numel() for parameter in model.module.parameters()
+    )
+    first, second = (Translator(m).translate(tiny.LINES[:5], beam=2, max_length=9) for m in (model, loaded))
+    assert first == second
+    average = average_weights([tmp_path / "m"] * 3)
+    assert_equal(average, stored)
 
 
 def test_two_vocabularies_come_back(tmp_path: Path) -> None:

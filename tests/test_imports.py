@@ -45,7 +45,8 @@ ALLOWED: dict[str, set[str]] = {
     "lab": INFERENCE | {"training", "inspection", "experiment"},
     "__init__": INFERENCE | {"inspection"},
     "commands": INFERENCE
-    | {"evaluation", "comparison", "inspection", "training", "experiment", "advice", "doctor", "demo", "lab"},
+    | {"evaluation", "comparison", "inspection", "interop", "training", "experiment", "advice"}
+    | {"doctor", "demo", "lab"},
     "__main__": {"commands", "training"},
 }
 TRAINING = {"training", "experiment", "advice", "doctor", "demo", "lab", "commands"}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from saccade.checkpoint import Model, save_model
 from saccade.errors import UserError
 from saccade.translator import Translation, Translator
-from tests import tiny
+from tests import kinds, tiny
 
 END = tiny.END
 
@@ -42,9 +42,20 @@ def translator(**changes: Any) -> Translator:
 
 
 @functools.cache
-def words() -> Translator:
+def of_kind(kind: str, *, dtype: torch.dtype = torch.float64) -> Translator:
+    """A small model of any kind, on sub-words."""
+    model = kinds.model(kind, seed=1, dtype=dtype)
+    network = kinds.ending(kind, words=model.network.vocabulary, dtype=dtype)
+    return Translator(Model(network, model.config, model.tokenizer))
+
+
+@functools.cache
+def words(kind: str | None = None) -> Translator:
     """On numbers: text and pieces stand for each other."""
-    return Translator(telling(tiny.model(tiny.Words(), seed=1)))
+    if kind is None:
+        return Translator(telling(tiny.model(tiny.Words(), seed=1)))
+    network = kinds.ending(kind)
+    return Translator(Model(network, network.config, tiny.Words()))
 
 
 def texts(translations: Sequence[Translation]) -> list[str]:
@@ -102,6 +113,18 @@ def test_the_result_does_not_depend_on_batches(options: dict[str, Any]) -> None:
     for number in range(len(LINES)):
         (alone,) = translator().translate([lines[number]], first_line=number, **options, **SHORT)
         assert alone.text == in_bulk[number].text
+        assert [one.text for one in alone.alternatives] == [one.text for one in in_bulk[number].alternatives]
+        assert alone.score == pytest.approx(in_bulk[number].score, abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 4, "nbest": 2}, {"sample": True, "nbest": 2}])
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_whatever_the_kind_the_result_does_not_depend_on_batches(kind: str, options: dict[str, Any]) -> None:
+    in_bulk = of_kind(kind).translate(LINES, **options, **SHORT)
+    in_parts = of_kind(kind).translate(LINES, batch_tokens=30, **options, **SHORT)
+    assert texts(in_parts) == texts(in_bulk)
+    for number, line in enumerate(LINES):
+        (alone,) = of_kind(kind).translate([line], first_line=number, **options, **SHORT)
         assert [one.text for one in alone.alternatives] == [one.text for one in in_bulk[number].alternatives]
         assert alone.score == pytest.approx(in_bulk[number].score, abs=1e-5)
 
@@ -204,11 +227,14 @@ def test_alternatives_come_best_first_and_the_best_is_the_translation() -> None:
         {"sample": True},
     ],
 )
-def test_the_returned_log_probability_is_the_score_of_the_text(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", [None, *kinds.KINDS])
+def test_the_returned_log_probability_is_the_score_of_the_text(
+    options: dict[str, Any], kind: str | None
+) -> None:
     sources = ["5 7 9", "4", "6 6 12 8 4", "11 10"]
-    for source, one in zip(sources, words().translate(sources, max_extra=6, **options), strict=True):
+    for source, one in zip(sources, words(kind).translate(sources, max_extra=6, **options), strict=True):
         targets = [other.text for other in one.alternatives]
-        scores = words().score([source] * len(targets), targets)
+        scores = words(kind).score([source] * len(targets), targets)
         assert [other.log_prob for other in one.alternatives] == pytest.approx(scores, abs=1e-4)
 
 
@@ -301,6 +327,21 @@ def test_attention_comes_with_translations_when_asked_for() -> None:
         torch.testing.assert_close(maps.sum(-1), torch.ones_like(maps[..., 0]), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_attention_of_every_kind_fits_the_pieces(kind: str) -> None:
+    line = "the dog eats"
+    (seen,) = of_kind(kind).translate([line], attention=True, **SHORT)
+    assert seen.attention is not None
+    cross = {name: maps for name, maps in seen.attention.items() if "cross_attention" in name}
+    assert bool(cross) == (kind in kinds.ATTENDING)
+    source_pieces, target_pieces = of_kind(kind).pieces(line, seen.text)
+    maps = of_kind(kind).attention(line, seen.text)
+    for name in cross:
+        assert maps[name].shape[1:] == (len(target_pieces), len(source_pieces))
+    for weights in maps.values():
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]), rtol=0, atol=1e-12)
+
+
 def test_attention_for_a_given_target_fits_its_pieces() -> None:
     source, target = "a cat sees its tail", "NOBODY EATS Ü"
     maps = translator().attention(source, target)
@@ -351,6 +392,14 @@ def test_a_loaded_folder_translates_as_the_model_in_memory(tmp_path: Path) -> No
     expected = Translator(model).translate(LINES, beam=3, nbest=2, **SHORT)
     assert loaded.translate(LINES, beam=3, nbest=2, **SHORT) == expected
     assert again.translate(LINES, beam=3, nbest=2, **SHORT) == expected
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_in_float32_every_kind_gives_the_same_strings_alone_and_in_bulk(kind: str) -> None:
+    model = of_kind(kind, dtype=torch.float32)
+    lines = [" ".join(line.split()[: 1 + i % 5]) for i, line in enumerate(tiny.LINES[::9])]
+    in_bulk = model.translate(lines, beam=4, **SHORT)
+    assert texts(in_bulk) == [model.translate([line], beam=4, **SHORT)[0].text for line in lines]
 
 
 def test_in_float32_alone_and_in_bulk_give_the_same_strings() -> None:

@@ -13,7 +13,11 @@ from torch import Tensor, nn
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.nn.alibi import AlibiPositions
+from saccade.nn.positions import SinusoidalPositions
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
+from tests.reference.positions import slope
+from tests.reference.transformer import position_encoding
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 
@@ -51,6 +55,17 @@ def transformer(
     model = Transformer(config(**changes), words or vocabulary()).to(dtype)
     randomise(model, seed=seed)
     return model.eval()
+
+
+def exact_positions(network: nn.Module) -> None:
+    """Tables of sines and slopes in float64; models keep them in float32."""
+    for module in network.modules():
+        if isinstance(module, SinusoidalPositions):
+            table = position_encoding(128, module.table.size(1), layout=module.layout)
+            module.table = torch.from_numpy(table)
+        elif isinstance(module, AlibiPositions):
+            slopes = [slope(head, len(module.slopes)) for head in range(1, len(module.slopes) + 1)]
+            module.slopes = torch.tensor(slopes, dtype=torch.float64)[:, None, None]
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

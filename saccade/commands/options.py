@@ -1,13 +1,14 @@
 """Options that several commands share, and the translator they ask for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
+    from saccade.interop.exported import Target
     from saccade.translator import Translator
 
 Model = Annotated[
@@ -23,6 +24,14 @@ Device = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", show_default="one a core", help="Processor threads."),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="torch|ctranslate2|onnx",
+        show_default="torch; for exported folders theirs",
+        help="What computes. A model is converted for ctranslate2 when it is read.",
+    ),
 ]
 Beam = Annotated[
     int | None,
@@ -71,6 +80,22 @@ Tokenize = Annotated[
     ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Score without regard to case.")]
+SourceLanguage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default="the model's",
+        help="What to translate from, for models of many languages.",
+    ),
+]
+TargetLanguage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default="the model's",
+        help="What to translate into, for models of many languages.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -79,10 +104,13 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def load_translator(model: Path, *, device: str | None = None, threads: int | None = None) -> "Translator":
-    """The model, where and with as many threads as was asked."""
+def load_translator(
+    model: Path, *, device: str | None = None, threads: int | None = None, engine: str | None = None
+) -> "Translator":
+    """The model, where and with as many threads as was asked; exported folders run in their own engine."""
     import torch
 
+    from saccade.interop.exported import is_exported
     from saccade.translator import Translator
 
     if threads is not None:
@@ -93,4 +121,16 @@ def load_translator(model: Path, *, device: str | None = None, threads: int | No
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"--device {device}: not usable here: {reason}") from error
-    return Translator.load(model, device=device)
+    if engine in (None, "torch") and not is_exported(model):
+        return Translator.load(model, device=device)
+    from saccade.interop.exporting import open_exported
+
+    return open_exported(model, target=_target(engine), device=device, threads=threads)
+
+
+def _target(engine: str | None) -> "Target | None":
+    from saccade.interop.exported import Target
+
+    if engine is not None and engine not in get_args(Target):
+        raise UserError(f"--engine {engine}: allowed are torch, {', '.join(get_args(Target))}.")
+    return cast("Target | None", engine)

@@ -38,6 +38,12 @@ Preset = Annotated[
         help="Size of the model: width 128, 256, 512, 1024.",
     ),
 ]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MODEL", show_default="random weights", help="Go on from this model's weights and vocabulary."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -57,6 +63,7 @@ def train(
     valid_target: ValidTarget = None,
     preset: Preset = None,
     settings: Settings = None,
+    init_from: InitFrom = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -79,11 +86,20 @@ def train(
       saccade train --source train.en --target train.de --out runs/en-de
       saccade train examples/multi30k-en-de.toml --set training.steps=2000
       saccade train --resume runs/en-de
+      saccade train --init-from models/opus-en-de --source own.en --target own.de --set training.steps=500
     """
-    others = (config, source, target, valid_source, valid_target, preset, settings, out)
+    others = (config, source, target, valid_source, valid_target, preset, settings, init_from, out)
     if resume is not None and any(others):
         raise typer.BadParameter("it goes alone; the run keeps its own configuration", param_hint="--resume")
-    tables = _tables(source, target, valid_source, valid_target, preset if preset or config else "small")
+    tables = _tables(
+        config,
+        source=source,
+        target=target,
+        valid_source=valid_source,
+        valid_target=valid_target,
+        preset=preset,
+        init_from=init_from,
+    )
     run = resume or out or Path("runs") / (config.stem if config else "model")
     try:
         _train(run, config, tables, settings or [], resumes=resume is not None)
@@ -102,6 +118,7 @@ def check(
     valid_target: ValidTarget = None,
     preset: Preset = None,
     settings: Settings = None,
+    init_from: InitFrom = None,
 ) -> None:
     """Report on data and configuration without training.
 
@@ -119,7 +136,15 @@ def check(
     from saccade.advice import advice, model_size
     from saccade.config import dump_toml
 
-    tables = _tables(source, target, valid_source, valid_target, preset if preset or config else "small")
+    tables = _tables(
+        config,
+        source=source,
+        target=target,
+        valid_source=valid_source,
+        valid_target=valid_target,
+        preset=preset,
+        init_from=init_from,
+    )
     plan = experiment.read_experiment(config, tables=tables, overrides=settings or [])
     with TemporaryDirectory(prefix="saccade-check-") as folder:
         report = experiment.check(plan, Path(folder))
@@ -138,17 +163,23 @@ def check(
 
 
 def _tables(
+    config: Path | None,
+    *,
     source: Path | None,
     target: Path | None,
     valid_source: Path | None,
     valid_target: Path | None,
     preset: str | None,
+    init_from: Path | None,
 ) -> dict[str, dict[str, Any]]:
-    """What the options say, as tables of a configuration."""
+    """What the options say, as tables of a configuration; by themselves they mean a small model."""
+    if config is None and init_from is None:
+        preset = preset or "small"
     files = {"source": source, "target": target, "valid_source": valid_source, "valid_target": valid_target}
     tables = {
         "data": {name: str(path) for name, path in files.items() if path is not None},
         "model": {} if preset is None else {"preset": preset},
+        "training": {} if init_from is None else {"init_from": str(init_from)},
     }
     return {name: table for name, table in tables.items() if table}
 

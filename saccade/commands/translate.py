@@ -16,9 +16,12 @@ from saccade.commands.options import (
     BatchTokens,
     Beam,
     Device,
+    Engine,
     LengthPenalty,
     MaxLength,
     Model,
+    SourceLanguage,
+    TargetLanguage,
     Threads,
     given,
     load_translator,
@@ -84,6 +87,8 @@ def translate(
     ] = None,
     length_penalty: LengthPenalty = None,
     alpha: Alpha = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     min_length: Annotated[
         int | None,
         typer.Option(min=0, metavar="N", show_default="0", help="Fewest tokens before the end symbol."),
@@ -102,6 +107,7 @@ def translate(
             help="One JSON object a line: text, score, log_prob (nats), tokens, alternatives, problem.",
         ),
     ] = False,
+    engine: Engine = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
@@ -134,7 +140,8 @@ def translate(
     )
     file = None if file == Path("-") else file
     prefixes = _prefixes(prefix_file, file)
-    translator = load_translator(model, device=device, threads=threads)
+    translator = load_translator(model, device=device, threads=threads, engine=engine)
+    translator = translator.between(source_language, target_language)
     translator.options(**options)  # a wrong setting is told before any input is read
     interactive = file is None and sys.stdin.isatty()
     if interactive:

@@ -29,12 +29,21 @@ class Beam:
     final_log_probs: Tensor
     final_scores: Tensor
     final_lengths: Tensor
+    early_stopping: bool = False
 
     @classmethod
     def start(
-        cls, sentences: int, *, size: int, end: int, penalty: Penalty, alpha: float, device: torch.device
+        cls,
+        sentences: int,
+        *,
+        size: int,
+        end: int,
+        penalty: Penalty,
+        alpha: float,
+        device: torch.device,
+        early_stopping: bool = False,
     ) -> "Beam":
-        """One empty hypothesis a sentence."""
+        """One empty hypothesis a sentence; early_stopping: see `DecodingConfig.early_stopping`."""
         empty = torch.zeros(sentences, 0, 0, dtype=torch.int64, device=device)
         none = torch.zeros(sentences, 0, device=device)
         live = torch.zeros(sentences, 1, 0, dtype=torch.int64, device=device)
@@ -49,6 +58,7 @@ class Beam:
             final_log_probs=none,
             final_scores=none,
             final_lengths=none.long(),
+            early_stopping=early_stopping,
         )
 
     @property
@@ -92,7 +102,7 @@ class Beam:
         worst = self.final_scores[:, -1] if full else self.log_probs.new_full((len(self.tokens),), -math.inf)
         hope = self.log_probs[:, 0] / length_penalty(max(self.length, 1), kind=self.penalty, alpha=self.alpha)
         # Strictly finite: empty places score -inf on both sides.
-        beaten = torch.isfinite(worst) & (worst >= hope)
+        beaten = torch.isfinite(worst) & ((worst >= hope) | self.early_stopping)
         return beaten | ~torch.isfinite(self.log_probs[:, 0]) | (max_length <= self.length)
 
     def select(self, kept: Tensor) -> "Beam":

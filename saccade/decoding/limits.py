@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from saccade.decoding.options import Rules
+
 
 @dataclass(frozen=True)
 class Limits:
     """One row a sentence. max_length (sentences,), end symbol in; prefix (sentences, longest).
 
     prefix is padded with -1. min_length: fewest tokens before the end symbol. banned: ids never
-    written (padding, start).
+    written (padding, start). rules: see `DecodingConfig.rules`.
     """
 
     max_length: Tensor
@@ -20,6 +22,7 @@ class Limits:
     end: int
     banned: Tensor
     min_length: int = 0
+    rules: Rules = "plain"
 
     def select(self, kept: Tensor) -> "Limits":
         """Only the sentences `kept`."""
@@ -28,20 +31,24 @@ class Limits:
     def apply(self, log_probs: Tensor, *, length: int) -> Tensor:
         """Set what may not follow `length` tokens to -inf, in place.
 
-        log_probs (sentences, hypotheses, vocabulary). What stays keeps its own log-probability, so
-        that a returned score is the model's score of the whole target.
+        log_probs (sentences, hypotheses, vocabulary). Under plain rules what stays keeps its own
+        log-probability, so that a returned score is the model's score of the whole target.
         """
         log_probs[..., self.banned] = -math.inf
         if length < self.min_length:
             log_probs[..., self.end] = -math.inf
         if bool((last := self.max_length == length + 1).any()):
-            log_probs[last] = _only(log_probs[last], torch.full_like(self.max_length[last], self.end))
+            log_probs[last] = self._only(log_probs[last], torch.full_like(self.max_length[last], self.end))
         if length < self.prefix.size(1) and bool((forced := self.prefix[:, length] >= 0).any()):
-            log_probs[forced] = _only(log_probs[forced], self.prefix[forced, length])
-        return log_probs
+            log_probs[forced] = self._only(log_probs[forced], self.prefix[forced, length])
+        return log_probs.log_softmax(-1) if self.rules == "renormalized" else log_probs
 
-
-def _only(log_probs: Tensor, token: Tensor) -> Tensor:
-    """-inf everywhere but at `token` (sentences,), in log_probs (sentences, hypotheses, vocabulary)."""
-    index = token[:, None, None].expand(-1, log_probs.size(1), 1)
-    return torch.full_like(log_probs, -math.inf).scatter_(2, index, log_probs.gather(2, index))
+    def _only(self, log_probs: Tensor, token: Tensor) -> Tensor:
+        """-inf everywhere but at `token` (sentences,), in log_probs (sentences, hypotheses, vocabulary)."""
+        index = token[:, None, None].expand(-1, log_probs.size(1), 1)
+        own = (
+            log_probs.gather(2, index)
+            if self.rules == "plain"
+            else torch.zeros_like(index, dtype=log_probs.dtype)
+        )
+        return torch.full_like(log_probs, -math.inf).scatter_(2, index, own)

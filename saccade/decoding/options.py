@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from saccade.config import Section
 
 Penalty = Literal["gnmt", "power"]
+Rules = Literal["plain", "free", "renormalized"]
 
 
 class DecodingConfig(Section):
@@ -22,6 +23,13 @@ class DecodingConfig(Section):
     symbol counts."""
     alpha: float = Field(0.6, ge=0)
     """Strength of the length penalty; 0 scores by plain log-probability."""
+    early_stopping: bool = False
+    """End a sentence as soon as `beam` hypotheses have ended, without asking whether a live one is better."""
+    banned: tuple[NonNegativeInt, ...] = ()
+    """Target ids that are never written, besides padding and start."""
+    rules: Rules = "plain"
+    """How banned and forced tokens change scores. plain: not at all, each token keeps its log-probability;
+    free: forced ones count 0 (transformers); renormalized: what may be written next sums to 1."""
     min_length: NonNegativeInt = 0
     """Fewest target tokens before the end symbol."""
     max_length: PositiveInt | None = None

@@ -98,6 +98,7 @@ def _candidates(
         end=end,
         penalty=options.length_penalty,
         alpha=options.alpha,
+        early_stopping=options.early_stopping,
         device=device,
     )
 
@@ -117,11 +118,12 @@ def _limits(
     max_length = max_length.maximum((prefix >= 0).sum(1) + 1).clamp(min=options.min_length + 1)
     if model.max_target_length is not None:
         max_length = max_length.clamp(max=model.max_target_length)
-    never = sorted({vocabulary.pad, vocabulary.start} - {vocabulary.end})
+    never = sorted({vocabulary.pad, vocabulary.start, *options.banned} - {vocabulary.end})
     return Limits(
         max_length=max_length,
         prefix=prefix,
         end=vocabulary.end,
         banned=torch.tensor(never, device=device),
         min_length=options.min_length,
+        rules=options.rules,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from saccade.config import Section, build
 from saccade.errors import UserError
-from saccade.models import transformer
+from saccade.models import convolutional, recurrent, transformer
 from saccade.models.interface import Seq2Seq, Vocabulary
 
 Presets = Mapping[str, Mapping[str, object]]
@@ -13,6 +13,8 @@ Presets = Mapping[str, Mapping[str, object]]
 
 MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Presets]] = {
     "transformer": (transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS),
+    "recurrent": (recurrent.RecurrentConfig, recurrent.Recurrent, recurrent.PRESETS),
+    "convolutional": (convolutional.ConvolutionalConfig, convolutional.Convolutional, convolutional.PRESETS),
 }
 """Kind to configuration, model and presets: where `[model] kind = ...` is looked up."""
 

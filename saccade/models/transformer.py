@@ -1,20 +1,26 @@
 """The Transformer encoder-decoder ("Attention Is All You Need", sections 3 and 5)."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self, cast
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from saccade.config import Section
 from saccade.models.interface import Vocabulary, select_sentences
-from saccade.nn.attention import KeyValue
+from saccade.nn.alibi import AlibiPositions
+from saccade.nn.attention import AttentionPositions, KeyValue
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding
 from saccade.nn.layers import Activation, DecoderLayer, EncoderLayer, Norm
 from saccade.nn.masks import padding_mask
-from saccade.nn.positions import Layout, LearnedPositions, SinusoidalPositions
+from saccade.nn.positions import Layout, LearnedPositions, NoPositions, SinusoidalPositions
+from saccade.nn.relative import RelativePositions
+from saccade.nn.rotary import RotaryPositions
+
+Positions = Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "none"]
 
 
 class TransformerConfig(Section):
@@ -42,12 +48,23 @@ class TransformerConfig(Section):
     """Between the two products of the feed-forward network."""
     norm: Norm = "post"
     """Layer norm after the residual sum (the paper) or before each sub-layer and at the end."""
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    """How a token's place is added to its embedding (section 3.5)."""
+    positions: Positions = "sinusoidal"
+    """How order is known. sinusoidal (section 3.5) and learned are added to embeddings; relative (Shaw et al.
+    2018), rotary (Su et al. 2021) and alibi (Press et al. 2022) act inside every self-attention."""
     sinusoid_layout: Layout = "interleaved"
-    """interleaved: the paper's; halves: all sines first, as Marian lays them out."""
+    """interleaved: the paper's; halves: all sines first, as Marian lays them out; fairseq: halves, its own
+    frequencies, counted from 2 (M2M-100, NLLB)."""
     max_positions: PositiveInt = 1024
-    """Longest source or target with learned positions; sinusoids have no limit."""
+    """Longest source or target with learned positions; the others have no limit."""
+    max_distance: PositiveInt | None = None
+    """Relative positions tell distances apart up to this one. Unset: 16, as in their paper (section 4.1)."""
+    window: PositiveInt | tuple[NonNegativeInt, ...] | None = None
+    """How many positions to either side self-attention sees, or back in the decoder. A list has one number
+    for each layer, the encoder's first, then the decoder's; 0 is all positions. Unset: all everywhere."""
+    scaled_embeddings: bool = True
+    """Multiply embeddings by sqrt(width) (section 3.4); some imported models were trained without."""
+    output_bias: bool = False
+    """Add a learned bias to the logits, as Marian does."""
     tied_embeddings: Literal["all", "target", "none"] | None = None
     """Which matrices are one: source, target and output; target and output; none. Unset: all that can be."""
 
@@ -55,10 +72,48 @@ class TransformerConfig(Section):
     def _fits(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if self.positions == "sinusoidal" and self.width % 2:
-            raise ValueError(f"width {self.width} is odd: sinusoidal positions need an even one")
+        if isinstance(self.window, tuple) and len(self.window) != self.encoder_layers + self.decoder_layers:
+            raise ValueError(
+                f"window lists {len(self.window)} numbers for {self.encoder_layers} encoder layers and "
+                f"{self.decoder_layers} decoder layers; give one for each, or one number for all"
+            )
         return self
 
+    @model_validator(mode="after")
+    def _positions_fit(self) -> Self:
+        if self.positions == "sinusoidal" and self.width % 2:
+            raise ValueError(f"width {self.width} is odd: sinusoidal positions need an even one")
+        if self.positions == "rotary" and self.head_width % 2:
+            raise ValueError(
+                f"heads are {self.head_width} wide (width / heads): rotary positions turn pairs of channels "
+                "and need an even number"
+            )
+        if self.positions != "relative" and self.max_distance is not None:
+            raise ValueError(
+                f"max_distance is a setting of relative positions, and these are {self.positions}; "
+                "leave it out"
+            )
+        if self.positions != "sinusoidal" and self.sinusoid_layout != "interleaved":
+            raise ValueError(
+                f"sinusoid_layout is a setting of sinusoidal positions, and these are {self.positions}; "
+                "leave it out"
+            )
+        return self
+
+    @property
+    def head_width(self) -> int:
+        """Channels of a head."""
+        return self.width // self.heads
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """The window of each self-attention, the encoder's first; None sees everything."""
+        layers = self.encoder_layers + self.decoder_layers
+        each = self.window if isinstance(self.window, tuple) else (self.window,) * layers
+        return tuple(window or None for window in each)
+
+
+_MAX_DISTANCE = 16
 
 PRESETS: dict[str, dict[str, object]] = {
     "tiny": {"width": 128, "heads": 4, "feed_forward": 256, "encoder_layers": 4, "decoder_layers": 4},
@@ -114,19 +169,25 @@ class Transformer(nn.Module):
         }
         self.source_embedding = self._embedding(vocabulary.source_size)
         self.target_embedding = self._embedding(vocabulary.target_size)
-        width, source_layers, target_layers = config.width, config.encoder_layers, config.decoder_layers
-        self.encoder = nn.ModuleList(EncoderLayer(width, **sizes) for _ in range(source_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(width, **sizes) for _ in range(target_layers))
+        width, windows = config.width, config.windows
+        self.encoder = nn.ModuleList(
+            EncoderLayer(width, **sizes, window=window, positions=self._attention_positions(causal=False))
+            for window in windows[: config.encoder_layers]
+        )
+        self.decoder = nn.ModuleList(
+            DecoderLayer(width, **sizes, window=window, positions=self._attention_positions(causal=True))
+            for window in windows[config.encoder_layers :]
+        )
         # Post-norm layers end in a norm already; pre-norm leaves the residual stream unnormalised.
         final = nn.LayerNorm if config.norm == "pre" else nn.Identity
         self.encoder_norm, self.decoder_norm = final(width), final(width)
-        self.output = nn.Linear(width, vocabulary.target_size, bias=False)
+        self.output = nn.Linear(width, vocabulary.target_size, bias=config.output_bias)
         self._tie()
         self._initialise()
 
     @property
     def max_source_length(self) -> int | None:
-        """Learned positions end somewhere, sinusoids do not."""
+        """Learned positions end somewhere, the others do not."""
         return self.config.max_positions if self.config.positions == "learned" else None
 
     @property
@@ -178,11 +239,29 @@ class Transformer(nn.Module):
 
     def _embedding(self, size: int) -> Embedding:
         config = self.config
-        if config.positions == "learned":
-            positions: nn.Module = LearnedPositions(config.width, length=config.max_positions)
-        else:
-            positions = SinusoidalPositions(config.width, layout=config.sinusoid_layout)
-        return Embedding(size, config.width, positions=positions, dropout=config.dropout)
+        match config.positions:
+            case "sinusoidal":
+                positions: nn.Module = SinusoidalPositions(config.width, layout=config.sinusoid_layout)
+            case "learned":
+                positions = LearnedPositions(config.width, length=config.max_positions)
+            case _:
+                positions = NoPositions()
+        scale = math.sqrt(config.width) if config.scaled_embeddings else 1.0
+        return Embedding(size, config.width, positions=positions, dropout=config.dropout, scale=scale)
+
+    def _attention_positions(self, *, causal: bool) -> AttentionPositions:
+        """Those of one layer."""
+        config = self.config
+        match config.positions:
+            case "relative":
+                furthest = config.max_distance or _MAX_DISTANCE
+                return RelativePositions(config.head_width, max_distance=furthest, causal=causal)
+            case "rotary":
+                return RotaryPositions(config.head_width)
+            case "alibi":
+                return AlibiPositions(config.heads)
+            case _:
+                return AttentionPositions()
 
     def _tie(self) -> None:
         tied = self.config.tied_embeddings or ("all" if self.vocabulary.shared else "target")
@@ -199,6 +278,8 @@ class Transformer(nn.Module):
             if isinstance(module, nn.Linear) and module is not self.output:
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+        if self.output.bias is not None:
+            nn.init.zeros_(self.output.bias)
         if self.output.weight is not self.target_embedding.tokens.weight:
             nn.init.normal_(self.output.weight, std=self.config.width**-0.5)
 

@@ -7,25 +7,39 @@ torch's fused kernel and keeps nothing.
 
 import contextlib
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from saccade.nn.cache import KeyValueCache
-from saccade.nn.masks import causal_mask
+from saccade.nn.local import attend_in_blocks, block_size
+from saccade.nn.masks import band_mask, causal_mask
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values, each (batch, heads, key, head width)."""
 
 
-def attention_weights(query: Tensor, key: Tensor, *, visible: Tensor | None = None) -> Tensor:
-    """softmax(query key^T / sqrt(d_k)), masked before the softmax (equation 1).
+def attention_weights(
+    query: Tensor,
+    key: Tensor,
+    *,
+    visible: Tensor | None = None,
+    causal: bool = False,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """softmax(query key^T / sqrt(d_k) + bias), masked before the softmax (equation 1).
 
     query (batch, heads, query, d_k), key (batch, heads, key, d_k), visible: broadcastable to
-    (batch, heads, query, key), True = may look. Rows sum to 1; a row that may look nowhere is 0.
+    (batch, heads, query, key), True = may look; causal hides the future besides; bias broadcastable
+    alike. Rows sum to 1; a row that may look nowhere is 0.
     """
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))
+    if bias is not None:
+        scores = scores + bias
+    if causal:
+        visible = _and_past(visible, query, key)
     if visible is None:
         return scores.softmax(-1)
     weights = scores.masked_fill(~visible, -math.inf).softmax(-1)
@@ -39,6 +53,7 @@ def attend(
     *,
     visible: Tensor | None = None,
     causal: bool = False,
+    bias: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """Weighted sum of values: `attention_weights` times value, in one fused kernel.
@@ -46,21 +61,37 @@ def attend(
     Shapes as there, value (batch, heads, key, d_v); returns (batch, heads, query, d_v).
     dropout: on the weights; pass 0 outside training.
     """
-    precision = query.dtype
-    with _cpu_in_float32(query):
-        if query.device.type == "cpu":
-            query, key, value = (x.float() if x.dtype == torch.bfloat16 else x for x in (query, key, value))
+    precision, mask = query.dtype, visible
+    # SDPA takes a mask or the causal flag; the flag alone is the fast path.
+    if causal and (visible is not None or bias is not None):
+        mask, causal = _and_past(visible, query, key), False
+    with cpu_in_float32(query):
+        query, key, value = widened(query), widened(key), widened(value)
+        if bias is not None:
+            bias = bias.to(query.dtype)
+            mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
         mixed: Tensor = scaled_dot_product_attention(
-            query, key, value, attn_mask=visible, is_causal=causal, dropout_p=dropout
+            query, key, value, attn_mask=mask, is_causal=causal, dropout_p=dropout
         )
         return mixed.to(precision)
 
 
-def _cpu_in_float32(x: Tensor) -> contextlib.AbstractContextManager[object]:
+def _and_past(visible: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
+    """What is visible and not in the future."""
+    past = causal_mask(query.size(-2), key.size(-2), device=query.device)
+    return past if visible is None else visible & past
+
+
+def cpu_in_float32(x: Tensor) -> contextlib.AbstractContextManager[object]:
     """bfloat16 attention is several times slower than float32 on CPUs; autocast would cast it back."""
     if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         return torch.autocast("cpu", enabled=False)
     return contextlib.nullcontext()
+
+
+def widened(x: Tensor) -> Tensor:
+    """float32 in place of bfloat16 on a CPU, for the same reason."""
+    return x.float() if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -74,25 +105,76 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-class SelfAttention(nn.Module):
-    """Every position of a sequence attends to positions of the same sequence."""
+class AttentionPositions(nn.Module):
+    """What attention itself knows of positions: nothing. That is all when they are added to embeddings.
 
-    def __init__(self, width: int, *, heads: int, causal: bool, dropout: float = 0.0) -> None:
+    Base of `RotaryPositions`, `RelativePositions` and `AlibiPositions`, which override one or two of
+    its methods. Queries and keys are (batch, heads, length, head width); `offset` is the place of
+    query 0 among the keys: 0 in a full pass, the number of earlier keys in stepwise decoding.
+    """
+
+    def place(self, query: Tensor, key: Tensor, *, start: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Queries and keys of positions from `start` on, with the positions in them. Keys are cached so."""
+        return query, key
+
+    def bias(self, query: Tensor, keys: int, *, offset: int) -> Tensor | None:  # noqa: ARG002
+        """What is added to the scores of `keys` keys, broadcastable to (batch, heads, query, key)."""
+        return None
+
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        offset: int,
+        visible: Tensor | None = None,
+        causal: bool = False,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """As the function `attend`, with the bias."""
+        bias = self.bias(query, key.size(2), offset=offset)
+        return attend(query, key, value, visible=visible, causal=causal, bias=bias, dropout=dropout)
+
+
+class SelfAttention(nn.Module):
+    """Every position of a sequence attends to positions of the same sequence.
+
+    window: how many positions to either side it sees, or back where causal; None: all of them.
+    positions: what attention itself knows of them.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        heads: int,
+        causal: bool,
+        dropout: float = 0.0,
+        window: int | None = None,
+        positions: AttentionPositions | None = None,
+    ) -> None:
         super().__init__()
-        self.heads, self.causal, self.dropout = heads, causal, dropout
+        self.heads, self.causal, self.dropout, self.window = heads, causal, dropout, window
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
+        self.positions = AttentionPositions() if positions is None else positions
 
     def forward(self, x: Tensor, *, visible: Tensor | None = None) -> Tensor:
-        """x (batch, length, width), visible as in `attention_weights`; returns x's shape."""
-        query, key, value = self._project(x)
-        dropout = self.dropout if self.training else 0.0
-        # SDPA takes a mask or the causal flag; the flag alone is the fast path.
-        if visible is not None and self.causal:
-            visible = visible & causal_mask(x.size(1), x.size(1), device=x.device)
-        mixed = attend(
-            query, key, value, visible=visible, causal=self.causal and visible is None, dropout=dropout
-        )
+        """x (batch, length, width), visible as in `attention_weights`; returns x's shape.
+
+        With a window `visible` can only hide padding: (batch, 1, 1, length).
+        """
+        query, key, value = self._project(x, start=0)
+        mix = partial(self.positions.attend, dropout=self.dropout if self.training else 0.0)
+        if self.window is not None and (block := block_size(x.size(1), window=self.window)):
+            after = 0 if self.causal else self.window
+            mixed = attend_in_blocks(
+                mix, query, key, value, visible=visible, before=self.window, after=after, block=block
+            )
+        else:
+            visible = self._near(visible, x)
+            mixed = mix(query, key, value, offset=0, visible=visible, causal=self.causal)
         return self._merge(mixed)
 
     def step(self, x: Tensor, cache: KeyValueCache) -> Tensor:
@@ -101,21 +183,31 @@ class SelfAttention(nn.Module):
         x (sentences, hypotheses, width), one position each; returns the same shape.
         """
         sentences, hypotheses, width = x.shape
-        query, key, value = self._project(x.reshape(-1, 1, width))
+        query, key, value = self._project(x.reshape(-1, 1, width), start=cache.length)
         keys, values = cache.append(key, value)
-        return self._merge(attend(query, keys, values)).view(sentences, hypotheses, width)
+        if self.window is not None:
+            keys, values = keys[:, :, -self.window - 1 :], values[:, :, -self.window - 1 :]
+        mixed = self.positions.attend(query, keys, values, offset=keys.size(2) - 1)
+        return self._merge(mixed).view(sentences, hypotheses, width)
 
     def weights(self, x: Tensor, *, visible: Tensor | None = None) -> Tensor:
         """(batch, heads, query, key) for the same arguments as `forward`."""
-        query, key, _ = self._project(x)
-        if self.causal:
-            causal = causal_mask(x.size(1), x.size(1), device=x.device)
-            visible = causal if visible is None else visible & causal
-        return attention_weights(query, key, visible=visible)
+        query, key, _ = self._project(x, start=0)
+        bias = self.positions.bias(query, key.size(2), offset=0)
+        return attention_weights(query, key, visible=self._near(visible, x), causal=self.causal, bias=bias)
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _near(self, visible: Tensor | None, x: Tensor) -> Tensor | None:
+        """What is visible and within the window."""
+        if self.window is None:
+            return visible
+        length = x.size(1)
+        near = band_mask(length, length, before=self.window, after=self.window, device=x.device)
+        return near if visible is None else visible & near
+
+    def _project(self, x: Tensor, *, start: int) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        query, key = self.positions.place(query.transpose(1, 2), key.transpose(1, 2), start=start)
+        return query, key, value.transpose(1, 2)
 
     def _merge(self, mixed: Tensor) -> Tensor:
         merged: Tensor = self.output(merge_heads(mixed))

@@ -1,4 +1,4 @@
-"""Token embeddings scaled by sqrt(width), positions added ("Attention Is All You Need", 3.4, 3.5, 5.4)."""
+"""Scaled token embeddings, positions added ("Attention Is All You Need", 3.4, 3.5, 5.4)."""
 
 import math
 
@@ -8,15 +8,18 @@ from saccade.nn.dropout import Dropout
 
 
 class Embedding(nn.Module):
-    """Dropout(sqrt(width) E[token] + position). `tokens.weight` may be tied to other matrices."""
+    """Dropout(scale E[token] + position). `tokens.weight` may be tied to other matrices."""
 
-    def __init__(self, size: int, width: int, *, positions: nn.Module, dropout: float) -> None:
+    def __init__(
+        self, size: int, width: int, *, positions: nn.Module, dropout: float, scale: float | None = None
+    ) -> None:
+        """`scale`: the paper's sqrt(width) where it is not given."""
         super().__init__()
         self.tokens = nn.Embedding(size, width)
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
         self.positions = positions
         self.dropout = Dropout(dropout)
-        self.scale = math.sqrt(width)
+        self.scale = math.sqrt(width) if scale is None else scale
 
     def forward(self, tokens: Tensor, *, start: int = 0) -> Tensor:
         """tokens (batch, length) ids whose first position is `start`; returns (batch, length, width)."""

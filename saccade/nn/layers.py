@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from saccade.nn.attention import CrossAttention, KeyValue, SelfAttention
+from saccade.nn.attention import AttentionPositions, CrossAttention, KeyValue, SelfAttention
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.dropout import Dropout
 
@@ -67,9 +67,19 @@ class EncoderLayer(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         activation_dropout: float = 0.0,
+        window: int | None = None,
+        positions: AttentionPositions | None = None,
     ) -> None:
+        """window, positions: see `SelfAttention`."""
         super().__init__()
-        self.self_attention = SelfAttention(width, heads=heads, causal=False, dropout=attention_dropout)
+        self.self_attention = SelfAttention(
+            width,
+            heads=heads,
+            causal=False,
+            dropout=attention_dropout,
+            window=window,
+            positions=positions,
+        )
         self.feed_forward = FeedForward(
             width, feed_forward, activation=activation, dropout=activation_dropout
         )
@@ -97,9 +107,14 @@ class DecoderLayer(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         activation_dropout: float = 0.0,
+        window: int | None = None,
+        positions: AttentionPositions | None = None,
     ) -> None:
+        """window, positions: see `SelfAttention`."""
         super().__init__()
-        self.self_attention = SelfAttention(width, heads=heads, causal=True, dropout=attention_dropout)
+        self.self_attention = SelfAttention(
+            width, heads=heads, causal=True, dropout=attention_dropout, window=window, positions=positions
+        )
         self.cross_attention = CrossAttention(width, heads=heads, dropout=attention_dropout)
         self.feed_forward = FeedForward(
             width, feed_forward, activation=activation, dropout=activation_dropout

@@ -23,3 +23,14 @@ def causal_mask(queries: int, keys: int, *, device: torch.device | None = None) 
     Returns (queries, keys). The last query sees every key ("Attention Is All You Need", 3.2.3).
     """
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def band_mask(
+    queries: int, keys: int, *, before: int, after: int, offset: int = 0, device: torch.device | None = None
+) -> Tensor:
+    """Hide what is far: a query sees `before` positions back, its own, and `after` positions on.
+
+    Returns (queries, keys). offset: the place of query 0 among the keys.
+    """
+    all_keys = torch.ones(queries, keys, dtype=torch.bool, device=device)
+    return all_keys.tril(offset + after).triu(offset - before)

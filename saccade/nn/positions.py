@@ -1,23 +1,32 @@
-"""Where a token stands: sinusoids and learned positions ("Attention Is All You Need", 3.5)."""
+"""Where a token stands, added to its embedding: sinusoids, learned positions ("Attention Is All You Need",
+3.5) or nothing. What acts inside attention instead is in `rotary.py`, `relative.py` and `alibi.py`.
+"""
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Layout = Literal["interleaved", "halves"]
+Layout = Literal["interleaved", "halves", "fairseq"]
+
+FAIRSEQ_FIRST = 2
+"""fairseq counts positions from behind its padding id, 1."""
 
 
 def sinusoids(length: int, width: int, *, layout: Layout = "interleaved") -> Tensor:
     """PE(pos, 2i) = sin(pos / 10000^(2i/width)), PE(pos, 2i+1) = cos(same), as (length, width) float32.
 
     Computed in float64: a float32 table drifts by 4e-4 at position 5,000. `halves` puts all sines
-    before all cosines, as Marian does.
+    before all cosines, as Marian does. `fairseq` does so too, with exponent i/(width/2 - 1) as
+    tensor2tensor, and its first position is number 2.
     """
     if width % 2:
         raise ValueError(f"sinusoids need an even width, got {width}")
-    position = torch.arange(length, dtype=torch.float64)[:, None]
-    angle = position * 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    if layout == "fairseq" and width < 4:
+        raise ValueError(f"sinusoids laid out as in fairseq need a width of 4 or more, got {width}")
+    first, slowest = (FAIRSEQ_FIRST, width / 2 - 1) if layout == "fairseq" else (0, width / 2)
+    position = first + torch.arange(length, dtype=torch.float64)[:, None]
+    angle = position * 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / slowest)
     parts = torch.stack([angle.sin(), angle.cos()], dim=-1)
     table = parts.flatten(1) if layout == "interleaved" else parts.transpose(1, 2).flatten(1)
     return table.float()
@@ -35,13 +44,24 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, x: Tensor, *, start: int = 0) -> Tensor:
         """x (..., length, width), whose first position is `start`; returns x + positions."""
-        end = start + x.size(-2)
+        return x + self.rows(start, start + x.size(-2))
+
+    def rows(self, start: int, end: int) -> Tensor:
+        """The positions from `start` up to, not including, `end`: (end - start, width)."""
         if end > self.table.size(0):
             length = 2 ** (end - 1).bit_length()
             # A tensor made in inference mode could not take part in training afterwards.
             with torch.inference_mode(False):
-                self.table = sinusoids(length, x.size(-1), layout=self.layout).to(self.table)
-        return x + self.table[start:end]
+                self.table = sinusoids(length, self.table.size(1), layout=self.layout).to(self.table)
+        return self.table[start:end]
+
+
+class NoPositions(nn.Module):
+    """Adds nothing: order is unknown, or known inside attention."""
+
+    def forward(self, x: Tensor, *, start: int = 0) -> Tensor:  # noqa: ARG002 - as its siblings
+        """Returns x."""
+        return x
 
 
 class LearnedPositions(nn.Module):
@@ -58,3 +78,12 @@ class LearnedPositions(nn.Module):
         if end > self.table.size(0):
             raise ValueError(f"the model has {self.table.size(0)} learned positions, {end} are needed")
         return x + self.table[start:end]
+
+
+def distances(queries: int, keys: int, *, offset: int, device: torch.device | None = None) -> Tensor:
+    """How many positions each key stands after each query, j - i; negative: before it. (queries, keys).
+
+    offset: the place of query 0 among the keys, 0 where queries and keys are one sequence.
+    """
+    places = torch.arange(offset, offset + queries, device=device)
+    return torch.arange(keys, device=device) - places[:, None]

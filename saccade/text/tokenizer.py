@@ -6,7 +6,7 @@ is learned here.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 import sentencepiece
 
 from saccade.errors import UserError
+from saccade.text.m2m import ManyLanguagesTokenizer
+from saccade.text.marian import MarianTokenizer
+from saccade.text.settings import SETTINGS_FILE, damaged, read_settings, write_settings
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, TokenizerConfig, learn_model, without_surrogates
 
 __all__ = ["SentencePieceTokenizer", "Tokenizer", "TokenizerConfig", "byte_pieces", "load_tokenizer"]
-
-SETTINGS_FILE = "tokenizer.json"
 
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 _ENCODING_THREADS = 4  # the result does not depend on it
@@ -121,21 +122,20 @@ class SentencePieceTokenizer:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises UserError when a file is missing or damaged."""
-        settings = _read_settings(folder)
+        settings = read_settings(folder)
         try:
             config = TokenizerConfig.model_validate_json(json.dumps(settings.get("config", {})))
             models = [(folder / name).read_bytes() for name in _model_names(config.joint)]
             return cls(config, models)
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"{folder}: the tokeniser is missing or damaged: {_first_line(error)}") from error
+            raise damaged(folder, error) from error
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer.model (joint) or source.model and target.model into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in zip(_model_names(self.shared), self._models, strict=True):
             (folder / name).write_bytes(model)
-        settings = {"kind": self.kind, "config": self.config.model_dump(mode="json")}
-        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        write_settings(folder, kind=self.kind, config=self.config.model_dump(mode="json"))
 
     def encode_source(self, lines: Sequence[str], *, sampling_seed: int | None = None) -> list[list[int]]:
         """Source ids of each line, the end symbol appended.
@@ -174,32 +174,39 @@ class SentencePieceTokenizer:
         return _encode_sampled(processor, lines, alpha=self.config.sampling, seed=seed)
 
 
+TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
+    SentencePieceTokenizer.kind: SentencePieceTokenizer.load,
+    MarianTokenizer.kind: MarianTokenizer.load,
+    ManyLanguagesTokenizer.kind: ManyLanguagesTokenizer.load,
+}
+"""Kind to the function that reads it: where tokenizer.json is looked up."""
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokeniser stored in `folder`; raises UserError when there is none or it is damaged."""
-    kind = _read_settings(folder).get("kind")
-    if kind != SentencePieceTokenizer.kind:
+    kind = read_settings(folder).get("kind")
+    if not isinstance(kind, str) or kind not in TOKENIZERS:
         raise UserError(
             f"{folder / SETTINGS_FILE}: unknown kind of tokeniser {kind!r}; a newer saccade may read it."
         )
-    return SentencePieceTokenizer.load(folder)
+    return TOKENIZERS[kind](folder)
+
+
+def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tokenizer:
+    """The tokeniser of the same model for other languages; None leaves one as it is.
+
+    Raises UserError for a language that the model does not know, and where it has no languages to choose.
+    """
+    if source is None and target is None:
+        return tokenizer
+    if not isinstance(tokenizer, ManyLanguagesTokenizer):
+        raise UserError("this model has no languages to choose from: it translates what it was trained on.")
+    return tokenizer.between(source, target)
 
 
 def byte_pieces(pieces: Sequence[str]) -> list[bool]:
     """For each piece whether it stands for one byte of a character that has no piece of its own."""
     return [_BYTE_PIECE.fullmatch(piece) is not None for piece in pieces]
-
-
-def _read_settings(folder: Path) -> dict[str, object]:
-    path = folder / SETTINGS_FILE
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: not found, so {folder} holds no tokeniser.") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: the tokeniser is damaged: {_first_line(error)}") from error
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: the tokeniser is damaged: not a JSON object.")
-    return settings
 
 
 def _processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
@@ -214,10 +221,6 @@ def _processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
 
 def _model_names(joint: bool) -> tuple[str, ...]:
     return ("tokenizer.model",) if joint else ("source.model", "target.model")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _encode_sampled(

@@ -48,6 +48,8 @@ class TrainingConfig(OptimizerConfig):
     """Decay of a moving average of the weights, which is then what is validated and saved; 0: none."""
     average: PositiveInt = 1
     """At the end, average the weights of the last so many validations and keep them if they are better."""
+    init_from: Path | None = None
+    """A model to go on from: its weights, vocabulary and settings of [model] and [decoding]."""
     save_every: PositiveInt = 500
     """Updates between saves of the `last` checkpoint, besides those at each validation."""
     log_every: PositiveInt = 50

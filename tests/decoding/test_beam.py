@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,6 +80,14 @@ def test_a_sentence_is_done_when_no_live_hypothesis_beats_the_worst_finished_one
     worse, _ = beam.advance(logs([0.0, 0.9, 0.1, 0.0], [0.0, 0.0, 0.0, 0.0]))
     assert worse.done(limit).tolist() == [True], "the live one has 0.06, the finished ones 0.4 and 0.54"
     assert better.done(torch.tensor([2])).tolist() == [True], "the length limit"
+
+
+def test_stopping_early_asks_only_whether_enough_hypotheses_have_ended() -> None:
+    limit = torch.tensor([10])
+    beam, _ = replace(start(), early_stopping=True).advance(logs([0.0, 0.4, 0.6, 0.0]))
+    assert beam.done(limit).tolist() == [False], "one of two is finished"
+    beam, _ = beam.advance(logs([0.0, 0.05, 0.95, 0.0], [0.0, 0.0, 0.0, 0.0]))
+    assert beam.done(limit).tolist() == [True], "both are, though the live one is better"
 
 
 def test_a_sentence_with_nothing_left_to_write_is_done() -> None:

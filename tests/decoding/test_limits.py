@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from saccade.decoding.limits import Limits
-from tests.reference.search import Rules, allowed
+from saccade.decoding.options import Rules
+from tests.reference import search as reference
+from tests.reference.search import allowed
 
 VOCABULARY, END = 6, 1
 
@@ -16,7 +20,7 @@ VOCABULARY, END = 6, 1
 def test_what_may_follow_is_what_the_rules_say_one_by_one(data: st.DataObject) -> None:
     length, min_length = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 3))
     rules = [
-        Rules(
+        reference.Rules(
             end=END,
             max_length=data.draw(st.integers(length + 1, 6)),
             banned=(0, 2),
@@ -68,3 +72,38 @@ def test_what_is_allowed_keeps_its_own_log_probability() -> None:
     applied = limits.apply(log_probs, length=0)[0, 0]
     assert float(applied[4]) == forced < 0
     assert applied.tolist().count(-math.inf) == VOCABULARY - 1
+
+
+def limits(rules: Rules, **changes: Any) -> Limits:
+    settings = {
+        "max_length": torch.tensor([9]),
+        "prefix": torch.zeros(1, 0, dtype=torch.int64),
+        "end": END,
+        "banned": torch.tensor([0, 2]),
+        "rules": rules,
+    }
+    return Limits(**{**settings, **changes})
+
+
+@pytest.mark.parametrize("rules", ["free", "renormalized"])
+def test_forced_tokens_can_count_nothing(rules: Rules) -> None:
+    log_probs = torch.randn(1, 2, VOCABULARY).log_softmax(-1)
+    forced = limits(rules, prefix=torch.tensor([[4]])).apply(log_probs.clone(), length=0)
+    at_the_end = limits(rules, max_length=torch.tensor([1])).apply(log_probs.clone(), length=0)
+    for applied, token in ((forced, 4), (at_the_end, END)):
+        assert applied[..., token].tolist() == [[0.0, 0.0]]
+        assert torch.isneginf(applied).sum() == 2 * (VOCABULARY - 1)
+
+
+def test_renormalized_is_the_softmax_of_what_may_be_written() -> None:
+    logits = torch.randn(1, 2, VOCABULARY, dtype=torch.float64)
+    applied = limits("renormalized").apply(logits.log_softmax(-1), length=0)
+    expected = logits.clone()
+    expected[..., [0, 2]] = -math.inf
+    torch.testing.assert_close(applied, expected.log_softmax(-1))
+
+
+def test_free_leaves_what_is_not_forced_as_it_is() -> None:
+    log_probs = torch.randn(1, 2, VOCABULARY).log_softmax(-1)
+    plain, free = (limits(rules).apply(log_probs.clone(), length=0) for rules in ("plain", "free"))
+    assert torch.equal(plain, free)

@@ -17,10 +17,10 @@ from saccade.decoding.options import DecodingConfig, length_penalty
 from saccade.decoding.sampling import Samples
 from saccade.decoding.search import search
 from saccade.models.interface import Seq2Seq, Vocabulary
-from saccade.models.transformer import Transformer
+from tests.kinds import KINDS, ending
 from tests.reference import search as reference
 from tests.reference.search import LogProbs, Rules, TableModel, random_table
-from tests.tiny import PAD, START, padded, sentences, transformer
+from tests.tiny import PAD, START, padded, sentences
 
 CPU = torch.device("cpu")
 WORDS = Vocabulary(source_size=9, target_size=5, pad=0, start=0, end=1, shared=False)
@@ -245,6 +245,13 @@ def test_padding_and_start_are_never_written(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 3, "nbest": 3}, {"sample": True, "nbest": 5}])
+def test_banned_tokens_are_never_written(options: dict[str, Any]) -> None:
+    found = run(table_model(random_table(5, seed=3)), [[4]], max_length=6, banned=(3, 4), **options)
+    assert all(results for results in found)
+    assert not {3, 4} & {token for results in found for one in results for token in one.tokens}
+
+
+@pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 3, "nbest": 3}, {"sample": True, "nbest": 5}])
 def test_a_forced_prefix_begins_every_result_and_is_scored(options: dict[str, Any]) -> None:
     table = random_table(5, seed=3)
     prefixes = [(), (4, 2), (3, 3, 3, 3, 3, 3)]
@@ -319,19 +326,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def ending_transformer(**changes: Any) -> Transformer:
-    """One that ends its sentences by itself, at different lengths."""
-    model = transformer(seed=1, **changes)
-    model.output.bias = torch.nn.Parameter(torch.zeros(13, dtype=torch.float64))
-    with torch.no_grad():
-        model.output.bias[model.vocabulary.end] = 3.0
-    return model
-
-
 @pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("norm", ["post", "pre"])
-def test_one_by_one_is_in_bulk(name: str, norm: str) -> None:
-    model = ending_transformer(norm=norm)
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_by_one_is_in_bulk(name: str, kind: str) -> None:
+    model = ending(kind)
     sources = sentences([6, 1, 4, 4, 9, 2, 3], seed=4)
     together = run(model, sources, max_extra=8, lines=range(7), **OPTIONS[name])
     assert len({len(one.tokens) for results in together for one in results}) > 2
@@ -343,8 +341,9 @@ def test_one_by_one_is_in_bulk(name: str, norm: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_returned_score_is_what_the_model_gives_the_whole_target(name: str) -> None:
-    model = ending_transformer()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_returned_score_is_what_the_model_gives_the_whole_target(name: str, kind: str) -> None:
+    model = ending(kind)
     sources = sentences([6, 1, 4], seed=4)
     for source, results in zip(sources, run(model, sources, max_extra=8, **OPTIONS[name]), strict=True):
         for one in results:
@@ -355,9 +354,10 @@ def test_a_returned_score_is_what_the_model_gives_the_whole_target(name: str) ->
 
 
 @pytest.mark.parametrize("beam", [1, 2, 5])
-def test_a_transformer_and_its_table_give_the_same(beam: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_and_its_table_give_the_same(beam: int, kind: str) -> None:
     """The cached, reordered steps of a search against the full pass for every prefix."""
-    model = ending_transformer()
+    model = ending(kind)
 
     def log_probs(source: tuple[int, ...], tokens: tuple[int, ...]) -> list[float]:
         with torch.no_grad():
@@ -378,7 +378,11 @@ def test_a_transformer_and_its_table_give_the_same(beam: int) -> None:
             assert_same(results, expected)
 
 
-def test_searching_leaves_no_gradients_and_takes_a_model_in_any_precision() -> None:
-    model = ending_transformer().float()
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_searching_leaves_no_gradients_and_takes_a_model_in_any_precision(
+    kind: str, dtype: torch.dtype
+) -> None:
+    model = ending(kind, dtype=dtype)
     run(model, sentences([4, 2]), beam=3)
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -24,6 +24,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learned positions": {"positions": "learned", "max_positions": 30},
     "pre-norm, gelu, halves": {"norm": "pre", "activation": "gelu", "sinusoid_layout": "halves"},
     "separate embeddings, silu, one head": {"tied_embeddings": "none", "activation": "silu", "heads": 1},
+    "relative positions": {"positions": "relative", "max_distance": 3},
+    "rotary positions, pre-norm": {"positions": "rotary", "norm": "pre"},
+    "alibi": {"positions": "alibi"},
+    "no positions": {"positions": "none"},
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 

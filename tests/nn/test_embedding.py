@@ -15,6 +15,12 @@ def test_an_embedding_is_scaled_by_the_root_of_the_width_and_positions_are_not()
     assert torch.equal(module(tokens), expected)
 
 
+def test_embeddings_need_not_be_scaled() -> None:
+    module = Embedding(7, 16, positions=SinusoidalPositions(16), dropout=0.0, scale=1.0)
+    tokens = torch.tensor([[3, 0, 6]])
+    assert torch.equal(module(tokens), module.tokens.weight[tokens] + sinusoids(3, 16))
+
+
 def test_positions_count_from_start() -> None:
     module = Embedding(7, 16, positions=LearnedPositions(16, length=9), dropout=0.0)
     tokens = torch.tensor([[3, 0, 6, 5]])

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.nn.masks import causal_mask, padding_mask
+from saccade.nn.masks import band_mask, causal_mask, padding_mask
 
 
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.integers(0, 3))
@@ -30,3 +30,11 @@ def test_causal_mask_shows_each_query_the_keys_up_to_its_own_position(queries: i
     keys = queries + before
     mask = causal_mask(queries, keys)
     assert mask.tolist() == [[key <= query + before for key in range(keys)] for query in range(queries)]
+
+
+@given(*[st.integers(0, 7)] * 5)
+def test_band_mask_shows_what_is_near(queries: int, keys: int, before: int, after: int, offset: int) -> None:
+    mask = band_mask(queries, keys, before=before, after=after, offset=offset)
+    assert mask.tolist() == [
+        [-before <= key - (offset + query) <= after for key in range(keys)] for query in range(queries)
+    ]

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from saccade.nn.positions import Layout, LearnedPositions, SinusoidalPositions, sinusoids
+from saccade.nn.positions import (
+    Layout,
+    LearnedPositions,
+    NoPositions,
+    SinusoidalPositions,
+    distances,
+    sinusoids,
+)
 from tests.reference.transformer import position_encoding
 
 HALF_STEP = 2.0**-25 * 1.01
@@ -33,6 +40,17 @@ def test_sinusoids_do_not_drift_far_out() -> None:
 def test_both_layouts_hold_the_same_channels() -> None:
     paper, halves = sinusoids(9, 8), sinusoids(9, 8, layout="halves")
     assert torch.equal(halves, torch.cat([paper[:, ::2], paper[:, 1::2]], 1))
+
+
+def test_fairseqs_sinusoids_have_their_own_frequencies_and_count_from_2() -> None:
+    table = sinusoids(7, 8, layout="fairseq").double()
+    for position in range(7):
+        for i in range(4):
+            angle = (position + 2) / 10000 ** (i / 3)
+            assert abs(float(table[position, i]) - math.sin(angle)) <= HALF_STEP
+            assert abs(float(table[position, 4 + i]) - math.cos(angle)) <= HALF_STEP
+    with pytest.raises(ValueError, match="width of 4 or more"):
+        sinusoids(7, 2, layout="fairseq")
 
 
 def test_a_shift_is_a_rotation() -> None:
@@ -102,3 +120,13 @@ def test_learned_positions_are_added_from_the_start_given() -> None:
 def test_learned_positions_end_somewhere() -> None:
     with pytest.raises(ValueError, match="4 learned positions, 5 are needed"):
         LearnedPositions(6, length=4)(torch.zeros(1, 2, 6), start=3)
+
+
+def test_no_positions_add_nothing() -> None:
+    x = torch.randn(2, 3, 6)
+    assert NoPositions()(x, start=7) is x
+
+
+def test_distances_count_from_the_query_to_the_key() -> None:
+    assert distances(2, 4, offset=1).tolist() == [[-1, 0, 1, 2], [-2, -1, 0, 1]]
+    assert torch.equal(distances(5, 5, offset=0)[3:], distances(2, 5, offset=3))

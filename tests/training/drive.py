@@ -22,8 +22,6 @@ TINY = [
     "tokenizer.vocab_size=60",
     "tokenizer.byte_fallback=false",
     "model.width=16",
-    "model.heads=2",
-    "model.feed_forward=32",
     "model.encoder_layers=1",
     "model.decoder_layers=1",
     "training.steps=12",
@@ -34,6 +32,17 @@ TINY = [
     "validation.every=6",
     "validation.max_sentences=4",
 ]
+SIZES = {
+    "transformer": ["model.heads=2", "model.feed_forward=32"],
+    "recurrent": ["model.embedding=12"],
+    "convolutional": ["model.embedding=12"],
+}
+"""What each kind of model needs besides."""
+
+
+def sizes(settings: list[str]) -> list[str]:
+    kinds = [setting.partition("=")[2] for setting in settings if setting.startswith("model.kind=")]
+    return SIZES[kinds[-1] if kinds else "transformer"]
 
 
 def send_at(step: int, number: signal.Signals) -> None:
@@ -68,7 +77,9 @@ def main() -> int:
             if arguments.resume:
                 resume_run(arguments.run, group)
             else:
-                experiment = read_experiment(overrides=[*files, *TINY, *arguments.settings])
+                experiment = read_experiment(
+                    overrides=[*files, *TINY, *sizes(arguments.settings), *arguments.settings]
+                )
                 start_run(experiment, arguments.run, group)
     except Interrupted as stopped:
         sys.stderr.write(f"{stopped}\n")

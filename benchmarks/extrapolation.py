@@ -1,0 +1,159 @@
+"""Train every kind of positions on short sentences, translate up to four times as long ones.
+
+The task is to reverse a row of random digits (or to copy it, --task copy). Both have a known ceiling, every
+line right and a loss of 0, and a known floor, ln 10 = 2.30 nats a digit for who only guesses. The systems
+differ by `model.positions` alone; --window sets `model.window` of all. Draws a curve for each into
+OUT/extrapolation.png, writes the figures into OUT/extrapolation.json, and prints them as a table.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import show
+
+from saccade.experiment import read_experiment, start_run
+from saccade.training.distributed import Group
+from saccade.translator import Translator
+
+KINDS = ("sinusoidal", "learned", "relative", "rotary", "alibi", "none")
+PAIRS = 50_000
+
+
+def digits(generator: random.Random, length: int) -> list[str]:
+    return [str(generator.randrange(10)) for _ in range(length)]
+
+
+def answer(row: Sequence[str], task: str) -> list[str]:
+    return list(reversed(row)) if task == "reverse" else list(row)
+
+
+def write(folder: Path, *, task: str, longest: int) -> None:
+    """Training text: lengths 1 to `longest`, all equally frequent."""
+    generator = random.Random(1)
+    rows = [digits(generator, generator.randint(1, longest)) for _ in range(PAIRS)]
+    for name, lines in (("source", rows), ("target", [answer(row, task) for row in rows])):
+        text = "".join(" ".join(line) + "\n" for line in lines)
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def train(data: Path, run: Path, kind: str, *, options: argparse.Namespace) -> Translator:
+    model: dict[str, Any] = {
+        "width": 64,
+        "heads": 4,
+        "feed_forward": 256,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "norm": "pre",
+        "dropout": 0.0,
+        "positions": kind,
+    }
+    if kind == "learned":  # those beyond the training length exist, but nothing is learned there
+        model["max_positions"] = 4 * options.length + 1
+    if options.window is not None:
+        model["window"] = options.window
+    experiment = read_experiment(
+        tables={
+            "data": {"source": str(data / "source"), "target": str(data / "target"), "holdout": 0},
+            "model": model,
+            "training": {
+                "steps": options.steps,
+                "batch_tokens": 1024,
+                "peak_rate": 2e-3,
+                "warmup": 400,
+                "schedule": "cosine",
+                "label_smoothing": 0.0,
+                "clip_norm": 1.0,
+                "seed": options.seed,
+            },
+            "validation": {"every": options.steps},
+            "decoding": {"beam": 1, "max_ratio": 1.0, "max_extra": 10},
+        }
+    )
+    start_run(experiment, run, Group(device=torch.device("cpu")))
+    return Translator.load(run / "checkpoints" / "last", device="cpu")
+
+
+def measure(translator: Translator, *, task: str, length: int, lines: int) -> dict[str, float]:
+    """On unseen rows of one length: share of lines that are right, and nats a digit when told the rest."""
+    generator = random.Random(1000 + length)
+    rows = [digits(generator, length) for _ in range(lines)]
+    sources, targets = ([" ".join(row) for row in side] for side in (rows, [answer(r, task) for r in rows]))
+    found = translator.translate(sources)
+    right = sum(one.text == target for one, target in zip(found, targets, strict=True))
+    loss = -sum(translator.score(sources, targets)) / (lines * (length + 1))
+    return {"exact": right / lines, "loss": loss}
+
+
+def draw(curves: dict[str, list[dict[str, float]]], out: Path, *, trained: int, title: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure.suptitle(title)
+    names = {"exact": "lines entirely right", "loss": "nats a token, teacher-forced"}
+    for axes, (key, name) in zip(figure.subplots(1, 2), names.items(), strict=True):
+        axes.axvspan(0, trained, color="0.93", lw=0)
+        for kind, rows in curves.items():
+            lengths, values = [row["length"] for row in rows], [row[key] for row in rows]
+            axes.plot(lengths, values, marker="o", ms=3, label=kind)
+        if key == "loss":
+            axes.axhline(2.302585, color="0.6", lw=0.8, ls=":")
+            axes.set_yscale("symlog", linthresh=0.01)
+        axes.set_xlabel("digits in a line (grey: lengths of the training text)")
+        axes.set_ylabel(name)
+        axes.legend(fontsize=8)
+    figure.savefig(out, dpi=110)
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/extrapolation"))
+    parser.add_argument("--task", choices=("reverse", "copy"), default="reverse")
+    parser.add_argument("--length", type=int, default=16, help="longest row of the training text")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--lines", type=int, default=100, help="test rows of each length")
+    parser.add_argument("--window", type=int, help="model.window")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    return parser
+
+
+def main() -> None:
+    """One run for each kind, in turn."""
+    options = arguments().parse_args()
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    lengths = [round(options.length * share) for share in (0.5, 1, 1.25, 1.5, 2, 2.5, 3, 4)]
+    curves: dict[str, list[dict[str, float]]] = {}
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch)
+        write(data, task=options.task, longest=options.length)
+        for kind in options.kinds:
+            started = time.perf_counter()
+            translator = train(data, data / kind, kind, options=options)
+            seconds = time.perf_counter() - started
+            settings = {"task": options.task, "lines": options.lines}
+            curves[kind] = [{"length": n, **measure(translator, length=n, **settings)} for n in lengths]
+            cells = {str(r["length"]): f"{r['exact']:.0%} {r['loss']:.3f}" for r in curves[kind]}
+            rows.append({"positions": kind, "training s": f"{seconds:.0f}", **cells})
+            print(kind, f"{seconds:.0f} s", cells, file=sys.stderr, flush=True)
+    title = f"{options.task} digits, trained on 1 to {options.length}, {options.steps} steps"
+    title += f", seed {options.seed}" + (f", window {options.window}" if options.window else "")
+    show(f"{title}: lines right, nats a token", rows, None)
+    record = {"title": title, "options": {k: str(v) for k, v in vars(options).items()}, "curves": curves}
+    (options.out / "extrapolation.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    draw(curves, options.out / "extrapolation.png", trained=options.length, title=title)
+    print(f"{options.out / 'extrapolation.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Our model folder and other toolkits': published models in, exported models out."""

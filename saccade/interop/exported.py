@@ -1,0 +1,129 @@
+"""What exported folders have in common: which models they can express, and what they carry besides."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from saccade.checkpoint import Model, replace_folder, write_json
+from saccade.config import Section
+from saccade.errors import UserError
+from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.text.tokenizer import load_tokenizer
+
+Target = Literal["ctranslate2", "onnx"]
+
+DESCRIPTION = "export.json"
+FEWEST_POSITIONS = 1024
+"""Positions written into the export; the engines have a table where we compute sinusoids."""
+
+_EXPRESSIBLE = {
+    *("kind", "width", "heads", "feed_forward", "encoder_layers", "decoder_layers", "activation", "norm"),
+    *("dropout", "attention_dropout", "activation_dropout", "positions", "sinusoid_layout", "max_positions"),
+    *("scaled_embeddings", "output_bias", "tied_embeddings"),
+}
+"""Settings of the Transformer that exported models have; others must be at their defaults."""
+_POSITIONS = ("sinusoidal", "learned", "none")
+
+
+class Placeholder(nn.Module):
+    """Stands where a network stood that now runs in another engine: it knows sizes, and computes nothing."""
+
+    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.output = nn.Identity()
+        self.max_source_length = self.max_target_length = longest
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise UserError("an exported model translates, and nothing else: use the model it was made of.")
+
+    encode = decode = start = step = _refuse
+
+
+def transformer_of(model: Model, *, target: Target) -> Transformer:
+    """The network, where the target can express it; UserError names the setting that it can't."""
+    config = model.config
+    if not isinstance(config, TransformerConfig):
+        kind = getattr(config, "kind", type(config).__name__)
+        raise UserError(f"model.kind = {kind}: {target} export knows no such model, only transformer.")
+    plain = TransformerConfig(width=config.width, heads=config.heads).model_dump()
+    for name, value in config.model_dump().items():
+        odd = name not in _EXPRESSIBLE and value != plain.get(name)
+        if odd or (name == "positions" and value not in _POSITIONS):
+            raise UserError(f"model.{name} = {value}: {target} export cannot express it.")
+    return cast(Transformer, model.network)
+
+
+def position_table(network: Transformer, embedding: str) -> Tensor:
+    """What is added at each position, (positions, width), of "source_embedding" or "target_embedding"."""
+    config, weight = network.config, network.output.weight
+    length = config.max_positions
+    if config.positions != "learned":
+        length = max(FEWEST_POSITIONS, length)
+    with torch.no_grad():
+        table: Tensor = getattr(network, embedding).positions(weight.new_zeros(1, length, config.width))
+    return table[0].float().cpu()
+
+
+@contextmanager
+def exported_folder(out: Path, model: Model, *, target: Target) -> Iterator[Path]:
+    """A folder that appears when it is complete, with the tokeniser and what decoding needs to know."""
+    network = transformer_of(model, target=target)
+    with replace_folder(out) as new:
+        model.tokenizer.save(new)
+        description = {
+            "target": target,
+            "longest": position_table(network, "source_embedding").size(0),
+            "vocabulary": asdict(model.network.vocabulary),
+            "decoding": model.decoding,
+            "provenance": model.provenance,
+        }
+        write_json(new / DESCRIPTION, description)
+        yield new
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether `saccade export` made this folder."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def exported_target(folder: Path) -> Target:
+    """What a folder was exported for; UserError when it is damaged or was not exported."""
+    if not is_exported(folder):
+        raise UserError(f"{folder}: not an exported folder; make one with `saccade export`.")
+    target: Target = _description(folder)["target"]
+    return target
+
+
+def load_exported(folder: Path, *, target: Target) -> Model:
+    """The model without its network; UserError when the folder is damaged or another target's."""
+    if exported_target(folder) != target:
+        raise UserError(f"{folder}: exported for {exported_target(folder)}, not for {target}.")
+    description = _description(folder)
+    try:
+        network = Placeholder(Vocabulary(**description["vocabulary"]), description["longest"])
+        decoding, provenance = dict(description["decoding"]), dict(description["provenance"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+    return Model(cast(Seq2Seq, network), Section(), load_tokenizer(folder), decoding, provenance)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description["target"] not in get_args(Target):
+            raise ValueError(f"unknown target {description['target']!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+    return dict(description)
+
+
+def _damaged(folder: Path, error: Exception) -> UserError:
+    return UserError(f"{folder / DESCRIPTION}: damaged: {error}. Export the model again.")

@@ -1,0 +1,67 @@
+"""How a published model is meant to decode: generation_config.json as our decoding settings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saccade.config import build
+from saccade.decoding.options import DecodingConfig
+from saccade.errors import UserError
+from saccade.interop.published import Settings, optional_object
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "repetition_penalty": (1, 1.0),
+    "encoder_repetition_penalty": (1, 1.0),
+    "num_beam_groups": (1,),
+    "diversity_penalty": (0, 0.0),
+    "suppress_tokens": ([],),
+    "begin_suppress_tokens": ([],),
+    "do_sample": (False,),
+    "early_stopping": (False, True),
+}
+"""What has no counterpart here, with the values that change nothing."""
+
+
+def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], list[str]]:
+    """The `[decoding]` keys that differ from our defaults, and notes on what could not be taken over.
+
+    Old folders keep these settings in config.json. Lengths there count the decoder's first token, ours
+    don't; scores of forced tokens are as transformers counts them.
+    """
+    found = {**config.values, **optional_object(folder / "generation_config.json")}
+    given = {name: value for name, value in found.items() if value is not None}
+    notes = [
+        f"{name} = {given[name]} has no counterpart and was left out"
+        for name, neutral in _NEUTRAL.items()
+        if name in given and given[name] not in neutral
+    ]
+    settings: dict[str, Any] = {
+        "beam": given.get("num_beams", 1),
+        "length_penalty": "power",
+        "alpha": given.get("length_penalty", 1.0),
+        "early_stopping": given.get("early_stopping") is True,
+        "min_length": max(given.get("min_new_tokens", given.get("min_length", 0) - 1), 0),
+        "rules": "renormalized" if given.get("renormalize_logits") else "free",
+        "banned": _banned(given, config.path),
+    }
+    if isinstance(settings["alpha"], int | float) and settings["alpha"] < 0:
+        notes.append(f"length_penalty = {settings['alpha']} favours short output and was replaced by 0")
+        settings["alpha"] = 0.0
+    # Without a forced end transformers breaks off at the limit; here the end symbol is always written.
+    room = 0 if "forced_eos_token_id" in given else 1
+    if "max_new_tokens" in given:
+        settings["max_length"] = given["max_new_tokens"] + room
+    elif "max_length" in given:
+        settings["max_length"] = given["max_length"] - 1 + room
+    checked = build(DecodingConfig, settings, where=f"{folder.name}: decoding")
+    return checked.model_dump(mode="json", exclude_defaults=True), notes
+
+
+def _banned(given: Mapping[str, Any], path: Path) -> list[int]:
+    """Single tokens alone: whole phrases that must not be written are not supported."""
+    phrases = given.get("bad_words_ids", [])
+    if not all(isinstance(phrase, list) and len(phrase) == 1 for phrase in phrases):
+        raise UserError(f"{path}: bad_words_ids with phrases of several tokens is not supported.")
+    return sorted({token for [token] in phrases})

@@ -1,0 +1,92 @@
+"""A published folder in, a Saccade model out."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from saccade.checkpoint import Model, vocabulary_of
+from saccade.config import build
+from saccade.errors import UserError
+from saccade.interop.generation import decoding_settings
+from saccade.interop.m2m import m2m_model, m2m_tokenizer
+from saccade.interop.marian import marian_model, marian_tokenizer
+from saccade.interop.published import Settings, read_weights, weight_files
+from saccade.interop.weights import load_published
+from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.text.corpus import file_hash
+from saccade.text.tokenizer import Tokenizer, between
+
+ARCHITECTURES: dict[
+    str, tuple[Callable[[Settings], dict[str, object]], Callable[[Path, Settings], Tokenizer]]
+] = {
+    "marian": (marian_model, marian_tokenizer),
+    "m2m_100": (m2m_model, m2m_tokenizer),
+}
+"""model_type of config.json to what reads our `[model]` section and the tokeniser."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model in memory, and notes on what could not be taken over."""
+
+    model: Model
+    notes: tuple[str, ...] = ()
+
+
+def import_folder(
+    folder: Path, *, source_language: str | None = None, target_language: str | None = None
+) -> Imported:
+    """Read a folder as it is published for transformers; UserError when it can't be imported.
+
+    Languages: what a model of many translates unless something else is asked for.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder.")
+    settings = Settings(folder / "config.json")
+    kind = settings.values.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise UserError(
+            f"{folder}: a model of type {kind!r}; what can be imported is {', '.join(ARCHITECTURES)}."
+        )
+    read_model, read_tokenizer = ARCHITECTURES[kind]
+    config = build(TransformerConfig, read_model(settings), where=str(settings.path))
+    tokenizer = between(read_tokenizer(folder, settings), source_language, target_language)
+    decoding, notes = decoding_settings(folder, settings)
+    _check_tokens(decoding, tokenizer, settings)
+    try:
+        network = Transformer(config, vocabulary_of(tokenizer))
+    except ValueError as error:
+        raise UserError(f"{settings.path}: {error}.") from error
+    [file, *_] = weight_files(folder)
+    load_published(network, read_weights(folder), file=file)
+    network.eval()
+    model = Model(network, config, tokenizer, decoding, _provenance(folder, kind))
+    return Imported(model, tuple(notes))
+
+
+def _check_tokens(decoding: dict[str, Any], tokenizer: Tokenizer, settings: Settings) -> None:
+    size = tokenizer.target_vocab_size
+    named = [("pad_token_id", tokenizer.pad), ("decoder_start_token_id", tokenizer.start)]
+    named += [("bad_words_ids", token) for token in decoding.get("banned", ())]
+    for name, token in named:
+        if token >= size:
+            raise UserError(
+                f"{settings.path}: {name} {token} is not below {size}, the size of the vocabulary."
+            )
+
+
+def _provenance(folder: Path, kind: str) -> dict[str, Any]:
+    """Where it came from, by file and hash, without the folder's place."""
+    read = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".spm", ".model")]
+    return {
+        "imported": kind,
+        "files": {path.name: file_hash(path) for path in [*read, *weight_files(folder)]},
+        "versions": {
+            "saccade": version("saccade"),
+            "sentencepiece": version("sentencepiece"),
+            "python": platform.python_version(),
+        },
+    }

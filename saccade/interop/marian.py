@@ -1,0 +1,74 @@
+"""OPUS-MT: MarianMT folders as published for transformers."""
+
+from pathlib import Path
+
+from saccade.errors import UserError
+from saccade.interop.published import Settings, broken, optional_object, read_bytes
+from saccade.text.foreign import read_table
+from saccade.text.marian import MarianTokenizer, MarianTokenizerConfig
+
+ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"}
+
+
+def marian_model(settings: Settings) -> dict[str, object]:
+    """The `[model]` section: post-norm, sinusoids in halves, a bias on the logits."""
+    return {
+        **sizes(settings),
+        "norm": "post",
+        "sinusoid_layout": "halves",
+        "output_bias": True,
+        "scaled_embeddings": settings.flag("scale_embedding", False),
+        "tied_embeddings": _tied(settings),
+    }
+
+
+def sizes(settings: Settings) -> dict[str, object]:
+    """What BART's descendants name alike."""
+    heads = settings.whole("encoder_attention_heads")
+    inner = settings.whole("encoder_ffn_dim")
+    for name, first in (("decoder_attention_heads", heads), ("decoder_ffn_dim", inner)):
+        if settings.whole(name) != first:
+            raise UserError(f"{settings.path}: {name} differs from the encoder's, which is not supported.")
+    return {
+        "width": settings.whole("d_model"),
+        "heads": heads,
+        "feed_forward": inner,
+        "encoder_layers": settings.whole("encoder_layers"),
+        "decoder_layers": settings.whole("decoder_layers"),
+        "dropout": settings.share("dropout", 0.1),
+        "attention_dropout": settings.share("attention_dropout"),
+        "activation_dropout": settings.share("activation_dropout"),
+        "activation": settings.choice("activation_function", ACTIVATIONS, "gelu"),
+    }
+
+
+def marian_tokenizer(folder: Path, settings: Settings) -> MarianTokenizer:
+    """source.spm, target.spm, vocab.json, and target_vocab.json where the sides have one each."""
+    separate = bool(optional_object(folder / "tokenizer_config.json").get("separate_vocabs", False))
+    names = ["vocab.json", "target_vocab.json"] if separate else ["vocab.json"]
+    models = [read_bytes(folder / name) for name in ("source.spm", "target.spm")]
+    source_size = settings.whole("vocab_size")
+    try:
+        tables = [read_table(folder / name) for name in names]
+        special = {name: tables[0][f"<{piece}>"] for name, piece in (("unknown", "unk"), ("end", "/s"))}
+        config = MarianTokenizerConfig(
+            source_size=source_size,
+            target_size=settings.whole("decoder_vocab_size", source_size),
+            pad=settings.whole("pad_token_id"),
+            start=settings.whole("decoder_start_token_id"),
+            **special,
+        )
+        return MarianTokenizer(config, models, tables)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: not found. Give the whole folder as it was published.") from error
+    except KeyError as error:
+        raise broken(folder / names[0], f"it has no {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise broken(folder / names[0], str(error)) from error
+
+
+def _tied(settings: Settings) -> str:
+    shared = settings.flag("share_encoder_decoder_embeddings", True)
+    if not settings.flag("tie_word_embeddings", True):
+        return "none"
+    return "all" if shared else "target"

@@ -1,0 +1,153 @@
+"""A model folder as it is published for transformers: settings and weights, every fault explained."""
+
+import json
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from saccade.errors import UserError
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Looked for in this order, each also in parts named by its index."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; UserError when it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
+    except (OSError, ValueError) as error:
+        raise broken(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise broken(path, "it holds no JSON object")
+    return content
+
+
+def optional_object(path: Path) -> dict[str, Any]:
+    """As `read_object`; an empty one where there is no such file."""
+    return read_object(path) if path.is_file() else {}
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file; UserError when it is missing."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors by name, floating ones in float32; UserError when a file is missing, damaged or unsafe."""
+    weights: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        weights.update(_read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path))
+    return {name: x.float() if x.is_floating_point() else x for name, x in weights.items()}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The file of the weights, or its parts."""
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            parts = read_object(index).get("weight_map")
+            if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
+                raise broken(index, "it has no weight_map")
+            return [folder / Path(part).name for part in sorted(set(parts.values()))]
+    raise UserError(f"{folder}: holds no weights: neither {' nor '.join(WEIGHTS)}.")
+
+
+def broken(path: Path, reason: str) -> UserError:
+    """A file that can't be used as it is."""
+    return UserError(f"{path}: damaged: {' '.join(reason.split())}. Copy or download it again.")
+
+
+class Settings:
+    """config.json, each value asked for with its type; UserError names what is missing or wrong."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.values = path, read_object(path)
+
+    def whole(self, name: str, default: int | None = None) -> int:
+        """A whole number."""
+        value = self._get(name, default)
+        if type(value) is not int or value < 0:
+            raise self._wrong(name, value, "a whole number")
+        return value
+
+    def share(self, name: str, default: float = 0.0) -> float:
+        """A number from 0 up to 1."""
+        value = self._get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise self._wrong(name, value, "a number from 0 up to 1")
+        return float(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """True or false."""
+        value = self._get(name, default)
+        if not isinstance(value, bool):
+            raise self._wrong(name, value, "true or false")
+        return value
+
+    def choice(self, name: str, allowed: Mapping[str, str], default: str) -> str:
+        """What a name of theirs is called here."""
+        value = self._get(name, default)
+        if value not in allowed:
+            raise UserError(
+                f"{self.path}: {name} = {json.dumps(value)} is not supported; {', '.join(allowed)} are."
+            )
+        return allowed[value]
+
+    def _get(self, name: str, default: Any) -> Any:
+        value = self.values.get(name)
+        return default if value is None else value
+
+    def _wrong(self, name: str, value: Any, wanted: str) -> UserError:
+        what = f"has no {name}" if value is None else f"{name} = {json.dumps(value)} is not {wanted}"
+        return UserError(f"{self.path}: {what}.")
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
+    except (OSError, SafetensorError) as error:
+        raise broken(path, str(error)) from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the pickle's format, of no use to who reads it
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
+    except pickle.UnpicklingError as error:
+        if "weights_only" not in str(error) and "Weights only" not in str(error):
+            raise broken(path, str(error)) from error
+        raise UserError(
+            f"{path}: refused: it holds more than weights, and loading it could run what it brings along. "
+            "Use a folder with model.safetensors."
+        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, IndexError) as error:
+        raise broken(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise broken(path, "it holds no table of weights")
+    return dict(_tensors(content, path))
+
+
+def _tensors(content: Mapping[Any, Any], path: Path) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise broken(path, "it holds no table of weights")
+        yield name, tensor

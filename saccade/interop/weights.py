@@ -1,0 +1,102 @@
+"""Weights of transformers' encoder-decoders (BART's names: Marian, M2M-100) into our Transformer."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saccade.checkpoint import unique_tensors
+from saccade.errors import UserError
+from saccade.models.transformer import Transformer, TransformerConfig
+
+_LAYER = {
+    "self_attention.query_key_value": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "self_attention.output": ("self_attn.out_proj",),
+    "around_self.norm": ("self_attn_layer_norm",),
+    "feed_forward.inner": ("fc1",),
+    "feed_forward.outer": ("fc2",),
+    "around_feed_forward.norm": ("final_layer_norm",),
+}
+_CROSS = {
+    "cross_attention.query": ("encoder_attn.q_proj",),
+    "cross_attention.key_value": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+    "cross_attention.output": ("encoder_attn.out_proj",),
+    "around_cross.norm": ("encoder_attn_layer_norm",),
+}
+_SHARED, _HEAD = "model.shared.weight", "lm_head.weight"
+_EMBEDDED = {side: f"model.{side}.embed_tokens.weight" for side in ("encoder", "decoder")}
+_UNUSED = {_SHARED, _HEAD, "final_logits_bias", *_EMBEDDED.values()} | {
+    f"model.{side}.embed_positions.weight{end}" for side in ("encoder", "decoder") for end in ("", "s")
+}
+"""What may be there besides: other names of tied matrices, and sinusoids, which we compute."""
+
+
+def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file: Path) -> None:
+    """Copy their weights in; UserError for one that is missing or has another shape than `network`'s.
+
+    file: of the weights, for messages. A missing bias of the logits is zero.
+    """
+    names, embeddings = dict(_parameters(network.config)), _embeddings(network.config)
+    expected = _UNUSED.union(*names.values())
+    if unknown := sorted(weights.keys() - expected):
+        raise UserError(f"{file}: holds {unknown[0]}, which config.json knows nothing of.")
+    for ours, tensor in unique_tensors(network).items():
+        if ours == "output.bias" and "final_logits_bias" not in weights:
+            continue
+        wanted = names.get(ours, ()) or embeddings[ours]
+        parts = _found(wanted, weights, embedding=ours in embeddings, file=file)
+        _fits(parts, tensor, file=file)
+        with torch.no_grad():
+            tensor.copy_(torch.cat([part.reshape(-1, *tensor.shape[1:]) for part in parts.values()]))
+
+
+def _parameters(config: TransformerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(our parameter, the ones of theirs that make it up, one below the other)."""
+    for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
+        table = _LAYER if side == "encoder" else _LAYER | _CROSS
+        for kind in ("weight", "bias"):
+            for number in range(layers):
+                for ours, theirs in table.items():
+                    names = tuple(f"model.{side}.layers.{number}.{part}.{kind}" for part in theirs)
+                    yield f"{side}.{number}.{ours}.{kind}", names
+            yield f"{side}_norm.{kind}", (f"model.{side}.layer_norm.{kind}",)
+    yield "output.bias", ("final_logits_bias",)
+
+
+def _embeddings(config: TransformerConfig) -> dict[str, tuple[str, ...]]:
+    """Our matrix, and the names under which theirs may be stored: of tied ones only one is kept."""
+    source: tuple[str, ...] = (_EMBEDDED["encoder"], _SHARED)
+    target: tuple[str, ...] = (_EMBEDDED["decoder"], _SHARED)
+    if config.tied_embeddings == "all":
+        source = target = (_SHARED, *_EMBEDDED.values(), _HEAD)
+    elif config.tied_embeddings == "target":
+        target = (*target, _HEAD)
+    return {
+        "source_embedding.tokens.weight": source,
+        "target_embedding.tokens.weight": target,
+        "output.weight": (_HEAD,),
+    }
+
+
+def _found(
+    names: tuple[str, ...], weights: Mapping[str, Tensor], *, embedding: bool, file: Path
+) -> dict[str, Tensor]:
+    """All of the names; of an embedding's the first that there is."""
+    present = [name for name in names if name in weights]
+    if (not present) if embedding else len(present) < len(names):
+        missing = next(name for name in names if name not in weights)
+        raise UserError(f"{file}: lacks {missing}; it does not belong to config.json, or is incomplete.")
+    return {name: weights[name] for name in (present[:1] if embedding else present)}
+
+
+def _fits(parts: Mapping[str, Tensor], tensor: Tensor, *, file: Path) -> None:
+    rows, *columns = tensor.shape
+    expected = [rows // len(parts), *columns]
+    for name, part in parts.items():
+        shape = [part.numel()] if name == "final_logits_bias" else list(part.shape)
+        if shape != expected:
+            raise UserError(
+                f"{file}: {name} is {list(part.shape)}, but config.json asks for {expected}; "
+                "they don't belong together."
+            )

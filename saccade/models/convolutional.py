@@ -1,0 +1,229 @@
+"""ConvS2S, the convolutional encoder-decoder (Gehring et al. 2017, "Convolutional Sequence to Sequence
+Learning"); sections are of that paper."""
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from saccade.config import Section
+from saccade.models.interface import Vocabulary, select_sentences
+from saccade.nn.convolution import (
+    HALF,
+    ConvolutionalDecoderLayer,
+    ConvolutionalEncoderLayer,
+    Remembered,
+    ScaleGradient,
+    folded,
+    normed_linear,
+)
+from saccade.nn.dropout import Dropout
+from saccade.nn.embedding import Embedding
+from saccade.nn.masks import padding_mask
+from saccade.nn.positions import LearnedPositions
+
+_EMBEDDING_STD = 0.1  # section 4.2
+
+
+class ConvolutionalConfig(Section):
+    """Layers of 512 and kernels of 3 are the paper's; its models are deeper (15 to 20 layers a side)."""
+
+    kind: Literal["convolutional"] = "convolutional"
+    """Which system this is."""
+    width: PositiveInt = 512
+    """Size of each layer's output; the convolution makes twice as much, half of it gates."""
+    kernel: PositiveInt = 3
+    """Positions that a convolution sees; in the decoder its own and those before it."""
+    encoder_layers: PositiveInt = 12
+    """Gated convolutions of the encoder."""
+    decoder_layers: PositiveInt = 11
+    """Gated convolutions of the decoder, each with its attention."""
+    top_layers: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
+    """[width, kernel] of further layers above these, in encoder and decoder. The paper's English-German model
+    has 9 layers of width 512 and above them 4 of [1024, 3] and 2 of [2048, 1]."""
+    embedding: PositiveInt = 512
+    """Size of embeddings, of attention, and of the vector before the output layer."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """On embeddings, on the input of each convolution and before the output layer (section 4.2)."""
+    max_positions: PositiveInt = 1024
+    """Longest source or target: positions are learned."""
+    tied_embeddings: Literal["all", "target", "none"] | None = None
+    """Which matrices are one: source, target and output; target and output; none, as published, with
+    weight norm on the output layer too. Unset: all that can be."""
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "tiny": {"width": 128, "embedding": 128, "encoder_layers": 5, "decoder_layers": 4},
+    "small": {"width": 256, "embedding": 256, "encoder_layers": 6, "decoder_layers": 5},
+    "base": {},
+}
+
+
+@dataclass(frozen=True)
+class ConvolutionalMemory:
+    """What the encoder read: keys, values and roots of lengths (see `Remembered`), and the padding mask."""
+
+    source: Remembered
+    visible: Tensor | None
+
+
+class ConvolutionalDecoder(nn.Module):
+    """Layers between the width of embeddings and back, all positions at once or one at a time."""
+
+    def __init__(self, config: ConvolutionalConfig) -> None:
+        super().__init__()
+        embedding, dropout = config.embedding, config.dropout
+        sizes = [(config.width, config.kernel)] * config.decoder_layers + list(config.top_layers)
+        inputs = [config.width, *(width for width, _ in sizes[:-1])]
+        self.enter = normed_linear(embedding, config.width, dropout=dropout)
+        self.layers = nn.ModuleList(
+            ConvolutionalDecoderLayer(below, width, embedding, kernel=kernel, dropout=dropout)
+            for below, (width, kernel) in zip(inputs, sizes, strict=True)
+        )
+        self.leave = normed_linear(sizes[-1][0], embedding)
+
+    def forward(self, embedded: Tensor, memory: ConvolutionalMemory) -> Tensor:
+        """embedded (batch, target, embedding); returns the same shape."""
+        x = self.enter(embedded)
+        for layer in self._layers():
+            x = layer(x, embedded, memory.source, visible=memory.visible)
+        hidden: Tensor = self.leave(x)
+        return hidden
+
+    def start(self, sentences: int, *, like: Tensor) -> list[Tensor]:
+        """Each layer's past before the first token."""
+        return [layer.start(sentences, like=like) for layer in self._layers()]
+
+    def step(
+        self, embedded: Tensor, memory: ConvolutionalMemory, past: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """embedded (sentences, hypotheses, embedding), one token each; the same shape, and the next past."""
+        x, following = self.enter(embedded), []
+        for layer, window in zip(self._layers(), past, strict=True):
+            x, new = layer.step(x, embedded, memory.source, visible=memory.visible, past=window)
+            following.append(new)
+        return self.leave(x), following
+
+    def _layers(self) -> list[ConvolutionalDecoderLayer]:
+        return cast(list[ConvolutionalDecoderLayer], list(self.layers))
+
+
+@dataclass
+class ConvolutionalState:
+    """Per sentence: the memory. Per hypothesis: each layer's last kernel - 1 inputs. For all: the decoder and
+    the output layer with their weight norms worked out, and the number of tokens fed."""
+
+    decoder: ConvolutionalDecoder
+    output: nn.Linear
+    memory: ConvolutionalMemory
+    past: list[Tensor]
+    sentences: int
+    hypotheses: int = 1
+    length: int = 0
+
+    def select(self, rows: Tensor) -> "ConvolutionalState":
+        """See `State.select`."""
+        kept = select_sentences(rows, sentences=self.sentences, hypotheses=self.hypotheses)
+        memory = self.memory
+        if kept is not None:
+            keys, values, root = (tensor.index_select(0, kept) for tensor in memory.source)
+            visible = None if memory.visible is None else memory.visible.index_select(0, kept)
+            memory = ConvolutionalMemory((keys, values, root), visible)
+        past = [window.index_select(0, rows.flatten()) for window in self.past]
+        sentences, hypotheses = rows.shape
+        return ConvolutionalState(self.decoder, self.output, memory, past, sentences, hypotheses, self.length)
+
+
+class Convolutional(nn.Module):
+    """Convolutional encoder-decoder; satisfies `Seq2Seq`."""
+
+    def __init__(self, config: ConvolutionalConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        embedding, dropout = config.embedding, config.dropout
+        self.source_embedding = self._embedding(vocabulary.source_size)
+        self.target_embedding = self._embedding(vocabulary.target_size)
+        sizes = [(config.width, config.kernel)] * config.encoder_layers + list(config.top_layers)
+        inputs = [config.width, *(width for width, _ in sizes[:-1])]
+        self.enter = normed_linear(embedding, config.width, dropout=dropout)
+        self.encoder = nn.ModuleList(
+            ConvolutionalEncoderLayer(below, width, kernel=kernel, dropout=dropout)
+            for below, (width, kernel) in zip(inputs, sizes, strict=True)
+        )
+        self.leave = normed_linear(sizes[-1][0], embedding)
+        self.decoder = ConvolutionalDecoder(config)
+        self.dropout = Dropout(dropout)
+        self.output = self._output()
+
+    @property
+    def max_source_length(self) -> int | None:
+        """Where the learned positions end."""
+        return self.config.max_positions
+
+    @property
+    def max_target_length(self) -> int | None:
+        """As `max_source_length`."""
+        return self.config.max_positions
+
+    def forward(self, target_in: Tensor, memory: ConvolutionalMemory) -> Tensor:
+        """Teacher-forced logits (batch, target, vocabulary)."""
+        logits: Tensor = self.output(self.decode(target_in, memory))
+        return logits
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> ConvolutionalMemory:
+        """See `Seq2Seq.encode`."""
+        visible = padding_mask(source_lengths, source.size(1))
+        real = None if visible is None else visible[:, 0, 0, :, None]
+        embedded = self.source_embedding(source)
+        x = self.enter(embedded)
+        for layer in self.encoder:
+            x = layer(x, real=real)
+        # Every attention of the decoder sends its gradient here (section 3.5; the published code halves it).
+        factor = 1 / (2 * len(self.decoder.layers))
+        keys = ScaleGradient.apply(self.leave(x), factor)  # type: ignore[no-untyped-call]
+        values = (keys + embedded) * HALF
+        root = source_lengths.to(keys.dtype).sqrt()[:, None, None]
+        return ConvolutionalMemory((keys, values, root), visible)
+
+    def decode(self, target_in: Tensor, memory: ConvolutionalMemory) -> Tensor:
+        """See `Seq2Seq.decode`."""
+        hidden: Tensor = self.dropout(self.decoder(self.target_embedding(target_in), memory))
+        return hidden
+
+    def start(self, memory: ConvolutionalMemory, max_length: int) -> ConvolutionalState:  # noqa: ARG002
+        """See `Seq2Seq.start`."""
+        keys = memory.source[0]
+        past = self.decoder.start(keys.size(0), like=keys)
+        return ConvolutionalState(folded(self.decoder), folded(self.output), memory, past, keys.size(0))
+
+    def step(self, token: Tensor, state: ConvolutionalState) -> tuple[Tensor, ConvolutionalState]:
+        """See `Seq2Seq.step`."""
+        embedded = self.target_embedding(token[:, None], start=state.length)
+        embedded = embedded.view(state.sentences, state.hypotheses, -1)
+        hidden, state.past = state.decoder.step(embedded, state.memory, state.past)
+        state.length += 1
+        return state.output(self.dropout(hidden)).flatten(0, 1), state
+
+    def _embedding(self, size: int) -> Embedding:
+        config = self.config
+        positions = LearnedPositions(config.embedding, length=config.max_positions)
+        embedding = Embedding(size, config.embedding, positions=positions, dropout=config.dropout, scale=1.0)
+        for weight in (embedding.tokens.weight, positions.table):
+            nn.init.normal_(weight, std=_EMBEDDING_STD)
+        return embedding
+
+    def _output(self) -> nn.Linear:
+        """A matrix that also embeds tokens can't be normed for this use alone."""
+        size, target = self.vocabulary.target_size, self.target_embedding.tokens
+        tied = self.config.tied_embeddings or ("all" if self.vocabulary.shared else "target")
+        if tied == "all" and not self.vocabulary.shared:
+            raise ValueError("tied_embeddings = all needs one vocabulary for source and target")
+        if tied == "all":
+            self.source_embedding.tokens.weight = target.weight
+        if tied == "none":
+            return normed_linear(self.config.embedding, size, dropout=self.config.dropout)
+        output = nn.Linear(self.config.embedding, size)
+        nn.init.zeros_(output.bias)
+        output.weight = target.weight
+        return output

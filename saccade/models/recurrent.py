@@ -1,0 +1,237 @@
+"""The recurrent encoder-decoder: with attention (Bahdanau et al. 2015; Luong et al. 2015), or without."""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from saccade.config import Section
+from saccade.models.interface import Vocabulary
+from saccade.models.recurrent_decoder import EarlyDecoder, LateDecoder, RecurrentState
+from saccade.nn.alignment import AdditiveAlignment, Alignment, DotAlignment, GeneralAlignment
+from saccade.nn.dropout import Dropout
+from saccade.nn.embedding import Embedding
+from saccade.nn.masks import padding_mask
+from saccade.nn.positions import NoPositions
+from saccade.nn.recurrence import PARTS, BidirectionalEncoder, Cell, Hidden
+
+Attention = Literal["additive", "dot", "general", "concat", "none"]
+
+
+class RecurrentConfig(Section):
+    """Bahdanau et al. 2015 have `width` and `encoder_width` 1000, `embedding` 620 and one layer a side."""
+
+    kind: Literal["recurrent"] = "recurrent"
+    """Which system this is."""
+    cell: Cell = "gru"
+    """gru (Cho et al. 2014; Bahdanau et al.) or lstm (Hochreiter and Schmidhuber 1997; Luong et al.)."""
+    attention: Attention = "additive"
+    """additive: Bahdanau et al. 2015, before the cell; dot, general, concat: Luong et al. 2015, after it;
+    none: one fixed vector, as in Cho et al. 2014."""
+    input_feeding: bool | None = None
+    """Give the attentional vector to the next step too (Luong et al., section 3.3). Unset: with dot, general
+    and concat."""
+    width: PositiveInt = 1280
+    """Size of the decoder's states."""
+    encoder_width: PositiveInt | None = None
+    """Size of the encoder's states in each direction. Unset: half of width, so that an annotation, both
+    directions together, is as wide as a decoder state."""
+    embedding: PositiveInt = 512
+    """Size of embeddings and of the vector before the output layer."""
+    attention_width: PositiveInt | None = None
+    """Size of the hidden layer of additive and concat scores. Unset: width."""
+    encoder_layers: PositiveInt = 2
+    """Bidirectional layers; the papers have 1 (Bahdanau et al.) and 4 of one direction (Luong et al.)."""
+    decoder_layers: PositiveInt = 2
+    """Layers of the decoder."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """On embeddings, between layers, on annotations and before the output layer, never from state to state
+    (Zaremba et al. 2014); 0.2 as Luong et al. have it."""
+    tied_embeddings: Literal["all", "target", "none"] | None = None
+    """Which matrices are one: source, target and output; target and output; none. Unset: all that can be."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.encoder_width is None and self.width % 2:
+            raise ValueError(f"width {self.width} is odd, so it can't be halved: set encoder_width")
+        if self.input_feeding and self.attention == "additive":
+            raise ValueError(
+                "input_feeding = true: additive attention comes before the cell, which reads its context "
+                "already; take attention = concat for the same score with input feeding"
+            )
+        if self.input_feeding and self.attention == "none":
+            raise ValueError("input_feeding = true: without attention there is no attentional vector to feed")
+        if self.attention_width is not None and self.attention not in ("additive", "concat"):
+            raise ValueError(
+                f"attention_width {self.attention_width}: attention = {self.attention} has no hidden layer; "
+                "only additive and concat have one"
+            )
+        if self.attention == "dot" and self.annotation_width != self.width:
+            raise ValueError(
+                f"attention = dot multiplies states of width {self.width} with annotations of width "
+                f"{self.annotation_width}, twice encoder_width: set that to half of width, or take "
+                "attention = general"
+            )
+        return self
+
+    @property
+    def annotation_width(self) -> int:
+        """Both directions of the encoder together."""
+        return 2 * (self.encoder_width or self.width // 2)
+
+    @property
+    def feeds(self) -> bool:
+        """Whether the attentional vector is fed in."""
+        return self.attention in ("dot", "general", "concat") and self.input_feeding is not False
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "tiny": {"width": 288, "embedding": 128, "encoder_layers": 1, "decoder_layers": 1},
+    "small": {"width": 512, "embedding": 256, "encoder_layers": 2, "decoder_layers": 1},
+    "base": {},
+}
+
+
+@dataclass(frozen=True)
+class RecurrentMemory:
+    """What the encoder read. annotations (batch, source, annotation width) and their padding mask, or the
+    fixed vector as the only one; summary (batch, ...): what the decoder starts from."""
+
+    annotations: Tensor
+    visible: Tensor | None
+    summary: Tensor
+
+
+class Recurrent(nn.Module):
+    """Recurrent encoder-decoder; satisfies `Seq2Seq`."""
+
+    def __init__(self, config: RecurrentConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        embedding, width, half = config.embedding, config.width, config.annotation_width // 2
+        self.source_embedding = self._embedding(vocabulary.source_size)
+        self.target_embedding = self._embedding(vocabulary.target_size)
+        self.encoder = BidirectionalEncoder(
+            embedding, half, cell=config.cell, layers=config.encoder_layers, dropout=config.dropout
+        )
+        fixed = config.attention == "none"
+        self.compress = nn.Linear(2 * half, width) if fixed else None
+        self.initial = nn.Linear(width if fixed else half, config.decoder_layers * PARTS[config.cell] * width)
+        self.decoder = self._decoder(width if fixed else 2 * half)
+        self.dropout = Dropout(config.dropout)
+        self.output = nn.Linear(embedding, vocabulary.target_size, bias=False)
+        self._tie()
+        self._initialise()
+
+    @property
+    def max_source_length(self) -> int | None:
+        """None: no limit."""
+        return None
+
+    @property
+    def max_target_length(self) -> int | None:
+        """None: no limit."""
+        return None
+
+    def forward(self, target_in: Tensor, memory: RecurrentMemory) -> Tensor:
+        """Teacher-forced logits (batch, target, vocabulary)."""
+        logits: Tensor = self.output(self.decode(target_in, memory))
+        return logits
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> RecurrentMemory:
+        """See `Seq2Seq.encode`."""
+        annotations = self.encoder(self.source_embedding(source), source_lengths)
+        half = annotations.size(2) // 2
+        first_backward = annotations[:, 0, half:]
+        if self.compress is None:
+            visible = padding_mask(source_lengths, source.size(1))
+            return RecurrentMemory(annotations, visible, first_backward)
+        sentence = torch.arange(source.size(0), device=source.device)
+        last_forward = annotations[sentence, source_lengths - 1, :half]
+        vector = self.compress(torch.cat([last_forward, first_backward], -1)).tanh()
+        return RecurrentMemory(vector[:, None], None, vector)
+
+    def decode(self, target_in: Tensor, memory: RecurrentMemory) -> Tensor:
+        """See `Seq2Seq.decode`."""
+        state = self.start(memory, target_in.size(1))
+        hidden: Tensor = self.dropout(self.decoder(self.target_embedding(target_in), state))
+        return hidden
+
+    def start(self, memory: RecurrentMemory, max_length: int) -> RecurrentState:  # noqa: ARG002 - any length
+        """See `Seq2Seq.start`."""
+        annotations, attention = memory.annotations, self.decoder.cross_attention
+        remembered = (annotations, annotations) if attention is None else attention.remember(annotations)
+        vector = None
+        if self.config.feeds:
+            vector = memory.summary.new_zeros(annotations.size(0), self.config.embedding)
+        return RecurrentState(
+            remembered, memory.visible, self._first_hidden(memory.summary), vector, annotations.size(0)
+        )
+
+    def step(self, token: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """See `Seq2Seq.step`."""
+        vector, state = self.decoder.step(self.target_embedding(token[:, None])[:, 0], state)
+        return self.output(self.dropout(vector)), state
+
+    def _first_hidden(self, summary: Tensor) -> Hidden:
+        """tanh(W summary), for every layer and part of its state.
+
+        It keeps the parameters' precision also under autocast: rounding would add up from state to state.
+        """
+        first = self.initial(summary).tanh().to(self.initial.weight.dtype)
+        layers = first.chunk(self.config.decoder_layers, -1)
+        return [layer.chunk(PARTS[self.config.cell], -1) for layer in layers]
+
+    def _embedding(self, size: int) -> Embedding:
+        return Embedding(size, self.config.embedding, positions=NoPositions(), dropout=self.config.dropout)
+
+    def _decoder(self, context: int) -> EarlyDecoder | LateDecoder:
+        config = self.config
+        sizes = {"context": context, "layers": config.decoder_layers}
+        if config.attention in ("additive", "none"):
+            return EarlyDecoder(
+                config.embedding,
+                config.width,
+                **sizes,
+                cell=config.cell,
+                dropout=config.dropout,
+                attention=None if config.attention == "none" else _alignment(config),
+            )
+        return LateDecoder(
+            config.embedding,
+            config.width,
+            **sizes,
+            cell=config.cell,
+            dropout=config.dropout,
+            attention=_alignment(config),
+            feeding=config.feeds,
+        )
+
+    def _tie(self) -> None:
+        tied = self.config.tied_embeddings or ("all" if self.vocabulary.shared else "target")
+        if tied == "all" and not self.vocabulary.shared:
+            raise ValueError("tied_embeddings = all needs one vocabulary for source and target")
+        if tied in ("all", "target"):
+            self.output.weight = self.target_embedding.tokens.weight
+        if tied == "all":
+            self.source_embedding.tokens.weight = self.target_embedding.tokens.weight
+
+    def _initialise(self) -> None:
+        """The blocks have set their own weights; here what stands between them."""
+        for module in (self.compress, self.initial):
+            if module is not None:
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        if self.output.weight is not self.target_embedding.tokens.weight:
+            nn.init.normal_(self.output.weight, std=self.config.embedding**-0.5)
+
+
+def _alignment(config: RecurrentConfig) -> Alignment:
+    state, annotation = config.width, config.annotation_width
+    if config.attention in ("additive", "concat"):
+        return AdditiveAlignment(state, annotation, width=config.attention_width or state)
+    if config.attention == "general":
+        return GeneralAlignment(state, annotation)
+    return DotAlignment()

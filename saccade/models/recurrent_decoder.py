@@ -1,0 +1,165 @@
+"""Two recurrent decoders: one attends before its cell (Bahdanau et al. 2015), one after (Luong et al. 2015).
+
+Both take the embeddings of the target and return the vectors that the output layer reads: of all
+positions with `forward`, of the next one with `step`, through the same cells.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from saccade.models.interface import select_sentences
+from saccade.nn.alignment import Alignment, Remembered
+from saccade.nn.recurrence import GATES, Cell, Hidden, Recurrence
+
+
+@dataclass
+class RecurrentState:
+    """Per sentence: annotations, their keys and mask. Per hypothesis: the layers' states, Luong's vector."""
+
+    memory: Remembered
+    visible: Tensor | None
+    hidden: Hidden
+    vector: Tensor | None
+    sentences: int
+    hypotheses: int = 1
+
+    def select(self, rows: Tensor) -> "RecurrentState":
+        """See `State.select`."""
+        kept = select_sentences(rows, sentences=self.sentences, hypotheses=self.hypotheses)
+        memory, visible, flat = self.memory, self.visible, rows.flatten()
+        if kept is not None:
+            memory = (memory[0].index_select(0, kept), memory[1].index_select(0, kept))
+            visible = None if visible is None else visible.index_select(0, kept)
+        hidden = [tuple(part.index_select(0, flat) for part in layer) for layer in self.hidden]
+        vector = None if self.vector is None else self.vector.index_select(0, flat)
+        return RecurrentState(memory, visible, hidden, vector, *rows.shape)
+
+    def context(self, attention: Alignment, query: Tensor) -> Tensor:
+        """What each row's query (rows, width) finds in its sentence; a sentence's rows ask together."""
+        asked = query.view(self.sentences, self.hypotheses, -1)
+        found: Tensor = attention(asked, self.memory, visible=self.visible)
+        return found.flatten(0, 1)
+
+
+class EarlyDecoder(nn.Module):
+    """s_i = cell(s_{i-1}, [E y_{i-1}; c_i]), c_i found by s_{i-1}; a maxout layer reads s_i, y_{i-1}, c_i.
+
+    Without attention c_i is the one vector that the encoder left (Cho et al. 2014). Of several layers
+    the lowest asks and is answered, as in GNMT (Wu et al. 2016, section 3).
+    """
+
+    def __init__(
+        self,
+        embedding: int,
+        width: int,
+        *,
+        context: int,
+        cell: Cell,
+        layers: int,
+        dropout: float,
+        attention: Alignment | None,
+    ) -> None:
+        super().__init__()
+        self.cells = Recurrence(embedding, width, cell=cell, layers=layers, dropout=dropout)
+        self.cross_attention = attention
+        self.from_context = nn.Linear(context, GATES[cell] * width, bias=False)
+        self.readout = nn.Linear(width + embedding + context, 2 * embedding)
+        for gate in self.from_context.weight.data.split(width):
+            nn.init.xavier_uniform_(gate)
+        nn.init.xavier_uniform_(self.readout.weight)
+        nn.init.zeros_(self.readout.bias)
+
+    # Compiled, the loop would be unrolled anew for each length.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, embedded: Tensor, state: RecurrentState) -> Tensor:
+        """embedded (batch, target, embedding), teacher-forced; returns the same shape."""
+        tops, contexts = [], []
+        for gates in self.cells.gates(embedded).unbind(1):
+            context, state = self._advance(gates, state)
+            tops.append(state.hidden[-1][0])
+            contexts.append(context)
+        return self._read(torch.stack(tops, 1), embedded, torch.stack(contexts, 1))
+
+    def step(self, embedded: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """embedded (rows, embedding) of one token each; returns the same shape and the next state."""
+        context, state = self._advance(self.cells.gates(embedded), state)
+        return self._read(state.hidden[-1][0], embedded, context), state
+
+    def _advance(self, gates: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        if self.cross_attention is None:
+            context = state.memory[1].expand(-1, state.hypotheses, -1).flatten(0, 1)
+        else:
+            context = state.context(self.cross_attention, state.hidden[0][0])
+        hidden = self.cells.step(gates + self.from_context(context), state.hidden)
+        return context, replace(state, hidden=hidden)
+
+    def _read(self, top: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
+        """Maxout (Goodfellow et al. 2013) of pairs: channel n with channel n + embedding."""
+        first, second = self.readout(torch.cat([top, embedded, context], -1)).chunk(2, -1)
+        return torch.maximum(first, second)
+
+
+class LateDecoder(nn.Module):
+    """s_i = cell(s_{i-1}, E y_{i-1}), c_i found by s_i, attentional vector a_i = tanh(W [c_i; s_i]).
+
+    With input feeding the cell reads a_{i-1} beside the embedding, and a_0 = 0. Without it no state
+    waits for what attention found: torch's fused layers read all positions at once.
+    """
+
+    def __init__(
+        self,
+        embedding: int,
+        width: int,
+        *,
+        context: int,
+        cell: Cell,
+        layers: int,
+        dropout: float,
+        attention: Alignment,
+        feeding: bool,
+    ) -> None:
+        super().__init__()
+        self.cells = Recurrence(embedding, width, cell=cell, layers=layers, dropout=dropout)
+        self.cross_attention = attention
+        self.from_vector = nn.Linear(embedding, GATES[cell] * width, bias=False) if feeding else None
+        self.readout = nn.Linear(context + width, embedding)
+        if self.from_vector is not None:
+            for gate in self.from_vector.weight.data.split(width):
+                nn.init.xavier_uniform_(gate)
+        nn.init.xavier_uniform_(self.readout.weight)
+        nn.init.zeros_(self.readout.bias)
+
+    def forward(self, embedded: Tensor, state: RecurrentState) -> Tensor:
+        """embedded (batch, target, embedding), teacher-forced; returns the same shape."""
+        if self.from_vector is not None:
+            vectors: Tensor = self._one_by_one(embedded, state)
+            return vectors
+        tops = self.cells(embedded, state.hidden)
+        return self._read(self.cross_attention(tops, state.memory, visible=state.visible), tops)
+
+    # Compiled, the loop would be unrolled anew for each length.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _one_by_one(self, embedded: Tensor, state: RecurrentState) -> Tensor:
+        vectors = []
+        for gates in self.cells.gates(embedded).unbind(1):
+            vector, state = self._advance(gates, state)
+            vectors.append(vector)
+        return torch.stack(vectors, 1)
+
+    def step(self, embedded: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """embedded (rows, embedding) of one token each; returns the same shape and the next state."""
+        return self._advance(self.cells.gates(embedded), state)
+
+    def _advance(self, gates: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        if self.from_vector is not None and state.vector is not None:
+            gates = gates + self.from_vector(state.vector)
+        hidden = self.cells.step(gates, state.hidden)
+        top = hidden[-1][0]
+        vector = self._read(state.context(self.cross_attention, top), top)
+        return vector, replace(state, hidden=hidden, vector=vector)
+
+    def _read(self, context: Tensor, top: Tensor) -> Tensor:
+        vector: Tensor = self.readout(torch.cat([context, top], -1)).tanh()
+        return vector

@@ -1,0 +1,94 @@
+"""How a recurrent decoder attends: one head, whose scores are an alignment model (Bahdanau et al. 2015,
+section 3.1; Luong et al. 2015, section 3.1).
+
+h_j are the encoder's annotations, s the decoder's states. `remember` works out once a sentence what
+does not depend on s; the queries of a sentence, be they its positions or its hypotheses, share it.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+Remembered = tuple[Tensor, Tensor]
+"""Keys (batch, source, score width) and annotations (batch, source, annotation width)."""
+
+
+class Alignment(nn.Module):
+    """softmax over j of the scores of s and h_j, times h_j. What a score is, subclasses say."""
+
+    def remember(self, annotations: Tensor) -> Remembered:
+        """Keys of annotations (batch, source, annotation width), and these themselves."""
+        raise NotImplementedError
+
+    def scores(self, x: Tensor, keys: Tensor) -> Tensor:
+        """x (batch, query, state width), keys from `remember`; returns (batch, query, source)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, memory: Remembered, *, visible: Tensor | None = None) -> Tensor:
+        """Contexts (batch, query, annotation width) of x (batch, query, state width).
+
+        visible (batch, 1, 1, source), True = may look, hides padding.
+        """
+        return self._probabilities(x, memory[0], visible=visible) @ memory[1]
+
+    def weights(self, x: Tensor, memory: Remembered, *, visible: Tensor | None = None) -> Tensor:
+        """(batch, 1, query, source) for the same arguments as `forward`."""
+        return self._probabilities(x, memory[0], visible=visible)[:, None]
+
+    def _probabilities(self, x: Tensor, keys: Tensor, *, visible: Tensor | None) -> Tensor:
+        scores = self.scores(x, keys)
+        if visible is not None:
+            scores = scores.masked_fill(~visible[:, 0], -math.inf)
+        return scores.softmax(-1)
+
+
+class AdditiveAlignment(Alignment):
+    """v . tanh(W s + U h_j): Bahdanau's alignment model, and Luong's "concat", whose matrix is [W, U]."""
+
+    def __init__(self, state_width: int, annotation_width: int, *, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(state_width, width, bias=False)
+        self.key = nn.Linear(annotation_width, width, bias=False)
+        self.score = nn.Parameter(torch.empty(width))
+        for weight in (self.query.weight, self.key.weight, self.score[None]):
+            nn.init.xavier_uniform_(weight)
+
+    def remember(self, annotations: Tensor) -> Remembered:
+        """See `Alignment.remember`; keys are 2 U h_j, see `scores`."""
+        return 2 * self.key(annotations), annotations
+
+    def scores(self, x: Tensor, keys: Tensor) -> Tensor:
+        """tanh(z) = 2 sigmoid(2 z) - 1, and the softmax does not see the constant that this adds.
+
+        On CPUs torch's sigmoid is several times faster than its tanh, and this is the largest
+        tensor of the model.
+        """
+        sums = (2 * self.query(x))[:, :, None] + keys[:, None]
+        scores: Tensor = sums.sigmoid_() @ (2 * self.score)
+        return scores
+
+
+class DotAlignment(Alignment):
+    """s . h_j: states and annotations are equally wide (Luong's "dot")."""
+
+    def remember(self, annotations: Tensor) -> Remembered:
+        """See `Alignment.remember`; the keys are the annotations."""
+        return annotations, annotations
+
+    def scores(self, x: Tensor, keys: Tensor) -> Tensor:
+        """See `Alignment.scores`."""
+        return x @ keys.transpose(1, 2)
+
+
+class GeneralAlignment(DotAlignment):
+    """s . W h_j (Luong's "general")."""
+
+    def __init__(self, state_width: int, annotation_width: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(annotation_width, state_width, bias=False)
+        nn.init.xavier_uniform_(self.key.weight)
+
+    def remember(self, annotations: Tensor) -> Remembered:
+        """See `Alignment.remember`; keys are W h_j."""
+        return self.key(annotations), annotations

@@ -1,0 +1,188 @@
+"""The blocks of ConvS2S (Gehring et al. 2017, section 3): gated convolutions, and attention after each.
+
+Sums of two terms are multiplied by sqrt(0.5), which keeps the variance of equal, independent terms.
+Products and convolutions are weight-normalised: w = g v / |v| for each output (Salimans and Kingma 2016).
+"""
+
+import copy
+import math
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import glu, linear, pad
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import is_parametrized
+
+from saccade.nn.attention import attend, attention_weights
+from saccade.nn.dropout import Dropout
+
+HALF = math.sqrt(0.5)
+Remembered = tuple[Tensor, Tensor, Tensor]
+"""Keys and values (batch, source, embedding), and the root of each source length (batch, 1, 1)."""
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def normed_linear(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Linear:
+    """A weight-normalised product; dropout: the rate at which its input is dropped (section 3.5)."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=math.sqrt((1 - dropout) / inputs))
+    nn.init.zeros_(layer.bias)
+    return cast(nn.Linear, weight_norm(layer))
+
+
+def folded(module: ModuleT) -> ModuleT:
+    """A copy that no longer works its weight norms out; it shares all other parameters.
+
+    For decoding, where the weights stay as they are while each token would norm them anew.
+    """
+    instead: dict[int, object] = {id(parameter): parameter for parameter in module.parameters()}
+    instead |= {id(part): _plain(part) for part in module.modules() if is_parametrized(part)}
+    return copy.deepcopy(module, instead)
+
+
+def _plain(layer: nn.Module) -> nn.Linear | nn.Conv1d:
+    """The product or convolution that a weight-normalised one stands for just now."""
+    plain: nn.Linear | nn.Conv1d
+    if isinstance(layer, nn.Conv1d):
+        plain = nn.Conv1d(layer.in_channels, layer.out_channels, layer.kernel_size[0], device="meta")
+    else:
+        assert isinstance(layer, nn.Linear)
+        plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
+    plain.weight, plain.bias = nn.Parameter(layer.weight.detach()), layer.bias
+    return plain
+
+
+class GatedConvolution(nn.Module):
+    """a * sigmoid(b), where [a; b] is a convolution (Dauphin et al. 2016). It pads nothing by itself."""
+
+    def __init__(self, inputs: int, width: int, *, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.kernel = kernel
+        layer = nn.Conv1d(inputs, 2 * width, kernel)
+        # Four times the variance: the gate halves the size of what passes (section 3.5).
+        nn.init.normal_(layer.weight, std=math.sqrt(4 * (1 - dropout) / (kernel * inputs)))
+        nn.init.zeros_(cast(Tensor, layer.bias))
+        self.convolution = cast(nn.Conv1d, weight_norm(layer))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (batch, length + kernel - 1, inputs); returns (batch, length, width)."""
+        gated: Tensor = glu(self.convolution(x.transpose(1, 2)).transpose(1, 2), -1)
+        return gated
+
+    def window(self, x: Tensor) -> Tensor:
+        """The same for one window a row, x (rows, kernel, inputs), as one product; returns (rows, width)."""
+        weight, bias = self.convolution.weight, self.convolution.bias
+        gated: Tensor = glu(linear(x.transpose(1, 2).flatten(1), weight.flatten(1), bias), -1)
+        return gated
+
+
+class ConvolutionalEncoderLayer(nn.Module):
+    """(x + gated convolution of x) sqrt(0.5), with zeros at both ends; x is projected where widths change."""
+
+    def __init__(self, inputs: int, width: int, *, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.project = normed_linear(inputs, width) if inputs != width else nn.Identity()
+        self.dropout = Dropout(dropout)
+        self.convolution = GatedConvolution(inputs, width, kernel=kernel, dropout=dropout)
+
+    def forward(self, x: Tensor, *, real: Tensor | None) -> Tensor:
+        """x (batch, source, inputs), real (batch, source, 1) or None: False at padding, read as zeros."""
+        kernel = self.convolution.kernel
+        shown = self.dropout(x if real is None else x.masked_fill(~real, 0.0))
+        convolved = self.convolution(pad(shown, (0, 0, (kernel - 1) // 2, kernel // 2)))
+        out: Tensor = (convolved + self.project(x)) * HALF
+        return out
+
+
+class ConvolutionalAttention(nn.Module):
+    """Each position asks by its state and its token, and gets encoder outputs with source embeddings added.
+
+    Scores are plain products; the mean that comes out is multiplied by sqrt(m), m the number of real
+    source tokens, as if its m terms were equally weighted and independent (sections 3.3 and 3.5).
+    """
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.query = normed_linear(width, embedding)
+        self.output = normed_linear(embedding, width)
+
+    def forward(
+        self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None = None
+    ) -> Tensor:
+        """x (batch, query, width), embedded (batch, query, embedding), visible (batch, 1, 1, source).
+
+        Returns x's shape. In stepwise decoding the queries are a sentence's hypotheses.
+        """
+        keys, values, root = memory
+        found = attend(self._query(x, embedded), keys[:, None], values[:, None], visible=visible)
+        out: Tensor = (self.output(found[:, 0] * root) + x) * HALF
+        return out
+
+    def weights(
+        self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None = None
+    ) -> Tensor:
+        """(batch, 1, query, source) for the same arguments as `forward`."""
+        return attention_weights(self._query(x, embedded), memory[0][:, None], visible=visible)
+
+    def _query(self, x: Tensor, embedded: Tensor) -> Tensor:
+        """One head; the root takes back that `attend` divides scores by it."""
+        query: Tensor = (self.query(x) + embedded) * (HALF * math.sqrt(embedded.size(-1)))
+        return query[:, None]
+
+
+class ConvolutionalDecoderLayer(nn.Module):
+    """(x + attention of the gated convolution of x) sqrt(0.5), with zeros before the start only.
+
+    A position sees itself and the kernel - 1 before it; `past` holds those: the layer's last inputs.
+    """
+
+    def __init__(self, inputs: int, width: int, embedding: int, *, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.project = normed_linear(inputs, width) if inputs != width else nn.Identity()
+        self.dropout = Dropout(dropout)
+        self.convolution = GatedConvolution(inputs, width, kernel=kernel, dropout=dropout)
+        self.cross_attention = ConvolutionalAttention(width, embedding)
+
+    def forward(self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None) -> Tensor:
+        """All positions: x (batch, target, inputs), embedded (batch, target, embedding)."""
+        convolved = self.convolution(pad(self.dropout(x), (0, 0, self.convolution.kernel - 1, 0)))
+        return self._attended(convolved, x, embedded, memory, visible)
+
+    def start(self, sentences: int, *, like: Tensor) -> Tensor:
+        """What lies before the first position: zeros (sentences, kernel - 1, inputs)."""
+        return like.new_zeros(sentences, self.convolution.kernel - 1, self.inputs)
+
+    def step(
+        self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None, past: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The next position: x (sentences, hypotheses, inputs), past (rows, kernel - 1, inputs).
+
+        Returns (sentences, hypotheses, width) and the next past.
+        """
+        window = torch.cat([past, self.dropout(x).reshape(-1, 1, self.inputs)], 1)
+        convolved = self.convolution.window(window).unflatten(0, x.shape[:2])
+        return self._attended(convolved, x, embedded, memory, visible), window[:, 1:]
+
+    def _attended(
+        self, convolved: Tensor, x: Tensor, embedded: Tensor, memory: Remembered, visible: Tensor | None
+    ) -> Tensor:
+        attended = self.cross_attention(convolved, embedded, memory, visible=visible)
+        out: Tensor = (attended + self.project(x)) * HALF
+        return out
+
+
+class ScaleGradient(torch.autograd.Function):
+    """x as it is; its gradient times `factor` (section 3.5)."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, factor: float) -> Tensor:
+        """Returns x."""
+        ctx.factor = factor  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *outer: Tensor) -> tuple[Tensor, None]:
+        """The gradient of `forward`, scaled."""
+        return outer[0] * ctx.factor, None  # type: ignore[attr-defined]

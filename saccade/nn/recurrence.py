@@ -1,0 +1,153 @@
+"""Recurrent layers: a GRU or LSTM stack read left to right, and an encoder that reads in both directions.
+
+The cells are torch's. Its GRU applies the reset gate after the recurrent product, as cuDNN does:
+n = tanh(W x + b + r (U h + c)), h' = n + z (h - n); Cho et al. 2014 apply it before.
+"""
+
+from collections.abc import Callable
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from saccade.nn.dropout import Dropout
+
+Cell = Literal["gru", "lstm"]
+Hidden = list[tuple[Tensor, ...]]
+"""For each layer (h,) of a GRU or (h, c) of an LSTM, each (rows, width). h is its output."""
+
+_LAYERS: dict[Cell, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+PARTS: dict[Cell, int] = {"gru": 1, "lstm": 2}
+"""Tensors in a layer's hidden state."""
+GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
+"""Products of a layer with its input, each of the layer's width."""
+
+
+def gru_cell(gates: Tensor, hidden: tuple[Tensor, ...], weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """One step. gates (rows, 3 width): the input's product and bias; weight, bias: the state's."""
+    (h,) = hidden
+    own = linear(h, weight, bias)
+    width = h.size(-1)
+    reset, update = (gates[:, : 2 * width] + own[:, : 2 * width]).sigmoid().chunk(2, -1)
+    new = torch.addcmul(gates[:, 2 * width :], reset, own[:, 2 * width :]).tanh()
+    return (new + update * (h - new),)
+
+
+def lstm_cell(gates: Tensor, hidden: tuple[Tensor, ...], weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """One step. gates (rows, 4 width): the input's product and bias; weight, bias: the state's."""
+    h, c = hidden
+    both = gates + linear(h, weight, bias)
+    take, forget, new, give = both.chunk(4, -1)
+    c = forget.sigmoid() * c + take.sigmoid() * new.tanh()
+    return give.sigmoid() * c.tanh(), c
+
+
+_CELLS: dict[Cell, Callable[[Tensor, tuple[Tensor, ...], Tensor, Tensor], tuple[Tensor, ...]]] = {
+    "gru": gru_cell,
+    "lstm": lstm_cell,
+}
+
+
+def recurrent_layer(inputs: int, width: int, *, cell: Cell) -> nn.RNNBase:
+    """torch's own layer, with orthogonal recurrent matrices and zero biases (Bahdanau et al. 2015, B.1).
+
+    Other products are Xavier's; an LSTM's forget gate starts open, with bias 1 (Gers et al. 2000).
+    """
+    layer = _LAYERS[cell](inputs, width, batch_first=True)
+    for name, parameter in layer.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in parameter.data.split(width):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            for gate in parameter.data.split(width):
+                nn.init.xavier_uniform_(gate)
+        else:
+            nn.init.zeros_(parameter)
+    if cell == "lstm":
+        _, _, bias, _ = layer.all_weights[0]
+        nn.init.ones_(bias.data[width : 2 * width])
+    return layer
+
+
+class Recurrence(nn.Module):
+    """Layers read left to right: all positions by torch's fused kernels, or one with `step`."""
+
+    def __init__(self, inputs: int, width: int, *, cell: Cell, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.cell: Cell = cell
+        sizes = [inputs, *[width] * (layers - 1)]
+        self.layers = nn.ModuleList(recurrent_layer(size, width, cell=cell) for size in sizes)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, hidden: Hidden) -> Tensor:
+        """x (batch, length, inputs), hidden of `batch` rows; returns the top layer's states."""
+        for number, (layer, start) in enumerate(zip(self.layers, hidden, strict=True)):
+            if number:
+                x = self.dropout(x)
+            parts = tuple(part[None] for part in start)
+            x = run(cast(nn.RNNBase, layer), x, parts)
+        return x
+
+    def gates(self, x: Tensor) -> Tensor:
+        """What the first layer's gates get of x (..., inputs): all of a sequence in one product."""
+        weight, _, bias, _ = self._weights(0)
+        return linear(x, weight, bias)
+
+    def step(self, gates: Tensor, hidden: Hidden) -> Hidden:
+        """One position of each row; gates (rows, gates): see `gates`, other inputs' products may be added."""
+        new: Hidden = []
+        for number, parts in enumerate(hidden):
+            of_input, of_state, input_bias, state_bias = self._weights(number)
+            if number:
+                gates = linear(self.dropout(new[-1][0]), of_input, input_bias)
+            new.append(_CELLS[self.cell](gates, parts, of_state, state_bias))
+        return new
+
+    def _weights(self, number: int) -> list[nn.Parameter]:
+        """Of the input, of the state, and the bias of each."""
+        return cast(nn.RNNBase, self.layers[number]).all_weights[0]
+
+
+class BidirectionalEncoder(nn.Module):
+    """Each layer reads what lies below it forwards and backwards: annotations [forward; backward].
+
+    Padding needs no packing: the backward layer gets each sentence turned round within its own
+    length, so that both directions meet the padding after the sentence, where it changes nothing.
+    """
+
+    def __init__(self, inputs: int, width: int, *, cell: Cell, layers: int, dropout: float) -> None:
+        super().__init__()
+        sizes = [inputs, *[2 * width] * (layers - 1)]
+        self.ahead = nn.ModuleList(recurrent_layer(size, width, cell=cell) for size in sizes)
+        self.back = nn.ModuleList(recurrent_layer(size, width, cell=cell) for size in sizes)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """x (batch, length, inputs), lengths (batch,); returns annotations (batch, length, 2 width).
+
+        Behind a sentence's end they are finite and mean nothing.
+        """
+        order = turned(lengths, x.size(1))
+        for ahead, back in zip(self.ahead, self.back, strict=True):
+            forward = run(cast(nn.RNNBase, ahead), x)
+            backward = run(cast(nn.RNNBase, back), _reorder(x, order))
+            x = self.dropout(torch.cat([forward, _reorder(backward, order)], -1))
+        return x
+
+
+def run(layer: nn.RNNBase, x: Tensor, hidden: tuple[Tensor, ...] | None = None) -> Tensor:
+    """One fused layer over x (batch, length, inputs) from `hidden`, each (1, batch, width), or from zeros."""
+    out, _ = layer(x, hidden if hidden is None or len(hidden) > 1 else hidden[0])
+    return cast(Tensor, out)
+
+
+def turned(lengths: Tensor, length: int) -> Tensor:
+    """Index (batch, length) that turns each sentence round and leaves its padding; its own inverse."""
+    place = torch.arange(length, device=lengths.device)
+    mirrored = lengths[:, None] - 1 - place
+    return torch.where(mirrored >= 0, mirrored, place)
+
+
+def _reorder(x: Tensor, order: Tensor) -> Tensor:
+    return x.gather(1, order[..., None].expand(-1, -1, x.size(2)))

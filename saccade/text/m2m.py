@@ -1,0 +1,203 @@
+"""The tokeniser of M2M-100 and NLLB: one set of pieces for all languages, and a token for each language.
+
+Gives the ids that transformers' M2M100Tokenizer and NllbTokenizer give, except that text which spells a
+special token is text here and no special token.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from saccade.config import Section
+from saccade.errors import UserError
+from saccade.text.foreign import Pieces, cut, one_line, processor, read_table, write_table
+from saccade.text.settings import damaged, read_settings, write_settings
+from saccade.text.vocabulary import without_surrogates
+
+_MODEL, _TABLE, _TOKENIZERS = "tokenizer.model", "vocabulary.json", "tokenizers.json"
+
+
+class ManyLanguagesConfig(Section):
+    """Numbers that the files of the pieces don't say; `size` is that of the model's matrix."""
+
+    size: PositiveInt
+    """Number of ids, the same on both sides."""
+    pad: NonNegativeInt
+    """Id of padding."""
+    start: NonNegativeInt
+    """Id that the decoder starts with; the target language follows."""
+    end: NonNegativeInt
+    """Id of the end symbol."""
+    unknown: NonNegativeInt
+    """Id of text that has no piece."""
+    languages: dict[str, NonNegativeInt]
+    """Language by its name to the id of its token."""
+    source_language: str | None = None
+    """What is translated from, unless something else is asked for."""
+    target_language: str | None = None
+    """What is translated into, unless something else is asked for."""
+    source_token: Literal["first", "last"] = "first"
+    """Where the token of the source language stands: before the text, or behind the end symbol."""
+
+
+class Engine(Protocol):
+    """Text to ids and back, without special tokens."""
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]: ...  # noqa: D102
+    def decode(self, ids: Sequence[int]) -> str: ...  # noqa: D102
+    def names(self, ids: Sequence[int]) -> list[str]: ...  # noqa: D102
+    def save(self, folder: Path) -> None: ...  # noqa: D102
+
+
+class SentencePieces:
+    """A SentencePiece model that cuts, and a table that gives ids."""
+
+    def __init__(self, model: bytes, table: Mapping[str, int], *, size: int, unknown: int) -> None:
+        self._model, self._processor = model, processor(model)
+        self._pieces = Pieces(table, size=size, unknown=unknown)
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line."""
+        return [self._pieces.numbers(found) for found in cut(self._processor, lines)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The reverse."""
+        text: str = self._processor.decode_pieces(self._pieces.names(ids))
+        return text.strip()
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Pieces by id."""
+        return self._pieces.names(ids)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.model and vocabulary.json."""
+        (folder / _MODEL).write_bytes(self._model)
+        write_table(folder / _TABLE, self._pieces.ids)
+
+
+class FastPieces:
+    """A tokenizer.json of the `tokenizers` package, which has to be installed."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError when `text` is none."""
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise UserError(
+                "this model's tokeniser needs the tokenizers package: pip install 'saccade[tokenizers]'"
+            ) from error
+        try:
+            self._tokenizer: Any = Tokenizer.from_str(text)
+        except Exception as error:  # the package raises nothing more special
+            raise ValueError(str(error)) from error
+        self._tokenizer.encode_special_tokens = True  # text that spells one is text
+        self._text = text
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line."""
+        texts = [without_surrogates(line) for line in lines]
+        return [found.ids for found in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The reverse."""
+        text: str = self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=True)
+        return text.strip()
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Pieces by id."""
+        return [self._tokenizer.id_to_token(int(number)) or "" for number in ids]
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizers.json."""
+        (folder / _TOKENIZERS).write_text(self._text, encoding="utf-8")
+
+
+class ManyLanguagesTokenizer:
+    """Source: its language's token, pieces, end symbol. Target: its language's token, pieces, end symbol.
+
+    Translations are forced to begin with the token of the target language.
+    """
+
+    kind: ClassVar[str] = "many-languages"
+    shared = True
+
+    def __init__(self, config: ManyLanguagesConfig, engine: Engine) -> None:
+        self.config, self._engine = config, engine
+        self.source_vocab_size = self.target_vocab_size = config.size
+        self.pad, self.unknown, self.start, self.end = config.pad, config.unknown, config.start, config.end
+        self._special = {self.pad, self.unknown, self.start, self.end, *config.languages.values()}
+        for name in (config.source_language, config.target_language):
+            if name is not None and name not in config.languages:
+                raise _no_such_language(name, config)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises UserError when a file is missing or damaged."""
+        settings = read_settings(folder)
+        try:
+            config = ManyLanguagesConfig.model_validate_json(json.dumps(settings.get("config")))
+            if (folder / _TOKENIZERS).is_file():
+                return cls(config, FastPieces((folder / _TOKENIZERS).read_text(encoding="utf-8")))
+            model, table = (folder / _MODEL).read_bytes(), read_table(folder / _TABLE)
+            return cls(config, SentencePieces(model, table, size=config.size, unknown=config.unknown))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise damaged(folder, error) from error
+
+    def between(self, source: str | None, target: str | None) -> "ManyLanguagesTokenizer":
+        """The same for other languages; None leaves one as it is. UserError for one that there is not."""
+        changes = {"source_language": source, "target_language": target}
+        update = {name: value for name, value in changes.items() if value is not None}
+        return ManyLanguagesTokenizer(self.config.model_copy(update=update), self._engine)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json, and tokenizer.model with vocabulary.json, or tokenizers.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._engine.save(folder)
+        write_settings(folder, kind=self.kind, config=self.config.model_dump(mode="json", exclude_none=True))
+
+    def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
+        """Source ids of each line, end symbol and token of the source language in their places."""
+        language = self._language("source", self.config.source_language)
+        before, after = [language], [self.end]
+        if self.config.source_token == "last":
+            before, after = [], [self.end, language]
+        return [[*before, *found, *after] for found in self._engine.encode(lines)]
+
+    def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
+        """The token of the target language, the ids of each line, the end symbol; no start symbol."""
+        language = self._language("target", self.config.target_language)
+        return [[language, *found, self.end] for found in self._engine.encode(lines)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of target ids on one line, special ids and languages left out."""
+        return one_line(
+            self._engine.decode([int(number) for number in ids if int(number) not in self._special])
+        )
+
+    def source_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The pieces behind source ids; U+2581 marks a blank."""
+        languages = {number: name for name, number in self.config.languages.items()}
+        names = self._engine.names(ids)
+        return [languages.get(int(number), name) for number, name in zip(ids, names, strict=True)]
+
+    target_pieces = source_pieces
+
+    def _language(self, side: str, name: str | None) -> int:
+        if name is None:
+            raise UserError(
+                f"this model knows {len(self.config.languages)} languages: say --{side}-language, "
+                f"for example {', '.join(sorted(self.config.languages)[:3])}."
+            )
+        return self.config.languages[name]
+
+
+def _no_such_language(name: str, config: ManyLanguagesConfig) -> UserError:
+    import difflib
+
+    near = difflib.get_close_matches(name, list(config.languages), n=3, cutoff=0.4)
+    near += [one for one in sorted(config.languages) if one not in near and one[:2] == name[:2].lower()][:5]
+    hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(sorted(config.languages))}."
+    return UserError(f"{name}: this model does not know the language; {hint}")

@@ -1,0 +1,126 @@
+"""The tokeniser of OPUS-MT models: two SentencePiece models that cut, one table of pieces and ids.
+
+Gives the ids that transformers' MarianTokenizer gives, with one difference: text that spells a special
+token ("</s>") is text here and no special token.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import sentencepiece
+from pydantic import NonNegativeInt, PositiveInt
+
+from saccade.config import Section
+from saccade.text.foreign import Pieces, cut, one_line, processor, read_table, write_table
+from saccade.text.settings import damaged, read_settings, write_settings
+
+_MODELS = "source.model", "target.model"
+_TABLES = "vocabulary.json", "target_vocabulary.json"
+_BLANK = "\u2581"
+
+
+class MarianTokenizerConfig(Section):
+    """Numbers that the table of pieces does not say; sizes are those of the model's matrices."""
+
+    source_size: PositiveInt
+    """Number of source ids."""
+    target_size: PositiveInt
+    """Number of target ids."""
+    pad: NonNegativeInt
+    """Id of padding."""
+    start: NonNegativeInt
+    """Id that the decoder starts with, usually padding."""
+    end: NonNegativeInt
+    """Id of the end symbol."""
+    unknown: NonNegativeInt
+    """Id of what is not in the table."""
+
+
+class MarianTokenizer:
+    """Source and target are cut by their own models; one table, or one a side, turns pieces into ids.
+
+    A line may begin with a code such as ">>fra<<", which tells a model of several target languages which
+    one to write: it is looked up as one piece.
+    """
+
+    kind: ClassVar[str] = "marian"
+
+    def __init__(
+        self, config: MarianTokenizerConfig, models: Sequence[bytes], tables: Sequence[Mapping[str, int]]
+    ) -> None:
+        """models: of source and of target; tables: one for both sides, or one for each.
+        Raises ValueError or RuntimeError when they are damaged or don't fit the configuration."""
+        self.config, self._models = config, tuple(models)
+        self._source_model, self._target_model = (processor(model) for model in models)
+        sizes = config.source_size, config.target_size
+        sides = [
+            Pieces(table, size=size, unknown=config.unknown)
+            for table, size in zip((tables[0], tables[-1]), sizes, strict=True)
+        ]
+        self._source, self._target = sides
+        self.source_vocab_size, self.target_vocab_size = sizes
+        self.shared = len(tables) == 1
+        self.pad, self.unknown, self.start, self.end = config.pad, config.unknown, config.start, config.end
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises UserError when a file is missing or damaged."""
+        settings = read_settings(folder)
+        try:
+            config = MarianTokenizerConfig.model_validate_json(json.dumps(settings.get("config")))
+            models = [(folder / name).read_bytes() for name in _MODELS]
+            names = [name for name in _TABLES if name == _TABLES[0] or (folder / name).is_file()]
+            return cls(config, models, [read_table(folder / name) for name in names])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise damaged(folder, error) from error
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json, source.model, target.model and vocabulary.json into `folder`; where the
+        sides have tables of their own, target_vocabulary.json too."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, model in zip(_MODELS, self._models, strict=True):
+            (folder / name).write_bytes(model)
+        write_table(folder / _TABLES[0], self._source.ids)
+        if not self.shared:
+            write_table(folder / _TABLES[1], self._target.ids)
+        write_settings(folder, kind=self.kind, config=self.config.model_dump(mode="json"))
+
+    def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
+        """Source ids of each line, the end symbol appended."""
+        return self._encode(self._source_model, self._source, lines)
+
+    def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
+        """Target ids of each line, the end symbol appended, no start symbol."""
+        return self._encode(self._target_model, self._target, lines)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of target ids on one line, special ids left out."""
+        special = {self.pad, self.end, self.unknown}
+        pieces = self._target.names(number for number in ids if int(number) not in special)
+        text: str = self._target_model.decode_pieces(pieces)
+        return one_line(text.replace(_BLANK, " ").strip())
+
+    def source_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The pieces behind source ids; U+2581 marks a blank."""
+        return self._source.names(ids)
+
+    def target_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The pieces behind target ids; U+2581 marks a blank."""
+        return self._target.names(ids)
+
+    def _encode(
+        self, model: sentencepiece.SentencePieceProcessor, pieces: Pieces, lines: Sequence[str]
+    ) -> list[list[int]]:
+        codes, texts = zip(*map(_split_code, lines), strict=True) if lines else ((), ())
+        cuts = cut(model, texts)
+        return [[*pieces.numbers([*code, *found]), self.end] for code, found in zip(codes, cuts, strict=True)]
+
+
+def _split_code(line: str) -> tuple[list[str], str]:
+    """A leading ">>code<<", if there is one, and the rest."""
+    if line.startswith(">>") and "<<" in line:
+        code, _, rest = line.partition("<<")
+        return [f"{code}<<"], rest
+    return [], line

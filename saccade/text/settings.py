@@ -1,0 +1,39 @@
+"""tokenizer.json: which kind of tokeniser a folder holds, and its settings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from saccade.errors import UserError
+
+SETTINGS_FILE = "tokenizer.json"
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The whole of tokenizer.json; raises UserError when it is missing or damaged."""
+    path = folder / SETTINGS_FILE
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found, so {folder} holds no tokeniser.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: the tokeniser is damaged: {first_line(error)}") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: the tokeniser is damaged: not a JSON object.")
+    return settings
+
+
+def write_settings(folder: Path, *, kind: str, config: dict[str, Any]) -> None:
+    """Write tokenizer.json."""
+    text = json.dumps({"kind": kind, "config": config}, indent=2) + "\n"
+    (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
+
+
+def damaged(folder: Path, error: Exception) -> UserError:
+    """A tokeniser that can't be read, in one line."""
+    return UserError(f"{folder}: the tokeniser is missing or damaged: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """Of a message that may have many."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,47 @@
+"""Training that goes on from another model: what comes with it, and its weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saccade.checkpoint import Model, find_model, load_weights, read_description, read_tensors
+from saccade.errors import UserError
+from saccade.text.corpus import file_hash
+from saccade.text.tokenizer import Tokenizer, load_tokenizer
+
+
+def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's tables with the model's own settings below them.
+
+    Raises UserError where they ask for what the model's weights and vocabulary settle: of [model] only
+    dropout may differ.
+    """
+    description = read_description(find_model(folder))
+    settled = f"comes from training.init_from = {folder}; leave it out."
+    if tables.get("tokenizer"):
+        raise UserError(f"[tokenizer]: the vocabulary {settled}")
+    own = description["model"]
+    for name, value in tables.get("model", {}).items():
+        if not name.endswith("dropout") and value != own.get(name):
+            known = f", which is {own[name]}," if name in own else ""
+            raise UserError(f"model.{name} = {value}: this{known} {settled}")
+    below = {name: {**description[name], **tables.get(name, {})} for name in ("model", "decoding")}
+    return {**tables, **below}
+
+
+def tokenizer_of(folder: Path) -> Tokenizer:
+    """The model's tokeniser."""
+    return load_tokenizer(find_model(folder))
+
+
+def take_weights(model: Model, folder: Path) -> None:
+    """Copy another model's weights in."""
+    found = find_model(folder)
+    load_weights(model.module, read_tensors(found / "model.safetensors"), folder=found)
+
+
+def origin(folder: Path, last: Path) -> str:
+    """SHA-256 of the weights that training started from; a resumed run has it in its `last` checkpoint."""
+    if (last / "model.json").is_file():
+        return str(read_description(last)["provenance"].get("init_from", ""))
+    return file_hash(find_model(folder) / "model.safetensors")
