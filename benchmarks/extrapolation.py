@@ -106,6 +106,7 @@ def draw(curves: dict[str, list[dict[str, float]]], out: Path, *, trained: int, 
         if key == "loss":
             axes.axhline(2.302585, color="0.6", lw=0.8, ls=":")
             axes.set_yscale("symlog", linthresh=0.01)
+            axes.set_ylim(bottom=0)
         axes.set_xlabel("digits in a line (grey: lengths of the training text)")
         axes.set_ylabel(name)
         axes.legend(fontsize=8)
@@ -131,7 +132,7 @@ def main() -> None:
     options = arguments().parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    lengths = [round(options.length * share) for share in (0.5, 1, 1.25, 1.5, 2, 2.5, 3, 4)]
+    lengths = [round(options.length * share) for share in (0.5, 1, 1.0625, 1.125, 1.25, 1.5, 2, 3, 4)]
     curves: dict[str, list[dict[str, float]]] = {}
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as scratch:

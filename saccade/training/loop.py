@@ -209,8 +209,10 @@ class _Training:
             )
             seconds = time.perf_counter() - started
             value = scores.value(config.metric)
-            better = counters.best is None or value > counters.best
-            counters.stale = 0 if better else counters.stale + 1
+            improved = counters.best is None or value > counters.best
+            counters.stale = 0 if improved else counters.stale + 1
+            # Of equals the later one: on an easy task a score is perfect long before the model is done.
+            better = improved or value == counters.best
             if better:
                 counters.best, counters.best_step = value, counters.step
                 self.checkpoints.save_best(self._averaged(), counters, asdict(scores))

@@ -55,7 +55,7 @@ def test_early_stopping_ends_after_so_many_validations_without_a_new_best(
     _, counters = run(corpus, "validation.every=2", "validation.patience=2")
     assert counters.step == 8
     assert counters.best == 5.0
-    assert counters.best_step == 4
+    assert counters.best_step == 8  # the later of two equals, which yet does not count as progress
 
 
 def test_the_average_is_the_mean_of_the_last_checkpoints_and_older_ones_go(corpus: Path) -> None:
