@@ -191,7 +191,8 @@ def allowed(schema: dict[str, Any]) -> str:
     if schema["type"] == "array":
         if "prefixItems" in schema:
             return f"[{', '.join(allowed(one) for one in schema['prefixItems'])}]"
-        return f"{allowed(schema['items'])}, or a list of them"
+        one = allowed(schema["items"])
+        return f"[{one}, ...]" if "prefixItems" in schema["items"] else f"{one}, or a list of them"
     if schema.get("format") == "path":
         return "path"
     words = {"integer": "whole number", "number": "number", "boolean": "true, false", "string": "text"}
