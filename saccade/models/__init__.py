@@ -6,15 +6,32 @@ from typing import Any
 from saccade.config import Section, build
 from saccade.errors import UserError
 from saccade.models import convolutional, recurrent, transformer
+from saccade.models.ctc import CtcModel
+from saccade.models.fertility import FertilityModel
 from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.models.mask_predict import MaskPredictModel
+from saccade.models.nonautoregressive import Decoder, NonAutoregressive, NonAutoregressiveConfig
 
 Presets = Mapping[str, Mapping[str, object]]
 """Name to the settings that it stands for."""
+
+DECODERS: dict[Decoder, Callable[[NonAutoregressiveConfig, Vocabulary], NonAutoregressive]] = {
+    "fertility": FertilityModel,
+    "mask-predict": MaskPredictModel,
+    "ctc": CtcModel,
+}
+"""Which non-autoregressive model `model.decoder` names."""
+
+
+def _nonautoregressive(config: NonAutoregressiveConfig, vocabulary: Vocabulary) -> NonAutoregressive:
+    return DECODERS[config.decoder](config, vocabulary)
+
 
 MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Presets]] = {
     "transformer": (transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS),
     "recurrent": (recurrent.RecurrentConfig, recurrent.Recurrent, recurrent.PRESETS),
     "convolutional": (convolutional.ConvolutionalConfig, convolutional.Convolutional, convolutional.PRESETS),
+    "nonautoregressive": (NonAutoregressiveConfig, _nonautoregressive, transformer.PRESETS),
 }
 """Kind to configuration, model and presets: where `[model] kind = ...` is looked up."""
 

@@ -14,6 +14,7 @@ from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions, KeyValue
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding
+from saccade.nn.initial import xavier
 from saccade.nn.layers import Activation, DecoderLayer, EncoderLayer, Norm
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import Layout, LearnedPositions, NoPositions, SinusoidalPositions
@@ -273,11 +274,7 @@ class Transformer(nn.Module):
             self.source_embedding.tokens.weight = self.target_embedding.tokens.weight
 
     def _initialise(self) -> None:
-        """Xavier for products, zero biases, N(0, 1/width) for embeddings, which are scaled by sqrt(width)."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear) and module is not self.output:
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        xavier(self, but=self.output)
         if self.output.bias is not None:
             nn.init.zeros_(self.output.bias)
         if self.output.weight is not self.target_embedding.tokens.weight:

@@ -1,0 +1,225 @@
+"""What all non-autoregressive models share: an encoder, and a decoder that writes every position at once.
+
+Gu et al. 2018, "Non-Autoregressive Neural Machine Translation"; sections are of that paper. How the length
+is known and what the decoder reads is in `fertility.py`, `mask_predict.py` and `ctc.py`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Self, cast
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from saccade.config import Section
+from saccade.models.interface import Vocabulary
+from saccade.nn.embedding import Embedding
+from saccade.nn.initial import xavier
+from saccade.nn.layers import Activation, EncoderLayer, Norm
+from saccade.nn.masks import padding_mask
+from saccade.nn.parallel import ParallelDecoderLayer
+from saccade.nn.positions import SinusoidalPositions
+
+Decoder = Literal["fertility", "mask-predict", "ctc"]
+
+
+class NonAutoregressiveConfig(Section):
+    """Sizes default to the paper's for WMT, which are the Transformer's base model."""
+
+    kind: Literal["nonautoregressive"] = "nonautoregressive"
+    """Which system this is."""
+    decoder: Decoder = "fertility"
+    """What the decoder reads and how it knows the length. fertility: each source piece as often as it is
+    translated (Gu et al. 2018); mask-predict: masked tokens, filled in over several rounds (CMLM,
+    Ghazvininejad et al. 2019); ctc: more slots than tokens, blanks and repetitions left out afterwards
+    (Libovický and Helcl 2018), trained by glancing (Qian et al. 2021)."""
+    width: PositiveInt = 512
+    """Size of every layer's input and output, d_model."""
+    heads: PositiveInt = 8
+    """Attention heads; each is width / heads wide."""
+    feed_forward: PositiveInt = 2048
+    """Inner size of the position-wise feed-forward network, d_ff."""
+    encoder_layers: PositiveInt = 6
+    """Blocks of self-attention and feed-forward."""
+    decoder_layers: PositiveInt = 6
+    """Blocks of self-attention, positional attention, cross-attention and feed-forward."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """On each sub-layer's output and on embedding + position."""
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+    """On attention weights."""
+    activation_dropout: float = Field(0.0, ge=0, lt=1)
+    """Inside the feed-forward network."""
+    activation: Activation = "relu"
+    """Between the two products of the feed-forward network."""
+    norm: Norm = "post"
+    """Layer norm after the residual sum or before each sub-layer and at the end."""
+    positional_attention: bool | None = None
+    """A further sub-layer in which positions look for positions (section 3.2). Unset: with fertility only."""
+    copies: Literal["fertility", "uniform"] | None = None
+    """fertility only. How the source is copied into the decoder: each piece as often as its fertility, or
+    evenly over as many inputs as the fertilities add up to (an ablation). Unset: fertility."""
+    max_fertility: PositiveInt | None = None
+    """fertility only. Most target pieces that a source piece is predicted to have. Unset: 50, the paper's."""
+    slots: PositiveInt | None = None
+    """ctc only. Decoder positions for each source piece. Unset: 2."""
+    tied_embeddings: Literal["all", "target", "none"] | None = None
+    """Which matrices are one: source, target and output; target and output; none. Unset: all that can be."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.width % 2:
+            raise ValueError(f"width {self.width} is odd: sinusoidal positions need an even one")
+        owners = {"copies": "fertility", "max_fertility": "fertility", "slots": "ctc"}
+        for name, owner in owners.items():
+            if getattr(self, name) is not None and self.decoder != owner:
+                raise ValueError(
+                    f"{name} is a setting of decoder = {owner}, and this is {self.decoder}; leave it out"
+                )
+        return self
+
+    @property
+    def has_positional_attention(self) -> bool:
+        """Whether the decoder has it."""
+        if self.positional_attention is None:
+            return self.decoder == "fertility"
+        return self.positional_attention
+
+
+@dataclass(frozen=True)
+class ParallelMemory:
+    """What the encoder read. states (batch, source, width), their padding mask, scaled embeddings without
+    positions (batch, source, width), of which the decoder gets copies, and lengths, end symbol counted.
+    summary (batch, width): the state of a token that stands for the whole sentence, where there is one."""
+
+    states: Tensor
+    visible: Tensor | None
+    embedded: Tensor
+    source_lengths: Tensor
+    summary: Tensor | None = None
+
+    def repeat(self, count: int) -> "ParallelMemory":
+        """Each sentence `count` times in a row, for as many candidates."""
+        if count == 1:
+            return self
+        return ParallelMemory(
+            states=self.states.repeat_interleave(count, 0),
+            visible=None if self.visible is None else self.visible.repeat_interleave(count, 0),
+            embedded=self.embedded.repeat_interleave(count, 0),
+            source_lengths=self.source_lengths.repeat_interleave(count, 0),
+            summary=None if self.summary is None else self.summary.repeat_interleave(count, 0),
+        )
+
+
+class NonAutoregressive(nn.Module):
+    """Encoder, decoder layers and output layer; the base of the three models."""
+
+    sees_itself = True
+    """Whether a position's self-attention sees that position."""
+
+    def __init__(
+        self, config: NonAutoregressiveConfig, vocabulary: Vocabulary, *, reads_targets: bool
+    ) -> None:
+        """reads_targets: the decoder reads target tokens, and so has embeddings of them."""
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        width = config.width
+        sizes: dict[str, Any] = {
+            "heads": config.heads,
+            "feed_forward": config.feed_forward,
+            "dropout": config.dropout,
+            "attention_dropout": config.attention_dropout,
+            "activation_dropout": config.activation_dropout,
+            "activation": config.activation,
+            "norm": config.norm,
+        }
+        self.source_embedding = self._embedding(vocabulary.source_size)
+        self.target_embedding = self._embedding(vocabulary.target_size) if reads_targets else None
+        self.encoder = nn.ModuleList(EncoderLayer(width, **sizes) for _ in range(config.encoder_layers))
+        positional = config.has_positional_attention
+        self.decoder = nn.ModuleList(
+            ParallelDecoderLayer(width, **sizes, positional=positional) for _ in range(config.decoder_layers)
+        )
+        final = nn.LayerNorm if config.norm == "pre" else nn.Identity
+        self.encoder_norm, self.decoder_norm = final(width), final(width)
+        self.output = nn.Linear(width, vocabulary.target_size, bias=False)
+        xavier(self, but=self.output)
+        nn.init.normal_(self.output.weight, std=width**-0.5)
+        self._tie()
+
+    @property
+    def scheme(self) -> Decoder:
+        """See `Parallel.scheme`."""
+        return self.config.decoder
+
+    @property
+    def max_source_length(self) -> int | None:
+        """Sinusoids end nowhere."""
+        return None
+
+    @property
+    def max_target_length(self) -> int | None:
+        """As `max_source_length`."""
+        return None
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> ParallelMemory:
+        """See `Parallel.encode`."""
+        visible = padding_mask(source_lengths, source.size(1))
+        states = self._read(self.source_embedding(source), visible)
+        return ParallelMemory(states, visible, self._scaled(source), source_lengths)
+
+    def decode(self, x: Tensor, lengths: Tensor, memory: ParallelMemory) -> Tensor:
+        """Hidden states of x (batch, target, width), which has positions in it; lengths (batch,)."""
+        target = x.size(1)
+        real = padding_mask(lengths, target)
+        seen = real
+        if not self.sees_itself:
+            others = ~torch.eye(target, dtype=torch.bool, device=x.device)
+            seen = others if real is None else real & others
+        positions = self._positions().rows(0, target)
+        for layer in cast(list[ParallelDecoderLayer], list(self.decoder)):
+            remembered = layer.cross_attention.remember(memory.states)
+            x = layer(x, remembered, positions, seen=seen, real=real, visible=memory.visible)
+        hidden: Tensor = self.decoder_norm(x)
+        return hidden
+
+    def copied(self, index: Tensor, memory: ParallelMemory) -> Tensor:
+        """Embeddings of the source positions `index` (batch, target), without positions."""
+        return memory.embedded.gather(1, index[..., None].expand(-1, -1, memory.embedded.size(2)))
+
+    def placed(self, x: Tensor) -> Tensor:
+        """x (batch, target, width) with target positions added."""
+        embedding = self.source_embedding
+        out: Tensor = embedding.dropout(embedding.positions(x))
+        return out
+
+    def _scaled(self, source: Tensor) -> Tensor:
+        scaled: Tensor = self.source_embedding.tokens(source) * self.source_embedding.scale
+        return scaled
+
+    def _read(self, x: Tensor, visible: Tensor | None) -> Tensor:
+        for layer in self.encoder:
+            x = layer(x, visible=visible)
+        states: Tensor = self.encoder_norm(x)
+        return states
+
+    def _positions(self) -> SinusoidalPositions:
+        return cast(SinusoidalPositions, self.source_embedding.positions)
+
+    def _embedding(self, size: int) -> Embedding:
+        width, dropout = self.config.width, self.config.dropout
+        positions = SinusoidalPositions(width)
+        return Embedding(size, width, positions=positions, dropout=dropout, scale=math.sqrt(width))
+
+    def _tie(self) -> None:
+        tied = self.config.tied_embeddings or ("all" if self.vocabulary.shared else "target")
+        if tied == "all" and not self.vocabulary.shared:
+            raise ValueError("tied_embeddings = all needs one vocabulary for source and target")
+        if tied == "all":
+            self.output.weight = self.source_embedding.tokens.weight
+        if self.target_embedding is not None and tied != "none":
+            if tied == "all":
+                self.target_embedding.tokens.weight = self.source_embedding.tokens.weight
+            self.output.weight = self.target_embedding.tokens.weight
