@@ -14,11 +14,12 @@ from saccade.checkpoint import Model, load_model
 from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
-from saccade.decoding.search import search
+from saccade.decoding.scoring import Judge
+from saccade.decoding.writing import writing_of
 from saccade.errors import UserError
 from saccade.models.recording import record_attention
 from saccade.text.batching import plan_for_inference
-from saccade.text.tokenizer import between
+from saccade.text.tokenizer import between, same_pieces
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,29 @@ class Translation:
 class Translator:
     """A model ready to translate. One line in, one line out, in order, whatever the line."""
 
-    def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, model: Model, *, device: torch.device | str = "cpu", teacher: Model | None = None
+    ) -> None:
+        """teacher: an autoregressive model that picks among the candidates of a non-autoregressive one;
+        UserError where it can't."""
         self.model = model
         self.device = torch.device(device)
         self.model.module.to(self.device)
+        self.writing = writing_of(model.network, None if teacher is None else self._judge(teacher))
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> "Translator":
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: torch.device | str | None = None,
+        teacher: str | Path | None = None,
+    ) -> "Translator":
         """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(load_model(Path(folder)), device=device)
+        judge = None if teacher is None else load_model(Path(teacher))
+        return cls(load_model(Path(folder)), device=device, teacher=judge)
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
         """The same model for other languages, as it names them; None leaves one as it is.
@@ -73,9 +86,10 @@ class Translator:
         other.model = replace(self.model, tokenizer=between(self.model.tokenizer, source, target))
         return other
 
-    def options(self, **changes: Any) -> DecodingConfig:
-        """The model's own decoding settings with `changes`; UserError names a wrong one."""
-        return build(DecodingConfig, {**self.model.decoding, **changes}, where="decoding")
+    def options(self, **changes: Any) -> Any:
+        """The model's own decoding settings with `changes`, see `Writing.options`; UserError names a wrong
+        one."""
+        return build(self.writing.options, {**self.model.decoding, **changes}, where="decoding")
 
     def translate(
         self,
@@ -117,8 +131,13 @@ class Translator:
         """Every attention of the model while it reads `source` and writes the given `target`.
 
         Returns module name -> (heads, query, key); queries and keys are the pieces of
-        `pieces(source, target)`.
+        `pieces(source, target)`. Raises UserError where the target has no influence and is not the model's.
         """
+        if not self.writing.reads_target and target != self.translate([source])[0].text:
+            raise UserError(
+                "this model fills the same slots whatever the target: leave the target out, and see how it "
+                "comes to its own translation."
+            )
         tokenizer = self.model.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
         if problem := self._problem(source_ids, target_ids):
@@ -126,10 +145,12 @@ class Translator:
         return self._attention(source_ids, target_ids)
 
     def pieces(self, source: str, target: str) -> tuple[list[str], list[str]]:
-        """Source and target pieces as the model sees them, end symbols in: the axes of `attention`."""
+        """Source and target pieces as the model sees them: the axes of `attention`."""
         tokenizer = self.model.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
-        return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(target_ids)
+        with torch.inference_mode():
+            axis = self.writing.axis(*self._padded([source_ids]), target_ids)
+        return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(axis)
 
     def stream(self, lines: Iterable[str], *, chunk: int = 2000, **options: Any) -> Iterator[Translation]:
         """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory."""
@@ -143,7 +164,8 @@ class Translator:
     ) -> list[float]:
         """Log-probability in nats of each target given its source, end symbol in; empty lines included.
 
-        Raises UserError for unequal counts and for a line longer than the model's limit.
+        Raises UserError for unequal counts, for a line longer than the model's limit, and for models that
+        give a target no probability.
         """
         if len(sources) != len(targets):
             raise UserError(
@@ -166,29 +188,22 @@ class Translator:
 
     @torch.inference_mode()
     def _attention(self, source: list[int], target: list[int]) -> dict[str, Tensor]:
-        """Recorded in one teacher-forced pass over a finished target."""
-        network = self.model.network
-        shifted, _ = self._padded([[network.vocabulary.start, *target[:-1]]])
+        """Recorded in one pass over a finished target, end symbol in."""
         with record_attention(self.model.module) as maps:
-            network.decode(shifted, network.encode(*self._padded([source])))
+            self.writing.run(*self._padded([source]), target)
         return {name: weights[0].cpu() for name, weights in maps.items()}
 
     @torch.inference_mode()
     def _log_probs(self, sources: list[list[int]], targets: list[list[int]]) -> list[float]:
-        network, start = self.model.network, self.model.network.vocabulary.start
-        gold, target_lengths = self._padded(targets)
-        shifted, _ = self._padded([[start, *target[:-1]] for target in targets])
-        logits = network.output(network.decode(shifted, network.encode(*self._padded(sources))))
-        picked = logits.log_softmax(-1, dtype=torch.float32).gather(2, gold[..., None]).squeeze(2)
-        real = torch.arange(gold.size(1), device=self.device) < target_lengths[:, None]
-        return [float(value) for value in picked.masked_fill(~real, 0.0).double().sum(1).tolist()]
+        values = self.writing.log_probs(*self._padded(sources), targets)
+        return [float(value) for value in values.tolist()]
 
     def _decode(
         self,
         pending: list[int],
         ids: list[list[int]],
         forced: list[list[int]],
-        options: DecodingConfig,
+        options: Any,
         *,
         first_line: int,
     ) -> Iterator[tuple[int, list[Hypothesis]]]:
@@ -197,8 +212,7 @@ class Translator:
         for batch in plan_for_inference(lengths, batch_tokens=budget):
             rows = [pending[int(place)] for place in batch]
             source, source_lengths = self._padded([ids[index] for index in rows])
-            found = search(
-                self.model.network,
+            found = self.writing.decode(
                 source,
                 source_lengths,
                 options=options,
@@ -223,6 +237,16 @@ class Translator:
             if limit is not None and len(ids) > limit:
                 return f"{len(ids)} pieces, but the model {verb} at most {limit}; split the line."
         return None
+
+    def _judge(self, teacher: Model) -> Judge:
+        if not same_pieces(self.model.tokenizer, teacher.tokenizer):
+            raise UserError(
+                "the teacher has other pieces than this model and can't read them. Train the student "
+                "with training.teacher, which takes the teacher's vocabulary."
+            )
+        teacher.module.to(self.device).eval()
+        settings = build(DecodingConfig, teacher.decoding, where="decoding")
+        return Judge(teacher.network, settings.length_penalty, settings.alpha)
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
         """What must be written first: without a text, what every target begins with (a language)."""

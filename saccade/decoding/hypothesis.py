@@ -9,8 +9,10 @@ class Hypothesis:
 
     log_prob: sum of token log-probabilities in nats, end symbol in.
     score: log_prob under the length penalty; hypotheses are sorted by it.
+    path: what each decoder position said, where that is not the tokens themselves.
     """
 
     tokens: tuple[int, ...]
     log_prob: float
     score: float
+    path: tuple[int, ...] = ()

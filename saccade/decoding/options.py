@@ -1,7 +1,8 @@
 """How to search: one checked object, with the source of each rule."""
 
 import math
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -9,6 +10,10 @@ from saccade.config import Section
 
 Penalty = Literal["gnmt", "power"]
 Rules = Literal["plain", "free", "renormalized"]
+
+
+PARALLEL_SETTINGS = {"fertilities", "candidates", "iterations"}
+"""Settings that only models have which write all positions at once; see `parallel_options.py`."""
 
 
 class DecodingConfig(Section):
@@ -50,6 +55,16 @@ class DecodingConfig(Section):
     """Of sampling. A sentence's draws depend on its line number and this alone."""
     batch_tokens: PositiveInt = 4096
     """Source tokens decoded together, padding and beam counted."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _applies(cls, table: Any) -> Any:
+        if isinstance(table, Mapping) and (found := PARALLEL_SETTINGS & table.keys()):
+            raise ValueError(
+                f"{', '.join(sorted(found))}: only for non-autoregressive models; this one writes "
+                "word after word"
+            )
+        return table
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

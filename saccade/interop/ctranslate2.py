@@ -97,7 +97,7 @@ class CTranslate2Translator(Translator):
 
     def options(self, **changes: Any) -> DecodingConfig:
         """As `Translator.options`; UserError for a setting that CTranslate2 does not have."""
-        options = super().options(**changes)
+        options: DecodingConfig = super().options(**changes)
         if options.sample:
             raise UserError("decoding.sample: CTranslate2 draws other tokens; sample without --engine.")
         if options.beam > 1 and options.length_penalty != "power" and options.alpha:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -69,6 +69,99 @@ class Seq2Seq(Protocol):
 
     def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
+        ...
+
+
+@runtime_checkable
+class Parallel(Protocol):
+    """A model that writes all target positions at once; no target ends in the end symbol.
+
+    What `write` takes and how a length comes about differ by `scheme`: see `Fertile`, `Masked`, `Aligned`.
+    """
+
+    vocabulary: Vocabulary
+    output: nn.Linear
+    """From hidden states to logits."""
+
+    @property
+    def scheme(self) -> Literal["fertility", "mask-predict", "ctc"]:
+        """How it is decoded."""
+        ...
+
+    @property
+    def max_source_length(self) -> int | None:
+        """As `Seq2Seq.max_source_length`."""
+        ...
+
+    @property
+    def max_target_length(self) -> int | None:
+        """As `Seq2Seq.max_target_length`."""
+        ...
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
+        """As `Seq2Seq.encode`. The memory's `repeat(n)` has each sentence n times in a row."""
+        ...
+
+
+@runtime_checkable
+class Fertile(Parallel, Protocol):
+    """Reads each source piece as often as its fertility, a whole number."""
+
+    def fertility_logits(self, memory: Any) -> Tensor:
+        """(batch, source, classes); class n is fertility n."""
+        ...
+
+    def has_fertility(self, memory: Any) -> Tensor:
+        """(batch, source): where there is one, that is not at end symbols and padding."""
+        ...
+
+    def write(self, fertilities: Tensor, memory: Any) -> tuple[Tensor, Tensor]:
+        """fertilities (batch, source) to hidden states (batch, longest, width) and lengths (batch,)."""
+        ...
+
+
+@runtime_checkable
+class Masked(Parallel, Protocol):
+    """Predicts masked tokens from the others, and the length before them."""
+
+    @property
+    def mask(self) -> int:
+        """Id of a token that is to be predicted."""
+        ...
+
+    def length_logits(self, memory: Any) -> Tensor:
+        """(batch, classes)."""
+        ...
+
+    def length_of(self, classes: Tensor, memory: Any) -> Tensor:
+        """Target lengths of classes (batch, any)."""
+        ...
+
+    def class_of(self, lengths: Tensor, memory: Any) -> Tensor:
+        """The class of each target length (batch,)."""
+        ...
+
+    def write(self, tokens: Tensor, lengths: Tensor, memory: Any) -> Tensor:
+        """tokens (batch, target), lengths (batch,) to hidden states (batch, target, width)."""
+        ...
+
+
+@runtime_checkable
+class Aligned(Parallel, Protocol):
+    """Writes a path: tokens, repetitions of them and blanks, which collapse to the target."""
+
+    @property
+    def blank(self) -> int:
+        """Id of nothing."""
+        ...
+
+    def slots(self, memory: Any) -> Tensor:
+        """The lengths of paths (batch,)."""
+        ...
+
+    def write(self, memory: Any, revealed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Hidden states (batch, longest, width) and lengths; revealed (batch, longest): ids that are read,
+        -1 where none is."""
         ...
 
 

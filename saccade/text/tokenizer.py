@@ -204,6 +204,15 @@ def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tok
     return tokenizer.between(source, target)
 
 
+def same_pieces(first: Tokenizer, second: Tokenizer) -> bool:
+    """Whether ids of one mean the same pieces in the other, on both sides."""
+    sides = [
+        (one.source_pieces(range(one.source_vocab_size)), one.target_pieces(range(one.target_vocab_size)))
+        for one in (first, second)
+    ]
+    return sides[0] == sides[1]
+
+
 def byte_pieces(pieces: Sequence[str]) -> list[bool]:
     """For each piece whether it stands for one byte of a character that has no piece of its own."""
     return [_BYTE_PIECE.fullmatch(piece) is not None for piece in pieces]

@@ -1,0 +1,97 @@
+"""Decoding with fertilities: argmax, average, noisy parallel decoding (Gu et al. 2018, section 4.1)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.likeliest import likeliest, rows_of, special
+from saccade.decoding.parallel_options import FertilityDecoding
+from saccade.decoding.scoring import Judge
+from saccade.errors import UserError
+from saccade.models.interface import Fertile
+
+
+def decode_fertility(
+    model: Fertile,
+    source: Tensor,
+    source_lengths: Tensor,
+    *,
+    options: FertilityDecoding,
+    lines: Sequence[int],
+    judge: Judge | None,
+) -> list[list[Hypothesis]]:
+    """One hypothesis a sentence.
+
+    log_prob: of its words given the fertilities; score: the judge's where there is one, else log_prob.
+    Raises UserError for several candidates without a judge.
+    """
+    count = options.candidates
+    if count > 1 and judge is None:
+        raise UserError(
+            f"decoding.candidates = {count}: a teacher has to pick among them; give --teacher MODEL "
+            "(from Python: saccade.load(model, teacher=...))."
+        )
+    memory = model.encode(source, source_lengths)
+    fertilities = fertility_sequences(model, memory, options=options, lines=lines).flatten(0, 1)
+    hidden, lengths = model.write(fertilities, memory.repeat(count))
+    tokens, log_probs = _words(model, hidden, lengths)
+    scores = log_probs
+    if judge is not None:
+        many, long = source.repeat_interleave(count, 0), source_lengths.repeat_interleave(count, 0)
+        scores = judge.scores(many, long, tokens)
+    found = [
+        Hypothesis(tuple(ids), log_prob, score)
+        for ids, log_prob, score in zip(tokens, log_probs, scores, strict=True)
+    ]
+    # max takes the first of equals: the candidate that is not drawn.
+    return [[max(found[i : i + count], key=lambda one: one.score)] for i in range(0, len(found), count)]
+
+
+def fertility_sequences(
+    model: Fertile, memory: object, *, options: FertilityDecoding, lines: Sequence[int]
+) -> Tensor:
+    """(sentences, candidates, source) fertilities: the deterministic one first, then drawn ones.
+
+    More candidates begin with the same ones. A sentence's draws depend on its line number and the seed.
+    """
+    probabilities = model.fertility_logits(memory).float().softmax(-1)
+    if options.fertilities == "argmax":
+        first = probabilities.argmax(-1)
+    else:
+        counts = torch.arange(probabilities.size(-1), device=probabilities.device, dtype=torch.float32)
+        first = (probabilities @ counts).round().long()
+    real = model.has_fertility(memory)
+    sequences = first[:, None]
+    if options.candidates > 1:
+        uniform = _draws(real, options.candidates - 1, seed=options.seed, lines=lines)
+        below = probabilities.double().cumsum(-1)[:, None, :, :-1] <= uniform.to(real.device)[..., None]
+        sequences = torch.cat([sequences, below.sum(-1)], 1)
+    sequences = sequences * real[:, None]
+    most = (real.sum(1) * options.max_ratio).long() + options.max_extra
+    return _cut(sequences, most)
+
+
+def _words(model: Fertile, hidden: Tensor, lengths: Tensor) -> tuple[list[list[int]], list[float]]:
+    real = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]
+    found, found_log_probs = likeliest(model, hidden[real], never=special(model))
+    tokens = torch.zeros(real.shape, dtype=torch.int64, device=hidden.device)
+    log_probs = torch.zeros(real.shape, dtype=torch.float64, device=hidden.device)
+    tokens[real], log_probs[real] = found, found_log_probs.double()
+    return rows_of(tokens, lengths), log_probs.sum(1).tolist()
+
+
+def _draws(real: Tensor, count: int, *, seed: int, lines: Sequence[int]) -> Tensor:
+    """(sentences, count, source) in [0, 1), each sentence's by itself, whatever it is batched with."""
+    uniform = torch.zeros(real.size(0), count, real.size(1), dtype=torch.float64)
+    for row, (line, length) in enumerate(zip(lines, real.sum(1).tolist(), strict=True)):
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + line) % (1 << 63))
+        uniform[row, :, :length] = torch.rand(count, length, generator=generator, dtype=torch.float64)
+    return uniform
+
+
+def _cut(sequences: Tensor, most: Tensor) -> Tensor:
+    """Fertilities (sentences, candidates, source) whose sum is no more than `most` (sentences,)."""
+    ends = sequences.cumsum(-1).minimum(most[:, None, None])
+    return ends.diff(dim=-1, prepend=torch.zeros_like(ends[..., :1]))

@@ -1,0 +1,36 @@
+"""The likeliest token of each position by itself."""
+
+import torch
+from torch import Tensor
+
+from saccade.models.interface import Parallel
+
+_CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB
+
+
+def likeliest(model: Parallel, hidden: Tensor, *, never: list[int]) -> tuple[Tensor, Tensor]:
+    """Tokens and their log-probabilities, both (positions,), of hidden states (positions, width).
+
+    never: ids that are not taken; the others keep their log-probabilities.
+    """
+    tokens, log_probs = [], []
+    for part in hidden.split(max(1, _CHUNK_ELEMENTS // model.output.out_features)):
+        logits = model.output(part).float()
+        total = logits.logsumexp(-1)
+        logits[:, never] = -torch.inf
+        best, token = logits.max(-1)
+        tokens.append(token)
+        log_probs.append(best - total)
+    return torch.cat(tokens), torch.cat(log_probs)
+
+
+def special(model: Parallel) -> list[int]:
+    """Ids that no target holds: padding, start and end."""
+    vocabulary = model.vocabulary
+    return sorted({vocabulary.pad, vocabulary.start, vocabulary.end})
+
+
+def rows_of(values: Tensor, lengths: Tensor) -> list[list[int]]:
+    """Each row of (rows, longest) ids up to its length."""
+    rows: list[list[int]] = values.tolist()
+    return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]

@@ -1,0 +1,61 @@
+"""How likely an autoregressive model finds given targets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saccade.decoding.options import Penalty, length_penalty
+from saccade.errors import UserError
+from saccade.models.interface import Parallel, Seq2Seq
+
+
+def target_log_probs(
+    model: Seq2Seq, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
+) -> Tensor:
+    """Log-probability in nats of each target, end symbol in and counted; float64 (batch,).
+
+    source (batch, source), source_lengths (batch,); targets: ids of each, the end symbol last.
+    """
+    vocabulary = model.vocabulary
+    lengths = torch.tensor([len(target) for target in targets], device=source.device)
+    gold = torch.full((len(targets), int(lengths.max())), vocabulary.pad)
+    for row, target in enumerate(targets):
+        gold[row, : len(target)] = torch.tensor(target)
+    gold = gold.to(source.device)
+    # What follows an end symbol in shorter rows is never looked at.
+    shifted = torch.cat([torch.full_like(gold[:, :1], vocabulary.start), gold[:, :-1]], 1)
+    logits = model.output(model.decode(shifted, model.encode(source, source_lengths)))
+    picked = logits.log_softmax(-1, dtype=torch.float32).gather(2, gold[..., None]).squeeze(2)
+    real = torch.arange(gold.size(1), device=source.device) < lengths[:, None]
+    total: Tensor = picked.masked_fill(~real, 0.0).double().sum(1)
+    return total
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An autoregressive teacher that picks among candidates (Gu et al. 2018, section 4.1).
+
+    It ranks them as it ranks its own hypotheses: by log-probability under its own length penalty.
+    """
+
+    model: Seq2Seq
+    penalty: Penalty
+    alpha: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, Parallel):
+            raise UserError("the teacher is itself non-autoregressive; give one that writes word by word.")
+
+    def scores(
+        self, source: Tensor, source_lengths: Tensor, candidates: Sequence[Sequence[int]]
+    ) -> list[float]:
+        """A score for each candidate, ids without end symbol; rows of source as many as candidates."""
+        end = self.model.vocabulary.end
+        targets = [[*candidate, end] for candidate in candidates]
+        values = target_log_probs(self.model, source, source_lengths, targets)
+        return [
+            float(value) / length_penalty(len(target), kind=self.penalty, alpha=self.alpha)
+            for value, target in zip(values.tolist(), targets, strict=True)
+        ]

@@ -1,0 +1,60 @@
+"""Settings that mean nothing to a model are refused with the reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from saccade.config import build
+from saccade.decoding.options import DecodingConfig
+from saccade.decoding.parallel_options import SCHEMES
+from saccade.errors import UserError
+
+SEARCH = {
+    "beam": (5, "no search from word to word"),
+    "nbest": (2, "one translation a sentence"),
+    "sample": (True, "words are not drawn"),
+    "temperature": (2.0, "words are not drawn"),
+    "top_k": (3, "words are not drawn"),
+    "alpha": (0.5, "length is decided before"),
+    "max_length": (9, "length is decided before"),
+    "min_length": (9, "length is decided before"),
+    "length_penalty": ("power", "length is decided before"),
+    "banned": ([3], "no search from word to word"),
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("setting", SEARCH)
+def test_settings_of_search_mean_nothing(scheme: str, setting: str) -> None:
+    value, reason = SEARCH[setting]
+    with pytest.raises(UserError, match=f"{setting} means nothing to a non-autoregressive model: .*{reason}"):
+        build(SCHEMES[scheme], {setting: value}, where="decoding")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "setting", "reason"),
+    [
+        ("ctc", {"iterations": 2}, "works in rounds; this one is ctc"),
+        ("fertility", {"iterations": 2}, "works in rounds; this one is fertility"),
+        ("ctc", {"candidates": 2}, "fertility and mask-predict; this one is ctc"),
+        ("mask-predict", {"fertilities": "average"}, "decoder = fertility; this one is mask-predict"),
+        ("mask-predict", {"seed": 3}, "draws candidates; this one is mask-predict"),
+        ("fertility", {"fertilities": "median"}, "decoding.fertilities"),
+        ("fertility", {"candidatez": 2}, "did you mean decoding.candidates"),
+    ],
+)
+def test_settings_of_another_scheme_are_refused(scheme: str, setting: dict[str, object], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        build(SCHEMES[scheme], setting, where="decoding")
+
+
+@pytest.mark.parametrize("setting", [{"iterations": 4}, {"candidates": 4}, {"fertilities": "average"}])
+def test_search_knows_none_of_them(setting: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="only for non-autoregressive models"):
+        build(DecodingConfig, setting, where="decoding")
+
+
+@pytest.mark.parametrize(("scheme", "rows"), [("fertility", 3), ("mask-predict", 3), ("ctc", 1)])
+def test_candidates_count_in_the_size_of_a_batch(scheme: str, rows: int) -> None:
+    table = {} if scheme == "ctc" else {"candidates": 3}
+    assert build(SCHEMES[scheme], table, where="decoding").rows_per_sentence == rows
