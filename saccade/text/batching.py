@@ -5,8 +5,9 @@ and epoch, so that a run can be resumed in the middle of an epoch by counting ba
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,9 @@ class Batch:
     """Id that fills up the rows of all three."""
     target_tokens: int
     """Sum of target_lengths, known without asking the device."""
+    fertilities: Tensor | None = None
+    """(rows, source length) target pieces of each source piece, 0 for end symbol and padding; where the text
+    has them."""
 
     @property
     def rows(self) -> int:
@@ -49,19 +53,17 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on a device; from pinned memory without waiting for the copy."""
-        move = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("source", "source_lengths", "target_in", "gold", "target_lengths")
-        }
-        return replace(self, **move)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> "Batch":
         """The batch in page-locked memory, from which a copy to a CUDA device does not block."""
-        move = {
-            name: getattr(self, name).pin_memory()
-            for name in ("source", "source_lengths", "target_in", "gold", "target_lengths")
-        }
-        return replace(self, **move)
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        fields = ("source", "source_lengths", "target_in", "gold", "target_lengths", "fertilities")
+        tensors = {name: getattr(self, name) for name in fields}
+        moved: dict[str, Any] = {name: move(tensor) for name, tensor in tensors.items() if tensor is not None}
+        return replace(self, **moved)
 
     def take(self, rows: slice | Sequence[int]) -> "Batch":
         """Some of the rows, trimmed to the longest of them. Waits for the device that the batch is on."""
@@ -81,6 +83,7 @@ class Batch:
             target_lengths=target_lengths,
             pad=self.pad,
             target_tokens=int(target_lengths.sum()),
+            fertilities=None if self.fertilities is None else self.fertilities[index][:, :source_width],
         )
 
 
@@ -95,6 +98,9 @@ def collate(
     target_in[:, 1:] = gold[:, :-1]
     target_in[:, :1] = start
     target_in[np.arange(gold.shape[1]) >= target_lengths[:, None]] = pad  # the end symbol of shorter rows
+    fertilities = None
+    if pairs.fertility_side is not None:
+        fertilities = torch.from_numpy(_padded(pairs.fertility_side, rows, pad=0)[0])
     return Batch(
         source=torch.from_numpy(source),
         source_lengths=torch.from_numpy(source_lengths),
@@ -103,6 +109,7 @@ def collate(
         target_lengths=torch.from_numpy(target_lengths),
         pad=pad,
         target_tokens=int(target_lengths.sum()),
+        fertilities=fertilities,
     )
 
 

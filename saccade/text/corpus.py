@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from saccade.config import Section
 from saccade.errors import UserError
+from saccade.text.fertilities import fertilities_of
 
 
 def _as_tuple(value: object) -> object:
@@ -40,10 +41,15 @@ class DataConfig(Section):
     """Its translation, line N to line N, as many files as `source`."""
     pairs: Paths = ()
     """Training text with source and target on one line, a tab between them; may stand beside `source`."""
+    fertilities: Paths = ()
+    """How many target pieces each source piece has, a line of whole numbers for each pair, as many files as
+    `source`; made by `saccade align` or `saccade distill`. Only for model.decoder = "fertility"."""
     valid_source: Paths = ()
     """Validation text; without any, pairs are held out from the training text."""
     valid_target: Paths = ()
     """Its translation."""
+    valid_fertilities: Paths = ()
+    """Fertilities of the validation text."""
     valid_pairs: Paths = ()
     """Validation text, source, tab, target."""
     test_source: Paths = ()
@@ -72,17 +78,24 @@ class DataConfig(Section):
                     f"{split}source names {sources} and {split}target {targets} files; "
                     "it takes as many of one as of the other"
                 )
+        for split in ("", "valid_"):
+            labels = len(getattr(self, f"{split}fertilities"))
+            if labels and (labels != len(getattr(self, f"{split}source")) or getattr(self, f"{split}pairs")):
+                raise ValueError(
+                    f"{split}fertilities names {labels} files: it takes one for each file of {split}source, "
+                    f"and {split}pairs can have none"
+                )
         return self
 
     @property
     def train_files(self) -> "PairedFiles":
         """The training files."""
-        return PairedFiles(self.source, self.target, self.pairs)
+        return PairedFiles(self.source, self.target, self.pairs, self.fertilities)
 
     @property
     def valid_files(self) -> "PairedFiles":
         """The validation files, possibly none."""
-        return PairedFiles(self.valid_source, self.valid_target, self.valid_pairs)
+        return PairedFiles(self.valid_source, self.valid_target, self.valid_pairs, self.valid_fertilities)
 
     @property
     def test_files(self) -> "PairedFiles":
@@ -91,11 +104,13 @@ class DataConfig(Section):
 
 
 class PairedFiles(NamedTuple):
-    """Files that are read one after another as one text: source i beside target i, then the TSV files."""
+    """Files that are read one after another as one text: source i beside target i, then the TSV files.
+    fertilities: none, or one beside each source."""
 
     sources: Sequence[Path] = ()
     targets: Sequence[Path] = ()
     pairs: Sequence[Path] = ()
+    fertilities: Sequence[Path] = ()
 
     def __bool__(self) -> bool:
         return bool(self.sources or self.pairs)
@@ -103,19 +118,21 @@ class PairedFiles(NamedTuple):
     @property
     def all(self) -> tuple[Path, ...]:
         """Every file."""
-        return (*self.sources, *self.targets, *self.pairs)
+        return (*self.sources, *self.targets, *self.pairs, *self.fertilities)
 
 
 class Pair(NamedTuple):
     """One line of both sides. `problem` is "" or why the pair cannot be used: "empty" (nothing or only
     white space on a side), "bad UTF-8", "columns" (a TSV line without exactly one tab); in the last two
-    cases the text is "". `file` is the file at fault, else the source file or TSV file; `line` from 1."""
+    cases the text is "". `file` is the file at fault, else the source file or TSV file; `line` from 1.
+    `fertilities`: the numbers, where there are any."""
 
     source: str
     target: str
     file: Path
     line: int
     problem: str = ""
+    fertilities: tuple[int, ...] | None = None
 
     @property
     def place(self) -> str:
@@ -167,8 +184,10 @@ def read_pairs(files: PairedFiles) -> Iterator[Pair]:
     Raises UserError when a file is missing, holds no line, or has another number of lines than its
     partner (once the end of the shorter one is reached).
     """
-    for source, target in zip(files.sources, files.targets, strict=True):
-        yield from _read_two(source, target)
+    labels: Sequence[Path | None] = files.fertilities or [None] * len(files.sources)
+    for source, target, path in zip(files.sources, files.targets, labels, strict=True):
+        pairs = _read_two(source, target)
+        yield from pairs if path is None else _labelled(pairs, path)
     for path in files.pairs:
         yield from _read_tsv(path)
 
@@ -180,6 +199,16 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _labelled(pairs: Iterable[Pair], path: Path) -> Iterator[Pair]:
+    for pair, line in zip_longest(pairs, read_lines(path)):
+        if pair is None or line is None:
+            raise UserError(
+                f"{path} has {'more' if pair is None else 'fewer'} lines than the text it belongs to: line N "
+                "of one is for line N of the other. Make it anew with saccade align."
+            )
+        yield pair._replace(fertilities=fertilities_of(line[1], place=f"{path}:{line[0]}"))
 
 
 def _read_two(source: Path, target: Path) -> Iterator[Pair]:

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from saccade.text.cache import EncodedPairs, write_cache
 from saccade.text.corpus import Pair
+from saccade.text.fertilities import require_fit
 from saccade.text.report import SplitTally
 from saccade.text.tokenizer import Tokenizer
 
@@ -31,6 +32,8 @@ class EncodedChunk(NamedTuple):
     pairs: list[Pair]
     source: Sentences
     target: Sentences
+    fertilities: Sentences | None
+    """A number for each source id, 0 for the end symbol."""
 
 
 def encode_split(
@@ -60,7 +63,7 @@ def encode_split(
             candidates = [i for i in range(len(chunk)) if first + i not in held_out]
             tally.held_out += len(chunk) - len(candidates)
             encoded = _encode_chunk(chunk, candidates, tokenizer=tokenizer, limits=limits, tally=tally)
-            writer.add(encoded.source, encoded.target)
+            writer.add(encoded.source, encoded.target, encoded.fertilities)
             look(first, encoded)
         accept()
     return EncodedPairs.open(folder)
@@ -89,7 +92,8 @@ def _encode_chunk(
             readable.append(i)
     sources = tokenizer.encode_source([chunk[i].source for i in readable])
     targets = tokenizer.encode_target([chunk[i].target for i in readable])
-    encoded = EncodedChunk([], [], [], [])
+    labelled = any(pair.fertilities is not None for pair in chunk)
+    encoded = EncodedChunk([], [], [], [], [] if labelled else None)
     for i, source, target in zip(readable, sources, targets, strict=True):
         if problem := _problem(len(source), len(target), limits):
             tally.drop(problem, chunk[i])
@@ -98,7 +102,15 @@ def _encode_chunk(
             encoded.pairs.append(chunk[i])
             encoded.source.append(source)
             encoded.target.append(target)
+            if encoded.fertilities is not None:
+                encoded.fertilities.append(_labels(chunk[i], len(source) - 1, len(target) - 1))
     return encoded
+
+
+def _labels(pair: Pair, source: int, target: int) -> list[int]:
+    fertilities = pair.fertilities or ()
+    require_fit(fertilities, source=source, target=target, place=pair.place)
+    return [*fertilities, 0]
 
 
 def _problem(source_length: int, target_length: int, limits: Limits) -> str:

@@ -22,9 +22,14 @@ def epoch_pairs(
 
     Without sampling (`tokenizer.sampling = 0`) the one cache; with it a cache of sampled segmentations,
     a function of text, seed and epoch, written into `out` unless it is there, and older epochs' removed.
+    Fertilities belong to one segmentation: with them nothing is sampled.
     Of several processes one at a time may call this. Raises UserError when the files have changed.
     """
-    if not isinstance(tokenizer, SentencePieceTokenizer) or tokenizer.config.sampling == 0.0:
+    if (
+        not isinstance(tokenizer, SentencePieceTokenizer)
+        or tokenizer.config.sampling == 0.0
+        or config.fertilities
+    ):
         return EncodedPairs.open(out / "train")
     folder = out / f"sampled-{seed}-{epoch}"
     if not folder.exists():
