@@ -15,6 +15,7 @@ from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.positions import SinusoidalPositions
+from saccade.text.batching import Batch
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
 from tests.reference.positions import slope
 from tests.reference.transformer import position_encoding
@@ -79,6 +80,32 @@ def sentences(lengths: Sequence[int], *, seed: int = 0, size: int = 13) -> list[
     """Random ids of these lengths, the end symbol last and counted."""
     generator = torch.Generator().manual_seed(seed)
     return [[*torch.randint(4, size, (length - 1,), generator=generator).tolist(), END] for length in lengths]
+
+
+def value(x: Tensor) -> float:
+    """A scalar whose gradient nobody wants."""
+    return float(x.detach())
+
+
+def batch(
+    source: Sequence[Sequence[int]],
+    target: Sequence[Sequence[int]],
+    fertilities: Sequence[Sequence[int]] | None = None,
+) -> Batch:
+    """Pairs of ids with the end symbol last; fertilities: a number for each source id."""
+    ids, lengths = padded(source)
+    gold, target_lengths = padded(target)
+    target_in, _ = padded([[START, *row[:-1]] for row in target])
+    return Batch(
+        source=ids,
+        source_lengths=lengths,
+        target_in=target_in,
+        gold=gold,
+        target_lengths=target_lengths,
+        pad=PAD,
+        target_tokens=int(target_lengths.sum()),
+        fertilities=None if fertilities is None else padded(fertilities)[0],
+    )
 
 
 LINES = [

@@ -70,7 +70,7 @@ def fertility_sequences(
         sequences = torch.cat([sequences, below.sum(-1)], 1)
     sequences = sequences * real[:, None]
     most = (real.sum(1) * options.max_ratio).long() + options.max_extra
-    return _cut(sequences, most)
+    return cut_sums(sequences, most[:, None])
 
 
 def _words(model: Fertile, hidden: Tensor, lengths: Tensor) -> tuple[list[list[int]], list[float]]:
@@ -91,7 +91,7 @@ def _draws(real: Tensor, count: int, *, seed: int, lines: Sequence[int]) -> Tens
     return uniform
 
 
-def _cut(sequences: Tensor, most: Tensor) -> Tensor:
-    """Fertilities (sentences, candidates, source) whose sum is no more than `most` (sentences,)."""
-    ends = sequences.cumsum(-1).minimum(most[:, None, None])
+def cut_sums(fertilities: Tensor, most: Tensor) -> Tensor:
+    """Fertilities (..., source), those at the end less where the sum is more than `most` (...)."""
+    ends = fertilities.cumsum(-1).minimum(most[..., None])
     return ends.diff(dim=-1, prepend=torch.zeros_like(ends[..., :1]))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.likeliest import likeliest, rows_of, special
+from saccade.decoding.lowest import lowest
 from saccade.decoding.parallel_options import MaskPredictDecoding
 from saccade.models.interface import Masked
 
@@ -41,16 +42,7 @@ def refine(model: Masked, memory: object, lengths: Tensor, *, iterations: int) -
     log_probs = torch.zeros(real.shape, device=lengths.device)
     for done in range(iterations):
         count = (lengths * (iterations - done) // iterations).clamp(min=1)
-        masked = least_certain(log_probs, real, count) if done else real
+        masked = lowest(log_probs, real, count) if done else real
         hidden = model.write(tokens.masked_fill(masked, model.mask), lengths, memory)
         tokens[masked], log_probs[masked] = likeliest(model, hidden[masked], never=special(model))
     return tokens, log_probs
-
-
-def least_certain(log_probs: Tensor, real: Tensor, count: Tensor) -> Tensor:
-    """The `count` (rows,) lowest of each row's real log-probabilities, as a mask (rows, longest)."""
-    order = log_probs.masked_fill(~real, torch.inf).argsort(dim=1, stable=True)
-    rank = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.size(1), device=order.device).expand_as(order)
-    )
-    return rank < count[:, None]

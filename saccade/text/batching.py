@@ -65,6 +65,12 @@ class Batch:
         moved: dict[str, Any] = {name: move(tensor) for name, tensor in tensors.items() if tensor is not None}
         return replace(self, **moved)
 
+    def without_end(self) -> tuple[Tensor, Tensor]:
+        """Target ids (rows, longest) without end symbols, padding in their place, and which are real."""
+        places = torch.arange(self.gold.size(1) - 1, device=self.gold.device)
+        real = places < self.target_lengths[:, None] - 1
+        return self.gold[:, :-1].masked_fill(~real, self.pad), real
+
     def take(self, rows: slice | Sequence[int]) -> "Batch":
         """Some of the rows, trimmed to the longest of them. Waits for the device that the batch is on."""
         index = (

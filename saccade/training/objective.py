@@ -1,7 +1,7 @@
 """What training minimises: an objective maps (model, batch) to a loss summed over target tokens."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -13,8 +13,17 @@ from saccade.text.batching import Batch
 class Objective(Protocol):
     """The update divides once by its target tokens, so k small batches equal one large batch."""
 
-    def __call__(self, model: Seq2Seq, batch: Batch) -> Tensor:
-        """Summed loss in nats over the batch's `target_tokens`."""
+    def __call__(self, model: Any, batch: Batch) -> Tensor:
+        """Summed loss in nats over the batch's `target_tokens`; model: of the kind that this is for."""
+        ...
+
+
+@runtime_checkable
+class Scheduled(Protocol):
+    """An objective that changes in the course of training."""
+
+    def at(self, done: float) -> None:
+        """Called before each update with the share of all updates that are done."""
         ...
 
 
@@ -48,4 +57,4 @@ class Loss(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Summed loss of a batch, a scalar."""
-        return self.objective(self.model, batch)  # type: ignore[arg-type]
+        return self.objective(self.model, batch)

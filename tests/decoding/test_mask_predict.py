@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from saccade.decoding.mask_predict import decode_masked, least_certain, refine
+from saccade.decoding.mask_predict import decode_masked, refine
 from saccade.decoding.parallel_options import MaskPredictDecoding
 from tests.models.test_nonautoregressive import network
 from tests.tiny import padded, sentences
@@ -74,13 +74,6 @@ def test_each_round_changes_masked_positions_only_and_no_mask_is_left() -> None:
         kept = (before != model.mask) & (after != model.mask)
         assert torch.equal(before[kept], after[kept])
     assert not bool((last == model.mask).any())
-
-
-def test_the_least_certain_are_the_lowest_of_the_real_ones() -> None:
-    log_probs = torch.tensor([[-1.0, -3.0, -2.0, -9.0], [-5.0, -1.0, 0.0, 0.0]])
-    real = torch.tensor([[True, True, True, False], [True, True, False, False]])
-    found = least_certain(log_probs, real, torch.tensor([2, 1]))
-    assert found.tolist() == [[False, True, True, False], [True, False, False, False]]
 
 
 def test_the_best_of_the_likeliest_lengths_is_chosen_by_the_mean() -> None:

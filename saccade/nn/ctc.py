@@ -1,0 +1,61 @@
+"""The likeliest CTC path to a target (Graves et al. 2006, by the Viterbi algorithm)."""
+
+import torch
+from torch import Tensor
+
+
+def best_paths(
+    log_probs: Tensor, targets: Tensor, slots: Tensor, lengths: Tensor, *, blank: int
+) -> tuple[Tensor, Tensor]:
+    """log_probs (batch, slots, vocabulary), targets (batch, target) ids, slots and lengths (batch,).
+
+    Returns paths (batch, slots) of ids, blank behind a row's last slot, and their log-probabilities
+    (batch,), -inf where the target has no room; the path is then meaningless.
+    """
+    labels = _with_blanks(targets, blank)
+    batch, states = labels.shape
+    emitted = log_probs.gather(2, labels[:, None].expand(-1, log_probs.size(1), -1))
+    skips = _may_skip(labels, blank)
+    places = torch.arange(states, device=labels.device)
+    best = emitted[:, 0].masked_fill(places > 1, -torch.inf)
+    steps = [torch.zeros_like(labels)]
+    for slot in range(1, log_probs.size(1)):
+        moves = torch.stack(
+            [best, _from_before(best, 1), _from_before(best, 2).masked_fill(~skips, -torch.inf)]
+        )
+        value, step = moves.max(0)
+        # Behind its last slot a row stays where it is, at no cost.
+        going = (slot < slots)[:, None]
+        best = torch.where(going, value + emitted[:, slot], best)
+        steps.append(torch.where(going, step, 0))
+    # A path ends in the last token or the blank behind it.
+    ends = torch.stack([2 * lengths, (2 * lengths - 1).clamp(min=0)], 1)
+    score, choice = best.gather(1, ends).max(1)
+    state = ends.gather(1, choice[:, None])
+    path = torch.empty(batch, len(steps), dtype=torch.int64, device=labels.device)
+    for slot in reversed(range(len(steps))):
+        path[:, slot : slot + 1] = state
+        state = state - steps[slot].gather(1, state)
+    real = torch.arange(len(steps), device=labels.device) < slots[:, None]
+    return labels.gather(1, path.clamp(min=0)).masked_fill(~real, blank), score
+
+
+def _with_blanks(targets: Tensor, blank: int) -> Tensor:
+    """(batch, 2 target + 1): a blank before, between and behind the tokens."""
+    labels = targets.new_full((targets.size(0), 2 * targets.size(1) + 1), blank)
+    labels[:, 1::2] = targets
+    return labels
+
+
+def _may_skip(labels: Tensor, blank: int) -> Tensor:
+    """Where a path may come from two states before: a token that differs from the one before it."""
+    skips = torch.zeros_like(labels, dtype=torch.bool)
+    skips[:, 2:] = (labels[:, 2:] != blank) & (labels[:, 2:] != labels[:, :-2])
+    return skips
+
+
+def _from_before(values: Tensor, distance: int) -> Tensor:
+    """Each state's value moved on to the state `distance` behind it."""
+    moved = torch.full_like(values, -torch.inf)
+    moved[:, distance:] = values[:, : values.size(1) - distance]
+    return moved

@@ -1,0 +1,36 @@
+"""Training with known fertilities (Gu et al. 2018, section 3.3, equation 9)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from saccade.models.interface import Fertile
+from saccade.nn.loss import linear_cross_entropy
+from saccade.text.batching import Batch
+
+
+@dataclass(frozen=True)
+class FertilityCrossEntropy:
+    """Cross-entropy of the target pieces given the fertilities, plus that of the fertilities themselves.
+
+    Without smoothing it is -log p(fertilities) - log p(target | fertilities). A fertility beyond the
+    model's greatest counts as the greatest; the decoder still gets as many copies as there are pieces.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, model: Fertile, batch: Batch) -> Tensor:
+        """See `Objective`."""
+        memory = model.encode(batch.source, batch.source_lengths)
+        assert batch.fertilities is not None
+        hidden, _ = model.write(batch.fertilities, memory)
+        pieces, real = batch.without_end()
+        words = linear_cross_entropy(
+            hidden[real], model.output.weight, None, pieces[real], label_smoothing=self.label_smoothing
+        )
+        counted = model.has_fertility(memory)
+        logits = model.fertility_logits(memory)[counted].float()
+        labels = batch.fertilities[counted].clamp(max=logits.size(1) - 1)
+        total: Tensor = words + cross_entropy(logits, labels, reduction="sum")
+        return total
