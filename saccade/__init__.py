@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["Translation", "Translator", "UserError", "__version__", "load"]
 
 
-def load(folder: str | Path, *, device: str | None = None) -> "Translator":
+def load(folder: str | Path, *, device: str | None = None, teacher: str | Path | None = None) -> "Translator":
     """A translator from a model folder or a run folder (its best model).
 
-    device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. Raises UserError for a folder that
-    is missing, damaged, foreign, or written by a newer Saccade.
+    device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. teacher: the model that picks among the
+    candidates of a non-autoregressive one. Raises UserError for a folder that is missing, damaged, foreign,
+    or written by a newer Saccade.
     """
     from saccade.translator import Translator
 
-    return Translator.load(folder, device=device)
+    return Translator.load(folder, device=device, teacher=teacher)
 
 
 def __getattr__(name: str) -> Any:

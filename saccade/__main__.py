@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import typer
 
 from saccade.commands.demo import demo
+from saccade.commands.distill import align, distill
 from saccade.commands.doctor import doctor
 from saccade.commands.inspect import attention
 from saccade.commands.interop import export, import_
@@ -22,7 +23,21 @@ from saccade.commands.train import check, train
 from saccade.commands.translate import translate
 from saccade.errors import Interrupted, UserError
 
-COMMANDS = (train, translate, evaluate, score, compare, check, attention, import_, export, doctor, demo)
+COMMANDS = (
+    train,
+    translate,
+    evaluate,
+    score,
+    compare,
+    check,
+    attention,
+    distill,
+    align,
+    import_,
+    export,
+    doctor,
+    demo,
+)
 """In the order of the help."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

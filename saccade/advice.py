@@ -76,8 +76,8 @@ def _on_data(report: DataReport) -> Iterator[str]:
 
 def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
     fixed = None
-    if plan.training.init_from is not None:
-        fixed = "The vocabulary is that of training.init_from: mend the text, or train a model of its own."
+    if plan.training.init_from or plan.training.teacher:
+        fixed = "The vocabulary is that of another model: mend the text, or train a model of its own."
     sides: dict[str, SideReport] = {"source": report.train.source, "target": report.train.target}
     for name, side in sides.items():
         if side.byte_share > _BYTES:

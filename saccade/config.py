@@ -13,7 +13,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,6 +38,9 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Settings that a section of the same name has in other circumstances, and why this one has not."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:
@@ -204,6 +207,8 @@ def _unknown_key(cls: type[Section], path: list[int | str], *, where: str) -> st
             if isinstance(candidate, type) and issubclass(candidate, Section):
                 cls = candidate
     section = ".".join([where, *map(str, outer)])
+    if (reason := cls.elsewhere.get(str(name))) and not outer:
+        return reason
     hint = _nearest(str(name), cls.model_fields)
     if hint:
         return f"no such setting; did you mean {section}.{hint}?"

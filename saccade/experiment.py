@@ -13,7 +13,6 @@ import torch
 
 from saccade.checkpoint import Model, disk_error, settle_folder, vocabulary_of
 from saccade.config import Section, apply_overrides, build, check_sections, dump_toml, load_toml
-from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 from saccade.models import build_model, model_config
 from saccade.text.cache import EncodedPairs
@@ -25,10 +24,18 @@ from saccade.text.tokenizer import TokenizerConfig
 from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
 from saccade.training.evaluate import ValidationConfig, ValidationData
-from saccade.training.initial import origin, settings_of, take_weights, tokenizer_of
+from saccade.training.fits import decoding_section, require_fit
+from saccade.training.initial import (
+    origin,
+    require_no_tokenizer,
+    settings_of,
+    take_weights,
+    tokenizer_of,
+)
 from saccade.training.loop import Setup, TrainingConfig, train
-from saccade.training.objective import CrossEntropy
+from saccade.training.objective import objective_of
 from saccade.training.state import Counters
+from saccade.training.teacher import load_teacher, take_encoder
 
 Say = Callable[[str], None]
 
@@ -49,11 +56,12 @@ class Experiment:
     model: Section
     training: TrainingConfig
     validation: ValidationConfig
-    decoding: DecodingConfig
+    decoding: Section
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """As TOML tables, every default resolved; without the tokeniser's where it comes with a model."""
-        names = [name for name in SECTIONS if name != "tokenizer" or self.training.init_from is None]
+        brought = self.training.init_from or self.training.teacher
+        names = [name for name in SECTIONS if name != "tokenizer" or brought is None]
         return {name: getattr(self, name).model_dump(mode="json", exclude_none=True) for name in names}
 
 
@@ -78,14 +86,19 @@ def read_experiment(
     training = build(TrainingConfig, merged.get("training", {}), where="training")
     if training.init_from is not None and not resolved:
         merged = settings_of(training.init_from, merged)
-    return Experiment(
+    elif training.teacher is not None:
+        require_no_tokenizer(merged, training.teacher, key="training.teacher")
+    model = model_config(merged.get("model", {}))
+    experiment = Experiment(
         data=build(DataConfig, merged.get("data", {}), where="data"),
         tokenizer=build(TokenizerConfig, merged.get("tokenizer", {}), where="tokenizer"),
-        model=model_config(merged.get("model", {})),
+        model=model,
         training=training,
         validation=build(ValidationConfig, merged.get("validation", {}), where="validation"),
-        decoding=build(DecodingConfig, merged.get("decoding", {}), where="decoding"),
+        decoding=build(decoding_section(model), merged.get("decoding", {}), where="decoding"),
     )
+    require_fit(model, training, experiment.data, validation_beam=experiment.validation.beam)
+    return experiment
 
 
 def check(experiment: Experiment, out: Path) -> DataReport:
@@ -94,7 +107,7 @@ def check(experiment: Experiment, out: Path) -> DataReport:
 
 
 def _prepared(experiment: Experiment, out: Path) -> Prepared:
-    folder = experiment.training.init_from
+    folder = experiment.training.init_from or experiment.training.teacher
     tokenizer = None if folder is None else tokenizer_of(folder)
     batch_tokens = experiment.training.batch_tokens
     return prepare(
@@ -141,8 +154,11 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
         decoding=experiment.decoding.model_dump(mode="json", exclude_defaults=True),
         provenance=_provenance(experiment, prepared.report, run),
     )
+    teacher = load_teacher(experiment.training, model, resumes=resumes, device=group.device)
     if experiment.training.init_from is not None and not resumes:
         take_weights(model, experiment.training.init_from)
+    if experiment.training.init_encoder and teacher is not None and not resumes:
+        take_encoder(model, teacher)
     parameters = sum(parameter.numel() for parameter in model.module.parameters())
     say(f"{parameters:,} parameters, {group.size} process(es) on {group.device.type}, run folder {run}")
     setup = Setup(
@@ -156,7 +172,13 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
             seed=experiment.training.seed,
         ),
         validation_data=_validation_data(prepared, run / "data"),
-        objective=CrossEntropy(experiment.training.label_smoothing),
+        objective=objective_of(
+            model.network,
+            label_smoothing=experiment.training.label_smoothing,
+            glancing=experiment.training.glancing,
+            teacher=None if teacher is None else teacher.network,
+            fine_tuning=experiment.training.fine_tuning,
+        ),
         config=experiment.training,
         validation=experiment.validation,
         group=group,
@@ -184,8 +206,8 @@ def _claim(run: Path, experiment: Experiment) -> None:
         )
     files = {name: _absolute(value) for name, value in data.model_dump().items()}
     training = experiment.training
-    if training.init_from is not None:
-        training = training.model_copy(update={"init_from": training.init_from.absolute()})
+    folders = {"init_from": training.init_from, "teacher": training.teacher}
+    training = training.model_copy(update={name: _absolute(path) for name, path in folders.items()})
     resolved = replace(experiment, data=data.model_copy(update=files), training=training)
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -251,8 +273,9 @@ def _text(path: Path) -> Sequence[str]:
 
 def _provenance(experiment: Experiment, report: DataReport, run: Path) -> dict[str, Any]:
     """What this model was made from and with; files by name and hash, without the maker's folders."""
-    first = experiment.training.init_from
-    start = {} if first is None else {"init_from": origin(first, run / "checkpoints" / "last")}
+    folders = {"init_from": experiment.training.init_from, "teacher": experiment.training.teacher}
+    last = run / "checkpoints" / "last"
+    start = {name: origin(path, last, key=name) for name, path in folders.items() if path is not None}
     return {
         **start,
         "seed": experiment.training.seed,

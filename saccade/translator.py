@@ -114,7 +114,7 @@ class Translator:
         for index, (line, source) in enumerate(zip(lines, ids, strict=True)):
             if not line.strip():
                 results[index] = Translation(source=line, text="")
-            elif problem := self._problem(source):
+            elif problem := self.problem(source):
                 results[index] = Translation(source=line, text="", problem=f"not translated: {problem}")
             else:
                 pending.append(index)
@@ -140,7 +140,7 @@ class Translator:
             )
         tokenizer = self.model.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
-        if problem := self._problem(source_ids, target_ids):
+        if problem := self.problem(source_ids, target_ids):
             raise UserError(problem)
         return self._attention(source_ids, target_ids)
 
@@ -149,7 +149,7 @@ class Translator:
         tokenizer = self.model.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
         with torch.inference_mode():
-            axis = self.writing.axis(*self._padded([source_ids]), target_ids)
+            axis = self.writing.axis(*self.padded([source_ids]), target_ids)
         return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(axis)
 
     def stream(self, lines: Iterable[str], *, chunk: int = 2000, **options: Any) -> Iterator[Translation]:
@@ -175,7 +175,7 @@ class Translator:
         source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
         pairs = list(zip(source_ids, target_ids, strict=True))
         for number, (source, target) in enumerate(pairs, start=1):
-            if problem := self._problem(source, target):
+            if problem := self.problem(source, target):
                 raise UserError(f"line {number}: {problem}")
         lengths = [max(len(source), len(target)) for source, target in pairs]
         scores = [0.0] * len(lengths)
@@ -190,12 +190,12 @@ class Translator:
     def _attention(self, source: list[int], target: list[int]) -> dict[str, Tensor]:
         """Recorded in one pass over a finished target, end symbol in."""
         with record_attention(self.model.module) as maps:
-            self.writing.run(*self._padded([source]), target)
+            self.writing.run(*self.padded([source]), target)
         return {name: weights[0].cpu() for name, weights in maps.items()}
 
     @torch.inference_mode()
     def _log_probs(self, sources: list[list[int]], targets: list[list[int]]) -> list[float]:
-        values = self.writing.log_probs(*self._padded(sources), targets)
+        values = self.writing.log_probs(*self.padded(sources), targets)
         return [float(value) for value in values.tolist()]
 
     def _decode(
@@ -211,7 +211,7 @@ class Translator:
         budget = max(options.batch_tokens // options.rows_per_sentence, 1)
         for batch in plan_for_inference(lengths, batch_tokens=budget):
             rows = [pending[int(place)] for place in batch]
-            source, source_lengths = self._padded([ids[index] for index in rows])
+            source, source_lengths = self.padded([ids[index] for index in rows])
             found = self.writing.decode(
                 source,
                 source_lengths,
@@ -221,14 +221,16 @@ class Translator:
             )
             yield from zip(rows, found, strict=True)
 
-    def _padded(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
+    def padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Source ids (sentences, longest) and lengths (sentences,), where the model is."""
         lengths = torch.tensor([len(sequence) for sequence in sequences])
         padded = torch.full((len(sequences), int(lengths.max())), self.model.network.vocabulary.pad)
         for row, sequence in enumerate(sequences):
             padded[row, : len(sequence)] = torch.tensor(sequence)
         return padded.to(self.device), lengths.to(self.device)
 
-    def _problem(self, source: list[int], target: Sequence[int] = ()) -> str | None:
+    def problem(self, source: Sequence[int], target: Sequence[int] = ()) -> str | None:
+        """Why the model can't read or write so many ids; None where it can."""
         network = self.model.network
         for ids, verb, limit in (
             (source, "reads", network.max_source_length),

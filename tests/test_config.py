@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -302,3 +303,17 @@ def test_sections_survive_the_way_through_toml(
     path = tmp_path_factory.mktemp("config") / "config.toml"
     path.write_text(dump_toml({"training": training}), encoding="utf-8", newline="\n")
     assert build(Training, load_toml(path)["training"], where="training") == training
+
+
+class Elsewhere(Section):
+    """Has what it has, and says where the rest is."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {"beams": "only for models that search"}
+    beam: int = 1
+
+
+def test_a_setting_of_another_kind_is_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match=r"^decoding\.beams = 3: only for models that search$"):
+        build(Elsewhere, {"beams": 3}, where="decoding")
+    with pytest.raises(UserError, match=r"did you mean decoding\.beam"):
+        build(Elsewhere, {"baem": 3}, where="decoding")

@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
     "inspection": INFERENCE,
+    "alignment": INFERENCE,
     "service": INFERENCE,
     "interop": INFERENCE,
     "training": INFERENCE | {"evaluation"},
@@ -45,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "lab": INFERENCE | {"training", "inspection", "experiment"},
     "__init__": INFERENCE | {"inspection"},
     "commands": INFERENCE
-    | {"evaluation", "comparison", "inspection", "interop", "training", "experiment", "advice"}
+    | {"evaluation", "comparison", "inspection", "alignment", "interop", "training", "experiment", "advice"}
     | {"doctor", "demo", "lab"},
     "__main__": {"commands", "training"},
 }

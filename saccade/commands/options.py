@@ -80,6 +80,33 @@ Tokenize = Annotated[
     ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Score without regard to case.")]
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default="the model's",
+        help="Non-autoregressive: fertility sequences a teacher chooses among, or lengths that are tried.",
+    ),
+]
+Iterations = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", show_default="the model's", help="Mask-predict: rounds."),
+]
+Fertilities = Annotated[
+    str | None,
+    typer.Option(
+        metavar="argmax|average",
+        show_default="the model's",
+        help="Non-autoregressive: each piece's likeliest number of words, or its mean.",
+    ),
+]
+Teacher = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MODEL", help="Non-autoregressive: the model that picks among the --candidates of another."
+    ),
+]
 SourceLanguage = Annotated[
     str | None,
     typer.Option(
@@ -105,7 +132,12 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def load_translator(
-    model: Path, *, device: str | None = None, threads: int | None = None, engine: str | None = None
+    model: Path,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    engine: str | None = None,
+    teacher: Path | None = None,
 ) -> "Translator":
     """The model, where and with as many threads as was asked; exported folders run in their own engine."""
     import torch
@@ -122,7 +154,9 @@ def load_translator(
             reason = str(error).partition("\n")[0]
             raise UserError(f"--device {device}: not usable here: {reason}") from error
     if engine in (None, "torch") and not is_exported(model):
-        return Translator.load(model, device=device)
+        return Translator.load(model, device=device, teacher=teacher)
+    if teacher is not None:
+        raise UserError("--teacher: only with --engine torch.")
     from saccade.interop.exporting import open_exported
 
     return open_exported(model, target=_target(engine), device=device, threads=threads)

@@ -12,12 +12,16 @@ from saccade.commands.options import (
     Alpha,
     BatchTokens,
     Beam,
+    Candidates,
     Device,
+    Fertilities,
+    Iterations,
     Json,
     LengthPenalty,
     Lowercase,
     MaxLength,
     Model,
+    Teacher,
     Threads,
     Tokenize,
     given,
@@ -52,6 +56,10 @@ def evaluate(
     length_penalty: LengthPenalty = None,
     alpha: Alpha = None,
     max_length: MaxLength = None,
+    candidates: Candidates = None,
+    iterations: Iterations = None,
+    fertilities: Fertilities = None,
+    teacher: Teacher = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
@@ -72,12 +80,15 @@ def evaluate(
 
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is told before the work
     sources, references = read_parallel(source, reference)
-    translator = load_translator(model, device=device, threads=threads)
+    translator = load_translator(model, device=device, threads=threads, teacher=teacher)
     options = given(
         beam=beam,
         length_penalty=length_penalty,
         alpha=alpha,
         max_length=max_length,
+        candidates=candidates,
+        iterations=iterations,
+        fertilities=fertilities,
         batch_tokens=batch_tokens,
     )
     started = time.perf_counter()

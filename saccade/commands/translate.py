@@ -2,12 +2,10 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,17 +13,22 @@ from saccade.commands.options import (
     Alpha,
     BatchTokens,
     Beam,
+    Candidates,
     Device,
     Engine,
+    Fertilities,
+    Iterations,
     LengthPenalty,
     MaxLength,
     Model,
     SourceLanguage,
     TargetLanguage,
+    Teacher,
     Threads,
     given,
     load_translator,
 )
+from saccade.commands.output import Progress, output_file
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,6 +97,10 @@ def translate(
         typer.Option(min=0, metavar="N", show_default="0", help="Fewest tokens before the end symbol."),
     ] = None,
     max_length: MaxLength = None,
+    candidates: Candidates = None,
+    iterations: Iterations = None,
+    fertilities: Fertilities = None,
+    teacher: Teacher = None,
     prefix_file: Annotated[
         Path | None,
         typer.Option(
@@ -136,11 +143,14 @@ def translate(
         alpha=alpha,
         min_length=min_length,
         max_length=max_length,
+        candidates=candidates,
+        iterations=iterations,
+        fertilities=fertilities,
         batch_tokens=batch_tokens,
     )
     file = None if file == Path("-") else file
     prefixes = _prefixes(prefix_file, file)
-    translator = load_translator(model, device=device, threads=threads, engine=engine)
+    translator = load_translator(model, device=device, threads=threads, engine=engine, teacher=teacher)
     translator = translator.between(source_language, target_language)
     translator.options(**options)  # a wrong setting is told before any input is read
     interactive = file is None and sys.stdin.isatty()
@@ -153,8 +163,8 @@ def translate(
     shows_progress = (
         file is not None and sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     )
-    progress = _Progress(_count(file)) if shows_progress and file is not None else None
-    with _output(output) as stream:
+    progress = Progress(_count(file)) if shows_progress and file is not None else None
+    with output_file(output) as stream:
         for number, result in enumerate(results):
             if result.problem is not None:
                 typer.echo(f"line {number + 1}: {result.problem}", err=True)
@@ -254,46 +264,3 @@ def _as_json(number: int, translation: "Translation") -> str:
     if len(translation.alternatives) > 1:
         fields["alternatives"] = [vars(choice) for choice in translation.alternatives]
     return json.dumps(fields, ensure_ascii=False) + "\n"
-
-
-@contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that has its name only when it is complete."""
-    from saccade.checkpoint import disk_error
-
-    if path is None:
-        yield sys.stdout.buffer
-        return
-    in_place = path.exists() and not path.is_file()  # a pipe or device
-    partial = path if in_place else path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            yield stream
-        if not in_place:
-            partial.replace(path)
-    except OSError as error:
-        raise disk_error(path, error) from error
-    finally:
-        if not in_place and partial.exists():
-            typer.echo(f"{partial} holds the lines that were translated; {path} was not written.", err=True)
-
-
-class _Progress:
-    """How far a file is translated, on one line of standard error."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.started = total, time.perf_counter()
-        typer.echo(f"0 of {total:,} lines ", err=True, nl=False)
-
-    def at(self, done: int) -> None:
-        """Show it."""
-        rate = done / (time.perf_counter() - self.started)
-        left = (self.total - done) / rate
-        text = f"\r{done:,} of {self.total:,} lines, {rate:,.1f} a second, {left:,.0f} s left     "
-        typer.echo(text, err=True, nl=False)
-
-    def end(self) -> None:
-        """Say how long it took."""
-        seconds = time.perf_counter() - self.started
-        text = f"\r{self.total:,} lines in {seconds:,.1f} s, {self.total / seconds:,.1f} a second     "
-        typer.echo(text, err=True)

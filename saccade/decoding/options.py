@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -12,13 +12,13 @@ Penalty = Literal["gnmt", "power"]
 Rules = Literal["plain", "free", "renormalized"]
 
 
-PARALLEL_SETTINGS = {"fertilities", "candidates", "iterations"}
-"""Settings that only models have which write all positions at once; see `parallel_options.py`."""
-
-
 class DecodingConfig(Section):
     """Defaults are the paper's (section 6.1): beam 4, GNMT penalty 0.6, at most source + 50 tokens."""
 
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("fertilities", "candidates", "iterations"),
+        "only for non-autoregressive models; this one writes word after word",
+    )
     beam: PositiveInt = 4
     """Hypotheses kept a sentence; 1 is greedy search."""
     nbest: PositiveInt = 1
@@ -55,16 +55,6 @@ class DecodingConfig(Section):
     """Of sampling. A sentence's draws depend on its line number and this alone."""
     batch_tokens: PositiveInt = 4096
     """Source tokens decoded together, padding and beam counted."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _applies(cls, table: Any) -> Any:
-        if isinstance(table, Mapping) and (found := PARALLEL_SETTINGS & table.keys()):
-            raise ValueError(
-                f"{', '.join(sorted(found))}: only for non-autoregressive models; this one writes "
-                "word after word"
-            )
-        return table
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,58 +1,45 @@
 """How models that write all positions at once are decoded: one section for each scheme."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from saccade.config import Section
-from saccade.decoding.options import PARALLEL_SETTINGS, DecodingConfig
+from saccade.decoding.options import DecodingConfig
 
 _AT_ONCE = "all positions are written at once, there is no search from word to word"
-_ONE = "there is one translation a sentence"
+_DRAWN = "words are not drawn, the likeliest one is taken at each position"
 _LENGTH = "the length is decided before the words, and nothing has to be evened out"
-_REASONS = {
-    "beam": _AT_ONCE,
-    "early_stopping": _AT_ONCE,
-    "rules": _AT_ONCE,
-    "banned": _AT_ONCE,
-    "nbest": _ONE,
-    "sample": "words are not drawn, the likeliest one is taken at each position",
-    "length_penalty": _LENGTH,
-    "alpha": _LENGTH,
-    "min_length": _LENGTH,
-    "max_length": _LENGTH,
+_OF_SEARCH = {
+    "nbest": "there is one translation a sentence",
+    **dict.fromkeys(("beam", "early_stopping", "rules", "banned"), _AT_ONCE),
+    **dict.fromkeys(("sample", "temperature", "top_k", "top_p", "seed"), _DRAWN),
+    **dict.fromkeys(
+        ("length_penalty", "alpha", "min_length", "max_length", "max_ratio", "max_extra"), _LENGTH
+    ),
 }
-_WHERE = {
-    "fertilities": "decoder = fertility",
-    "candidates": "decoder = fertility and mask-predict",
-    "iterations": "decoder = mask-predict, which works in rounds",
-    "seed": "decoder = fertility, which draws candidates",
-    "max_ratio": "decoder = fertility",
-    "max_extra": "decoder = fertility",
+_OF_SCHEMES = {
+    "fertilities": "fertility",
+    "candidates": "fertility and mask-predict",
+    "iterations": "mask-predict, which works in rounds",
 }
-assert set(_WHERE) >= PARALLEL_SETTINGS
+assert set(_OF_SEARCH) >= DecodingConfig.model_fields.keys() - {"batch_tokens"}
 
 
 class ParallelDecoding(Section):
     """What all schemes have; settings that mean nothing here are refused with the reason."""
 
     scheme: ClassVar[str]
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        **{
+            name: f"means nothing to this non-autoregressive model: {reason}"
+            for name, reason in _OF_SEARCH.items()
+        },
+        **{name: f"only for models with decoder = {owner}" for name, owner in _OF_SCHEMES.items()},
+    }
     batch_tokens: PositiveInt = 4096
     """Source tokens decoded together, padding and candidates counted."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _applies(cls, table: Any) -> Any:
-        for name in table if isinstance(table, Mapping) else ():
-            if name in cls.model_fields:
-                continue
-            if name in _WHERE:
-                raise ValueError(f"{name} is for models with {_WHERE[name]}; this one is {cls.scheme}")
-            if name in DecodingConfig.model_fields:
-                reason = _REASONS.get(name, _REASONS["sample"])
-                raise ValueError(f"{name} means nothing to a non-autoregressive model: {reason}")
-        return table
 
     @property
     def rows_per_sentence(self) -> int:

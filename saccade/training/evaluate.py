@@ -11,9 +11,10 @@ from pydantic import PositiveInt
 from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.evaluation import Tokenize, evaluate
+from saccade.models.interface import Parallel
 from saccade.text.batching import collate, plan_batches
 from saccade.text.cache import EncodedPairs
-from saccade.training.objective import CrossEntropy
+from saccade.training.objective import objective_of
 from saccade.translator import Translator
 
 # Whatever the finished model is to do by default, checkpoints are ranked by their best translations.
@@ -79,19 +80,26 @@ def validate(
         data.sources[:count],
         data.references[:count],
         tokenize=config.tokenize,
-        beam=config.beam,
-        **_PLAIN_SEARCH,
+        **_plain(translator, beam=config.beam),
     )
     return Validation(loss, math.exp(min(loss, 100.0)), scores.bleu, scores.chrf, scores.exact)
 
 
+def _plain(translator: Translator, *, beam: int) -> dict[str, Any]:
+    """One candidate a sentence, which needs no teacher, where there is no search."""
+    if isinstance(translator.model.network, Parallel):
+        return {"candidates": 1} if "candidates" in translator.writing.options.model_fields else {}
+    return {"beam": beam, **_PLAIN_SEARCH}
+
+
 @torch.no_grad()
 def validation_loss(model: Model, pairs: EncodedPairs, *, device: torch.device, batch_tokens: int) -> float:
-    """Mean cross-entropy in nats a target token, end symbol in."""
+    """Mean of what is minimised, without smoothing, in nats a target token, end symbol counted."""
     plan = plan_batches(
         pairs.source_lengths, pairs.target_lengths, batch_tokens=batch_tokens, seed=0, epoch=0
     )
-    vocabulary, objective = model.network.vocabulary, CrossEntropy()
+    vocabulary = model.network.vocabulary
+    objective = objective_of(model.network, label_smoothing=0.0)
     total, tokens = 0.0, 0
     for indices in plan:
         batch = collate(pairs, indices, pad=vocabulary.pad, start=vocabulary.start).to(device)

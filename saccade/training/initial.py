@@ -18,8 +18,7 @@ def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
     """
     description = read_description(find_model(folder))
     settled = f"comes from training.init_from = {folder}; leave it out."
-    if tables.get("tokenizer"):
-        raise UserError(f"[tokenizer]: the vocabulary {settled}")
+    require_no_tokenizer(tables, folder, key="training.init_from")
     own = description["model"]
     for name, value in tables.get("model", {}).items():
         if not name.endswith("dropout") and value != own.get(name):
@@ -27,6 +26,12 @@ def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
             raise UserError(f"model.{name} = {value}: this{known} {settled}")
     below = {name: {**description[name], **tables.get(name, {})} for name in ("model", "decoding")}
     return {**tables, **below}
+
+
+def require_no_tokenizer(tables: Mapping[str, Any], folder: Path, *, key: str) -> None:
+    """UserError where a configuration's tables have a section [tokenizer], which comes from `folder`."""
+    if tables.get("tokenizer"):
+        raise UserError(f"[tokenizer]: the vocabulary comes from {key} = {folder}; leave it out.")
 
 
 def tokenizer_of(folder: Path) -> Tokenizer:
@@ -40,8 +45,8 @@ def take_weights(model: Model, folder: Path) -> None:
     load_weights(model.module, read_tensors(found / "model.safetensors"), folder=found)
 
 
-def origin(folder: Path, last: Path) -> str:
-    """SHA-256 of the weights that training started from; a resumed run has it in its `last` checkpoint."""
+def origin(folder: Path, last: Path, *, key: str) -> str:
+    """SHA-256 of the weights of `folder`; a resumed run has it in its `last` checkpoint, under `key`."""
     if (last / "model.json").is_file():
-        return str(read_description(last)["provenance"].get("init_from", ""))
+        return str(read_description(last)["provenance"].get(key, ""))
     return file_hash(find_model(folder) / "model.safetensors")

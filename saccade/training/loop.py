@@ -20,7 +20,7 @@ from saccade.training.evaluate import ValidationConfig, ValidationData, validate
 from saccade.training.interrupt import stop_requests
 from saccade.training.keep import Checkpoints
 from saccade.training.meter import Meter
-from saccade.training.objective import Loss, Objective
+from saccade.training.objective import Loss, Objective, Scheduled
 from saccade.training.optim import OptimizerConfig, learning_rate, make_optimizer
 from saccade.training.report import Report
 from saccade.training.state import Counters, generator_states, restore_generators
@@ -42,14 +42,25 @@ class TrainingConfig(OptimizerConfig):
     """bfloat16: products in 16 bits, weights in 32; auto takes it where a GPU has it."""
     compile: bool = False
     """Let torch.compile make kernels for this model: minutes at the start, faster steps on a GPU."""
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    """Share of each target spread over the vocabulary (section 5.4)."""
+    label_smoothing: float | None = Field(None, ge=0, lt=1)
+    """Share of each target spread over the vocabulary (section 5.4). Unset: 0.1, in non-autoregressive models
+    0."""
+    glancing: tuple[float, float] | None = None
+    """model.decoder = "ctc" only. Of as many slots as are wrong, the share that is shown their tokens, at the
+    start and at the end of training; [0.0, 0.0]: none, plain CTC. Unset: [0.5, 0.3], the paper's."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of a moving average of the weights, which is then what is validated and saved; 0: none."""
     average: PositiveInt = 1
     """At the end, average the weights of the last so many validations and keep them if they are better."""
     init_from: Path | None = None
     """A model to go on from: its weights, vocabulary and settings of [model] and [decoding]."""
+    teacher: Path | None = None
+    """A model whose vocabulary is taken; the student can start from its encoder and be fine-tuned by it."""
+    init_encoder: bool = False
+    """Start a non-autoregressive model from the teacher's encoder and source embeddings."""
+    fine_tuning: float = Field(0.0, ge=0, le=1)
+    """model.decoder = "fertility" only. Weight of the teacher's judgement in fine-tuning, 0.25 in the paper,
+    which starts from a trained student (init_from)."""
     save_every: PositiveInt = 500
     """Updates between saves of the `last` checkpoint, besides those at each validation."""
     log_every: PositiveInt = 50
@@ -147,6 +158,8 @@ class _Training:
         step = self.counters.step + 1
         rate = learning_rate(step, config=self.config, steps=self.config.steps)
         self.network.train()
+        if isinstance(self.setup.objective, Scheduled):
+            self.setup.objective.at(self.counters.step / self.config.steps)
         result = self.updater.update(batches, rate=rate)
         if result.applied and self.average is not None:
             self.average.update_parameters(self.network)

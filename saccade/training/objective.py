@@ -5,9 +5,18 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from saccade.models.interface import Seq2Seq
+from saccade.models.interface import Parallel, Seq2Seq
 from saccade.nn.loss import linear_cross_entropy
 from saccade.text.batching import Batch
+from saccade.training.fertility import FertilityCrossEntropy
+from saccade.training.fine_tuning import FineTuning
+from saccade.training.glancing import GlancingCtc
+from saccade.training.masked import MaskedCrossEntropy
+
+LABEL_SMOOTHING = 0.1
+"""Of models that write word by word, where nothing is set ("Attention Is All You Need", section 5.4)."""
+GLANCING = (0.5, 0.3)
+"""See `GlancingCtc.share`."""
 
 
 class Objective(Protocol):
@@ -25,6 +34,31 @@ class Scheduled(Protocol):
     def at(self, done: float) -> None:
         """Called before each update with the share of all updates that are done."""
         ...
+
+
+def objective_of(
+    network: object,
+    *,
+    label_smoothing: float | None,
+    glancing: tuple[float, float] | None = None,
+    teacher: Seq2Seq | None = None,
+    fine_tuning: float = 0.0,
+) -> Objective:
+    """What a model of its kind minimises: the one place where that is chosen.
+
+    None: as is usual for the kind. teacher: whose judgement has the weight `fine_tuning`, where not 0.
+    """
+    if not isinstance(network, Parallel):
+        return CrossEntropy(LABEL_SMOOTHING if label_smoothing is None else label_smoothing)
+    smoothing = label_smoothing or 0.0
+    if network.scheme == "mask-predict":
+        return MaskedCrossEntropy(smoothing)
+    if network.scheme == "ctc":
+        return GlancingCtc(GLANCING if glancing is None else glancing, smoothing)
+    likelihood = FertilityCrossEntropy(smoothing)
+    if teacher is None or not fine_tuning:
+        return likelihood
+    return FineTuning(likelihood, teacher, fine_tuning)
 
 
 @dataclass(frozen=True)

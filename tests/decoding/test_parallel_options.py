@@ -27,18 +27,22 @@ SEARCH = {
 @pytest.mark.parametrize("setting", SEARCH)
 def test_settings_of_search_mean_nothing(scheme: str, setting: str) -> None:
     value, reason = SEARCH[setting]
-    with pytest.raises(UserError, match=f"{setting} means nothing to a non-autoregressive model: .*{reason}"):
+    with pytest.raises(UserError, match=f"decoding.{setting} = .*non-autoregressive model: .*{reason}"):
         build(SCHEMES[scheme], {setting: value}, where="decoding")
 
 
 @pytest.mark.parametrize(
     ("scheme", "setting", "reason"),
     [
-        ("ctc", {"iterations": 2}, "works in rounds; this one is ctc"),
-        ("fertility", {"iterations": 2}, "works in rounds; this one is fertility"),
-        ("ctc", {"candidates": 2}, "fertility and mask-predict; this one is ctc"),
-        ("mask-predict", {"fertilities": "average"}, "decoder = fertility; this one is mask-predict"),
-        ("mask-predict", {"seed": 3}, "draws candidates; this one is mask-predict"),
+        ("ctc", {"iterations": 2}, "decoder = mask-predict, which works in rounds"),
+        (
+            "fertility",
+            {"iterations": 2},
+            "decoder = mask-predict, which works in rounds",
+        ),
+        ("ctc", {"candidates": 2}, "only for models with decoder = fertility and mask-predict"),
+        ("mask-predict", {"fertilities": "average"}, "only for models with decoder = fertility"),
+        ("mask-predict", {"seed": 3}, "words are not drawn"),
         ("fertility", {"fertilities": "median"}, "decoding.fertilities"),
         ("fertility", {"candidatez": 2}, "did you mean decoding.candidates"),
     ],
@@ -50,7 +54,7 @@ def test_settings_of_another_scheme_are_refused(scheme: str, setting: dict[str, 
 
 @pytest.mark.parametrize("setting", [{"iterations": 4}, {"candidates": 4}, {"fertilities": "average"}])
 def test_search_knows_none_of_them(setting: dict[str, object]) -> None:
-    with pytest.raises(UserError, match="only for non-autoregressive models"):
+    with pytest.raises(UserError, match="only for non-autoregressive models; this one"):
         build(DecodingConfig, setting, where="decoding")
 
 

@@ -35,9 +35,7 @@ def test_label_smoothing_is_of_the_words_alone() -> None:
     logits = model.output(model.write(given.fertilities, memory)[0])
     pieces, real = given.without_end()
     words = [
-        cross_entropy(
-            logits[real], pieces[real], label_smoothing=e, reduction="sum"
-        ).item()
+        cross_entropy(logits[real], pieces[real], label_smoothing=e, reduction="sum").item()
         for e in (0.0, 0.1)
     ]
     assert smooth - plain == pytest.approx(words[1] - words[0], abs=1e-5)

@@ -1,0 +1,55 @@
+"""Alignments by counting which pieces occur together (eflomal: Östling and Tiedemann 2016)."""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from saccade.errors import UserError
+
+
+def aligned_by_counting(
+    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """Each target piece goes to one source piece; learned from these very pairs, which should be many.
+
+    sources, targets: ids with the end symbol last. A target piece that eflomal gives to no source goes where
+    the one before it goes. eflomal draws its random numbers anew at every call: a few links differ each time.
+    Raises UserError where it is not installed.
+    """
+    try:
+        import eflomal
+    except ImportError as error:
+        raise UserError("eflomal is not installed: pip install 'saccade[align]'") from error
+    pairs = list(zip(sources, targets, strict=True))
+    usable = [i for i, (source, target) in enumerate(pairs) if min(len(source), len(target)) > 1]
+    found: list[list[int]] = [[] for _ in sources]
+    if not usable:
+        return found
+    with tempfile.TemporaryDirectory(prefix="saccade-align-") as folder:
+        links = Path(folder) / "links"
+        # Ids instead of pieces: eflomal would lower-case those, and split them at blanks.
+        eflomal.Aligner().align(
+            [_line(sources[i]) for i in usable], [_line(targets[i]) for i in usable], str(links)
+        )
+        lines = links.read_text(encoding="utf-8").split("\n")[:-1]
+    for i, line in zip(usable, lines, strict=True):
+        linked = (link.split("-") for link in line.split())
+        known = {int(word): int(piece) for piece, word in linked}
+        found[i] = filled(known, len(targets[i]) - 1)
+    return found
+
+
+def filled(known: dict[int, int], count: int) -> list[int]:
+    """A source position for each of `count` target pieces: its own, else that of the one before, else (at
+    the beginning) that of the first one that has any, else the first position."""
+    last = known[min(known)] if known else 0
+    positions = []
+    for word in range(count):
+        last = known.get(word, last)
+        positions.append(last)
+    return positions
+
+
+def _line(ids: Iterable[int]) -> str:
+    *pieces, _ = ids
+    return " ".join(map(str, pieces))

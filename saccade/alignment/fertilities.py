@@ -1,0 +1,53 @@
+"""Fertilities of pairs of text: how many target pieces each source piece is aligned with."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from saccade.alignment.attention import aligned_by_attention
+from saccade.alignment.counting import aligned_by_counting
+from saccade.errors import UserError
+from saccade.translator import Translator
+
+Method = Literal["attention", "eflomal"]
+
+
+def fertilities(
+    translator: Translator,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    *,
+    method: str = "attention",
+    layer: int | None = None,
+) -> list[list[int]]:
+    """A number for each source piece of each pair, end symbols not counted; empty for an empty line.
+
+    Pieces are those of the model, which for `eflomal` is asked for nothing else. layer: see
+    `aligned_by_attention`. Raises UserError for a line that the model can't read.
+    """
+    check_method(method, layer)
+    tokenizer = translator.model.tokenizer
+    source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
+    for number, (source, target) in enumerate(zip(source_ids, target_ids, strict=True), start=1):
+        if problem := translator.problem(source, target):
+            raise UserError(f"line {number}: {problem}")
+    if method == "attention":
+        alignments = aligned_by_attention(translator, source_ids, target_ids, layer=layer)
+    else:
+        alignments = aligned_by_counting(source_ids, target_ids)
+    return [counted(one, len(source) - 1) for one, source in zip(alignments, source_ids, strict=True)]
+
+
+def check_method(method: str, layer: int | None) -> None:
+    """UserError for a method that there is not, or a layer where it means nothing."""
+    if method not in get_args(Method):
+        raise UserError(f"--method {method}: allowed are {', '.join(get_args(Method))}.")
+    if layer is not None and method != "attention":
+        raise UserError("--layer: only attention has layers; leave it out.")
+
+
+def counted(alignment: Sequence[int], pieces: int) -> list[int]:
+    """How often each of the source positions 0 to pieces - 1 occurs."""
+    counts = [0] * pieces
+    for position in alignment:
+        counts[position] += 1
+    return counts
