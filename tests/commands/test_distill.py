@@ -1,0 +1,126 @@
+"""saccade distill and saccade align, and the other commands with what these make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from saccade.text.corpus import read_text
+from tests.commands.conftest import SMALLEST, Run, pair, refused, settings
+
+
+@pytest.fixture(scope="module")
+def distilled(saccade: Run, corpus: Path, run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train.de and train.fert of the tiny teacher, and valid.fert of the given validation text."""
+    folder = tmp_path_factory.mktemp("distilled")
+    out = folder / "train.de"
+    done = saccade(
+        *("distill", run_folder, "--source", corpus / "train.en", "--out", out),
+        *("--fertilities", folder / "train.fert", "--beam", 1, "--max-length", 12),
+    )
+    assert done.code == 0, done.err
+    assert "fertilities of" in done.err
+    done = saccade("align", run_folder, *pair(corpus, "valid"), "--out", folder / "valid.fert")
+    assert done.code == 0, done.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def student(
+    saccade: Run, corpus: Path, run_folder: Path, distilled: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A fertility model trained on them by the command line alone."""
+    run = tmp_path_factory.mktemp("students") / "fertility"
+    done = saccade(
+        *("train", "--source", corpus / "train.en", "--target", distilled / "train.de", "--out", run),
+        *("--valid-source", corpus / "valid.en", "--valid-target", corpus / "valid.de"),
+        *settings([setting for setting in SMALLEST if "tokenizer" not in setting]),
+        *settings(["model.kind=nonautoregressive", f"training.teacher={run_folder}"]),
+        *settings(
+            [
+                f"data.fertilities={distilled / 'train.fert'}",
+                f"data.valid_fertilities={distilled / 'valid.fert'}",
+            ]
+        ),
+        *settings(["data.max_dropped=1.0"]),
+    )
+    assert done.code == 0, done.err
+    return run
+
+
+def test_distilled_text_is_what_the_teacher_translates(
+    saccade: Run, corpus: Path, run_folder: Path, distilled: Path
+) -> None:
+    plain = saccade("translate", run_folder, corpus / "train.en", "--beam", 1, "--max-length", 12)
+    assert (distilled / "train.de").read_bytes() == plain.out
+    assert len(read_text(distilled / "train.fert")) == len(plain.lines)
+    assert not list(distilled.glob("*.partial"))
+
+
+def test_a_students_translations_are_judged_by_its_teacher(
+    saccade: Run, corpus: Path, run_folder: Path, student: Path
+) -> None:
+    plain = saccade("translate", student, corpus / "test.en")
+    assert plain.code == 0 and len(plain.lines) == 30
+    judged = saccade("translate", student, corpus / "test.en", "--candidates", 5, "--teacher", run_folder)
+    assert judged.code == 0 and len(judged.lines) == 30
+    average = saccade("translate", student, corpus / "test.en", "--fertilities", "average")
+    assert average.code == 0 and len(average.lines) == 30
+    scored = saccade("evaluate", student, "--source", corpus / "test.en", "--reference", corpus / "test.de")
+    assert scored.code == 0 and "BLEU" in scored.text
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--beam", 4], ["decoding.beam = 4", "no search from word to word"]),
+        (["--nbest", 2], ["decoding.nbest = 2", "one translation a sentence"]),
+        (["--sample"], ["decoding.sample = true", "not drawn"]),
+        (["--max-length", 9], ["decoding.max_length = 9", "the length is decided"]),
+        (["--iterations", 3], ["only for models with decoder = mask-predict"]),
+        (["--candidates", 3], ["a teacher has to pick", "--teacher"]),
+        (["--fertilities", "median"], ["decoding.fertilities"]),
+        (["--engine", "ctranslate2"], ["nonautoregressive"]),
+    ],
+)
+def test_what_does_not_apply_is_refused(
+    saccade: Run, student: Path, options: list[object], parts: list[str]
+) -> None:
+    refused(saccade("translate", student, *options, stdin=b"one\n"), *parts)
+
+
+def test_a_prefix_is_refused(saccade: Run, student: Path, tmp_path: Path) -> None:
+    (tmp_path / "prefixes").write_text("eins\n")
+    result = saccade("translate", student, "--prefix-file", tmp_path / "prefixes", stdin=b"one\n")
+    refused(result, "a forced prefix means nothing")
+
+
+def test_what_only_other_models_have_is_refused_there(saccade: Run, corpus: Path, run_folder: Path) -> None:
+    refused(
+        saccade("translate", run_folder, "--iterations", 3, stdin=b"one\n"), "only for non-autoregressive"
+    )
+    result = saccade("translate", run_folder, "--teacher", run_folder, stdin=b"one\n")
+    refused(result, "writes word by word by itself")
+
+
+def test_a_student_has_no_score_and_cannot_teach(
+    saccade: Run, corpus: Path, student: Path, tmp_path: Path
+) -> None:
+    refused(saccade("score", student, *pair(corpus, "test")), "no probability", "Score with its teacher")
+    out = tmp_path / "fert"
+    refused(saccade("align", student, *pair(corpus, "test"), "--out", out), "writes word by word")
+    assert not out.exists()
+    result = saccade("translate", student, "--teacher", student, "--candidates", 2, stdin=b"one\n")
+    refused(result, "itself non-autoregressive")
+
+
+def test_wrong_text_or_method_is_told_before_any_work(
+    saccade: Run, corpus: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = saccade("distill", run_folder, "--source", tmp_path / "none", "--out", out)
+    refused(result, "no such file")
+    given = ["distill", run_folder, "--source", corpus / "test.en", "--out", out]
+    refused(saccade(*given, "--method", "giza"), "--method giza: allowed are attention, eflomal")
+    refused(saccade(*given, "--method", "eflomal", "--layer", 1), "only attention has layers")
