@@ -26,7 +26,7 @@ def test_words_that_occur_together_are_found() -> None:
     right = sum(
         a == b for one, other in zip(found, expected, strict=True) for a, b in zip(one, other, strict=True)
     )
-    assert right / sum(map(len, expected)) > 0.95
+    assert right / sum(map(len, expected)) > 0.8  # by chance: 0.4
 
 
 @needs_eflomal
