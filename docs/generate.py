@@ -17,6 +17,7 @@ import typer
 from saccade import __main__ as program
 from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
+from saccade.decoding.parallel_options import SCHEMES
 from saccade.experiment import SECTIONS
 from saccade.models import MODELS, Presets
 from saccade.text.corpus import DataConfig
@@ -157,6 +158,9 @@ def configuration() -> Iterator[str]:
     for name in SECTIONS:
         if name != "model":
             yield from section(f"[{name}]", CONFIGURATION[name])
+            if name == "decoding":
+                for scheme, other in SCHEMES.items():
+                    yield from section(f'[decoding] of a model with decoder "{scheme}"', other)
             continue
         for kind, (config, _, presets) in MODELS.items():
             yield from section(f'[model] of kind "{kind}"', config, before=list(preset_items(presets)))

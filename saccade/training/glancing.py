@@ -40,7 +40,8 @@ class GlancingCtc:
         revealed = None
         share = self.share[0] + (self.share[1] - self.share[0]) * self.done
         assert isinstance(model, nn.Module)
-        if model.training and share:
+        if model.training:
+            # Also with a share of 0: a parameter without gradient would stop several processes.
             revealed = self._glance(model, memory, pieces, lengths, share)
         hidden, slots = model.write(memory, revealed)
         log_probs = model.output(hidden).float().log_softmax(-1)
@@ -64,6 +65,8 @@ class GlancingCtc:
     ) -> Tensor:
         """What slots read instead of their copies, (batch, slots), -1 where they don't."""
         slots = model.slots(memory)
+        if not share:
+            return pieces.new_full((len(lengths), int(slots.max())), -1)
         noise = torch.rand(len(lengths), int(slots.max()), device=pieces.device)
         devices = [pieces.device] if pieces.device.type == "cuda" else []
         # The state of the generators comes back: the pass that counts draws the same dropout.

@@ -36,6 +36,7 @@ SIZES = {
     "transformer": ["model.heads=2", "model.feed_forward=32"],
     "recurrent": ["model.embedding=12"],
     "convolutional": ["model.embedding=12"],
+    "nonautoregressive": ["model.heads=2", "model.feed_forward=32"],
 }
 """What each kind of model needs besides."""
 

@@ -41,6 +41,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 RECURRENT, CONVOLUTIONAL = "model.kind=recurrent", "model.kind=convolutional"
+CTC = ("model.kind=nonautoregressive", "model.decoder=ctc", "model.tied_embeddings=none")
 QUICK = {
     "plain": NOISY,
     "everything": EVERYTHING,
@@ -50,6 +51,8 @@ QUICK = {
 SLOW = {
     "recurrent, fed lstm": (*NOISY, RECURRENT, "model.cell=lstm", "model.attention=general"),
     "recurrent, no attention": (*NOISY, RECURRENT, "model.attention=none"),
+    "ctc": (*EVERYTHING, *CTC),
+    "mask-predict": (*EVERYTHING, "model.kind=nonautoregressive", "model.decoder=mask-predict"),
     "convolutional, output normed": (*NOISY, CONVOLUTIONAL, "model.tied_embeddings=none"),
 }
 
@@ -92,6 +95,7 @@ def test_killed_at_any_step_is_the_same_run(corpus: Path, step: int) -> None:
         pytest.param((), id="transformer"),
         pytest.param((RECURRENT,), id="recurrent", marks=pytest.mark.slow),
         pytest.param((CONVOLUTIONAL,), id="convolutional", marks=pytest.mark.slow),
+        pytest.param(CTC, id="ctc", marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_killed_and_resumed_are_the_same_run(corpus: Path, kind: tuple[str, ...]) -> None:

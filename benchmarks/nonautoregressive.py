@@ -1,0 +1,189 @@
+"""What writing all words at once brings: BLEU, decoder calls, time of one sentence, sentences/s in bulk.
+
+Non-autoregressive students against their teacher, greedy and by beam with its cache, and against a deep
+encoder with one decoder layer. Pieces in, pieces out and detokenisation are inside the timer.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import arguments, corpus, show, timed
+from torch import nn
+
+from saccade.checkpoint import Model, vocabulary_of
+from saccade.evaluation import score_text
+from saccade.models import build_model, model_config
+from saccade.models.interface import Parallel
+from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
+from saccade.translator import Translator
+
+LENGTH = 15  # target tokens, end symbol in, when the weights are random
+ROUNDS = (1, 4, 10)
+CANDIDATES = (10, 100)
+
+
+@dataclass(frozen=True)
+class System:
+    """A translator and one way to ask it."""
+
+    name: str
+    translator: Translator
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def ways(name: str, translator: Translator, *, judged: bool) -> list[System]:
+    """The ways of decoding that there are for this model."""
+    network = translator.model.network
+    if not isinstance(network, Parallel):
+        return [
+            System(f"{name}, {'greedy' if beam == 1 else f'beam {beam}'}", translator, {"beam": beam})
+            for beam in (1, 5)
+        ]
+    if network.scheme == "ctc":
+        return [System(name, translator)]
+    if network.scheme == "mask-predict":
+        return [System(f"{name}, {n} rounds", translator, {"iterations": n}) for n in ROUNDS]
+    found = [System(f"{name}, {way}", translator, {"fertilities": way}) for way in ("argmax", "average")]
+    if judged:
+        found += [System(f"{name}, NPD {n}", translator, {"candidates": n}) for n in CANDIDATES]
+    return found
+
+
+def decoder_calls(system: System, lines: Sequence[str]) -> float:
+    """Passes through the first decoder layer for each sentence, one sentence at a time."""
+    decoder = system.translator.model.module.get_submodule("decoder")
+    first = decoder[0] if isinstance(decoder, nn.ModuleList) else decoder
+    calls = [0]
+
+    def count(*_: object) -> None:
+        calls[0] += 1
+
+    handle = first.register_forward_hook(count)
+    for line in lines:
+        system.translator.translate([line], **system.options)
+    handle.remove()
+    return calls[0] / len(lines)
+
+
+def alone(system: System, lines: Sequence[str]) -> float:
+    """Median milliseconds of a sentence by itself."""
+    took = []
+    for line in [lines[0], *lines]:
+        started = time.perf_counter()
+        system.translator.translate([line], **system.options)
+        took.append(time.perf_counter() - started)
+    return 1000 * statistics.median(took[1:])
+
+
+def measured(
+    systems: Sequence[System],
+    lines: Sequence[str],
+    references: Sequence[str] | None,
+    *,
+    single: int,
+    runs: int,
+) -> list[dict[str, object]]:
+    """A row for each system; speeds are compared with the first one's."""
+    rows: list[dict[str, object]] = []
+    base = 0.0
+    for system in systems:
+        latency = statistics.median(alone(system, lines[:single]) for _ in range(runs))
+        base = base or latency
+
+        def in_bulk(system: System = system) -> float:
+            system.translator.translate(lines, **system.options)
+            return len(lines)
+
+        rates = timed(in_bulk, max(runs // 2, 1))
+        row: dict[str, object] = {"system": system.name}
+        if references is not None:
+            texts = [one.text for one in system.translator.translate(lines, **system.options)]
+            row["BLEU tok lc"] = f"{score_text(texts, references, tokenize='none').bleu:.2f}"
+            row["BLEU 13a"] = f"{score_text(texts, references).bleu:.2f}"
+        row |= {
+            "calls": f"{decoder_calls(system, lines[:single]):.1f}",
+            "ms alone": f"{latency:.1f}",
+            "times faster": f"{base / latency:.1f}",
+            "sentences/s in bulk": f"{statistics.median(rates):,.0f}",
+        }
+        rows.append(row)
+    return rows
+
+
+def random_model(tokenizer: Tokenizer, table: dict[str, object]) -> Model:
+    """Untrained; a fertility model gives each piece one word, so that lengths are what they would be."""
+    torch.manual_seed(1)
+    config = model_config({"preset": "tiny", **table})
+    network: Any = build_model(config, vocabulary_of(tokenizer))
+    if table.get("decoder") == "fertility":
+        network.fertility.bias.data[1] = 100.0
+    network.eval()
+    return Model(network, config, tokenizer)
+
+
+def random_systems(train: tuple[Path, Path]) -> list[System]:
+    """Tiny models that know nothing, for their speed alone."""
+    texts = [path.read_text(encoding="utf-8").split("\n")[:-1] for path in train]
+    tokenizer = SentencePieceTokenizer.learn(TokenizerConfig(), *texts)
+    fixed = {"min_length": LENGTH - 1, "max_length": LENGTH}
+    teacher = random_model(tokenizer, {})
+    deep = random_model(tokenizer, {"encoder_layers": 7, "decoder_layers": 1})
+    found: list[System] = []
+    for name, model in (("teacher", teacher), ("deep encoder", deep)):
+        both = ways(name, Translator(model), judged=False)
+        found += [System(one.name, one.translator, {**one.options, **fixed}) for one in both]
+    for decoder in ("fertility", "mask-predict", "ctc"):
+        model = random_model(tokenizer, {"kind": "nonautoregressive", "decoder": decoder})
+        judged = decoder == "fertility"
+        found += ways(decoder, Translator(model, teacher=teacher if judged else None), judged=judged)
+    return found
+
+
+def trained_systems(teacher: Path, others: Sequence[Path]) -> list[System]:
+    """The teacher first, which the others are compared with."""
+    found = ways("teacher", Translator.load(teacher), judged=False)
+    for folder in others:
+        translator = Translator.load(folder)
+        network = translator.model.network
+        judged = isinstance(network, Parallel) and network.scheme == "fertility"
+        if judged:
+            translator = Translator.load(folder, teacher=teacher)
+        found += ways(folder.name, translator, judged=judged)
+    return found
+
+
+def main() -> None:
+    """Measure the teacher and each model named, or untrained ones."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--teacher", type=Path, help="a model or run folder; without it, random weights")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="a student or rival; repeat")
+    parser.add_argument("--source", type=Path, help="test text (with --reference), tokenised as in training")
+    parser.add_argument("--reference", type=Path)
+    parser.add_argument("--single", type=int, default=100, help="sentences translated one at a time")
+    parser.add_argument("--sentences", type=int, help="only the first so many of the test text")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        text = corpus(options.data, Path(scratch))
+        source, reference = (options.source, options.reference) if options.source else text.test
+        lines = source.read_text(encoding="utf-8").split("\n")[:-1][: options.sentences]
+        references = None
+        if options.teacher is not None:
+            references = reference.read_text(encoding="utf-8").split("\n")[:-1][: options.sentences]
+            systems = trained_systems(options.teacher, options.model)
+        else:
+            systems = random_systems(text.train)
+        rows = measured(systems, lines, references, single=options.single, runs=options.runs)
+    weights = "random weights" if options.teacher is None else str(options.teacher)
+    title = f"non-autoregressive, {weights}, {text.name}, float32, {options.threads} threads"
+    show(title, rows, options.out)
+
+
+if __name__ == "__main__":
+    main()
