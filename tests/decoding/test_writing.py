@@ -1,0 +1,113 @@
+"""How a model writes is chosen once, and the translator asks nothing else of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from saccade.checkpoint import Model, vocabulary_of
+from saccade.decoding.parallel import AllAtOnce
+from saccade.decoding.scoring import Judge
+from saccade.decoding.writing import WordByWord, writing_of
+from saccade.errors import UserError
+from saccade.models.interface import Aligned, Fertile, Masked, Parallel, Seq2Seq
+from saccade.text.tokenizer import Tokenizer, same_pieces
+from saccade.translator import Translator
+from tests import tiny
+from tests.models.test_nonautoregressive import DECODERS, network
+from tests.tiny import END, Words, padded, transformer
+
+PROTOCOLS = {"fertility": Fertile, "mask-predict": Masked, "ctc": Aligned}
+
+
+def model(decoder: str, tokenizer: Tokenizer | None = None, **changes: Any) -> Model:
+    pieces = tokenizer or Words()
+    size = vocabulary_of(pieces).source_size
+    built = network(decoder, size=size, **changes)
+    return Model(built, built.config, pieces)
+
+
+def translator(decoder: str, **changes: Any) -> Translator:
+    return Translator(model(decoder, **changes))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_each_decoder_is_what_its_protocol_says_and_no_other(decoder: str) -> None:
+    built = network(decoder)
+    assert isinstance(built, Parallel) and not isinstance(built, Seq2Seq)
+    # Protocols know names alone; what the methods take is theirs by the scheme.
+    assert isinstance(built, PROTOCOLS[decoder])
+    others = [other for name, other in PROTOCOLS.items() if name != decoder]
+    assert not any(isinstance(built, other) for other in others)
+    assert isinstance(writing_of(built), AllAtOnce)
+    assert isinstance(writing_of(transformer()), WordByWord)
+
+
+def test_a_judge_without_work_is_refused() -> None:
+    judge = Judge(transformer(), "power", 1.0)
+    for built in (network("ctc"), network("mask-predict")):
+        with pytest.raises(UserError, match="picks among the candidates of models with decoder = fert"):
+            writing_of(built, judge)
+    with pytest.raises(UserError, match="word by word by itself"):
+        writing_of(transformer(), judge)
+
+
+def test_a_teacher_with_other_pieces_is_refused() -> None:
+    assert same_pieces(Words(), Words())
+    assert not same_pieces(Words(), Words(14))
+    teacher = Model(transformer(), transformer().config, Words(14))
+    with pytest.raises(UserError, match="the teacher has other pieces"):
+        Translator(model("fertility"), teacher=teacher)
+
+
+def test_the_translator_scores_what_is_a_probability() -> None:
+    ctc = translator("ctc")
+    [value] = ctc.score(["5 7 8"], ["6 6"])
+    with torch.no_grad():
+        hidden, slots = ctc.model.network.write(ctc.model.network.encode(*padded([[5, 7, 8, END]])))
+        log_probs = ctc.model.network.output(hidden).log_softmax(-1).transpose(0, 1)
+        loss = torch.nn.functional.ctc_loss(
+            log_probs, torch.tensor([[6, 6]]), slots, torch.tensor([2]), reduction="sum"
+        )
+    assert value == pytest.approx(-float(loss), abs=1e-4)
+    for decoder, reason in (("fertility", "all fertilities"), ("mask-predict", "all orders")):
+        with pytest.raises(UserError, match=reason):
+            translator(decoder).score(["5"], ["6"])
+
+
+def test_slots_show_their_own_translation_only() -> None:
+    ctc = translator("ctc")
+    [own] = ctc.translate(["5 7 8"])
+    source, slots = ctc.pieces("5 7 8", own.text)
+    assert (len(source), len(slots)) == (4, 6)
+    with pytest.raises(UserError, match="the same slots whatever the target"):
+        ctc.attention("5 7 8", "9 9 9 9")
+
+
+@pytest.mark.parametrize("decoder", ["fertility", "mask-predict"])
+def test_attention_is_of_any_target_that_is_asked_for(decoder: str) -> None:
+    asked = translator(decoder)
+    maps = asked.attention("5 7 8", "9 8 7 6 5")
+    cross = [weights for name, weights in maps.items() if "cross_attention" in name]
+    assert cross and all(weights.shape[1:] == (5, 4) for weights in cross)
+    assert [len(side) for side in asked.pieces("5 7 8", "9 8 7 6 5")] == [4, 5]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_lines_of_any_sort_give_one_line_each(decoder: str) -> None:
+    writer = Translator(model(decoder, tiny.sentence_pieces()))
+    lines = ["", "the dog", " ", "\x00", "ß" * 40, "the dog sees its tail."]
+    found = writer.translate(lines)
+    assert [one.source for one in found] == lines
+    assert all("\n" not in one.text and one.problem is None for one in found)
+    assert found[0].text == found[2].text == ""
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_forced_prefix_is_refused_and_empty_ones_are_none(decoder: str) -> None:
+    writer = translator(decoder)
+    assert writer.translate(["5 6"], prefixes=[""]) == writer.translate(["5 6"])
+    with pytest.raises(UserError, match="a forced prefix means nothing"):
+        writer.translate(["5 6", "7"], prefixes=["", "8"])
