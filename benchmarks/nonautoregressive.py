@@ -25,7 +25,7 @@ from saccade.translator import Translator
 
 LENGTH = 15  # target tokens, end symbol in, when the weights are random
 ROUNDS = (1, 4, 10)
-CANDIDATES = (10, 100)
+CANDIDATES = 10
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def ways(name: str, translator: Translator, *, judged: bool) -> list[System]:
         return [System(f"{name}, {n} rounds", translator, {"iterations": n}) for n in ROUNDS]
     found = [System(f"{name}, {way}", translator, {"fertilities": way}) for way in ("argmax", "average")]
     if judged:
-        found += [System(f"{name}, NPD {n}", translator, {"candidates": n}) for n in CANDIDATES]
+        found.append(System(f"{name}, NPD {CANDIDATES}", translator, {"candidates": CANDIDATES}))
     return found
 
 
@@ -117,12 +117,15 @@ def measured(
 
 
 def random_model(tokenizer: Tokenizer, table: dict[str, object]) -> Model:
-    """Untrained; a fertility model gives each piece one word, so that lengths are what they would be."""
+    """Untrained, with lengths like those of the source, which they would have after training."""
     torch.manual_seed(1)
     config = model_config({"preset": "tiny", **table})
     network: Any = build_model(config, vocabulary_of(tokenizer))
     if table.get("decoder") == "fertility":
         network.fertility.bias.data[1] = 100.0
+    if table.get("decoder") == "mask-predict":
+        middle = network.length.out_features // 2
+        network.length.bias.data[middle - 2 : middle + 3] = 100.0
     network.eval()
     return Model(network, config, tokenizer)
 

@@ -24,7 +24,7 @@ def decode_fertility(
 ) -> list[list[Hypothesis]]:
     """One hypothesis a sentence.
 
-    log_prob: of its words given the fertilities; score: the judge's where there is one, else log_prob.
+    log_prob: of its words given the fertilities; score: the judge's where it had to choose, else log_prob.
     Raises UserError for several candidates without a judge.
     """
     count = options.candidates
@@ -38,7 +38,7 @@ def decode_fertility(
     hidden, lengths = model.write(fertilities, memory.repeat(count))
     tokens, log_probs = _words(model, hidden, lengths)
     scores = log_probs
-    if judge is not None:
+    if judge is not None and count > 1:
         many, long = source.repeat_interleave(count, 0), source_lengths.repeat_interleave(count, 0)
         scores = judge.scores(many, long, tokens)
     found = [

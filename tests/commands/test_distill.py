@@ -124,3 +124,38 @@ def test_wrong_text_or_method_is_told_before_any_work(
     given = ["distill", run_folder, "--source", corpus / "test.en", "--out", out]
     refused(saccade(*given, "--method", "giza"), "--method giza: allowed are attention, eflomal")
     refused(saccade(*given, "--method", "eflomal", "--layer", 1), "only attention has layers")
+
+
+def test_a_students_attention_is_drawn(saccade: Run, student: Path, tmp_path: Path) -> None:
+    result = saccade("attention", student, "one hundred", "--out", tmp_path / "maps.png")
+    assert result.code == 0, result.err
+    assert (tmp_path / "maps.png").stat().st_size > 1000
+    refused(
+        saccade("attention", student, "one", "--beam", 3, "--out", tmp_path / "b.png"), "decoding.beam = 3"
+    )
+
+
+def test_a_configuration_is_checked_before_training(
+    saccade: Run, corpus: Path, run_folder: Path, distilled: Path
+) -> None:
+    files = ["--source", corpus / "train.en", "--target", distilled / "train.de"]
+    student = ["model.kind=nonautoregressive", f"training.teacher={run_folder}", "data.max_dropped=1.0"]
+    given = [*settings(SMALLEST), *settings(student)]
+    labels = settings([f"data.fertilities={distilled / 'train.fert'}"])
+    result = saccade("check", *files, *given, *labels)
+    assert result.code == 0, result.err
+    assert "fertilities" in result.text and "parameters" in result.text
+    refused(saccade("check", *files, *given), "needs data.fertilities", "saccade align")
+    wrong = settings([f"data.fertilities={distilled / 'valid.fert'}"])
+    refused(saccade("check", *files, *given, *wrong), "fewer lines than the text")
+
+
+def test_fertilities_of_another_model_are_refused(
+    saccade: Run, corpus: Path, distilled: Path, tmp_path: Path
+) -> None:
+    files = ["--source", corpus / "train.en", "--target", distilled / "train.de", "--out", tmp_path / "run"]
+    other = ["model.kind=nonautoregressive", "data.max_dropped=1.0", "tokenizer.vocab_size=70"]
+    labels = [f"data.fertilities={distilled / 'train.fert'}", "tokenizer.byte_fallback=false"]
+    result = saccade("train", *files, *settings([*SMALLEST, *other, *labels]))
+    refused(result, "its fertilities are", "set training.teacher to the model that made them")
+    assert not (tmp_path / "run").exists()

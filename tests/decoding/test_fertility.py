@@ -104,7 +104,7 @@ def test_a_position_does_not_know_what_another_one_says() -> None:
 def test_one_candidate_with_a_judge_is_plain_decoding() -> None:
     model, source = spread_out(), sentences([6, 4])
     plain, judged = decode(model, source), decode(model, source, judge=judge())
-    assert [one.tokens for one in plain] == [one.tokens for one in judged]
+    assert plain == judged
 
 
 def test_a_judge_scores_as_it_scores_its_own_translations() -> None:
