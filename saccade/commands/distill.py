@@ -66,11 +66,11 @@ def distill(
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
 ) -> None:
-    """Translate training text, for a student to be trained on it instead of people's translations.
+    """Translate training text for a student to learn from.
 
-    Line N of the output is the translation of line N; a line that cannot be translated is empty, and training
-    leaves such pairs out. Files are written beside their names as FILE.partial, and put in place when they
-    are complete.
+    A student learns better from a teacher's translations than from people's. Line N of the output is the
+    translation of line N; a line that cannot be translated is empty, and training leaves such pairs out. Files
+    are written beside their names as FILE.partial, and put in place when they are complete.
 
     \b
     Examples:
@@ -113,7 +113,7 @@ def align(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Count how many target pieces belong to each source piece of given translations.
+    """Count the target pieces of each source piece.
 
     Writes a line of whole numbers for each pair, one for each source piece as the model cuts it: what
     data.fertilities and data.valid_fertilities of a non-autoregressive model ask for.
