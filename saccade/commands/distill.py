@@ -69,8 +69,8 @@ def distill(
     """Translate training text for a student to learn from.
 
     A student learns better from a teacher's translations than from people's. Line N of the output is the
-    translation of line N; a line that cannot be translated is empty, and training leaves such pairs out. Files
-    are written beside their names as FILE.partial, and put in place when they are complete.
+    translation of line N; a line that cannot be translated is empty, and training leaves such pairs out.
+    Files are written beside their names as FILE.partial, and put in place when they are complete.
 
     \b
     Examples:
