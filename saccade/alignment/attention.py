@@ -1,4 +1,4 @@
-"""Alignments from the cross-attention of a trained model (Garg et al. 2019; Chen et al. 2020)."""
+"""Alignments from the cross-attention of a trained model."""
 
 from collections.abc import Sequence
 
@@ -21,11 +21,10 @@ def aligned_by_attention(
     *,
     layer: int | None = None,
 ) -> list[list[int]]:
-    """Each target piece goes to the source piece that the decoder looks at most while it reads that piece.
+    """Each target piece goes to the source piece that the decoder looks at most when it writes that piece.
 
     sources, targets: ids with the end symbol last. The weights are the mean of the heads of one layer, 1 the
-    lowest; unset: the last but one. Chen et al. 2020 (section 3.2) found the step that *reads* a piece, one
-    after the step that writes it, to show its source best. End symbols are nobody's source.
+    lowest; unset: the last one. End symbols are nobody's source.
     Raises UserError for a model without cross-attention or layer.
     """
     if isinstance(translator.model.network, Parallel):
@@ -38,8 +37,7 @@ def aligned_by_attention(
         for row, own in zip(rows, weights, strict=True):
             pieces, words = len(sources[row]) - 1, len(targets[row]) - 1
             if pieces and words:
-                # Query t reads target piece t - 1; query 0 reads the start symbol.
-                found[row] = own[1 : words + 1, :pieces].argmax(-1).tolist()
+                found[row] = own[:words, :pieces].argmax(-1).tolist()
     return found
 
 
@@ -61,5 +59,4 @@ def _weights(
         raise UserError(f"a model of {type(network).__name__}'s kind has no cross-attention to align by.")
     if layer is not None and layer > len(layers):
         raise UserError(f"layer {layer}: the decoder has {len(layers)} with cross-attention.")
-    chosen = max(len(layers) - 2, 0) if layer is None else layer - 1
-    return layers[chosen].mean(1)
+    return layers[-1 if layer is None else layer - 1].mean(1)

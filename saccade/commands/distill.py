@@ -39,9 +39,7 @@ Method = Annotated[
 ]
 Layer = Annotated[
     int | None,
-    typer.Option(
-        min=1, metavar="N", show_default="the last but one", help="Decoder layer whose attention aligns."
-    ),
+    typer.Option(min=1, metavar="N", show_default="the last", help="Decoder layer whose attention aligns."),
 ]
 
 

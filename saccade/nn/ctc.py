@@ -5,21 +5,24 @@ from torch import Tensor
 
 
 def best_paths(
-    log_probs: Tensor, targets: Tensor, slots: Tensor, lengths: Tensor, *, blank: int
+    values: Tensor, targets: Tensor, slots: Tensor, lengths: Tensor, *, blank: int
 ) -> tuple[Tensor, Tensor]:
-    """log_probs (batch, slots, vocabulary), targets (batch, target) ids, slots and lengths (batch,).
+    """values (batch, slots, target + 1): log-probabilities of the blank and of the target's tokens; targets
+    (batch, target) ids, slots and lengths (batch,).
 
     Returns paths (batch, slots) of ids, blank behind a row's last slot, and their log-probabilities
     (batch,), -inf where the target has no room; the path is then meaningless.
     """
     labels = _with_blanks(targets, blank)
     batch, states = labels.shape
-    emitted = log_probs.gather(2, labels[:, None].expand(-1, log_probs.size(1), -1))
+    # State 2 k + 1 is token k, the others are blanks.
+    columns = _with_blanks(torch.arange(1, targets.size(1) + 1, device=targets.device)[None], 0)
+    emitted = values.index_select(2, columns[0])
     skips = _may_skip(labels, blank)
     places = torch.arange(states, device=labels.device)
     best = emitted[:, 0].masked_fill(places > 1, -torch.inf)
     steps = [torch.zeros_like(labels)]
-    for slot in range(1, log_probs.size(1)):
+    for slot in range(1, values.size(1)):
         moves = torch.stack(
             [best, _from_before(best, 1), _from_before(best, 2).masked_fill(~skips, -torch.inf)]
         )

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import ctc_loss
 
 from saccade.decoding.lowest import lowest
 from saccade.models.interface import Aligned
 from saccade.nn.ctc import best_paths
+from saccade.nn.ctc_loss import Slots, class_log_probs, linear_ctc
 from saccade.text.batching import Batch
 
 
@@ -35,7 +35,7 @@ class GlancingCtc:
     def __call__(self, model: Aligned, batch: Batch) -> Tensor:
         """See `Objective`."""
         memory = model.encode(batch.source, batch.source_lengths)
-        pieces, real = batch.without_end()
+        pieces, _ = batch.without_end()
         lengths = batch.target_lengths - 1
         revealed = None
         share = self.share[0] + (self.share[1] - self.share[0]) * self.done
@@ -44,20 +44,9 @@ class GlancingCtc:
             # Also with a share of 0: a parameter without gradient would stop several processes.
             revealed = self._glance(model, memory, pieces, lengths, share)
         hidden, slots = model.write(memory, revealed)
-        log_probs = model.output(hidden).float().log_softmax(-1)
-        total: Tensor = ctc_loss(
-            log_probs.transpose(0, 1),
-            pieces[real],
-            slots,
-            lengths,
-            blank=model.blank,
-            reduction="sum",
-            zero_infinity=True,
-        )
-        if self.label_smoothing:
-            used = torch.arange(log_probs.size(1), device=slots.device) < slots[:, None]
-            spread = -log_probs[used].mean(-1).sum()
-            total = (1 - self.label_smoothing) * total + self.label_smoothing * spread
+        part = Slots(hidden, pieces, slots, lengths)
+        weight = model.output.weight
+        total: Tensor = linear_ctc(part, weight, blank=model.blank, label_smoothing=self.label_smoothing)
         return total
 
     def _glance(
@@ -72,27 +61,25 @@ class GlancingCtc:
         # The state of the generators comes back: the pass that counts draws the same dropout.
         with torch.random.fork_rng(devices), torch.no_grad():
             hidden, _ = model.write(memory)
-            log_probs = model.output(hidden).float().log_softmax(-1)
-        return reveal(log_probs, pieces, slots, lengths, noise=noise, share=share, blank=model.blank)
+            whole = Slots(hidden, pieces, slots, lengths)
+            found = torch.full_like(noise, -1, dtype=torch.int64)
+            for place, part in whole.groups(model.output.out_features):
+                values, said = class_log_probs(part, model.output.weight, blank=model.blank)
+                own = noise[place, : said.size(1)]
+                found[place, : said.size(1)] = reveal(
+                    values, said, part, noise=own, share=share, blank=model.blank
+                )
+        return found
 
 
-def reveal(
-    log_probs: Tensor,
-    pieces: Tensor,
-    slots: Tensor,
-    lengths: Tensor,
-    *,
-    noise: Tensor,
-    share: float,
-    blank: int,
-) -> Tensor:
+def reveal(values: Tensor, said: Tensor, part: Slots, *, noise: Tensor, share: float, blank: int) -> Tensor:
     """The likeliest path's ids at floor(share * Hamming distance) slots with the least noise, elsewhere -1.
 
-    log_probs (batch, slots, vocabulary), noise (batch, slots); the distance is that of the likeliest token
-    of each slot to the path.
+    values (batch, slots, target + 1): log-probabilities of the blank and of the target's tokens; said
+    (batch, slots): each slot's likeliest id, whose distance to the path it is; noise (batch, slots).
     """
-    path, score = best_paths(log_probs, pieces, slots, lengths, blank=blank)
-    used = torch.arange(path.size(1), device=path.device) < slots[:, None]
-    distance = ((log_probs.argmax(-1) != path) & used).sum(1)
+    path, score = best_paths(values, part.targets, part.slots, part.lengths, blank=blank)
+    used = part.real()
+    distance = ((said != path) & used).sum(1)
     count = (share * distance).long().masked_fill(score.isinf(), 0)
     return path.masked_fill(~lowest(noise, used, count), -1)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from saccade.nn.ctc_loss import Slots
 from saccade.training.glancing import GlancingCtc, reveal
 from saccade.training.objective import Scheduled
 from tests.models.test_nonautoregressive import network
@@ -32,7 +33,10 @@ def test_as_many_slots_are_revealed_as_the_share_of_the_hamming_distance(share: 
     pieces = torch.tensor([[1, 2, 2], [2, 0, 0], [1, 1, 0]])
     log_probs = torch.randn(3, 5, 3, dtype=torch.float64).log_softmax(-1)
     noise = torch.rand(3, 5)
-    found = reveal(log_probs, pieces, slots, lengths, noise=noise, share=share, blank=0)
+    classes = torch.cat([torch.zeros_like(pieces[:, :1]), pieces], 1)
+    values = log_probs.gather(2, classes[:, None].expand(-1, 5, -1))
+    part = Slots(log_probs, pieces, slots, lengths)
+    found = reveal(values, log_probs.argmax(-1), part, noise=noise, share=share, blank=0)
     for row in range(2):
         length = int(slots[row])
         path = best_path(log_probs[row, :length], pieces[row, : lengths[row]].tolist(), 0)

@@ -1,0 +1,149 @@
+"""CTC straight from hidden states, without a stored matrix of logits (Graves et al. 2006).
+
+A path to a target has only its tokens and the blank, so no other log-probabilities are kept: those of a
+sentence are "classes" 0, the blank, and 1 to the target's length.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import ctc_loss
+
+_GROUP_ELEMENTS = 1 << 22  # logits held at a time: 16 MB in float32
+
+
+class Slots(NamedTuple):
+    """What is to be aligned. hidden (batch, slots, width); targets (batch, target) ids; slots, lengths
+    (batch,): how many of them are real."""
+
+    hidden: Tensor
+    targets: Tensor
+    slots: Tensor
+    lengths: Tensor
+
+    def groups(self, vocabulary: int) -> "Iterator[tuple[slice, Slots]]":
+        """Consecutive sentences whose logits fit, padding cut off behind the longest."""
+        rows = max(1, _GROUP_ELEMENTS // (vocabulary * self.hidden.size(1)))
+        for first in range(0, len(self.slots), rows):
+            part = slice(first, first + rows)
+            slots, lengths = self.slots[part], self.lengths[part]
+            longest, words = int(slots.max()), int(lengths.max())
+            yield part, Slots(self.hidden[part, :longest], self.targets[part, :words], slots, lengths)
+
+    def real(self) -> Tensor:
+        """(batch, slots)."""
+        return torch.arange(self.hidden.size(1), device=self.slots.device) < self.slots[:, None]
+
+    def classes(self, blank: int) -> Tensor:
+        """(batch, target + 1): the blank, then the tokens."""
+        return torch.cat([torch.full_like(self.targets[:, :1], blank), self.targets], 1)
+
+
+def class_log_probs(part: Slots, weight: Tensor, *, blank: int) -> tuple[Tensor, Tensor]:
+    """(batch, slots, target + 1) log-probabilities of the classes, and each slot's likeliest id.
+
+    weight (vocabulary, width); what stands at slots that are not real means nothing.
+    """
+    real = part.real()
+    wide = torch.promote_types(part.hidden.dtype, torch.float32)
+    logits = (part.hidden[real] @ weight.to(part.hidden.dtype).t()).to(wide)
+    values, _ = _of_classes(logits, part, real, blank)
+    said = torch.zeros_like(real, dtype=torch.int64)
+    said[real] = logits.argmax(-1)
+    return values, said
+
+
+# Not compiled: the loop would be compiled anew for each number of sentences.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def linear_ctc(part: Slots, weight: Tensor, *, blank: int, label_smoothing: float = 0.0) -> Tensor:
+    """-log of the sum over all paths, added up over the batch, in nats; a scalar.
+
+    Logits are hidden weight^T. Equal to torch's `ctc_loss` of all of them, sentences without room for their
+    target counting nothing. label_smoothing: share of each slot's target that is spread over the vocabulary
+    (Kim et al. 2018). Gradients are taken in the forward pass, some sentences at a time.
+    """
+    differentiate = torch.is_grad_enabled() and (part.hidden.requires_grad or weight.requires_grad)
+    settings = (part.targets, part.slots, part.lengths, blank, label_smoothing, differentiate)
+    total: Tensor = _LinearCtc.apply(part.hidden, weight, settings)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _LinearCtc(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, settings: tuple[Any, ...]) -> Tensor:
+        targets, slots, lengths, blank, smoothing, differentiate = settings
+        device = hidden.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        d_hidden = torch.zeros(hidden.shape, dtype=low, device=hidden.device) if differentiate else None
+        d_weight = torch.zeros(weight.shape, dtype=wide, device=hidden.device) if differentiate else None
+        total = torch.zeros((), dtype=wide, device=hidden.device)
+        with torch.autocast(device, enabled=False):
+            low_weight = weight.to(low)
+            whole = Slots(hidden.to(low), targets, slots, lengths)
+            for place, part in whole.groups(weight.size(0)):
+                real = part.real()
+                rows = part.hidden[real]
+                logits = (rows @ low_weight.t()).to(wide)
+                loss, gradient = _group(logits, part, real, blank, smoothing)
+                total += loss
+                if d_hidden is None or d_weight is None:
+                    continue
+                low_gradient = gradient.to(low)
+                d_hidden[place, : real.size(1)][real] = low_gradient @ low_weight
+                d_weight += low_gradient.t() @ rows
+        ctx.dtypes = hidden.dtype, weight.dtype
+        ctx.save_for_backward(d_hidden, d_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> Any:
+        pairs = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        hidden, weight = ((gradient * outer[0]).to(dtype) for gradient, dtype in pairs)
+        return hidden, weight, None
+
+
+def _group(logits: Tensor, part: Slots, real: Tensor, blank: int, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Loss of a few sentences, and its gradient for their logits (real slots, vocabulary)."""
+    log_probs, normaliser = _of_classes(logits, part, real, blank)
+    loss, posterior = _posterior(log_probs, part)
+    classes = part.classes(blank)[real.nonzero()[:, 0]]
+    share = posterior[real]
+    # Of a slot: softmax times what it counts (1, or 0 without room) minus the posterior of its classes.
+    gradient = (logits - normaliser[:, None]).exp_()
+    if smoothing:
+        loss = (1 - smoothing) * loss + smoothing * (normaliser - logits.mean(-1)).sum()
+        mass = (1 - smoothing) * share.sum(-1, keepdim=True) + smoothing
+        gradient.mul_(mass).sub_(smoothing / logits.size(1))
+        share = (1 - smoothing) * share
+    else:
+        gradient.mul_(share.sum(-1, keepdim=True))
+    return loss, gradient.scatter_add_(1, classes, -share)
+
+
+def _of_classes(logits: Tensor, part: Slots, real: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+    """(batch, slots, target + 1) log-probabilities, 0 where no slot is; and logsumexp of the real slots."""
+    classes = part.classes(blank)
+    normaliser = logits.logsumexp(-1)
+    own = logits.gather(1, classes[real.nonzero()[:, 0]]) - normaliser[:, None]
+    values = torch.zeros((*real.shape, classes.size(1)), dtype=logits.dtype, device=logits.device)
+    values[real] = own
+    return values, normaliser
+
+
+def _posterior(log_probs: Tensor, part: Slots) -> tuple[Tensor, Tensor]:
+    """Summed loss; probability of each class in each slot given the target, (batch, slots, classes)."""
+    # A token that occurs twice is one class, its first: else repetitions would need no blank between them.
+    same = part.targets[:, :, None] == part.targets[:, None, :]
+    first = same.int().argmax(2) + 1
+    with torch.enable_grad():
+        values = log_probs.detach().requires_grad_()
+        losses = ctc_loss(
+            values.transpose(0, 1), first, part.slots, part.lengths, reduction="none", zero_infinity=True
+        )
+        (gradient,) = torch.autograd.grad(losses.sum(), values)
+    # torch's gradient is that of logits behind a softmax: exp(log_probs) - posterior.
+    posterior = (log_probs.exp() - gradient).masked_fill_((losses == 0)[:, None, None], 0.0)
+    return losses.detach().sum(), posterior.masked_fill_(~part.real()[..., None], 0.0)
