@@ -13,7 +13,6 @@ from torch import Tensor
 from saccade.checkpoint import Model, load_model
 from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
-from saccade.decoding.options import DecodingConfig
 from saccade.decoding.scoring import Judge
 from saccade.decoding.writing import writing_of
 from saccade.errors import UserError
@@ -247,8 +246,7 @@ class Translator:
                 "with training.teacher, which takes the teacher's vocabulary."
             )
         teacher.module.to(self.device).eval()
-        settings = build(DecodingConfig, teacher.decoding, where="decoding")
-        return Judge(teacher.network, settings.length_penalty, settings.alpha)
+        return Judge.of(teacher.network, teacher.decoding)
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
         """What must be written first: without a text, what every target begins with (a language)."""

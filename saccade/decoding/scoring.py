@@ -1,12 +1,14 @@
 """How likely an autoregressive model finds given targets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from saccade.decoding.options import Penalty, length_penalty
+from saccade.config import build
+from saccade.decoding.options import DecodingConfig, Penalty, length_penalty
 from saccade.errors import UserError
 from saccade.models.interface import Parallel, Seq2Seq
 
@@ -44,9 +46,13 @@ class Judge:
     penalty: Penalty
     alpha: float
 
-    def __post_init__(self) -> None:
-        if isinstance(self.model, Parallel):
+    @classmethod
+    def of(cls, model: Seq2Seq, decoding: Mapping[str, Any]) -> "Judge":
+        """With the model's own `[decoding]`. UserError for one that writes all at once itself."""
+        if isinstance(model, Parallel):
             raise UserError("the teacher is itself non-autoregressive; give one that writes word by word.")
+        settings = build(DecodingConfig, decoding, where="decoding")
+        return cls(model, settings.length_penalty, settings.alpha)
 
     def scores(
         self, source: Tensor, source_lengths: Tensor, candidates: Sequence[Sequence[int]]

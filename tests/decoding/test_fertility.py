@@ -164,9 +164,14 @@ def test_several_candidates_need_a_judge() -> None:
         decode(spread_out(), sentences([4]), candidates=3)
 
 
+def test_a_judge_ranks_with_the_teachers_own_penalty() -> None:
+    assert (Judge.of(transformer(), {}).penalty, Judge.of(transformer(), {}).alpha) == ("gnmt", 0.6)
+    assert Judge.of(transformer(), {"length_penalty": "power", "alpha": 0.2}).alpha == 0.2
+
+
 def test_a_teacher_that_writes_all_at_once_is_refused() -> None:
     with pytest.raises(UserError, match="itself non-autoregressive"):
-        Judge(network("ctc"), "power", 1.0)
+        Judge.of(network("mask-predict"), {"iterations": 4})
 
 
 @given(st.data())
