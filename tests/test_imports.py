@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 EVERYWHERE = {"config", "errors"}
-BELOW_TRANSLATOR = {"text", "native", "nn", "models", "decoding", "checkpoint"}
+BELOW_TRANSLATOR = {"text", "native", "nn", "models", "engine", "decoding", "checkpoint"}
 INFERENCE = BELOW_TRANSLATOR | {"translator"}
 
 # Unit (a package or a file of saccade/) -> what it may import besides EVERYWHERE and itself.
@@ -30,9 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "native": set(),
     "nn": {"native"},
     "models": {"nn"},
-    "decoding": {"models.interface"},
+    "decoding": {"native", "models.interface"},
+    "engine": {"native", "nn", "models"},
     "checkpoint": {"text", "models"},
-    "translator": {"checkpoint", "decoding", "text", "models.interface", "models.recording"},
+    "translator": {"checkpoint", "decoding", "engine", "native", "text"}
+    | {"models.interface", "models.recording"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
     "inspection": INFERENCE,

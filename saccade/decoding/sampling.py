@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import Penalty, length_penalty
+from saccade.native.search import top
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Samples:
             tokens, totals = self.tokens.expand(-1, new, -1), self.log_probs.expand(-1, new)
             ended = self.ended.expand(-1, new)
         if self.draw is None or self.uniform is None:
-            token = log_probs.argmax(-1)
+            token = top(log_probs.flatten(0, 1), 1)[1].view(sentences, new)
         else:
             token = self.draw.tokens(log_probs, self.uniform[:, :, self.length])
         token = token.masked_fill(ended, self.end)

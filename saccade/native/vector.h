@@ -59,10 +59,17 @@ INLINE vec select_vec(ivec condition, vec yes, vec no) {
 }
 INLINE vec max_vec(vec a, vec b) { return select_vec(a > b, a, b); }
 
+/* In halves, as a tree: the same order everywhere. */
 INLINE float sum_lanes(vec x) {
-    float total = 0;
-    for (int i = 0; i < LANES; i++) total += x[i];
-    return total;
+    typedef float half __attribute__((vector_size(32)));
+    typedef float quarter __attribute__((vector_size(16)));
+    half h[2];
+    quarter q[2];
+    memcpy(h, &x, sizeof x);
+    h[0] += h[1];
+    memcpy(q, h, sizeof q);
+    q[0] += q[1];
+    return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 
 INLINE float max_lanes(vec x) {
