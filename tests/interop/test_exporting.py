@@ -133,6 +133,11 @@ def test_an_exported_folder_needs_nothing_else(tmp_path: Path) -> None:
         theirs.score(["a"], ["b"])
     with pytest.raises(UserError, match="exported for ctranslate2, not for onnx"):
         open_exported(tmp_path / "out", target="onnx")
+    settings = tmp_path / "out" / "tokenizer.json"
+    settings.write_text(f"{settings.read_text()}\n")
+    with pytest.raises(UserError, match=r"tokenizer.json: not the file that the model was saved with"):
+        open_exported(tmp_path / "out")
+    settings.write_text(settings.read_text()[:-1])
     (tmp_path / "out" / "model.bin").write_bytes(b"")
     with pytest.raises(UserError, match="cannot load it"):
         open_exported(tmp_path / "out")
