@@ -105,9 +105,17 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def load_translator(
-    model: Path, *, device: str | None = None, threads: int | None = None, engine: str | None = None
+    model: Path,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    engine: str | None = None,
+    languages: tuple[str | None, str | None] = (None, None),
 ) -> "Translator":
-    """The model, where and with as many threads as was asked; exported folders run in their own engine."""
+    """The model, where and with as many threads as was asked; exported folders run in their own engine.
+
+    languages: source and target, of models of many; None for the model's own.
+    """
     import torch
 
     from saccade.interop.exported import is_exported
@@ -122,10 +130,11 @@ def load_translator(
             reason = str(error).partition("\n")[0]
             raise UserError(f"--device {device}: not usable here: {reason}") from error
     if engine in (None, "torch") and not is_exported(model):
-        return Translator.load(model, device=device)
+        return Translator.load(model, device=device).between(*languages)
     from saccade.interop.exporting import open_exported
 
-    return open_exported(model, target=_target(engine), device=device, threads=threads)
+    target = _target(engine)
+    return open_exported(model, target=target, device=device, threads=threads).between(*languages)
 
 
 def _target(engine: str | None) -> "Target | None":

@@ -18,6 +18,8 @@ from saccade.commands.options import (
     Lowercase,
     MaxLength,
     Model,
+    SourceLanguage,
+    TargetLanguage,
     Threads,
     Tokenize,
     given,
@@ -52,6 +54,8 @@ def evaluate(
     length_penalty: LengthPenalty = None,
     alpha: Alpha = None,
     max_length: MaxLength = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
@@ -72,7 +76,8 @@ def evaluate(
 
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is told before the work
     sources, references = read_parallel(source, reference)
-    translator = load_translator(model, device=device, threads=threads)
+    languages = (source_language, target_language)
+    translator = load_translator(model, device=device, threads=threads, languages=languages)
     options = given(
         beam=beam,
         length_penalty=length_penalty,
@@ -119,6 +124,8 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object: totals, and log_prob and tokens of each line.")
     ] = False,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: Annotated[
@@ -137,7 +144,8 @@ def score(
     from saccade.text.corpus import read_parallel
 
     sources, targets = read_parallel(source, target)
-    translator = load_translator(model, device=device, threads=threads)
+    languages = (source_language, target_language)
+    translator = load_translator(model, device=device, threads=threads, languages=languages)
     log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
     tokens = [len(ids) for ids in translator.model.tokenizer.encode_target(targets)]
     total, count = math.fsum(log_probs), sum(tokens)
@@ -181,6 +189,8 @@ def compare(
     lowercase: Lowercase = False,
     as_json: Json = False,
     beam: Beam = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -211,7 +221,8 @@ def compare(
     outputs = {}
     for path in systems:
         if sources is not None and path.is_dir():
-            translator = load_translator(path, device=device, threads=threads)
+            languages = (source_language, target_language)
+            translator = load_translator(path, device=device, threads=threads, languages=languages)
             outputs[str(path)] = [result.text for result in translator.translate(sources, **given(beam=beam))]
         else:
             outputs[str(path)] = read_text(path)

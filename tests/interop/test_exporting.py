@@ -146,6 +146,29 @@ def test_an_exported_folder_needs_nothing_else(tmp_path: Path) -> None:
         open_exported(tmp_path / "out")
 
 
+def test_int8_is_smaller_and_its_changes_are_counted(tmp_path: Path) -> None:
+    pytest.importorskip("ctranslate2")
+    ours, lines = tiny(width=64, heads=4, feed_forward=64), [*LINES[:30], "a", "Ωmega"]
+    export_model(ours, tmp_path / "float32", target="ctranslate2", lines=lines)
+    checked = export_model(ours, tmp_path / "int8", target="ctranslate2", precision="int8", lines=lines)
+    sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("float32", "int8")]
+    assert sizes[1] < 0.6 * sizes[0]
+    theirs = open_exported(tmp_path / "int8", device="cpu", threads=1)
+    for name, beam in (("greedy search", 1), ("beam 4", 4)):
+        first, second = (texts(one, lines, beam=beam, max_length=64) for one in (Translator(ours), theirs))
+        assert checked.same[name] == sum(x == y for x, y in zip(first, second, strict=True))
+    assert 0 < checked.same["greedy search"] < 32, "random weights: some near ties turn"
+
+
+def test_int8_of_a_wrong_conversion_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ctranslate2")
+    wrong = exporting.write_ctranslate2
+    monkeypatch.setitem(exporting._WRITERS, "ctranslate2", lambda _, folder: wrong(tiny(seed=5), folder))
+    with pytest.raises(UserError, match="lines otherwise"):
+        export_model(tiny(), tmp_path / "out", target="ctranslate2", precision="int8", lines=LINES[:3])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_whose_translations_differ_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
