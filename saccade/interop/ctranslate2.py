@@ -241,4 +241,5 @@ def _norm(spec: Any, module: Any) -> None:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.float32).cpu().contiguous()
+    """A copy: quantising works in place."""
+    return tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
