@@ -147,7 +147,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     out, published = options.out, options.out / "published"
     if not published.is_dir():
-        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(out / "new", ignore_errors=True)
         size = {"width": options.width, "inner": 4 * options.width, "layers": options.layers}
         begin(out / "new", options.source, options.target, pieces=options.pieces, size=size)
         torch.manual_seed(1)

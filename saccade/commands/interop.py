@@ -87,7 +87,7 @@ def export(
     ctranslate2: a folder that CTranslate2 loads (needs saccade[ctranslate2]). onnx: encoder.onnx and
     decoder.onnx, one cached step, for onnxruntime and others (needs saccade[onnx]). Both hold the tokeniser
     too, and `saccade translate DIR` runs them. Nothing is written when greedy translations differ. int8
-    makes a quarter of the size; it changes some translations, and how many of the lines is printed.
+    makes about a quarter of the size; it changes some translations, and it is printed how many stay the same.
     Transformers with sinusoidal, learned or no positions can be exported.
 
     \b
