@@ -48,7 +48,7 @@ def attention(
     from saccade.inspection.picture import check_picture, draw_attention
 
     check_picture(out)
-    translator = load_translator(model, device=device, languages=(source_language, target_language))
+    translator = load_translator(model, device=device).between(source_language, target_language)
     if target is None:
         [translation] = translator.translate([text], **given(beam=beam))
         target = translation.text

@@ -105,17 +105,9 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def load_translator(
-    model: Path,
-    *,
-    device: str | None = None,
-    threads: int | None = None,
-    engine: str | None = None,
-    languages: tuple[str | None, str | None] = (None, None),
+    model: Path, *, device: str | None = None, threads: int | None = None, engine: str | None = None
 ) -> "Translator":
-    """The model, where and with as many threads as was asked; exported folders run in their own engine.
-
-    languages: source and target, of models of many; None for the model's own.
-    """
+    """The model, where and with as many threads as was asked; exported folders run in their own engine."""
     import torch
 
     from saccade.interop.exported import is_exported
@@ -130,11 +122,10 @@ def load_translator(
             reason = str(error).partition("\n")[0]
             raise UserError(f"--device {device}: not usable here: {reason}") from error
     if engine in (None, "torch") and not is_exported(model):
-        return Translator.load(model, device=device).between(*languages)
+        return Translator.load(model, device=device)
     from saccade.interop.exporting import open_exported
 
-    target = _target(engine)
-    return open_exported(model, target=target, device=device, threads=threads).between(*languages)
+    return open_exported(model, target=_target(engine), device=device, threads=threads)
 
 
 def _target(engine: str | None) -> "Target | None":

@@ -76,8 +76,8 @@ def evaluate(
 
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is told before the work
     sources, references = read_parallel(source, reference)
-    languages = (source_language, target_language)
-    translator = load_translator(model, device=device, threads=threads, languages=languages)
+    translator = load_translator(model, device=device, threads=threads)
+    translator = translator.between(source_language, target_language)
     options = given(
         beam=beam,
         length_penalty=length_penalty,
@@ -144,8 +144,8 @@ def score(
     from saccade.text.corpus import read_parallel
 
     sources, targets = read_parallel(source, target)
-    languages = (source_language, target_language)
-    translator = load_translator(model, device=device, threads=threads, languages=languages)
+    translator = load_translator(model, device=device, threads=threads)
+    translator = translator.between(source_language, target_language)
     log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
     tokens = [len(ids) for ids in translator.model.tokenizer.encode_target(targets)]
     total, count = math.fsum(log_probs), sum(tokens)
@@ -221,8 +221,8 @@ def compare(
     outputs = {}
     for path in systems:
         if sources is not None and path.is_dir():
-            languages = (source_language, target_language)
-            translator = load_translator(path, device=device, threads=threads, languages=languages)
+            translator = load_translator(path, device=device, threads=threads)
+            translator = translator.between(source_language, target_language)
             outputs[str(path)] = [result.text for result in translator.translate(sources, **given(beam=beam))]
         else:
             outputs[str(path)] = read_text(path)

@@ -140,8 +140,8 @@ def translate(
     )
     file = None if file == Path("-") else file
     prefixes = _prefixes(prefix_file, file)
-    languages = (source_language, target_language)
-    translator = load_translator(model, device=device, threads=threads, engine=engine, languages=languages)
+    translator = load_translator(model, device=device, threads=threads, engine=engine)
+    translator = translator.between(source_language, target_language)
     translator.options(**options)  # a wrong setting is told before any input is read
     interactive = file is None and sys.stdin.isatty()
     if interactive:
