@@ -14,21 +14,30 @@ from typing import TYPE_CHECKING, Any
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
+    from saccade.native.quantise import Precision
     from saccade.translator import Translation, Translator
 
 __all__ = ["Translation", "Translator", "UserError", "__version__", "load"]
 
 
-def load(folder: str | Path, *, device: str | None = None, teacher: str | Path | None = None) -> "Translator":
+def load(
+    folder: str | Path,
+    *,
+    device: str | None = None,
+    precision: "Precision | None" = None,
+    teacher: str | Path | None = None,
+) -> "Translator":
     """A translator from a model folder or a run folder (its best model).
 
-    device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. teacher: the model that picks among the
-    candidates of a non-autoregressive one. Raises UserError for a folder that is missing, damaged, foreign,
-    or written by a newer Saccade.
+    device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. precision: "float32", or "int8",
+    which is faster on a CPU and rounds the weights; unset: as the folder stores them. teacher: the model
+    that picks among the candidates of a non-autoregressive one.
+
+    Raises UserError for a folder that is missing, damaged, foreign, or written by a newer Saccade.
     """
     from saccade.translator import Translator
 
-    return Translator.load(folder, device=device, teacher=teacher)
+    return Translator.load(folder, device=device, precision=precision, teacher=teacher)
 
 
 def __getattr__(name: str) -> Any:

@@ -94,7 +94,8 @@ def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
 
 def _on_training(plan: Experiment, report: DataReport, parameters: int) -> Iterator[str]:
     training = plan.training
-    if parameters > _PARAMETERS_PER_PIECE * report.train.target.pieces:
+    learned_here = training.init_from is None  # else they were learned from other text before
+    if learned_here and parameters > _PARAMETERS_PER_PIECE * report.train.target.pieces:
         yield (
             f"{parameters:,} parameters are many for {report.train.target.pieces:,} target pieces: the model "
             "will learn the text by heart. Take a smaller model.preset, raise model.dropout, or bring more "

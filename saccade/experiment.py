@@ -20,7 +20,7 @@ from saccade.text.corpus import DataConfig, read_lines
 from saccade.text.epochs import epoch_pairs
 from saccade.text.prepare import Prepared, open_prepared, prepare
 from saccade.text.report import DataReport
-from saccade.text.tokenizer import TokenizerConfig
+from saccade.text.tokenizer import TokenizerConfig, between
 from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
 from saccade.training.evaluate import ValidationConfig, ValidationData
@@ -107,12 +107,17 @@ def check(experiment: Experiment, out: Path) -> DataReport:
 
 
 def _prepared(experiment: Experiment, out: Path) -> Prepared:
-    folder = experiment.training.init_from or experiment.training.teacher
-    tokenizer = None if folder is None else tokenizer_of(folder)
+    data, training = experiment.data, experiment.training
+    languages = data.source_language, data.target_language
+    if training.init_from is None and any(languages):
+        raise UserError(
+            "data.source_language, data.target_language: a new model learns its two languages from the text. "
+            "Leave them out, or give training.init_from a model of many languages."
+        )
+    folder = training.init_from or training.teacher
+    tokenizer = None if folder is None else between(tokenizer_of(folder), *languages)
     batch_tokens = experiment.training.batch_tokens
-    return prepare(
-        experiment.data, experiment.tokenizer, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens
-    )
+    return prepare(data, experiment.tokenizer, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens)
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:

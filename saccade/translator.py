@@ -1,6 +1,6 @@
 """Lines in, translations out: the one decode path of command line, Python, validation and inspection."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,9 +14,12 @@ from saccade.checkpoint import Model, load_model
 from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.scoring import Judge
-from saccade.decoding.writing import writing_of
+from saccade.decoding.writing import Writing, writing_of
+from saccade.engine import ready, why_slow
 from saccade.errors import UserError
+from saccade.models.interface import Parallel, Stepwise
 from saccade.models.recording import record_attention
+from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import between, same_pieces
 
@@ -50,17 +53,27 @@ class Translation:
 
 
 class Translator:
-    """A model ready to translate. One line in, one line out, in order, whatever the line."""
+    """A model ready to translate. One line in, one line out, in order, whatever the line.
+
+    Search may run on a copy of the weights, made at the first translation: a model that is trained
+    further needs a new Translator. precision: of the products in search; int8 is faster and rounds;
+    None: as the folder stores the weights, and float32 where int8 can't be had. teacher: a model that
+    picks among the candidates of one that writes all words at once; UserError where it can't.
+    """
 
     def __init__(
-        self, model: Model, *, device: torch.device | str = "cpu", teacher: Model | None = None
+        self,
+        model: Model,
+        *,
+        device: torch.device | str = "cpu",
+        precision: Precision | None = None,
+        teacher: Model | None = None,
     ) -> None:
-        """teacher: an autoregressive model that picks among the candidates of a non-autoregressive one;
-        UserError where it can't."""
         self.model = model
         self.device = torch.device(device)
         self.model.module.to(self.device)
-        self.writing = writing_of(model.network, None if teacher is None else self._judge(teacher))
+        judge = None if teacher is None else self._judge(teacher)
+        self.writing: Writing = writing_of(model.network, _readily(model, precision), judge)
 
     @classmethod
     def load(
@@ -68,13 +81,14 @@ class Translator:
         folder: str | Path,
         *,
         device: torch.device | str | None = None,
+        precision: Precision | None = None,
         teacher: str | Path | None = None,
     ) -> "Translator":
         """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         judge = None if teacher is None else load_model(Path(teacher))
-        return cls(load_model(Path(folder)), device=device, teacher=judge)
+        return cls(load_model(Path(folder)), device=device, precision=precision, teacher=judge)
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
         """The same model for other languages, as it names them; None leaves one as it is.
@@ -272,3 +286,11 @@ class Translator:
             )
         best = alternatives[0]
         return Translation(line, best.text, best.tokens, best.score, best.log_prob, alternatives)
+
+
+def _readily(model: Model, precision: Precision | None) -> Callable[[], Stepwise]:
+    """What makes of the model what search drives."""
+    network, stored = model.network, model.precision
+    if isinstance(network, Parallel) and precision == "int8":
+        raise UserError("precision int8 is for models that write word by word. Leave it at float32.")
+    return lambda: ready(network, precision=precision or ("float32" if why_slow(network) else stored))

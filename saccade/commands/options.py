@@ -9,6 +9,7 @@ from saccade.errors import UserError
 
 if TYPE_CHECKING:
     from saccade.interop.exported import Target
+    from saccade.native.quantise import Precision
     from saccade.translator import Translator
 
 Model = Annotated[
@@ -31,6 +32,15 @@ Engine = Annotated[
         metavar="torch|ctranslate2|onnx",
         show_default="torch; for exported folders theirs",
         help="What computes. A model is converted for ctranslate2 when it is read.",
+    ),
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="float32|int8",
+        show_default="as the weights are stored",
+        help="Of the products in search; int8 is faster and rounds the weights.",
     ),
 ]
 Beam = Annotated[
@@ -137,6 +147,7 @@ def load_translator(
     device: str | None = None,
     threads: int | None = None,
     engine: str | None = None,
+    precision: str | None = None,
     teacher: Path | None = None,
 ) -> "Translator":
     """The model, where and with as many threads as was asked; exported folders run in their own engine."""
@@ -154,12 +165,22 @@ def load_translator(
             reason = str(error).partition("\n")[0]
             raise UserError(f"--device {device}: not usable here: {reason}") from error
     if engine in (None, "torch") and not is_exported(model):
-        return Translator.load(model, device=device, teacher=teacher)
+        return Translator.load(model, device=device, precision=_precision(precision), teacher=teacher)
+    if precision is not None:
+        raise UserError("--precision is for Saccade's own models; exported ones keep what they were given.")
     if teacher is not None:
         raise UserError("--teacher: only with --engine torch.")
     from saccade.interop.exporting import open_exported
 
     return open_exported(model, target=_target(engine), device=device, threads=threads)
+
+
+def _precision(name: str | None) -> "Precision | None":
+    from saccade.native.quantise import Precision
+
+    if name is not None and name not in get_args(Precision):
+        raise UserError(f"--precision {name}: allowed are {', '.join(get_args(Precision))}.")
+    return cast("Precision | None", name)
 
 
 def _target(engine: str | None) -> "Target | None":

@@ -21,6 +21,8 @@ from saccade.commands.options import (
     Lowercase,
     MaxLength,
     Model,
+    SourceLanguage,
+    TargetLanguage,
     Teacher,
     Threads,
     Tokenize,
@@ -60,6 +62,8 @@ def evaluate(
     iterations: Iterations = None,
     fertilities: Fertilities = None,
     teacher: Teacher = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
@@ -81,6 +85,7 @@ def evaluate(
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is told before the work
     sources, references = read_parallel(source, reference)
     translator = load_translator(model, device=device, threads=threads, teacher=teacher)
+    translator = translator.between(source_language, target_language)
     options = given(
         beam=beam,
         length_penalty=length_penalty,
@@ -130,6 +135,8 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object: totals, and log_prob and tokens of each line.")
     ] = False,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: Annotated[
@@ -149,6 +156,7 @@ def score(
 
     sources, targets = read_parallel(source, target)
     translator = load_translator(model, device=device, threads=threads)
+    translator = translator.between(source_language, target_language)
     log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
     tokens = [len(ids) for ids in translator.model.tokenizer.encode_target(targets)]
     total, count = math.fsum(log_probs), sum(tokens)
@@ -192,6 +200,8 @@ def compare(
     lowercase: Lowercase = False,
     as_json: Json = False,
     beam: Beam = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -223,6 +233,7 @@ def compare(
     for path in systems:
         if sources is not None and path.is_dir():
             translator = load_translator(path, device=device, threads=threads)
+            translator = translator.between(source_language, target_language)
             outputs[str(path)] = [result.text for result in translator.translate(sources, **given(beam=beam))]
         else:
             outputs[str(path)] = read_text(path)

@@ -3,8 +3,9 @@
 `writing_of` is where a model's way is chosen; nothing above asks what kind of model it has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +18,7 @@ from saccade.decoding.parallel import AllAtOnce
 from saccade.decoding.scoring import Judge, target_log_probs
 from saccade.decoding.search import search
 from saccade.errors import UserError
-from saccade.models.interface import Parallel, Seq2Seq
+from saccade.models.interface import Parallel, Seq2Seq, Stepwise
 
 
 class Writing(Protocol):
@@ -62,9 +63,14 @@ class Writing(Protocol):
 
 @dataclass(frozen=True)
 class WordByWord:
-    """See `Writing`."""
+    """See `Writing`. ready: makes what search drives of the model, when it is first needed."""
 
     model: Seq2Seq
+    ready: Callable[[], Stepwise]
+
+    @cached_property
+    def _searched(self) -> Stepwise:
+        return self.ready()
 
     @property
     def options(self) -> type[Section]:
@@ -86,7 +92,7 @@ class WordByWord:
         prefixes: Sequence[Sequence[int]],
     ) -> list[list[Hypothesis]]:
         """Search or sampling."""
-        return search(self.model, source, source_lengths, options=options, lines=lines, prefixes=prefixes)
+        return search(self._searched, source, source_lengths, options=options, lines=lines, prefixes=prefixes)
 
     def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
         """Teacher-forced."""
@@ -102,8 +108,11 @@ class WordByWord:
         return list(target)
 
 
-def writing_of(model: Seq2Seq | Parallel, judge: Judge | None = None) -> Writing:
-    """How this model writes. judge: who picks among the candidates of a non-autoregressive one.
+def writing_of(
+    model: Seq2Seq | Parallel, ready: Callable[[], Stepwise] | None = None, judge: Judge | None = None
+) -> Writing:
+    """How this model writes. ready: what makes it fast to search, where anything does; judge: who picks
+    among the candidates of a non-autoregressive one.
 
     Raises UserError for a judge that would have nothing to do.
     """
@@ -111,4 +120,4 @@ def writing_of(model: Seq2Seq | Parallel, judge: Judge | None = None) -> Writing
         return AllAtOnce(model, judge)
     if judge is not None:
         raise UserError("a teacher judges non-autoregressive models; this one writes word by word by itself.")
-    return WordByWord(model)
+    return WordByWord(model, ready or (lambda: model))

@@ -37,13 +37,10 @@ class State(Protocol):
         ...
 
 
-@runtime_checkable
-class Seq2Seq(Protocol):
-    """An encoder-decoder that predicts target tokens left to right. Batch first, always."""
+class Stepwise(Protocol):
+    """What search drives: a model, or an engine that stands in for it. Batch first, always."""
 
     vocabulary: Vocabulary
-    output: nn.Linear
-    """From hidden states to logits; the loss uses its weight without forming all logits."""
 
     @property
     def max_source_length(self) -> int | None:
@@ -59,16 +56,24 @@ class Seq2Seq(Protocol):
         """source (batch, source) ids with padding on the right, source_lengths (batch,); returns memory."""
         ...
 
-    def decode(self, target_in: Tensor, memory: Any) -> Tensor:
-        """Teacher-forced hidden states (batch, target, width) for target_in (batch, target)."""
-        ...
-
     def start(self, memory: Any, max_length: int) -> State:
         """A state before the first token, one hypothesis a sentence, with room for `max_length` tokens."""
         ...
 
     def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
+        ...
+
+
+@runtime_checkable
+class Seq2Seq(Stepwise, Protocol):
+    """An encoder-decoder that predicts target tokens left to right, and can be trained."""
+
+    output: nn.Linear
+    """From hidden states to logits; the loss uses its weight without forming all logits."""
+
+    def decode(self, target_in: Tensor, memory: Any) -> Tensor:
+        """Teacher-forced hidden states (batch, target, width) for target_in (batch, target)."""
         ...
 
 

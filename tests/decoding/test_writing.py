@@ -49,9 +49,9 @@ def test_a_judge_without_work_is_refused() -> None:
     judge = Judge(transformer(), "power", 1.0)
     for built in (network("ctc"), network("mask-predict")):
         with pytest.raises(UserError, match="picks among the candidates of models with decoder = fert"):
-            writing_of(built, judge)
+            writing_of(built, judge=judge)
     with pytest.raises(UserError, match="word by word by itself"):
-        writing_of(transformer(), judge)
+        writing_of(transformer(), judge=judge)
 
 
 def test_a_teacher_with_other_pieces_is_refused() -> None:
@@ -111,3 +111,8 @@ def test_a_forced_prefix_is_refused_and_empty_ones_are_none(decoder: str) -> Non
     assert writer.translate(["5 6"], prefixes=[""]) == writer.translate(["5 6"])
     with pytest.raises(UserError, match="a forced prefix means nothing"):
         writer.translate(["5 6", "7"], prefixes=["", "8"])
+
+
+def test_int8_is_refused_where_nothing_is_searched() -> None:
+    with pytest.raises(UserError, match="int8 is for models that write word by word"):
+        Translator(model("ctc"), precision="int8")
