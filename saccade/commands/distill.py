@@ -15,6 +15,8 @@ from saccade.commands.options import (
     LengthPenalty,
     MaxLength,
     Model,
+    SourceLanguage,
+    TargetLanguage,
     Threads,
     given,
     load_translator,
@@ -60,6 +62,8 @@ def distill(
     length_penalty: LengthPenalty = None,
     alpha: Alpha = None,
     max_length: MaxLength = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
@@ -88,6 +92,7 @@ def distill(
         batch_tokens=batch_tokens,
     )
     translator = load_translator(model, device=device, threads=threads)
+    translator = translator.between(source_language, target_language)
     translator.options(**options)
     translations = _translated(translator, lines, out, **options)
     if fertilities is not None:
@@ -108,6 +113,8 @@ def align(
     ],
     method: Method = "attention",
     layer: Layer = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -126,6 +133,7 @@ def align(
     check_method(method, layer)
     sources, targets = read_parallel(source, target)
     translator = load_translator(model, device=device, threads=threads)
+    translator = translator.between(source_language, target_language)
     _write_fertilities(translator, sources, targets, out, method=method, layer=layer)
 
 
