@@ -12,6 +12,8 @@ from saccade.decoding.options import DecodingConfig, Penalty, length_penalty
 from saccade.errors import UserError
 from saccade.models.interface import Parallel, Seq2Seq
 
+_CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB
+
 
 def target_log_probs(
     model: Seq2Seq, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
@@ -28,11 +30,21 @@ def target_log_probs(
     gold = gold.to(source.device)
     # What follows an end symbol in shorter rows is never looked at.
     shifted = torch.cat([torch.full_like(gold[:, :1], vocabulary.start), gold[:, :-1]], 1)
-    logits = model.output(model.decode(shifted, model.encode(source, source_lengths)))
-    picked = logits.log_softmax(-1, dtype=torch.float32).gather(2, gold[..., None]).squeeze(2)
+    hidden = model.decode(shifted, model.encode(source, source_lengths))
     real = torch.arange(gold.size(1), device=source.device) < lengths[:, None]
-    total: Tensor = picked.masked_fill(~real, 0.0).double().sum(1)
-    return total
+    log_probs = torch.zeros(gold.shape, dtype=torch.float64, device=source.device)
+    log_probs[real] = _token_log_probs(model, hidden[real], gold[real]).double()
+    return log_probs.sum(1)
+
+
+def _token_log_probs(model: Seq2Seq, hidden: Tensor, gold: Tensor) -> Tensor:
+    """hidden (tokens, width), gold (tokens,); a few logits at a time."""
+    rows = max(1, _CHUNK_ELEMENTS // model.output.out_features)
+    found = [
+        model.output(part).log_softmax(-1, dtype=torch.float32).gather(1, answer[:, None]).squeeze(1)
+        for part, answer in zip(hidden.split(rows), gold.split(rows), strict=True)
+    ]
+    return torch.cat(found)
 
 
 @dataclass(frozen=True)
