@@ -1,25 +1,30 @@
 """What writing all words at once brings: BLEU, decoder calls, time of one sentence, sentences/s in bulk.
 
 Non-autoregressive students against their teacher, greedy and by beam with its cache, and against a deep
-encoder with one decoder layer. Pieces in, pieces out and detokenisation are inside the timer.
+encoder with one decoder layer. Pieces in, pieces out and detokenisation are inside the timer. Transformers
+are searched in C where there is a compiler, non-autoregressive models run in torch: SACCADE_NATIVE=0 in the
+environment compares both in torch.
 """
 
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from common import arguments, corpus, show, timed
-from torch import nn
+from torch import Tensor, nn
 
 from saccade.checkpoint import Model, vocabulary_of
+from saccade.decoding.writing import WordByWord
+from saccade.engine import ready
 from saccade.evaluation import score_text
 from saccade.models import build_model, model_config
-from saccade.models.interface import Parallel
+from saccade.models.interface import Parallel, Stepwise
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
 from saccade.translator import Translator
 
@@ -55,20 +60,41 @@ def ways(name: str, translator: Translator, *, judged: bool) -> list[System]:
     return found
 
 
+class Counted:
+    """What search drives, its steps counted."""
+
+    def __init__(self, searched: Stepwise) -> None:
+        self.searched, self.steps = searched, 0
+
+    def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
+        self.steps += 1
+        return self.searched.step(token, state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.searched, name)
+
+
 def decoder_calls(system: System, lines: Sequence[str]) -> float:
-    """Passes through the first decoder layer for each sentence, one sentence at a time."""
-    decoder = system.translator.model.module.get_submodule("decoder")
-    first = decoder[0] if isinstance(decoder, nn.ModuleList) else decoder
-    calls = [0]
+    """Passes through the decoder for each sentence, one sentence at a time."""
+    translator = copy(system.translator)
+    network = translator.model.network
+    if not isinstance(network, Parallel):
+        counted = Counted(ready(network))
+        translator.writing = WordByWord(network, lambda: cast(Stepwise, counted))
+        for line in lines:
+            translator.translate([line], **system.options)
+        return counted.steps / len(lines)
+    passes = [0]
 
     def count(*_: object) -> None:
-        calls[0] += 1
+        passes[0] += 1
 
-    handle = first.register_forward_hook(count)
+    decoder = cast(nn.ModuleList, translator.model.module.get_submodule("decoder"))
+    handle = decoder[0].register_forward_hook(count)
     for line in lines:
-        system.translator.translate([line], **system.options)
+        translator.translate([line], **system.options)
     handle.remove()
-    return calls[0] / len(lines)
+    return passes[0] / len(lines)
 
 
 def alone(system: System, lines: Sequence[str]) -> float:
