@@ -112,6 +112,7 @@ def measured(
     lines: Sequence[str],
     references: Sequence[str] | None,
     *,
+    tokenize: str,
     single: int,
     runs: int,
 ) -> list[dict[str, object]]:
@@ -130,8 +131,7 @@ def measured(
         row: dict[str, object] = {"system": system.name}
         if references is not None:
             texts = [one.text for one in system.translator.translate(lines, **system.options)]
-            row["BLEU tok lc"] = f"{score_text(texts, references, tokenize='none').bleu:.2f}"
-            row["BLEU 13a"] = f"{score_text(texts, references).bleu:.2f}"
+            row["BLEU"] = f"{score_text(texts, references, tokenize=tokenize).bleu:.2f}"
         row |= {
             "calls": f"{decoder_calls(system, lines[:single]):.1f}",
             "ms alone": f"{latency:.1f}",
@@ -194,6 +194,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, action="append", default=[], help="a student or rival; repeat")
     parser.add_argument("--source", type=Path, help="test text (with --reference), tokenised as in training")
     parser.add_argument("--reference", type=Path)
+    parser.add_argument("--tokenize", default="none", help="sacreBLEU's tokeniser; none: tokenised text")
     parser.add_argument("--single", type=int, default=100, help="sentences translated one at a time")
     parser.add_argument("--sentences", type=int, help="only the first so many of the test text")
     options = parser.parse_args()
@@ -208,7 +209,8 @@ def main() -> None:
             systems = trained_systems(options.teacher, options.model)
         else:
             systems = random_systems(text.train)
-        rows = measured(systems, lines, references, single=options.single, runs=options.runs)
+        settings = {name: getattr(options, name) for name in ("tokenize", "single", "runs")}
+        rows = measured(systems, lines, references, **settings)
     weights = "random weights" if options.teacher is None else str(options.teacher)
     title = f"non-autoregressive, {weights}, {text.name}, float32, {options.threads} threads"
     show(title, rows, options.out)
