@@ -18,7 +18,7 @@ def best_paths(
     # State 2 k + 1 is token k, the others are blanks.
     columns = _with_blanks(torch.arange(1, targets.size(1) + 1, device=targets.device)[None], 0)
     emitted = values.index_select(2, columns[0])
-    skips = _may_skip(labels, blank)
+    skips = _may_skip(labels)
     places = torch.arange(states, device=labels.device)
     best = emitted[:, 0].masked_fill(places > 1, -torch.inf)
     steps = [torch.zeros_like(labels)]
@@ -50,10 +50,11 @@ def _with_blanks(targets: Tensor, blank: int) -> Tensor:
     return labels
 
 
-def _may_skip(labels: Tensor, blank: int) -> Tensor:
-    """Where a path may come from two states before: a token that differs from the one before it."""
+def _may_skip(labels: Tensor) -> Tensor:
+    """Where a path may come from two states before: a token that differs from the one before it; two blanks
+    never differ."""
     skips = torch.zeros_like(labels, dtype=torch.bool)
-    skips[:, 2:] = (labels[:, 2:] != blank) & (labels[:, 2:] != labels[:, :-2])
+    skips[:, 2:] = labels[:, 2:] != labels[:, :-2]
     return skips
 
 
