@@ -3,15 +3,14 @@
 The task is to reverse a row of random digits (or to copy it, --task copy). Both have a known ceiling, every
 line right and a loss of 0, and a known floor, ln 10 = 2.30 nats a digit for who only guesses. The systems
 differ by `model.positions` alone; --window sets `model.window` of all. Draws a curve for each into
-OUT/extrapolation.png, writes the figures into OUT/extrapolation.json, and prints them as a table.
+OUT/extrapolation.png, writes the figures into OUT/extrapolation.json, and prints them as a table. Started
+again, it goes on where it stopped: runs and what was measured stay in OUT.
 """
 
 import argparse
 import json
 import random
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from typing import Any
 import torch
 from common import show
 
-from saccade.experiment import read_experiment, start_run
+from saccade.errors import UserError
+from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import Group
 from saccade.translator import Translator
 
@@ -39,6 +39,7 @@ def write(folder: Path, *, task: str, longest: int) -> None:
     """Training text: lengths 1 to `longest`, all equally frequent."""
     generator = random.Random(1)
     rows = [digits(generator, generator.randint(1, longest)) for _ in range(PAIRS)]
+    folder.mkdir(parents=True, exist_ok=True)
     for name, lines in (("source", rows), ("target", [answer(row, task) for row in rows])):
         text = "".join(" ".join(line) + "\n" for line in lines)
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -77,7 +78,11 @@ def train(data: Path, run: Path, kind: str, *, options: argparse.Namespace) -> T
             "decoding": {"beam": 1, "max_ratio": 1.0, "max_extra": 10},
         }
     )
-    start_run(experiment, run, Group(device=torch.device("cpu")))
+    group = Group(device=torch.device("cpu"))
+    if (run / "config.toml").is_file():
+        resume_run(run, group)
+    else:
+        start_run(experiment, run, group)
     return Translator.load(run / "checkpoints" / "last", device="cpu")
 
 
@@ -127,26 +132,46 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def curve(kind: str, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Train one kind and measure it at each length, once: OUT/KIND.json keeps the result."""
+    result = options.out / f"{kind}.json"
+    if result.is_file():
+        rows: list[dict[str, float]] = json.loads(result.read_text(encoding="utf-8"))
+        return rows
+    translator = train(options.out / "text", options.out / "runs" / kind, kind, options=options)
+    lengths = [round(options.length * share) for share in (0.5, 1, 1.0625, 1.125, 1.25, 1.5, 2, 3, 4)]
+    settings = {"task": options.task, "lines": options.lines}
+    rows = [{"length": n, **measure(translator, length=n, **settings)} for n in lengths]
+    result.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    return rows
+
+
+def agree(options: argparse.Namespace) -> None:
+    """Keep the options in OUT; UserError where it holds runs with others."""
+    kept, own = options.out / "options.json", {"out", "kinds", "threads"}
+    asked = {name: value for name, value in vars(options).items() if name not in own}
+    if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != asked:
+        raise UserError(f"{options.out}: holds runs with other options ({kept}); choose another --out.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(asked), encoding="utf-8")
+
+
 def main() -> None:
     """One run for each kind, in turn."""
     options = arguments().parse_args()
     torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
-    lengths = [round(options.length * share) for share in (0.5, 1, 1.0625, 1.125, 1.25, 1.5, 2, 3, 4)]
+    try:
+        agree(options)
+    except UserError as error:
+        sys.exit(str(error))
+    write(options.out / "text", task=options.task, longest=options.length)
     curves: dict[str, list[dict[str, float]]] = {}
     rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        data = Path(scratch)
-        write(data, task=options.task, longest=options.length)
-        for kind in options.kinds:
-            started = time.perf_counter()
-            translator = train(data, data / kind, kind, options=options)
-            seconds = time.perf_counter() - started
-            settings = {"task": options.task, "lines": options.lines}
-            curves[kind] = [{"length": n, **measure(translator, length=n, **settings)} for n in lengths]
-            cells = {str(r["length"]): f"{r['exact']:.0%} {r['loss']:.3f}" for r in curves[kind]}
-            rows.append({"positions": kind, "training s": f"{seconds:.0f}", **cells})
-            print(kind, f"{seconds:.0f} s", cells, file=sys.stderr, flush=True)
+    for kind in options.kinds:
+        curves[kind] = curve(kind, options)
+        cells = {str(r["length"]): f"{r['exact']:.0%} {r['loss']:.3f}" for r in curves[kind]}
+        rows.append({"positions": kind, **cells})
+        print(kind, cells, file=sys.stderr, flush=True)
     title = f"{options.task} digits, trained on 1 to {options.length}, {options.steps} steps"
     title += f", seed {options.seed}" + (f", window {options.window}" if options.window else "")
     show(f"{title}: lines right, nats a token", rows, None)

@@ -5,30 +5,21 @@ Each precision runs in a process of its own, so that its peak memory is its own;
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from itertools import cycle, islice
 from pathlib import Path
 
 import torch
 from common import arguments, corpus, show, spread
+from training_speed import training_speed
 
-from saccade.checkpoint import vocabulary_of
-from saccade.models import build_model, model_config
+from saccade.models import model_config
 from saccade.text.batching import padding_share, plan_batches
 from saccade.text.corpus import DataConfig
 from saccade.text.prepare import open_prepared, prepare
 from saccade.text.tokenizer import TokenizerConfig
-from saccade.training.data import TrainingPairs
-from saccade.training.distributed import Group
-from saccade.training.loop import uses_bfloat16
-from saccade.training.objective import CrossEntropy, Loss
-from saccade.training.optim import OptimizerConfig, make_optimizer
-from saccade.training.update import Updater
 
 BATCH_TOKENS = 4096
 
@@ -36,44 +27,20 @@ BATCH_TOKENS = 4096
 def measure(
     data: Path, precision: str, *, preset: str, updates: int, warmup: int, threads: int
 ) -> dict[str, float]:
-    """Train for `updates` updates after `warmup` ones; data loading is inside the timer."""
+    """One precision, and the share of padding."""
     torch.set_num_threads(threads)
-    torch.manual_seed(1)
-    prepared, group = (
-        open_prepared(data),
-        Group(device=torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+    speed = training_speed(
+        data,
+        model_config({"preset": preset}),
+        precision=precision,
+        batch_tokens=BATCH_TOKENS,
+        updates=updates,
+        warmup=warmup,
     )
-    vocabulary = vocabulary_of(prepared.tokenizer)
-    model = build_model(model_config({"preset": preset}), vocabulary)
-    module = model.to(group.device).train()
-    updater = Updater(
-        Loss(module, CrossEntropy(0.1)),
-        make_optimizer(module, OptimizerConfig()),
-        group=group,
-        clip_norm=0.0,
-        autocast=uses_bfloat16(precision, group.device),
-        compiled=False,
-    )
-    pairs = TrainingPairs(lambda _: prepared.train, vocabulary, BATCH_TOKENS, accumulate=1, seed=1)
-    source = (batches for epoch in cycle(range(1000)) for batches in pairs.epoch(epoch, done=0))
-    for batches in islice(source, warmup):
-        updater.update(batches, rate=1e-4)
-    started, waited, tokens = time.perf_counter(), 0.0, 0
-    for _ in range(updates):
-        asked = time.perf_counter()
-        batches = next(source)
-        waited += time.perf_counter() - asked
-        tokens += updater.update(batches, rate=1e-4).tokens
-    seconds = time.perf_counter() - started
-    lengths = prepared.train.source_lengths, prepared.train.target_lengths
+    pairs = open_prepared(data).train
+    lengths = pairs.source_lengths, pairs.target_lengths
     plan = plan_batches(*lengths, batch_tokens=BATCH_TOKENS, seed=1, epoch=0)
-    return {
-        "tokens_per_second": tokens / seconds,
-        "tokens_per_update": tokens / updates,
-        "waiting": waited / seconds,
-        "padding": padding_share(plan, *lengths),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+    return {**speed, "padding": padding_share(plan, *lengths)}
 
 
 def main() -> None:

@@ -1,0 +1,63 @@
+"""How fast a model trains: what training.py and the comparison of systems measure."""
+
+import resource
+import time
+from itertools import cycle, islice
+from pathlib import Path
+
+import torch
+
+from saccade.checkpoint import vocabulary_of
+from saccade.config import Section
+from saccade.models import build_model
+from saccade.text.prepare import open_prepared
+from saccade.training.data import TrainingPairs
+from saccade.training.distributed import Group
+from saccade.training.loop import uses_bfloat16
+from saccade.training.objective import CrossEntropy, Loss
+from saccade.training.optim import OptimizerConfig, make_optimizer
+from saccade.training.update import Updater
+
+
+def training_speed(
+    data: Path, model: Section, *, precision: str, batch_tokens: int, updates: int, warmup: int
+) -> dict[str, float]:
+    """Train a fresh model on prepared data for `updates` updates after `warmup` ones, data loading inside
+    the timer. Peak memory is that of the GPU, or of the whole process: give each measurement its own."""
+    torch.manual_seed(1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    prepared, group = open_prepared(data), Group(device=device)
+    vocabulary = vocabulary_of(prepared.tokenizer)
+    module = build_model(model, vocabulary).to(device).train()
+    updater = Updater(
+        Loss(module, CrossEntropy(0.1)),
+        make_optimizer(module, OptimizerConfig()),
+        group=group,
+        clip_norm=0.0,
+        autocast=uses_bfloat16(precision, device),
+        compiled=False,
+    )
+    pairs = TrainingPairs(lambda _: prepared.train, vocabulary, batch_tokens, accumulate=1, seed=1)
+    source = (batches for epoch in cycle(range(1000)) for batches in pairs.epoch(epoch, done=0))
+    for batches in islice(source, warmup):
+        updater.update(batches, rate=1e-4)
+    started, waited, tokens = time.perf_counter(), 0.0, 0
+    for _ in range(updates):
+        asked = time.perf_counter()
+        batches = next(source)
+        waited += time.perf_counter() - asked
+        tokens += updater.update(batches, rate=1e-4).tokens
+    seconds = time.perf_counter() - started
+    return {
+        "tokens_per_second": tokens / seconds,
+        "tokens_per_update": tokens / updates,
+        "waiting": waited / seconds,
+        "peak_mb": peak_mb(device),
+    }
+
+
+def peak_mb(device: torch.device) -> float:
+    """Most memory in use so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
