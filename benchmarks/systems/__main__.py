@@ -6,6 +6,7 @@ python -m benchmarks.systems train --systems recurrent --seeds 2   one run
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,7 +67,7 @@ def report(options: argparse.Namespace) -> None:
         done = [read_result(run) for run in runs if (run / RESULT).is_file()]
         if done:
             results[system] = done
-    write_report(options.runs, results, docs=options.docs, machine=machine())
+    write_report(options.runs, results, docs=options.docs)
     print(options.docs / "systems.md")
 
 
@@ -111,6 +112,8 @@ def main() -> int:
         parser.error(f"no such stage: {', '.join(unknown)}; the stages are {', '.join(STAGES)}")
     torch.set_num_threads(options.threads)
     options.runs.mkdir(parents=True, exist_ok=True)
+    if not (options.runs / "machine.json").is_file():
+        (options.runs / "machine.json").write_text(json.dumps(machine()), encoding="utf-8")
     try:
         for stage in options.stages or STAGES:
             STAGES[stage](options)

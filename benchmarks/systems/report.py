@@ -1,4 +1,4 @@
-"""Tables into docs/systems.md and pictures beside it, of every stage that has results.
+"""Tables and pictures into docs/, of every stage that has results.
 
 A table stands between <!-- NAME --> and <!-- /NAME -->; what is around it is written by hand.
 """
@@ -8,6 +8,7 @@ import re
 import shutil
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -165,31 +166,38 @@ def extrapolation_table(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> 
     return table(head, rows)
 
 
-def write_report(
-    folder: Path, results: Mapping[str, Sequence[Result]], *, docs: Path, machine: Mapping[str, Any]
-) -> None:
-    """From the runs' folder into docs/systems.md, docs/systems/*.png and docs/systems/results.json."""
+def write_report(folder: Path, results: Mapping[str, Sequence[Result]], *, docs: Path) -> None:
+    """From the runs' folder into docs/systems.md, docs/positions.md and docs/systems/."""
     page, pictures = docs / "systems.md", docs / "systems"
     pictures.mkdir(parents=True, exist_ok=True)
+    machine = _read(folder / "machine.json")
+    where = ", ".join(str(machine.get(name)) for name in ("cpu", "date")) + f", torch {machine.get('torch')}"
+    where += "" if machine.get("gpu") == "none" else f", {machine.get('gpu')}"
     record: dict[str, Any] = {"machine": machine}
     if found := _read(folder / "layers.json"):
-        insert(page, "layers", layer_tables(found))
-        insert(page, "crossovers", crossover_table(found))
         draw_layers(found, pictures / "layers.png")
+        insert(page, "layers", f"{picture('layers')}\n\nOn {where}.\n\n{layer_tables(found)}")
+        insert(page, "crossovers", crossover_table(found))
         record["layers"] = found
     if results:
-        speed = _read(folder / "speed.json")
-        insert(page, "systems", system_table(results, medians(speed)))
-        insert(page, "lengths", length_table(results))
+        record["speed"] = _read(folder / "speed.json")
+        record["systems"] = {name: [asdict(one) for one in each] for name, each in results.items()}
         draw_lengths(results, pictures / "lengths.png")
         draw_progress(results, pictures / "progress.png")
-        record |= {"systems": {name: [vars(one) for one in each] for name, each in results.items()}}
-        record["speed"] = speed
+        whole = f"On {where}.\n\n{system_table(results, medians(record['speed']))}\n\n{picture('progress')}"
+        insert(page, "systems", whole)
+        insert(page, "lengths", f"{length_table(results)}\n\n{picture('lengths')}")
     if extrapolation := _read(folder / "extrapolation" / "extrapolation.json"):
-        insert(page, "extrapolation", extrapolation_table(extrapolation["curves"]))
         shutil.copyfile(folder / "extrapolation" / "extrapolation.png", pictures / "extrapolation.png")
+        text = f"{picture('extrapolation')}\n\n{extrapolation_table(extrapolation['curves'])}"
+        insert(docs / "positions.md", "extrapolation", f"On {where}; {extrapolation['title']}.\n\n{text}")
         record["extrapolation"] = extrapolation
     (pictures / "results.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def picture(name: str) -> str:
+    """The link to a picture, its name as the text for those who can't see it."""
+    return f"![{name}](systems/{name}.png)"
 
 
 def _read(path: Path) -> dict[str, Any]:
