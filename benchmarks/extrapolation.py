@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from common import show
 
-from saccade.errors import UserError
+from saccade.errors import Interrupted, UserError
 from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import Group
 from saccade.translator import Translator
@@ -143,6 +143,7 @@ def curve(kind: str, options: argparse.Namespace) -> list[dict[str, float]]:
     settings = {"task": options.task, "lines": options.lines}
     rows = [{"length": n, **measure(translator, length=n, **settings)} for n in lengths]
     result.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    print(kind, {row["length"]: f"{row['exact']:.0%}" for row in rows}, file=sys.stderr, flush=True)
     return rows
 
 
@@ -156,24 +157,28 @@ def agree(options: argparse.Namespace) -> None:
     kept.write_text(json.dumps(asked), encoding="utf-8")
 
 
-def main() -> None:
-    """One run for each kind, in turn."""
+def main() -> int:
+    """One run for each kind, in turn; exit code 2 for what the user can mend, 130 when interrupted."""
     options = arguments().parse_args()
     torch.set_num_threads(options.threads)
     try:
         agree(options)
-    except UserError as error:
-        sys.exit(str(error))
-    write(options.out / "text", task=options.task, longest=options.length)
-    curves: dict[str, list[dict[str, float]]] = {}
-    rows: list[dict[str, object]] = []
-    for kind in options.kinds:
-        curves[kind] = curve(kind, options)
-        cells = {str(r["length"]): f"{r['exact']:.0%} {r['loss']:.3f}" for r in curves[kind]}
-        rows.append({"positions": kind, **cells})
-        print(kind, cells, file=sys.stderr, flush=True)
+        write(options.out / "text", task=options.task, longest=options.length)
+        report({kind: curve(kind, options) for kind in options.kinds}, options)
+    except (UserError, Interrupted) as error:
+        print(error, file=sys.stderr)
+        return 130 if isinstance(error, Interrupted) else 2
+    return 0
+
+
+def report(curves: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> None:
+    """A table on the screen, a picture, and the figures for whoever draws another."""
     title = f"{options.task} digits, trained on 1 to {options.length}, {options.steps} steps"
     title += f", seed {options.seed}" + (f", window {options.window}" if options.window else "")
+    rows: list[dict[str, object]] = []
+    for kind, lengths in curves.items():
+        cells = {str(row["length"]): f"{row['exact']:.0%} {row['loss']:.3f}" for row in lengths}
+        rows.append({"positions": kind, **cells})
     show(f"{title}: lines right, nats a token", rows, None)
     record = {"title": title, "options": {k: str(v) for k, v in vars(options).items()}, "curves": curves}
     (options.out / "extrapolation.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -182,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -117,9 +117,12 @@ def main() -> int:
     try:
         for stage in options.stages or STAGES:
             STAGES[stage](options)
-    except (UserError, Interrupted) as error:
+    except UserError as error:
         print(error, file=sys.stderr)
-        return 130 if isinstance(error, Interrupted) else 2
+        return 2
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        print(stopped or "Interrupted.", "\nThe same command goes on.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -132,8 +132,8 @@ def system_table(results: Mapping[str, Sequence[Result]], speed: Mapping[str, Ma
         "tokens_per_second": "training tokens/s",
         "one_by_one": "sentences/s one by one",
         "in_bulk": "in bulk",
-        "training_mb": "MB training",
-        "decoding_mb": "MB decoding",
+        "training_mb": "MB more, training",
+        "decoding_mb": "MB more, decoding",
     }
     rows = []
     for system, seeds in results.items():

@@ -22,8 +22,13 @@ SINGLE = 100
 
 
 def measure(run: Path, part: str, *, threads: int) -> dict[str, float]:
-    """part "training": tokens/s, MB at the peak; "decoding": greedy sentences/s one by one, in bulk, MB."""
+    """part "training": tokens/s, MB at the peak; "decoding": greedy sentences/s one by one, in bulk, MB.
+
+    Memory is what came on top of a process that had everything imported.
+    """
     torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    empty = peak_mb(device)
     if part == "training":
         plan = read_experiment(run / "config.toml", resolved=True)
         speed = training_speed(
@@ -34,13 +39,12 @@ def measure(run: Path, part: str, *, threads: int) -> dict[str, float]:
             updates=UPDATES,
             warmup=WARMUP,
         )
-        return {"tokens_per_second": speed["tokens_per_second"], "training_mb": speed["peak_mb"]}
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return {"tokens_per_second": speed["tokens_per_second"], "training_mb": speed["peak_mb"] - empty}
     translator, (lines, _) = Translator.load(run, device=device), test_text(run)
     translator.translate(lines[:SINGLE], beam=1)
     one_by_one = _rate(translator, [[line] for line in lines[:SINGLE]])
     in_bulk = _rate(translator, [lines])
-    return {"one_by_one": one_by_one, "in_bulk": in_bulk, "decoding_mb": peak_mb(device)}
+    return {"one_by_one": one_by_one, "in_bulk": in_bulk, "decoding_mb": peak_mb(device) - empty}
 
 
 def _rate(translator: Translator, batches: Sequence[Sequence[str]]) -> float:
