@@ -111,7 +111,9 @@ def draw(curves: dict[str, list[dict[str, float]]], out: Path, *, trained: int, 
         if key == "loss":
             axes.axhline(2.302585, color="0.6", lw=0.8, ls=":")
             axes.set_yscale("symlog", linthresh=0.01)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 20)
+        else:
+            axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("digits in a line (grey: lengths of the training text)")
         axes.set_ylabel(name)
         axes.legend(fontsize=8)

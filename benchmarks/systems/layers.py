@@ -114,7 +114,7 @@ def peak_bytes(kind: str, length: int) -> int:
     layer(x).sum().backward()  # gradients of parameters are there from now on
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         layer(x).sum().backward()
-    events: Any = recorded.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events: Any = recorded.profiler.kineto_results.events()
     changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
     held = most = 0
     for _, change in changes:

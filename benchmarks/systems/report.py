@@ -140,7 +140,7 @@ def system_table(results: Mapping[str, Sequence[Result]], speed: Mapping[str, Ma
         row = [SYSTEMS[system].title, f"{seeds[0].parameters:,}", f"{len(seeds)}"]
         row += [_mean([result.bleu for result in seeds]), _mean([result.bleu_lower for result in seeds])]
         row += [_updates(seeds, bleu) for bleu in THRESHOLDS]
-        row += [f"{value:,.0f}" if (value := speed.get(system, {}).get(name)) else "" for name in measures]
+        row += [f"{speed[system][name]:,.0f}" if system in speed else "" for name in measures]
         rows.append(row)
     return table([*head, *measures.values()], rows)
 
