@@ -62,11 +62,10 @@ def extrapolate(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     results: dict[str, list[Result]] = {}
-    for system in options.systems:
-        runs = [options.runs / run_name(system, seed) for seed in options.seeds]
-        done = [read_result(run) for run in runs if (run / RESULT).is_file()]
+    for system in SYSTEMS:  # whatever is there, in the order of the catalogue
+        done = sorted(options.runs.glob(f"{run_name(system, '*')}/{RESULT}"))
         if done:
-            results[system] = done
+            results[system] = [read_result(path.parent) for path in done]
     write_report(options.runs, results, docs=options.docs)
     print(options.docs / "systems.md")
 

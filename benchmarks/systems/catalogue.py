@@ -51,6 +51,6 @@ def experiment(config: Path, system: str, *, seed: int, overrides: list[str]) ->
     return replace(plan, training=plan.training.model_copy(update=changes))
 
 
-def run_name(system: str, seed: int) -> str:
-    """Name of the run folder."""
+def run_name(system: str, seed: int | str) -> str:
+    """Name of the run folder; of all seeds with "*"."""
     return f"{system}-{seed}"

@@ -102,7 +102,7 @@ def draw_progress(results: Mapping[str, Sequence[Result]], out: Path) -> None:
     figure = Figure(figsize=(7.5, 5), layout="constrained")
     axes = figure.subplots()
     for number, (system, seeds) in enumerate(results.items()):
-        for again, result in enumerate(seeds):
+        for again, result in enumerate(one for one in seeds if one.curve):
             steps, scores = zip(*result.curve, strict=True)
             label: Any = None if again else SYSTEMS[system].title
             axes.plot(steps, scores, color=f"C{number}", lw=1.4, label=label)
