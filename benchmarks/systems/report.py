@@ -126,7 +126,7 @@ def _updates(seeds: Sequence[Result], bleu: float) -> str:
 
 def system_table(results: Mapping[str, Sequence[Result]], speed: Mapping[str, Mapping[str, float]]) -> str:
     """One row a system; speed and memory where they were measured."""
-    head = ["system", "parameters", "runs", "BLEU", "BLEU, lower-cased"]
+    head = ["system", "parameters", "runs", "BLEU", "BLEU, papers' scoring"]
     head += [f"updates to {bleu}" for bleu in THRESHOLDS]
     measures = {
         "tokens_per_second": "training tokens/s",

@@ -24,7 +24,8 @@ EDGES = (8, 11, 14, 18)
 @dataclass(frozen=True)
 class Result:
     """bleu: cased, detokenised, against the reference as written. bleu_lower: the same lines lower-cased, in
-    sacreBLEU's 13a tokens. curve: (updates, BLEU of greedy translations of the validation text)."""
+    sacreBLEU's 13a tokens, which is how papers score Multi30k. curve: (updates, BLEU of greedy translations
+    of the validation text)."""
 
     parameters: int
     step: int

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 import torch
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 from torch import nn
 
 from benchmarks.systems import layers
@@ -122,6 +123,23 @@ def test_lines_are_scored_in_the_bucket_of_their_source() -> None:
     assert (first["bucket"], first["lines"], first["words"]) == (0, 2, 3.5)
     assert first["bleu"] == score_text([texts[0], texts[2]], references[:2]).bleu
     assert (last["bucket"], last["lines"], last["words"], last["bleu"]) == (len(EDGES), 1, 30, 0)
+
+
+MULTI30K = ROOT / ".." / "shared" / "data" / "multi30k"
+
+
+@pytest.mark.skipif(not MULTI30K.exists(), reason="Multi30k does not lie beside the checkout")
+def test_lower_cased_scoring_has_the_papers_tokens() -> None:
+    """The corpus comes with the lower-cased, normalised, tokenised text that papers score."""
+    raw = (MULTI30K / "test_2016_flickr.de").read_text(encoding="utf-8").split("\n")[:-1]
+    papers = (
+        (MULTI30K / "tok" / "test_2016_flickr.lc.norm.tok.de").read_text(encoding="utf-8").split("\n")[:-1]
+    )
+    tokenize = Tokenizer13a()
+    same = [
+        tokenize(line.lower()).split() == theirs.split() for line, theirs in zip(raw, papers, strict=True)
+    ]
+    assert (sum(same), len(same)) == (991, 1000)
 
 
 def test_updates_are_those_until_a_score_was_first_reached() -> None:
