@@ -173,26 +173,28 @@ def write_report(folder: Path, results: Mapping[str, Sequence[Result]], *, docs:
     machine = _read(folder / "machine.json")
     where = ", ".join(str(machine.get(name)) for name in ("cpu", "date")) + f", torch {machine.get('torch')}"
     where += "" if machine.get("gpu") == "none" else f", {machine.get('gpu')}"
-    record: dict[str, Any] = {"machine": machine}
+    record: dict[str, Any] = {}
     if found := _read(folder / "layers.json"):
         draw_layers(found, pictures / "layers.png")
         insert(page, "layers", f"{picture('layers')}\n\nOn {where}.\n\n{layer_tables(found)}")
         insert(page, "crossovers", crossover_table(found))
-        record["layers"] = found
+        record["layers"] = {"machine": machine, "lengths": found}
     if results:
-        record["speed"] = _read(folder / "speed.json")
-        record["systems"] = {name: [asdict(one) for one in each] for name, each in results.items()}
+        speed = _read(folder / "speed.json")
         draw_lengths(results, pictures / "lengths.png")
         draw_progress(results, pictures / "progress.png")
-        whole = f"On {where}.\n\n{system_table(results, medians(record['speed']))}\n\n{picture('progress')}"
+        whole = f"On {where}.\n\n{system_table(results, medians(speed))}\n\n{picture('progress')}"
         insert(page, "systems", whole)
         insert(page, "lengths", f"{length_table(results)}\n\n{picture('lengths')}")
+        runs = {name: [asdict(one) for one in each] for name, each in results.items()}
+        record["systems"] = {"machine": machine, "runs": runs, "speed": speed}
     if extrapolation := _read(folder / "extrapolation" / "extrapolation.json"):
         shutil.copyfile(folder / "extrapolation" / "extrapolation.png", pictures / "extrapolation.png")
         text = f"{picture('extrapolation')}\n\n{extrapolation_table(extrapolation['curves'])}"
         insert(docs / "positions.md", "extrapolation", f"On {where}; {extrapolation['title']}.\n\n{text}")
-        record["extrapolation"] = extrapolation
-    (pictures / "results.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        record["extrapolation"] = {"machine": machine, **extrapolation}
+    kept = _read(pictures / "results.json")  # of stages that were run elsewhere
+    (pictures / "results.json").write_text(json.dumps(kept | record, indent=1), encoding="utf-8")
 
 
 def picture(name: str) -> str:

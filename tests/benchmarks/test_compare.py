@@ -78,9 +78,10 @@ def test_stages_leave_results_and_start_nothing_anew(
     for name in ("layers", "lengths", "progress"):
         assert (tmp_path / "docs" / "systems" / f"{name}.png").stat().st_size > 10_000
     record = json.loads((tmp_path / "docs" / "systems" / "results.json").read_text(encoding="utf-8"))
-    assert record["layers"].keys() == {"8", "16"}
-    assert [len(seeds) for seeds in record["systems"].values()] == [2, 2]
-    assert all(value > 0 for one in record["speed"].values() for values in one.values() for value in values)
+    assert record["layers"]["lengths"].keys() == {"8", "16"}
+    assert [len(seeds) for seeds in record["systems"]["runs"].values()] == [2, 2]
+    speed = record["systems"]["speed"]
+    assert all(value > 0 for one in speed.values() for values in one.values() for value in values)
 
     results = [path for path in (tmp_path / "runs").rglob("*.json*") if path.is_file()]
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in results}
