@@ -22,7 +22,7 @@ MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Presets
 def model_config(table: Mapping[str, object]) -> Section:
     """The `[model]` table as its kind's configuration; `preset` gives the values that it does not name.
 
-    Raises UserError for an unknown kind, preset or key.
+    Raises UserError for an unknown kind, preset or key; of another kind's key it says whose it is.
     """
     rest = dict(table)
     kind = rest.get("kind", "transformer")
@@ -32,7 +32,20 @@ def model_config(table: Mapping[str, object]) -> Section:
     preset = rest.pop("preset", None)
     if preset is not None and (not isinstance(preset, str) or preset not in presets):
         raise UserError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
+    _refuse_other_kinds(rest, kind)
     return build(config, {**presets.get(str(preset), {}), **rest}, where="model")
+
+
+def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
+    """UserError for settings that exist, but not for this kind."""
+    problems = []
+    for key in table.keys() - MODELS[kind][0].model_fields.keys():
+        owners = [name for name, (config, _, _) in MODELS.items() if key in config.model_fields]
+        if owners:
+            whose = f"a setting of kind {' and '.join(owners)}, and this model is {kind}"
+            problems.append(f"model.{key} = {table[key]!r}: {whose}; leave it out or change model.kind")
+    if problems:
+        raise UserError("\n".join(sorted(problems)))
 
 
 def build_model(config: Section, vocabulary: Vocabulary) -> Seq2Seq:

@@ -57,14 +57,14 @@ def send_at(step: int, number: signal.Signals) -> None:
     Updater.update = wrapped
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
     parser.add_argument("--kill-at", type=int, default=0)
     parser.add_argument("--stop-at", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("settings", nargs="*")
-    arguments = parser.parse_intermixed_args()
+    arguments = parser.parse_intermixed_args(words)
     torch.set_num_threads(1)
     if arguments.kill_at:
         send_at(arguments.kill_at, signal.SIGKILL)
@@ -88,6 +88,11 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def life(*words: str) -> None:
+    """`main` as all that a process of `multiprocessing` does."""
+    sys.exit(main(list(words)))
 
 
 if __name__ == "__main__":
