@@ -16,6 +16,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
 from saccade.errors import UserError
+from saccade.models.interface import LanguageModelConfig
 from saccade.models.recording import record_attention
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import between
@@ -53,6 +54,10 @@ class Translator:
     """A model ready to translate. One line in, one line out, in order, whatever the line."""
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
+        if isinstance(model.config, LanguageModelConfig):
+            raise UserError(
+                "this is a language model: it continues text (`saccade generate`) and does not translate."
+            )
         self.model = model
         self.device = torch.device(device)
         self.model.module.to(self.device)

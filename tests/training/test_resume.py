@@ -41,16 +41,20 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 RECURRENT, CONVOLUTIONAL = "model.kind=recurrent", "model.kind=convolutional"
+ALL_OF_TEXT = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
 QUICK = {
     "plain": NOISY,
     "everything": EVERYTHING,
     "recurrent": (*EVERYTHING, RECURRENT),
     "convolutional": (*EVERYTHING, CONVOLUTIONAL),
+    "transformer-xl": (*ALL_OF_TEXT, "model.kind=transformer-xl"),
 }
 SLOW = {
+    "recurrent-lm": (*ALL_OF_TEXT, "model.kind=recurrent-lm"),
     "recurrent, fed lstm": (*NOISY, RECURRENT, "model.cell=lstm", "model.attention=general"),
     "recurrent, no attention": (*NOISY, RECURRENT, "model.attention=none"),
     "convolutional, output normed": (*NOISY, CONVOLUTIONAL, "model.tied_embeddings=none"),
+    "transformer-lm, sliding": (*ALL_OF_TEXT, "model.kind=transformer-lm", "model.memory=3"),
 }
 
 
@@ -92,6 +96,7 @@ def test_killed_at_any_step_is_the_same_run(corpus: Path, step: int) -> None:
         pytest.param((), id="transformer"),
         pytest.param((RECURRENT,), id="recurrent", marks=pytest.mark.slow),
         pytest.param((CONVOLUTIONAL,), id="convolutional", marks=pytest.mark.slow),
+        pytest.param(("model.kind=transformer-xl",), id="transformer-xl", marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_killed_and_resumed_are_the_same_run(corpus: Path, kind: tuple[str, ...]) -> None:
