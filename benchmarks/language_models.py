@@ -4,8 +4,8 @@
 
 Each run's best model reads the text from beginning to end, once for each memory length: Transformer-XL
 remembers so many states, a Transformer without memory reads so many tokens once more (a sliding window), a
-recurrent model has but one memory. Writes perplexity.png and perplexity.json into OUT and prints the table with
-the time that reading took. --same-length is for Transformer-XL.
+recurrent model has but one memory. Writes perplexity.png and perplexity.json into OUT and prints the table,
+with the time that reading took. --same-length is for Transformer-XL.
 """
 
 import argparse
