@@ -22,6 +22,7 @@ from saccade.models import MODELS, Presets
 from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
 from saccade.training.evaluate import ValidationConfig
+from saccade.training.language import LanguageTask
 from saccade.training.loop import TrainingConfig
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -34,6 +35,9 @@ CONFIGURATION: dict[str, type[Section]] = {
     "decoding": DecodingConfig,
 }
 """[model] is missing: each kind of model has a section of its own."""
+
+LANGUAGE = LanguageTask.sections
+"""Those that are others where the model is one of language."""
 
 WIDTH = 110
 
@@ -157,6 +161,8 @@ def configuration() -> Iterator[str]:
     for name in SECTIONS:
         if name != "model":
             yield from section(f"[{name}]", CONFIGURATION[name])
+            if name in LANGUAGE:
+                yield from section(f"[{name}] of a language model", LANGUAGE[name])
             continue
         for kind, (config, _, presets) in MODELS.items():
             yield from section(f'[model] of kind "{kind}"', config, before=list(preset_items(presets)))

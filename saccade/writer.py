@@ -20,6 +20,7 @@ from saccade.nn.loss import linear_cross_entropy
 from saccade.text.cache import Ids
 from saccade.text.running import TextSize, text_size
 from saccade.text.streams import Streams
+from saccade.text.vocabulary import without_surrogates
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,13 @@ class Writer:
         return cls(load_model(Path(folder)), device=device, **settings)
 
     def score(self, lines: Sequence[str], *, streams: int = 1) -> TextScore:
-        """How likely the lines are as one text, each with its end; at least one is needed.
+        """How likely the lines are as one text, each with its end. Raises UserError where there is none.
 
         streams: parts of the text that are read side by side, which is faster. Each begins without memory,
         so that more of them mean a slightly higher perplexity; one is exact.
         """
+        if not lines:
+            raise UserError("the text is empty: there is nothing to judge.")
         tokenizer = self.model.tokenizer
         ids = np.fromiter(chain.from_iterable(tokenizer.encode_target(lines)), dtype=np.uint32)
         return TextScore(self.nats(ids, streams=streams), text_size(lines, tokenizer))
@@ -125,6 +128,7 @@ class Writer:
         An empty prompt is the beginning of a line. Padding, start and unknown are never written.
         """
         settings, tokenizer = self.options(**options), self.model.tokenizer
+        prompt = without_surrogates(prompt)
         ids = list(chain.from_iterable(tokenizer.encode_target(prompt.split("\n"))))[:-1]
         found = continue_text(
             self._attentive().network,

@@ -131,6 +131,17 @@ def test_pieces_of_words_join_the_prompt(tokenizer: Tokenizer) -> None:
     assert Writer(model("transformer-xl", tokenizer))._text(ids) == "the d"
 
 
+def test_a_prompt_that_is_no_text_is_mended() -> None:
+    [found] = Writer(model("transformer-xl", ByteTokenizer())).generate("a \udce4", tokens=2)
+    assert found.prompt == "a \ufffd"
+    found.text.encode()
+
+
+def test_nothing_is_nothing_to_judge() -> None:
+    with pytest.raises(UserError, match="empty"):
+        Writer(model("transformer-xl")).score([])
+
+
 def test_words_that_are_unknown_are_counted() -> None:
     assert Writer(model("transformer-xl")).unknown("the zebra\nsees a yak") == 2
 

@@ -142,8 +142,6 @@ def evaluate_text(
     from saccade.text.corpus import read_text
 
     lines = read_text(text)
-    if not lines:
-        raise UserError(f"{text} is empty: there is nothing to judge.")
     writer = _load(model, settings, device=device, threads=threads)
     started = time.perf_counter()
     score = writer.score(lines, streams=streams)
