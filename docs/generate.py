@@ -22,7 +22,7 @@ from saccade.models import MODELS, Presets
 from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
 from saccade.training.evaluate import ValidationConfig
-from saccade.training.language import LanguageTask
+from saccade.training.language import SECTIONS as LANGUAGE
 from saccade.training.loop import TrainingConfig
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -35,9 +35,6 @@ CONFIGURATION: dict[str, type[Section]] = {
     "decoding": DecodingConfig,
 }
 """[model] is missing: each kind of model has a section of its own."""
-
-LANGUAGE = LanguageTask.sections
-"""Those that are others where the model is one of language."""
 
 WIDTH = 110
 

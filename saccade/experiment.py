@@ -61,7 +61,7 @@ def read_experiment(
     model = model_config(merged.get("model", {}))
     own: dict[str, Any] = {
         name: build(section, merged.get(name, {}), where=name)
-        for name, section in task_of(model).sections.items()
+        for name, section in task_of(model).sections(model).items()
     }
     return Experiment(model=model, training=training, **own)
 

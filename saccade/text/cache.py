@@ -2,16 +2,15 @@
 
 A cache is a folder: source.bin and target.bin hold the ids of all sentences one after another (uint16
 when the vocabulary allows it, else uint32; little-endian), source.offsets.npy and target.offsets.npy
-(int64, pairs + 1) where each begins, cache.json the counts and types. Running text has one side, text.bin
-and text.offsets.npy. A cache is written beside its place and renamed at the end, so a half-written one is
-never opened.
+(int64, pairs + 1) where each begins, cache.json the counts and types. It is written beside its place and
+renamed at the end, so a half-written one is never opened.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,7 +22,6 @@ from saccade.errors import UserError
 
 VERSION = 1
 SIDES = ("source", "target")
-TEXT = "text"
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
 
 
@@ -51,7 +49,18 @@ class EncodedPairs:
     @classmethod
     def open(cls, folder: Path) -> "EncodedPairs":
         """Map a finished cache; raises UserError when there is none or it is damaged."""
-        return cls(folder, *_open_sides(folder, SIDES))
+        try:
+            header = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
+            if header["version"] != VERSION:
+                raise UserError(
+                    f"{folder}: a token cache of version {header['version']}; delete it to have it rewritten."
+                )
+            sides = [_open_side(folder, name, header) for name in SIDES]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder}: no token cache, or a damaged one ({error}); delete it and prepare again."
+            ) from error
+        return cls(folder, *sides)
 
     def __len__(self) -> int:
         return len(self.source_side.lengths)
@@ -75,35 +84,20 @@ class EncodedPairs:
         return self.target_side.sentence(index)
 
 
-@dataclass(frozen=True)
-class EncodedText:
-    """Running text: `lines.ids` is all of it, one line's end symbol before the next line; on disk too."""
-
-    folder: Path
-    lines: Side
-
-    @classmethod
-    def open(cls, folder: Path) -> "EncodedText":
-        """As `EncodedPairs.open`."""
-        return cls(folder, *_open_sides(folder, (TEXT,)))
-
-
 class CacheWriter:
-    """Writes a cache as a stream of chunks; made by `write_cache` or `write_text_cache`."""
+    """Writes a cache as a stream of chunks; made by `write_cache`."""
 
-    def __init__(self, folder: Path, vocab_sizes: Mapping[str, int]) -> None:
-        """`vocab_sizes`: of each side, in the order in which `add` takes them."""
-        self._folder, self._sides = folder, tuple(vocab_sizes)
-        self._types = [_id_type(size) for size in vocab_sizes.values()]
-        self._streams = [(folder / f"{side}.bin").open("wb") for side in self._sides]
-        self._lengths: list[list[NDArray[np.int64]]] = [[] for _ in self._sides]
+    def __init__(self, folder: Path, *, source_vocab_size: int, target_vocab_size: int) -> None:
+        self._folder = folder
+        self._types = [_id_type(source_vocab_size), _id_type(target_vocab_size)]
+        self._streams = [(folder / f"{side}.bin").open("wb") for side in SIDES]
+        self._lengths: list[list[NDArray[np.int64]]] = [[], []]
 
-    def add(self, *sides: Sequence[Sequence[int]]) -> None:
-        """Append id sequences, source and target or lines of text; of each side as many."""
-        if len({len(sentences) for sentences in sides}) != 1 or len(sides) != len(self._sides):
-            counts = zip(sides, self._sides, strict=False)
-            raise ValueError(f"{' and '.join(f'{len(side)} {name}' for side, name in counts)} sentences")
-        for side, sentences in enumerate(sides):
+    def add(self, source: Sequence[Sequence[int]], target: Sequence[Sequence[int]]) -> None:
+        """Append pairs of id sequences."""
+        if len(source) != len(target):
+            raise ValueError(f"{len(source)} source and {len(target)} target sentences")
+        for side, sentences in enumerate((source, target)):
             lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
             flat = np.fromiter(
                 chain.from_iterable(sentences), dtype=self._types[side], count=int(lengths.sum())
@@ -114,7 +108,7 @@ class CacheWriter:
     def finish(self) -> None:
         """Write what makes the folder a cache."""
         ends = []
-        for name, stream, lengths in zip(self._sides, self._streams, self._lengths, strict=True):
+        for name, stream, lengths in zip(SIDES, self._streams, self._lengths, strict=True):
             stream.flush()
             os.fsync(stream.fileno())
             ends.append(np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *lengths])))
@@ -122,11 +116,8 @@ class CacheWriter:
         header = {
             "version": VERSION,
             "pairs": ends[0].size - 1,
-            **{
-                f"{name}_type": np.dtype(kind).str
-                for name, kind in zip(self._sides, self._types, strict=True)
-            },
-            **{f"{name}_ids": int(end[-1]) for name, end in zip(self._sides, ends, strict=True)},
+            **{f"{name}_type": np.dtype(kind).str for name, kind in zip(SIDES, self._types, strict=True)},
+            **{f"{name}_ids": int(end[-1]) for name, end in zip(SIDES, ends, strict=True)},
         }
         (self._folder / "cache.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
 
@@ -136,26 +127,17 @@ class CacheWriter:
             stream.close()
 
 
-def write_cache(
-    folder: Path, *, source_vocab_size: int, target_vocab_size: int
-) -> AbstractContextManager[CacheWriter]:
+@contextmanager
+def write_cache(folder: Path, *, source_vocab_size: int, target_vocab_size: int) -> Iterator[CacheWriter]:
     """A writer for `folder`, which appears whole, replacing an older cache, when the block ends without
     an error, and not at all otherwise. Raises UserError when the disk is full or the folder not writable."""
-    return _writing(folder, dict(zip(SIDES, (source_vocab_size, target_vocab_size), strict=True)))
-
-
-def write_text_cache(folder: Path, *, vocab_size: int) -> AbstractContextManager[CacheWriter]:
-    """As `write_cache`, for running text."""
-    return _writing(folder, {TEXT: vocab_size})
-
-
-@contextmanager
-def _writing(folder: Path, vocab_sizes: Mapping[str, int]) -> Iterator[CacheWriter]:
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        writer = CacheWriter(partial, vocab_sizes)
+        writer = CacheWriter(
+            partial, source_vocab_size=source_vocab_size, target_vocab_size=target_vocab_size
+        )
         try:
             yield writer
             writer.finish()
@@ -171,20 +153,6 @@ def _writing(folder: Path, vocab_sizes: Mapping[str, int]) -> Iterator[CacheWrit
 
 def _id_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
     return np.uint16 if vocab_size <= 1 << 16 else np.uint32
-
-
-def _open_sides(folder: Path, names: Sequence[str]) -> list[Side]:
-    try:
-        header = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-        if header["version"] != VERSION:
-            raise UserError(
-                f"{folder}: a token cache of version {header['version']}; delete it to have it rewritten."
-            )
-        return [_open_side(folder, name, header) for name in names]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder}: no token cache, or a damaged one ({error}); delete it and prepare again."
-        ) from error
 
 
 def _open_side(folder: Path, name: str, header: dict[str, int | str]) -> Side:

@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from saccade.config import Section
 from saccade.errors import UserError
-from saccade.text.cache import EncodedText, write_text_cache
+from saccade.text.cache import EncodedPairs, Ids, write_cache
 from saccade.text.corpus import Paths, file_hash, text_lines
 from saccade.text.encode import CHUNK, chunks
 from saccade.text.prepare import write_whole, writing
@@ -117,11 +117,11 @@ class TextReport:
 
 
 class PreparedText(NamedTuple):
-    """What training reads."""
+    """What training reads: ids of all lines one after another, each with its end symbol, on disk."""
 
     tokenizer: Tokenizer
-    train: EncodedText
-    valid: EncodedText | None
+    train: Ids
+    valid: Ids | None
     report: TextReport
 
 
@@ -161,8 +161,8 @@ def open_prepared_text(out: Path) -> PreparedText:
         raise UserError(
             f"{out}: no prepared text, or unfinished or damaged one; prepare it again."
         ) from error
-    valid = EncodedText.open(out / "valid") if report.valid is not None else None
-    return PreparedText(load_tokenizer(out / "tokenizer"), EncodedText.open(out / "train"), valid, report)
+    valid = _ids(out / "valid") if report.valid is not None else None
+    return PreparedText(load_tokenizer(out / "tokenizer"), _ids(out / "train"), valid, report)
 
 
 def text_size(lines: Iterable[str], tokenizer: Tokenizer) -> TextSize:
@@ -185,16 +185,21 @@ def _lines(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def _write(folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer) -> TextSize:
+    """As the target side of a cache of pairs whose source side is empty."""
     sizes = []
-    with write_text_cache(folder, vocab_size=tokenizer.target_vocab_size) as writer:
+    with write_cache(folder, source_vocab_size=1, target_vocab_size=tokenizer.target_vocab_size) as writer:
         for chunk in chunks(_lines(paths), CHUNK):
             ids = tokenizer.encode_target(chunk)
-            writer.add(ids)
+            writer.add([()] * len(chunk), ids)
             sizes.append(_size(chunk, ids, tokenizer))
         if not sizes:
             names = ", ".join(map(str, paths))
             raise UserError(f"{names}: empty; there is nothing to read.")
     return _sum(sizes)
+
+
+def _ids(folder: Path) -> Ids:
+    return EncodedPairs.open(folder).target_side.ids
 
 
 def _size(lines: list[str], ids: list[list[int]], tokenizer: Tokenizer) -> TextSize:

@@ -1,6 +1,5 @@
 """What a run needs to train a language model: running text, and how likely other text is."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from saccade.config import Section
 from saccade.decoding.continuation import ContinuationConfig
 from saccade.errors import UserError
 from saccade.models.interface import LanguageModel, LanguageModelConfig
-from saccade.text.cache import EncodedText
+from saccade.text.cache import Ids
 from saccade.text.running import (
     TextConfig,
     TextReport,
@@ -58,15 +57,21 @@ class TextValidation(ValidationScores):
         )
 
 
+SECTIONS: dict[str, type[Section]] = {
+    "data": TextConfig,
+    "tokenizer": TextTokenizerConfig,
+    "validation": TextValidationConfig,
+    "decoding": ContinuationConfig,
+}
+"""The sections of a language model's configuration that others have in another form."""
+
+
 class LanguageTask:
     """See `Task`."""
 
-    sections: Mapping[str, type[Section]] = {
-        "data": TextConfig,
-        "tokenizer": TextTokenizerConfig,
-        "validation": TextValidationConfig,
-        "decoding": ContinuationConfig,
-    }
+    def sections(self, model: Section) -> dict[str, type[Section]]:  # noqa: ARG002 - the same for all
+        """See `Task.sections`."""
+        return SECTIONS
 
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""
@@ -92,7 +97,7 @@ class LanguageTask:
 
         def data(network: LanguageModel) -> TextStreams:
             return TextStreams(
-                ids=prepared.train.lines.ids,
+                ids=prepared.train,
                 start=network.start,
                 segment=cast(LanguageModelConfig, plan.model).segment,
                 rows=_streams(plan),
@@ -106,7 +111,7 @@ class LanguageTask:
         if prepared.valid is not None and prepared.report.valid is not None:
             check = partial(
                 validate_text,
-                text=prepared.valid,
+                ids=prepared.valid,
                 size=prepared.report.valid,
                 device=group.device,
                 streams=_streams(plan),
@@ -123,11 +128,11 @@ def _streams(plan: Experiment) -> int:
 
 
 def validate_text(
-    model: Model, *, text: EncodedText, size: TextSize, device: torch.device, streams: int
+    model: Model, *, ids: Ids, size: TextSize, device: torch.device, streams: int
 ) -> TextValidation:
     """Score a model as it stands; leaves it in evaluation mode."""
     model.module.eval()
-    nats = Writer(model, device=device).nats(text.lines.ids, streams=streams)
+    nats = Writer(model, device=device).nats(ids, streams=streams)
     score = TextScore(nats, size)
     return TextValidation(
         nats / size.tokens, score.perplexity, score.word_perplexity, score.bits_per_character

@@ -65,8 +65,7 @@ class Material:
 class Task(Protocol):
     """Translation or language modelling: everything of a run that its kind of text decides."""
 
-    @property
-    def sections(self) -> Mapping[str, type[Section]]:
+    def sections(self, model: Section) -> dict[str, type[Section]]:
         """Of the configuration, by name; without those that are the same for all, and the model's."""
         ...
 

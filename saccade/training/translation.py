@@ -1,6 +1,6 @@
 """What a run needs to train a translator: pairs of sentences, and translations to be scored."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -24,12 +24,14 @@ from saccade.training.plan import Experiment, Material, named
 class TranslationTask:
     """See `Task`."""
 
-    sections: Mapping[str, type[Section]] = {
-        "data": DataConfig,
-        "tokenizer": TokenizerConfig,
-        "validation": ValidationConfig,
-        "decoding": DecodingConfig,
-    }
+    def sections(self, model: Section) -> dict[str, type[Section]]:  # noqa: ARG002 - the same for all
+        """See `Task.sections`."""
+        return {
+            "data": DataConfig,
+            "tokenizer": TokenizerConfig,
+            "validation": ValidationConfig,
+            "decoding": DecodingConfig,
+        }
 
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""

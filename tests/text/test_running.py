@@ -48,10 +48,10 @@ def test_all_text_is_kept_in_its_order_with_its_empty_lines(text: Path, table: d
     found = prepare_text(settings(text), pieces(**table), out=text / "out")
     lines = [*FIRST.split("\n")[:-1], *SECOND.split("\n")]
     expected = [token for ids in found.tokenizer.encode_target(lines) for token in ids]
-    assert found.train.lines.ids.tolist() == expected
+    assert found.train.tolist() == expected
     assert found.valid is None
     again = open_prepared_text(text / "out")
-    assert again.train.lines.ids.tolist() == expected
+    assert again.train.tolist() == expected
     assert again.report == found.report
 
 
@@ -68,7 +68,7 @@ def test_the_report_counts_line_ends_and_names_the_files(text: Path) -> None:
 def test_a_tokeniser_that_is_given_is_kept(text: Path) -> None:
     known = WordTokenizer(["cat", "dog"])
     found = prepare_text(settings(text), pieces(), out=text / "out", tokenizer=known)
-    assert found.train.lines.ids.tolist()[:3] == [1, 4, 3]
+    assert found.train.tolist()[:3] == [1, 4, 3]
     assert isinstance(found.tokenizer, WordTokenizer)
     assert isinstance(
         prepare_text(settings(text), pieces(model="byte"), out=text / "b").tokenizer, ByteTokenizer
