@@ -23,6 +23,10 @@ from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
 
 
+ANEW = ("segment", "memory", "same_length", "clamp_length")
+"""Settings of a model that its weights do not depend on."""
+
+
 @dataclass(frozen=True)
 class TextScore:
     """How likely a text is. nats: minus its log-probability; a line end counts in all three units."""
@@ -67,7 +71,7 @@ class Writer:
     """A language model ready to read and to write."""
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu", **settings: Any) -> None:
-        """settings: of the model, chosen anew: segment, memory, same_length, clamp_length.
+        """settings: of the model, chosen anew, see `ANEW`.
 
         Raises UserError where the model is none of language, or has no such setting.
         """
@@ -173,6 +177,8 @@ def _changed(model: Model, settings: dict[str, Any]) -> Model:
     """The same weights under other settings."""
     kind = type(model.config)
     for name in settings:
+        if name not in ANEW:
+            raise UserError(f"{name}: belongs to the weights; what can be chosen anew is {', '.join(ANEW)}.")
         if name not in kind.model_fields:
             raise UserError(f"{name}: this model ({_kind(model)}) has no such setting.")
     table = {**model.config.model_dump(mode="json", exclude_none=True), **settings}

@@ -91,6 +91,7 @@ def test_memory_and_segment_are_chosen_anew_without_touching_the_model() -> None
     [
         ("recurrent-lm, lstm", {"memory": 3}, "memory: this model .recurrent-lm. has no such setting"),
         ("transformer-lm", {"same_length": True}, "same_length: this model .transformer-lm."),
+        ("transformer-xl", {"width": 24}, "width: belongs to the weights"),
         ("transformer-xl", {"segment": 0}, "model.segment = 0"),
         ("transformer-xl", {"memory": 0, "same_length": True}, "same_length"),
     ],

@@ -140,13 +140,14 @@ def evaluate_text(
 ) -> None:
     """`saccade evaluate MODEL --text FILE`."""
     from saccade.text.corpus import read_text
+    from saccade.writer import ANEW
 
     lines = read_text(text)
     writer = _load(model, settings, device=device, threads=threads)
     started = time.perf_counter()
     score = writer.score(lines, streams=streams)
     seconds = time.perf_counter() - started
-    used = writer.config.model_dump(mode="json", include={"segment", "memory", "same_length", "clamp_length"})
+    used = writer.config.model_dump(mode="json", include=set(ANEW))
     if as_json:
         speed = {"seconds": round(seconds, 6), "tokens_per_second": round(score.size.tokens / seconds, 3)}
         typer.echo(json.dumps({**score.as_dict(), **used, "streams": streams, **speed}))
