@@ -49,10 +49,11 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--preset", default="tiny", help="size of both models")
     parser.add_argument("--segment", type=int, default=128, help="tokens that Transformer-XL reads at a time")
+    parser.add_argument("--contexts", type=int, nargs="+", default=list(CONTEXTS), metavar="TOKENS")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows: list[dict[str, object]] = []
-    for context in CONTEXTS:
+    for context in options.contexts:
         window = network("transformer-lm", preset=options.preset, context=context, segment=1)
         memory = network("transformer-xl", preset=options.preset, context=context, segment=options.segment)
         slow = seconds_a_token(window, context=context, segment=1, runs=options.runs)

@@ -22,7 +22,6 @@ from saccade.text.running import TextSize, text_size
 from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
 
-
 ANEW = ("segment", "memory", "same_length", "clamp_length")
 """Settings of a model that its weights do not depend on."""
 
