@@ -111,9 +111,9 @@ class TransformerXL(nn.Module):
 
     def _distances(self, keys: int) -> Tensor:
         """R of the distances keys - 1 down to 0, (keys, width)."""
-        furthest = self.config.clamp_length or keys
-        distance = torch.arange(keys - 1, -1, -1).clamp(max=furthest)
-        rows: Tensor = self.dropout(self.sinusoids.rows(0, keys)[distance])
+        sinusoids = self.sinusoids.rows(0, keys)
+        distance = torch.arange(keys - 1, -1, -1, device=sinusoids.device)
+        rows: Tensor = self.dropout(sinusoids[distance.clamp(max=self.config.clamp_length or keys)])
         return rows
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,6 +160,19 @@ def test_under_autocast_it_reads_on_in_bfloat16(kind: str, training: bool) -> No
     assert bool(hidden.isfinite().all())
     plain = read(model.eval(), torch.cat([text(5)] * 3, 1), segment=5)
     assert float((plain[:, -5:] - hidden.float()).detach().abs().max()) < 0.3
+
+
+def test_the_examples_to_be_compared_have_as_many_parameters() -> None:
+    sizes = []
+    for name in ("transformer-xl", "transformer", "lstm"):
+        example = Path(__file__).parents[2] / "examples" / f"wikitext-2-{name}.toml"
+        tables = tomllib.loads(example.read_text(encoding="utf-8"))
+        with torch.device("meta"):
+            built: Any = build_model(
+                model_config(tables["model"]), vocabulary(tables["tokenizer"]["vocab_size"])
+            )
+        sizes.append(sum(parameter.numel() for parameter in built.parameters()))
+    assert sizes == [1_373_600, 1_373_852, 1_375_072]
 
 
 def watch(model: Any) -> list[Tensor]:
