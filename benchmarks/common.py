@@ -33,6 +33,10 @@ class Corpus:
         """Source side of the test text."""
         return self.test[0].read_text(encoding="utf-8").split("\n")[:-1]
 
+    def references(self) -> list[str]:
+        """Target side of the test text."""
+        return self.test[1].read_text(encoding="utf-8").split("\n")[:-1]
+
 
 def arguments(description: str) -> argparse.ArgumentParser:
     """Options of every benchmark."""

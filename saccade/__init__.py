@@ -14,21 +14,25 @@ from typing import TYPE_CHECKING, Any
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
+    from saccade.native.linear import Precision
     from saccade.translator import Translation, Translator
     from saccade.writer import Writer
 
 __all__ = ["Translation", "Translator", "UserError", "Writer", "__version__", "load"]
 
 
-def load(folder: str | Path, *, device: str | None = None) -> "Translator":
+def load(
+    folder: str | Path, *, device: str | None = None, precision: "Precision" = "float32"
+) -> "Translator":
     """A translator from a model folder or a run folder (its best model).
 
-    device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. Raises UserError for a folder that
+    device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. precision: "float32", or "int8",
+    which is faster on a CPU and rounds the weights. Raises UserError for a folder that
     is missing, damaged, foreign, or written by a newer Saccade.
     """
     from saccade.translator import Translator
 
-    return Translator.load(folder, device=device)
+    return Translator.load(folder, device=device, precision=precision)
 
 
 def __getattr__(name: str) -> Any:

@@ -53,12 +53,12 @@ def advice(plan: Experiment, report: Report, *, parameters: int) -> list[str]:
     """One sentence or two for each thing that is likely to be regretted later."""
     if isinstance(report, TextReport):
         pieces = report.train.tokens
-        return [*_on_text(report), *_on_size(pieces, parameters), *_on_training(plan, report)]
+        return [*_on_text(report), *_on_size(plan, pieces, parameters), *_on_training(plan, report)]
     pairs = cast(DataReport, report)
     return [
         *_on_data(pairs),
         *_on_pieces(plan, pairs),
-        *_on_size(pairs.train.target.pieces, parameters),
+        *_on_size(plan, pairs.train.target.pieces, parameters),
         *_on_training(plan, report),
         *_on_scores(plan),
     ]
@@ -117,8 +117,9 @@ def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
             )
 
 
-def _on_size(pieces: int, parameters: int) -> Iterator[str]:
-    if parameters > _PARAMETERS_PER_PIECE * pieces:
+def _on_size(plan: Experiment, pieces: int, parameters: int) -> Iterator[str]:
+    learned_here = plan.training.init_from is None  # else they were learned from other text before
+    if learned_here and parameters > _PARAMETERS_PER_PIECE * pieces:
         yield (
             f"{parameters:,} parameters are many for {pieces:,} target pieces: the model "
             "will learn the text by heart. Take a smaller model.preset, raise model.dropout, or bring more "

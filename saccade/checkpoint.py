@@ -26,7 +26,7 @@ from saccade.config import Section
 from saccade.errors import UserError
 from saccade.models import build_model, model_config
 from saccade.models.interface import Seq2Seq, Vocabulary
-from saccade.text.tokenizer import Tokenizer, load_tokenizer
+from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 FORMAT = 1
 """Raised when older versions of Saccade could no longer read a folder correctly."""
@@ -66,12 +66,12 @@ def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | N
         "format": FORMAT,
         "model": model.config.model_dump(mode="json", exclude_none=True),
         "vocabulary": asdict(model.network.vocabulary),
+        "tokenizer": save_tokenizer(model.tokenizer, folder),
         "decoding": model.decoding,
         "provenance": model.provenance,
     }
     write_json(folder / "model.json", description)
     write_tensors(folder / "model.safetensors", weights or unique_tensors(model.module))
-    model.tokenizer.save(folder)
 
 
 def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -87,7 +87,7 @@ def load_model(folder: Path) -> Model:
     """
     folder = find_model(folder)
     description = read_description(folder)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, digests=description["tokenizer"])
     try:
         config = model_config(description["model"])
     except UserError as error:
@@ -268,7 +268,8 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: format {version} is newer than this Saccade reads ({FORMAT}). Install a newer Saccade."
         )
-    for name in ("vocabulary", "decoding", "provenance"):
+    description.setdefault("tokenizer", {})  # the first folders have no digests
+    for name in ("vocabulary", "tokenizer", "decoding", "provenance"):
         if not isinstance(description.get(name), dict):
             raise _damaged(path, f"it has no {name}")
     return description

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from saccade.models import build_model, model_config
 from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.native.library import why_not
 from saccade.text.batching import Batch
 from saccade.training.distributed import Group
 from saccade.training.loop import uses_bfloat16
@@ -69,6 +70,7 @@ def facts() -> dict[str, str]:
         "system": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {_processor()}",
         "bfloat16": _bfloat16(device),
+        "kernels": f"none, plain torch is used: {why_not()}" if why_not() else "compiled for this processor",
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
         "memory": f"{gigabytes(free_memory(device))} free{' on the GPU' if device.type == 'cuda' else ''}",
         "disk": f"{gigabytes(disk.free)} free in {Path.cwd()}",

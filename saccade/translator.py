@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -15,9 +16,11 @@ from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
+from saccade.engine import ready
 from saccade.errors import UserError
-from saccade.models.interface import LanguageModelConfig
+from saccade.models.interface import LanguageModelConfig, Stepwise
 from saccade.models.recording import record_attention
+from saccade.native.linear import Precision
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import between
 
@@ -51,23 +54,36 @@ class Translation:
 
 
 class Translator:
-    """A model ready to translate. One line in, one line out, in order, whatever the line."""
+    """A model ready to translate. One line in, one line out, in order, whatever the line.
 
-    def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
+    Search may run on a copy of the weights, made at the first translation: a model that is trained
+    further needs a new Translator. precision: of the products in search; int8 is faster and rounds.
+    """
+
+    def __init__(
+        self, model: Model, *, device: torch.device | str = "cpu", precision: Precision = "float32"
+    ) -> None:
         if isinstance(model.config, LanguageModelConfig):
             raise UserError(
                 "this is a language model: it continues text (`saccade generate`) and does not translate."
             )
         self.model = model
+        self.precision: Precision = precision
         self.device = torch.device(device)
         self.model.module.to(self.device)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> "Translator":
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: torch.device | str | None = None,
+        precision: Precision = "float32",
+    ) -> "Translator":
         """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(load_model(Path(folder)), device=device)
+        return cls(load_model(Path(folder)), device=device, precision=precision)
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
         """The same model for other languages, as it names them; None leaves one as it is.
@@ -169,6 +185,11 @@ class Translator:
                 scores[index] = value
         return scores
 
+    @cached_property
+    def _searched(self) -> Stepwise:
+        """What search drives."""
+        return ready(self.model.network, precision=self.precision)
+
     @torch.inference_mode()
     def _attention(self, source: list[int], target: list[int]) -> dict[str, Tensor]:
         """Recorded in one teacher-forced pass over a finished target."""
@@ -203,7 +224,7 @@ class Translator:
             rows = [pending[int(place)] for place in batch]
             source, source_lengths = self._padded([ids[index] for index in rows])
             found = search(
-                self.model.network,
+                self._searched,
                 source,
                 source_lengths,
                 options=options,

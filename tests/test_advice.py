@@ -84,6 +84,15 @@ def test_a_model_too_large_for_its_text_is_pointed_out() -> None:
     assert "65,000,000 parameters are many for 1,000,000 target pieces" in sentence
 
 
+def test_a_model_that_was_trained_before_may_be_large_and_keeps_its_vocabulary() -> None:
+    training = plan().training.model_copy(update={"init_from": Path("models/en-de")})
+    tuned = replace(plan(), training=training)
+    assert advice(tuned, REPORT, parameters=65_000_000) == []
+    lost = replace(REPORT, train=replace(SPLIT, target=replace(SIDE, unknown=20_000)))
+    [sentence] = advice(tuned, lost, parameters=7_000_000)
+    assert "2.0% of the target pieces are unknown" in sentence and "that of training.init_from" in sentence
+
+
 def test_few_batches_can_not_help_their_padding() -> None:
     assert advised(padding=0.3, batches=5) == []
 

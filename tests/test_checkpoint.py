@@ -30,8 +30,10 @@ from saccade.checkpoint import (
     save_model,
     settle_folder,
     unique_tensors,
+    vocabulary_of,
 )
 from saccade.errors import UserError
+from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig
 from saccade.translator import Translator
 from tests import kinds, tiny
 
@@ -222,7 +224,19 @@ def truncate(path: Path, *, share: float = 0.5) -> None:
 
 
 def other_tokenizer(folder: Path) -> None:
+    """Of two vocabularies; as if the folder were from before digests were kept."""
     tiny.sentence_pieces(joint=False).save(folder)
+    edit(folder, lambda description: description.pop("tokenizer"))
+
+
+def equally_large_tokenizer(folder: Path) -> None:
+    """One letter is another: sizes and special ids are the same."""
+    lines = [line.replace("e", "q") for line in tiny.LINES]
+    other = SentencePieceTokenizer.learn(
+        TokenizerConfig(vocab_size=300), lines, [line.upper() for line in lines]
+    )
+    assert vocabulary_of(other) == vocabulary_of(tiny.sentence_pieces())
+    other.save(folder)
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -288,6 +302,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "half a vocabulary": (lambda f: edit(f, lambda d: d["vocabulary"].pop("pad")), "vocabulary"),
     "decoding not a table": (lambda f: edit(f, lambda d: d.update(decoding=[1])), "it has no decoding"),
     "another tokeniser": (other_tokenizer, "tokeniser is not the one"),
+    "an equally large tokeniser": (equally_large_tokenizer, "tokenizer.model: not the file that the model"),
+    "tokeniser digests not a table": (
+        lambda f: edit(f, lambda d: d.update(tokenizer=[])),
+        "it has no tokenizer",
+    ),
     "no tokeniser": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json"),
     "tokeniser cut": (lambda f: truncate(f / "tokenizer.model"), "tokeniser"),
 }

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saccade.commands.options import Beam, Device, Json, Lowercase, Threads, Tokenize, given, load_translator
+from saccade.commands.options import (
+    Beam,
+    Device,
+    Json,
+    Lowercase,
+    SourceLanguage,
+    TargetLanguage,
+    Threads,
+    Tokenize,
+    given,
+    load_translator,
+)
 
 if TYPE_CHECKING:
     from saccade.comparison import Comparison
@@ -42,6 +53,8 @@ def compare(
     lowercase: Lowercase = False,
     as_json: Json = False,
     beam: Beam = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -73,6 +86,7 @@ def compare(
     for path in systems:
         if sources is not None and path.is_dir():
             translator = load_translator(path, device=device, threads=threads)
+            translator = translator.between(source_language, target_language)
             outputs[str(path)] = [result.text for result in translator.translate(sources, **given(beam=beam))]
         else:
             outputs[str(path)] = read_text(path)

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from saccade.commands.options import Beam, Device, Model, given, load_translator
+from saccade.commands.options import (
+    Beam,
+    Device,
+    Model,
+    SourceLanguage,
+    TargetLanguage,
+    given,
+    load_translator,
+)
 
 
 def attention(
@@ -24,6 +32,8 @@ def attention(
         Path, typer.Option("--out", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.")
     ] = Path("attention.png"),
     beam: Beam = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
 ) -> None:
     """Draw where each cross-attention head of the decoder looks.
@@ -38,7 +48,7 @@ def attention(
     from saccade.inspection.picture import check_picture, draw_attention
 
     check_picture(out)
-    translator = load_translator(model, device=device)
+    translator = load_translator(model, device=device).between(source_language, target_language)
     if target is None:
         [translation] = translator.translate([text], **given(beam=beam))
         target = translation.text

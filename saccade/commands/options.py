@@ -9,6 +9,7 @@ from saccade.errors import UserError
 
 if TYPE_CHECKING:
     from saccade.interop.exported import Target
+    from saccade.native.linear import Precision
     from saccade.translator import Translator
 
 Model = Annotated[
@@ -31,6 +32,15 @@ Engine = Annotated[
         metavar="torch|ctranslate2|onnx",
         show_default="torch; for exported folders theirs",
         help="What computes. A model is converted for ctranslate2 when it is read.",
+    ),
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="float32|int8",
+        show_default="float32",
+        help="Of the products in search; int8 is faster and rounds the weights.",
     ),
 ]
 Beam = Annotated[
@@ -105,7 +115,12 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def load_translator(
-    model: Path, *, device: str | None = None, threads: int | None = None, engine: str | None = None
+    model: Path,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
 ) -> "Translator":
     """The model, where and with as many threads as was asked; exported folders run in their own engine."""
     from saccade.interop.exported import is_exported
@@ -113,7 +128,9 @@ def load_translator(
 
     set_up(device=device, threads=threads)
     if engine in (None, "torch") and not is_exported(model):
-        return Translator.load(model, device=device)
+        return Translator.load(model, device=device, precision=_precision(precision))
+    if precision is not None:
+        raise UserError("--precision is for Saccade's own models; exported ones keep what they were given.")
     from saccade.interop.exporting import open_exported
 
     return open_exported(model, target=_target(engine), device=device, threads=threads)
@@ -131,6 +148,14 @@ def set_up(*, device: str | None, threads: int | None) -> None:
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"--device {device}: not usable here: {reason}") from error
+
+
+def _precision(name: str | None) -> "Precision":
+    from saccade.native.linear import Precision
+
+    if name is not None and name not in get_args(Precision):
+        raise UserError(f"--precision {name}: allowed are {', '.join(get_args(Precision))}.")
+    return cast("Precision", name or "float32")
 
 
 def _target(engine: str | None) -> "Target | None":

@@ -28,6 +28,8 @@ from saccade.commands.options import (
     Lowercase,
     MaxLength,
     Model,
+    SourceLanguage,
+    TargetLanguage,
     Threads,
     Tokenize,
     given,
@@ -56,6 +58,8 @@ def evaluate(
     length_penalty: LengthPenalty = None,
     alpha: Alpha = None,
     max_length: MaxLength = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
@@ -93,6 +97,8 @@ def evaluate(
             length_penalty=length_penalty,
             alpha=alpha,
             max_length=max_length,
+            source_language=source_language,
+            target_language=target_language,
             batch_tokens=batch_tokens,
         )
         evaluate_text(
@@ -117,6 +123,7 @@ def evaluate(
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is told before the work
     sources, references = read_parallel(source, reference)
     translator = load_translator(model, device=device, threads=threads)
+    translator = translator.between(source_language, target_language)
     options = given(
         beam=beam,
         length_penalty=length_penalty,
@@ -163,6 +170,8 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object: totals, and log_prob and tokens of each line.")
     ] = False,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: Annotated[
@@ -182,6 +191,7 @@ def score(
 
     sources, targets = read_parallel(source, target)
     translator = load_translator(model, device=device, threads=threads)
+    translator = translator.between(source_language, target_language)
     log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
     tokens = [len(ids) for ids in translator.model.tokenizer.encode_target(targets)]
     total, count = math.fsum(log_probs), sum(tokens)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saccade.commands.options import SourceLanguage, TargetLanguage
 from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def train(
     preset: Preset = None,
     settings: Settings = None,
     init_from: InitFrom = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -93,18 +96,17 @@ def train(
       saccade train --resume runs/en-de
       saccade train --init-from models/opus-en-de --source own.en --target own.de --set training.steps=500
     """
-    others = (config, source, target, valid_source, valid_target, preset, settings, init_from, out)
-    if resume is not None and any(others):
+    data = {
+        "source": source,
+        "target": target,
+        "valid_source": valid_source,
+        "valid_target": valid_target,
+        "source_language": source_language,
+        "target_language": target_language,
+    }
+    if resume is not None and any((config, preset, settings, init_from, out, *data.values())):
         raise typer.BadParameter("it goes alone; the run keeps its own configuration", param_hint="--resume")
-    tables = _tables(
-        config,
-        source=source,
-        target=target,
-        valid_source=valid_source,
-        valid_target=valid_target,
-        preset=preset,
-        init_from=init_from,
-    )
+    tables = _tables(config, data, preset=preset, init_from=init_from)
     run = resume or out or Path("runs") / (config.stem if config else "model")
     try:
         _train(run, config, tables, settings or [], resumes=resume is not None)
@@ -124,6 +126,8 @@ def check(
     preset: Preset = None,
     settings: Settings = None,
     init_from: InitFrom = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
 ) -> None:
     """Report on data and configuration without training.
 
@@ -141,15 +145,15 @@ def check(
     from saccade.advice import advice, batches_an_epoch, model_size
     from saccade.config import dump_toml
 
-    tables = _tables(
-        config,
-        source=source,
-        target=target,
-        valid_source=valid_source,
-        valid_target=valid_target,
-        preset=preset,
-        init_from=init_from,
-    )
+    data = {
+        "source": source,
+        "target": target,
+        "valid_source": valid_source,
+        "valid_target": valid_target,
+        "source_language": source_language,
+        "target_language": target_language,
+    }
+    tables = _tables(config, data, preset=preset, init_from=init_from)
     plan = experiment.read_experiment(config, tables=tables, overrides=settings or [])
     with TemporaryDirectory(prefix="saccade-check-") as folder:
         report = experiment.check(plan, Path(folder))
@@ -169,20 +173,16 @@ def check(
 
 def _tables(
     config: Path | None,
+    data: dict[str, Path | str | None],
     *,
-    source: Path | None,
-    target: Path | None,
-    valid_source: Path | None,
-    valid_target: Path | None,
     preset: str | None,
     init_from: Path | None,
 ) -> dict[str, dict[str, Any]]:
     """What the options say, as tables of a configuration; by themselves they mean a small model."""
     if config is None and init_from is None:
         preset = preset or "small"
-    files = {"source": source, "target": target, "valid_source": valid_source, "valid_target": valid_target}
     tables = {
-        "data": {name: str(path) for name, path in files.items() if path is not None},
+        "data": {name: str(value) for name, value in data.items() if value is not None},
         "model": {} if preset is None else {"preset": preset},
         "training": {} if init_from is None else {"init_from": str(init_from)},
     }
@@ -193,8 +193,10 @@ def _train(
     run: Path, config: Path | None, tables: dict[str, dict[str, Any]], settings: list[str], *, resumes: bool
 ) -> None:
     from saccade import experiment
+    from saccade.native.memory import keep_freed_memory
     from saccade.training.distributed import process_group
 
+    keep_freed_memory()
     try:
         plan = None if resumes else experiment.read_experiment(config, tables=tables, overrides=settings)
     except UserError:

@@ -20,6 +20,7 @@ from saccade.commands.options import (
     LengthPenalty,
     MaxLength,
     Model,
+    PrecisionName,
     SourceLanguage,
     TargetLanguage,
     Threads,
@@ -108,6 +109,7 @@ def translate(
         ),
     ] = False,
     engine: Engine = None,
+    precision: PrecisionName = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
@@ -122,6 +124,7 @@ def translate(
     Examples:
       echo "A dog runs." | saccade translate runs/model
       saccade translate runs/model input.txt --beam 5 --output translations.txt
+      saccade translate runs/model input.txt --precision int8
       saccade translate runs/model input.txt --sample --top-k 10 --seed 7
     """
     options = given(
@@ -140,7 +143,7 @@ def translate(
     )
     file = None if file == Path("-") else file
     prefixes = _prefixes(prefix_file, file)
-    translator = load_translator(model, device=device, threads=threads, engine=engine)
+    translator = load_translator(model, device=device, threads=threads, engine=engine, precision=precision)
     translator = translator.between(source_language, target_language)
     translator.options(**options)  # a wrong setting is told before any input is read
     interactive = file is None and sys.stdin.isatty()

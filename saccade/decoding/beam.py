@@ -8,6 +8,7 @@ from torch import Tensor
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import Penalty, length_penalty
+from saccade.native.search import top
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Beam:
         sentences, hypotheses, vocabulary = log_probs.shape
         totals = (self.log_probs[..., None] + log_probs).flatten(1)
         # At most one ending per hypothesis: 2 * size candidates leave `size` that go on.
-        best, flat = totals.topk(min(2 * self.size, totals.size(1)))
+        best, flat = top(totals, min(2 * self.size, totals.size(1)))
         parent, token = flat.div(vocabulary, rounding_mode="floor"), flat % vocabulary
         ends = token == self.end
         finished = self._finish(parent, best.masked_fill(~ends, -math.inf)[:, : self.size])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,6 +25,11 @@ class Limits:
     min_length: int = 0
     rules: Rules = "plain"
 
+    @cached_property
+    def _shortest(self) -> int:
+        """Until then no step has to look at max_length."""
+        return int(self.max_length.min())
+
     def select(self, kept: Tensor) -> "Limits":
         """Only the sentences `kept`."""
         return replace(self, max_length=self.max_length[kept], prefix=self.prefix[kept])
@@ -37,7 +43,8 @@ class Limits:
         log_probs[..., self.banned] = -math.inf
         if length < self.min_length:
             log_probs[..., self.end] = -math.inf
-        if bool((last := self.max_length == length + 1).any()):
+        if length + 1 >= self._shortest:
+            last = self.max_length == length + 1
             log_probs[last] = self._only(log_probs[last], torch.full_like(self.max_length[last], self.end))
         if length < self.prefix.size(1) and bool((forced := self.prefix[:, length] >= 0).any()):
             log_probs[forced] = self._only(log_probs[forced], self.prefix[forced, length])

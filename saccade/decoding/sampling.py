@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import Penalty, length_penalty
+from saccade.native.search import top
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,10 @@ class Samples:
 
     def advance(self, log_probs: Tensor) -> tuple["Samples", Tensor | None]:
         """Extend by one token; as `Beam.advance`, with rows None where every row goes on in its place."""
+        if self.draw is None or self.uniform is None:
+            return self._likeliest(log_probs), None
         sentences, old, _ = log_probs.shape
-        new = old if self.uniform is None else self.uniform.size(1)
+        new = self.uniform.size(1)
         if new == old:
             rows, tokens, totals, ended = None, self.tokens, self.log_probs, self.ended
         else:
@@ -96,10 +99,7 @@ class Samples:
             log_probs = log_probs.expand(-1, new, -1)
             tokens, totals = self.tokens.expand(-1, new, -1), self.log_probs.expand(-1, new)
             ended = self.ended.expand(-1, new)
-        if self.draw is None or self.uniform is None:
-            token = log_probs.argmax(-1)
-        else:
-            token = self.draw.tokens(log_probs, self.uniform[:, :, self.length])
+        token = self.draw.tokens(log_probs, self.uniform[:, :, self.length])
         token = token.masked_fill(ended, self.end)
         gained = log_probs.gather(2, token[..., None]).squeeze(2).masked_fill(ended, 0.0)
         following = replace(
@@ -109,6 +109,16 @@ class Samples:
             ended=ended | (token == self.end),
         )
         return following, rows
+
+    def _likeliest(self, log_probs: Tensor) -> "Samples":
+        """Greedy: there is one hypothesis a sentence, and none that has ended is still here."""
+        gained, token = top(log_probs.flatten(0, 1), 1)
+        return replace(
+            self,
+            tokens=torch.cat([self.tokens, token[..., None]], 2),
+            log_probs=self.log_probs + gained,
+            ended=token == self.end,
+        )
 
     def done(self, max_length: Tensor) -> Tensor:
         """(sentences,) bool: all hypotheses have ended, as they must at max_length (sentences,)."""

@@ -11,7 +11,8 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.limits import Limits
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.sampling import Draw, Samples, uniform_draws
-from saccade.models.interface import Seq2Seq
+from saccade.models.interface import Stepwise
+from saccade.native.search import log_softmax_
 
 
 class Candidates(Protocol):
@@ -29,7 +30,7 @@ class Candidates(Protocol):
 
 @torch.inference_mode()
 def search(
-    model: Seq2Seq,
+    model: Stepwise,
     source: Tensor,
     source_lengths: Tensor,
     *,
@@ -54,7 +55,7 @@ def search(
     token = torch.full((sentences,), model.vocabulary.start, device=device)
     while present:
         logits, state = model.step(token, state)
-        log_probs = logits.log_softmax(-1, dtype=torch.float32).unflatten(0, (len(present), -1))
+        log_probs = log_softmax_(logits).view(len(present), -1, logits.size(-1))
         candidates, rows = candidates.advance(limits.apply(log_probs, length=candidates.length))
         done = candidates.done(limits.max_length)
         if bool(done.any()):
@@ -73,7 +74,7 @@ def search(
 
 
 def _candidates(
-    model: Seq2Seq, lines: Sequence[int], longest: int, *, options: DecodingConfig, device: torch.device
+    model: Stepwise, lines: Sequence[int], longest: int, *, options: DecodingConfig, device: torch.device
 ) -> Candidates:
     end, sentences = model.vocabulary.end, len(lines)
     if options.sample:
@@ -104,7 +105,7 @@ def _candidates(
 
 
 def _limits(
-    model: Seq2Seq, source_lengths: Tensor, *, options: DecodingConfig, prefixes: Sequence[Sequence[int]]
+    model: Stepwise, source_lengths: Tensor, *, options: DecodingConfig, prefixes: Sequence[Sequence[int]]
 ) -> Limits:
     """A forced prefix makes room for itself and one more token, but not beyond the model's own limit."""
     vocabulary, device = model.vocabulary, source_lengths.device

@@ -14,6 +14,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 from saccade.interop.exported import (
+    Precision,
     exported_folder,
     load_exported,
     position_table,
@@ -35,10 +36,11 @@ def require_ctranslate2() -> Any:
     return ctranslate2
 
 
-def write_ctranslate2(model: Model, folder: Path) -> None:
-    """Write what CTranslate2 loads, in float32, into an existing folder.
+def write_ctranslate2(model: Model, folder: Path, *, precision: Precision = "float32") -> None:
+    """Write what CTranslate2 loads into an existing folder.
 
-    Raises UserError for a model that CTranslate2 can't express.
+    int8: the matrices, a scale for each row; CTranslate2 then multiplies in integers. Raises UserError for
+    a model that CTranslate2 can't express.
     """
     package = require_ctranslate2()
     network = transformer_of(model, target="ctranslate2")
@@ -59,7 +61,7 @@ def write_ctranslate2(model: Model, folder: Path) -> None:
     spec.config.eos_token = target[tokenizer.end]
     spec.config.bos_token = spec.config.decoder_start_token = target[tokenizer.start]
     spec.validate()
-    spec.optimize()
+    spec.optimize(quantization=precision)
     spec.save(str(folder))
 
 
@@ -176,7 +178,7 @@ def open_ctranslate2(
             device=kind,
             device_index=int(number or 0),
             intra_threads=threads or 0,
-            compute_type="float32",
+            compute_type="default",  # as it was written
         )
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{model}: CTranslate2 cannot load it: {error}.") from error
@@ -239,4 +241,5 @@ def _norm(spec: Any, module: Any) -> None:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.float32).cpu().contiguous()
+    """A copy: quantising works in place."""
+    return tensor.detach().to("cpu", torch.float32, copy=True).contiguous()

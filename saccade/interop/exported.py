@@ -15,9 +15,10 @@ from saccade.config import Section
 from saccade.errors import UserError
 from saccade.models.interface import Seq2Seq, Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
-from saccade.text.tokenizer import load_tokenizer
+from saccade.text.tokenizer import load_tokenizer, save_tokenizer
 
 Target = Literal["ctranslate2", "onnx"]
+Precision = Literal["float32", "int8"]
 
 DESCRIPTION = "export.json"
 FEWEST_POSITIONS = 1024
@@ -77,9 +78,9 @@ def exported_folder(out: Path, model: Model, *, target: Target) -> Iterator[Path
     """A folder that appears when it is complete, with the tokeniser and what decoding needs to know."""
     network = transformer_of(model, target=target)
     with replace_folder(out) as new:
-        model.tokenizer.save(new)
         description = {
             "target": target,
+            "tokenizer": save_tokenizer(model.tokenizer, new),
             "longest": position_table(network, "source_embedding").size(0),
             "vocabulary": asdict(model.network.vocabulary),
             "decoding": model.decoding,
@@ -110,9 +111,11 @@ def load_exported(folder: Path, *, target: Target) -> Model:
     try:
         network = Placeholder(Vocabulary(**description["vocabulary"]), description["longest"])
         decoding, provenance = dict(description["decoding"]), dict(description["provenance"])
+        digests = dict(description.get("tokenizer", {}))
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
-    return Model(cast(Seq2Seq, network), Section(), load_tokenizer(folder), decoding, provenance)
+    tokenizer = load_tokenizer(folder, digests=digests)
+    return Model(cast(Seq2Seq, network), Section(), tokenizer, decoding, provenance)
 
 
 def _description(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """How a published model is meant to decode: generation_config.json as our decoding settings."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +29,23 @@ def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], l
     Old folders keep these settings in config.json. Lengths there count the decoder's first token, ours
     don't; scores of forced tokens are as transformers counts them.
     """
-    found = {**config.values, **optional_object(folder / "generation_config.json")}
+    path = folder / "generation_config.json"
+    found = {**config.values, **optional_object(path)}
     given = {name: value for name, value in found.items() if value is not None}
+    numbers = Settings(path if path.is_file() else config.path, given)
     notes = [
         f"{name} = {given[name]} has no counterpart and was left out"
         for name, neutral in _NEUTRAL.items()
         if name in given and given[name] not in neutral
     ]
     settings: dict[str, Any] = {
-        "beam": given.get("num_beams", 1),
+        "beam": numbers.whole("num_beams", 1),
         "length_penalty": "power",
         "alpha": given.get("length_penalty", 1.0),
         "early_stopping": given.get("early_stopping") is True,
-        "min_length": max(given.get("min_new_tokens", given.get("min_length", 0) - 1), 0),
+        "min_length": numbers.whole("min_new_tokens", max(numbers.whole("min_length", 0) - 1, 0)),
         "rules": "renormalized" if given.get("renormalize_logits") else "free",
-        "banned": _banned(given, config.path),
+        "banned": _banned(numbers),
     }
     if isinstance(settings["alpha"], int | float) and settings["alpha"] < 0:
         notes.append(f"length_penalty = {settings['alpha']} favours short output and was replaced by 0")
@@ -52,16 +53,19 @@ def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], l
     # Without a forced end transformers breaks off at the limit; here the end symbol is always written.
     room = 0 if "forced_eos_token_id" in given else 1
     if "max_new_tokens" in given:
-        settings["max_length"] = given["max_new_tokens"] + room
+        settings["max_length"] = numbers.whole("max_new_tokens") + room
     elif "max_length" in given:
-        settings["max_length"] = given["max_length"] - 1 + room
+        settings["max_length"] = numbers.whole("max_length") - 1 + room
     checked = build(DecodingConfig, settings, where=f"{folder.name}: decoding")
     return checked.model_dump(mode="json", exclude_defaults=True), notes
 
 
-def _banned(given: Mapping[str, Any], path: Path) -> list[int]:
+def _banned(given: Settings) -> list[int]:
     """Single tokens alone: whole phrases that must not be written are not supported."""
-    phrases = given.get("bad_words_ids", [])
-    if not all(isinstance(phrase, list) and len(phrase) == 1 for phrase in phrases):
-        raise UserError(f"{path}: bad_words_ids with phrases of several tokens is not supported.")
+    phrases = given.values.get("bad_words_ids", [])
+    lists = isinstance(phrases, list) and all(isinstance(phrase, list) for phrase in phrases)
+    if not lists or not all(type(token) is int and token >= 0 for phrase in phrases for token in phrase):
+        raise UserError(f"{given.path}: bad_words_ids is not a list of lists of tokens.")
+    if not all(len(phrase) == 1 for phrase in phrases):
+        raise UserError(f"{given.path}: bad_words_ids with phrases of several tokens is not supported.")
     return sorted({token for [token] in phrases})

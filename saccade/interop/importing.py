@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.config import build
 from saccade.errors import UserError
@@ -17,6 +19,7 @@ from saccade.interop.published import Settings, read_weights, weight_files
 from saccade.interop.weights import load_published
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.corpus import file_hash
+from saccade.text.settings import first_line
 from saccade.text.tokenizer import Tokenizer, between
 
 ARCHITECTURES: dict[
@@ -47,7 +50,7 @@ def import_folder(
         raise UserError(f"{folder}: no such folder.")
     settings = Settings(folder / "config.json")
     kind = settings.values.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise UserError(
             f"{folder}: a model of type {kind!r}; what can be imported is {', '.join(ARCHITECTURES)}."
         )
@@ -56,15 +59,24 @@ def import_folder(
     tokenizer = between(read_tokenizer(folder, settings), source_language, target_language)
     decoding, notes = decoding_settings(folder, settings)
     _check_tokens(decoding, tokenizer, settings)
-    try:
-        network = Transformer(config, vocabulary_of(tokenizer))
-    except ValueError as error:
-        raise UserError(f"{settings.path}: {error}.") from error
-    [file, *_] = weight_files(folder)
-    load_published(network, read_weights(folder), file=file)
-    network.eval()
+    network = _network(config, tokenizer, folder)
     model = Model(network, config, tokenizer, decoding, _provenance(folder, kind))
     return Imported(model, tuple(notes))
+
+
+def _network(config: TransformerConfig, tokenizer: Tokenizer, folder: Path) -> Transformer:
+    """With the folder's weights, whose sizes are compared before memory is taken for those of config.json."""
+    [file, *_] = weight_files(folder)
+    weights, vocabulary = read_weights(folder), vocabulary_of(tokenizer)
+    try:
+        with torch.device("meta"):
+            expected = Transformer(config, vocabulary)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise UserError(f"{folder / 'config.json'}: {first_line(error)}.") from error
+    load_published(expected, weights, file=file)
+    network = Transformer(config, vocabulary)
+    load_published(network, weights, file=file)
+    return network.eval()
 
 
 def _check_tokens(decoding: dict[str, Any], tokenizer: Tokenizer, settings: Settings) -> None:

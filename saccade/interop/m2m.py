@@ -57,7 +57,7 @@ def m2m_tokenizer(folder: Path, settings: Settings) -> ManyLanguagesTokenizer:
         )
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: not found. Give the whole folder as it was published.") from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise broken(folder, f"its tokeniser: {error}") from error
     if not languages or max(languages.values()) >= size:
         raise UserError(f"{folder}: its tokeniser names no languages, or more than config.json has room for.")

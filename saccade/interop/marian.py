@@ -71,4 +71,9 @@ def _tied(settings: Settings) -> str:
     shared = settings.flag("share_encoder_decoder_embeddings", True)
     if not settings.flag("tie_word_embeddings", True):
         return "none"
+    size = settings.whole("vocab_size")
+    if shared and settings.whole("decoder_vocab_size", size) != size:
+        raise UserError(
+            f"{settings.path}: vocab_size and decoder_vocab_size differ, but the sides share one matrix."
+        )
     return "all" if shared else "target"

@@ -74,8 +74,9 @@ def broken(path: Path, reason: str) -> UserError:
 class Settings:
     """config.json, each value asked for with its type; UserError names what is missing or wrong."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.values = path, read_object(path)
+    def __init__(self, path: Path, values: Mapping[str, Any] | None = None) -> None:
+        """values: in place of the file's."""
+        self.path, self.values = path, read_object(path) if values is None else values
 
     def whole(self, name: str, default: int | None = None) -> int:
         """A whole number."""
@@ -101,7 +102,7 @@ class Settings:
     def choice(self, name: str, allowed: Mapping[str, str], default: str) -> str:
         """What a name of theirs is called here."""
         value = self._get(name, default)
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             raise UserError(
                 f"{self.path}: {name} = {json.dumps(value)} is not supported; {', '.join(allowed)} are."
             )
@@ -121,7 +122,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError) as error:  # KeyError: a type that torch does not have
         raise broken(path, str(error)) from error
 
 
@@ -139,8 +140,8 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             f"{path}: refused: it holds more than weights, and loading it could run what it brings along. "
             "Use a folder with model.safetensors."
         ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, IndexError) as error:
-        raise broken(path, str(error)) from error
+    except Exception as error:  # what a damaged one leads to has no common class
+        raise broken(path, str(error) or type(error).__name__) from error
     if not isinstance(content, dict):
         raise broken(path, "it holds no table of weights")
     return dict(_tensors(content, path))

@@ -37,7 +37,7 @@ def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file:
 
     file: of the weights, for messages. A missing bias of the logits is zero.
     """
-    names, embeddings = dict(_parameters(network.config)), _embeddings(network.config)
+    names, embeddings = dict(published_names(network.config)), _embeddings(network.config)
     expected = _UNUSED.union(*names.values())
     if unknown := sorted(weights.keys() - expected):
         raise UserError(f"{file}: holds {unknown[0]}, which config.json knows nothing of.")
@@ -51,8 +51,8 @@ def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file:
             tensor.copy_(torch.cat([part.reshape(-1, *tensor.shape[1:]) for part in parts.values()]))
 
 
-def _parameters(config: TransformerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(our parameter, the ones of theirs that make it up, one below the other)."""
+def published_names(config: TransformerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(our parameter, those of theirs that make it up, one below the other); embeddings left out."""
     for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         table = _LAYER if side == "encoder" else _LAYER | _CROSS
         for kind in ("weight", "bias"):

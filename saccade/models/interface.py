@@ -40,13 +40,10 @@ class State(Protocol):
         ...
 
 
-@runtime_checkable
-class Seq2Seq(Protocol):
-    """An encoder-decoder that predicts target tokens left to right. Batch first, always."""
+class Stepwise(Protocol):
+    """What search drives: a model, or an engine that stands in for it. Batch first, always."""
 
     vocabulary: Vocabulary
-    output: nn.Linear
-    """From hidden states to logits; the loss uses its weight without forming all logits."""
 
     @property
     def max_source_length(self) -> int | None:
@@ -60,10 +57,6 @@ class Seq2Seq(Protocol):
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
         """source (batch, source) ids with padding on the right, source_lengths (batch,); returns memory."""
-        ...
-
-    def decode(self, target_in: Tensor, memory: Any) -> Tensor:
-        """Teacher-forced hidden states (batch, target, width) for target_in (batch, target)."""
         ...
 
     def start(self, memory: Any, max_length: int) -> State:
@@ -115,6 +108,18 @@ class LookingBackConfig(LanguageModelConfig):
 
     memory: NonNegativeInt = 128
     """Tokens before the segment that are remembered."""
+
+
+@runtime_checkable
+class Seq2Seq(Stepwise, Protocol):
+    """An encoder-decoder that predicts target tokens left to right, and can be trained."""
+
+    output: nn.Linear
+    """From hidden states to logits; the loss uses its weight without forming all logits."""
+
+    def decode(self, target_in: Tensor, memory: Any) -> Tensor:
+        """Teacher-forced hidden states (batch, target, width) for target_in (batch, target)."""
+        ...
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from saccade.native import attention as native
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.local import attend_in_blocks, block_size
 from saccade.nn.masks import band_mask, causal_mask
@@ -56,11 +57,13 @@ def attend(
     bias: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Weighted sum of values: `attention_weights` times value, in one fused kernel.
+    """Weighted sum of values: `attention_weights` times value, in one fused kernel, ours or torch's.
 
     Shapes as there, value (batch, heads, key, d_v); returns (batch, heads, query, d_v).
     dropout: on the weights; pass 0 outside training.
     """
+    if bias is None and native.serves(query, key, value, visible=visible, causal=causal):
+        return native.short_attention(query, key, value, visible=visible, causal=causal, dropout=dropout)
     precision, mask = query.dtype, visible
     # SDPA takes a mask or the causal flag; the flag alone is the fast path.
     if causal and (visible is not None or bias is not None):

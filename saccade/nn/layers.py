@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from saccade.native import residual as native
 from saccade.nn.attention import AttentionPositions, CrossAttention, KeyValue, SelfAttention
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.dropout import Dropout
@@ -47,10 +48,13 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """x (..., width); `sublayer` keeps the shape."""
         if self.pre:
-            out: Tensor = x + self.dropout(sublayer(self.norm(x)))
-        else:
-            out = self.norm(x + self.dropout(sublayer(x)))
-        return out
+            pre: Tensor = x + self.dropout(sublayer(self.norm(x)))
+            return pre
+        y = sublayer(x)
+        if self.training and native.serves_norm(x, y):
+            return native.add_norm(x, y, self.norm, dropout=self.dropout.rate)
+        post: Tensor = self.norm(x + self.dropout(y))
+        return post
 
 
 class EncoderLayer(nn.Module):

@@ -52,6 +52,10 @@ class DataConfig(Section):
     """Its translation."""
     test_pairs: Paths = ()
     """Test text, source, tab, target."""
+    source_language: str | None = None
+    """What the source is written in, where `training.init_from` is a model of many languages."""
+    target_language: str | None = None
+    """What the target is written in, likewise."""
     max_length: int = Field(default=256, ge=2)
     """Longest sentence in pieces on either side, the end symbol included; longer pairs are dropped."""
     max_ratio: float = Field(default=9.0, ge=1.0)

@@ -6,7 +6,7 @@ is learned here.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -15,13 +15,22 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 import sentencepiece
 
 from saccade.errors import UserError
+from saccade.text.corpus import file_hash
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.marian import MarianTokenizer
 from saccade.text.settings import SETTINGS_FILE, damaged, read_settings, write_settings
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, TokenizerConfig, learn_model, without_surrogates
 from saccade.text.words import ByteTokenizer, WordTokenizer
 
-__all__ = ["SentencePieceTokenizer", "Tokenizer", "TokenizerConfig", "byte_pieces", "load_tokenizer"]
+__all__ = [
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "TokenizerConfig",
+    "between",
+    "byte_pieces",
+    "load_tokenizer",
+    "save_tokenizer",
+]
 
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 _ENCODING_THREADS = 4  # the result does not depend on it
@@ -185,14 +194,29 @@ TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
 """Kind to the function that reads it: where tokenizer.json is looked up."""
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokeniser stored in `folder`; raises UserError when there is none or it is damaged."""
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> dict[str, str]:
+    """Save it into an existing folder; returns the SHA-256 of each file of it by name."""
+    before = set(folder.iterdir())
+    tokenizer.save(folder)
+    return {path.name: file_hash(path) for path in sorted(set(folder.iterdir()) - before)}
+
+
+def load_tokenizer(folder: Path, *, digests: Mapping[str, str] | None = None) -> Tokenizer:
+    """The tokeniser stored in `folder`; raises UserError when there is none or it is damaged, and when
+    a file of it is not the one whose digest `save_tokenizer` returned."""
     kind = read_settings(folder).get("kind")
     if not isinstance(kind, str) or kind not in TOKENIZERS:
         raise UserError(
             f"{folder / SETTINGS_FILE}: unknown kind of tokeniser {kind!r}; a newer saccade may read it."
         )
-    return TOKENIZERS[kind](folder)
+    tokenizer = TOKENIZERS[kind](folder)
+    for name, digest in (digests or {}).items():
+        if file_hash(folder / name) != digest:
+            raise UserError(
+                f"{folder / name}: not the file that the model was saved with, and its ids may mean other "
+                "pieces. Copy the whole model folder again."
+            )
+    return tokenizer
 
 
 def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tokenizer:

@@ -31,7 +31,8 @@ def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def tokenizer_of(folder: Path) -> Tokenizer:
     """The model's tokeniser."""
-    return load_tokenizer(find_model(folder))
+    found = find_model(folder)
+    return load_tokenizer(found, digests=read_description(found)["tokenizer"])
 
 
 def take_weights(model: Model, folder: Path) -> None:

@@ -14,7 +14,7 @@ from saccade.text.corpus import DataConfig, read_lines
 from saccade.text.epochs import epoch_pairs
 from saccade.text.prepare import Prepared, open_prepared, prepare
 from saccade.text.report import DataReport
-from saccade.text.tokenizer import Tokenizer, TokenizerConfig
+from saccade.text.tokenizer import Tokenizer, TokenizerConfig, between
 from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
 from saccade.training.evaluate import ValidationConfig, ValidationData, validate
@@ -43,6 +43,13 @@ class TranslationTask:
     def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> DataReport:
         """See `Task.prepare`."""
         config, pieces = cast(DataConfig, plan.data), cast(TokenizerConfig, plan.tokenizer)
+        languages = config.source_language, config.target_language
+        if tokenizer is None and any(languages):
+            raise UserError(
+                "data.source_language, data.target_language: a new model learns its two languages from the "
+                "text. Leave them out, or give training.init_from a model of many languages."
+            )
+        tokenizer = None if tokenizer is None else between(tokenizer, *languages)
         batch_tokens = plan.training.batch_tokens
         return prepare(config, pieces, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens).report
 

@@ -20,6 +20,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published")
     opus(folder / "opus")
     many(folder / "nllb", nllb=True)
+    many(folder / "m2m")
     return folder
 
 
@@ -45,8 +46,92 @@ def test_languages_are_stored_and_can_be_changed(saccade: Run, published: Path, 
     refused(saccade("translate", model, "--target-language", "german", stdin=LINES), "german", "deu_Latn")
 
 
-def test_a_model_without_languages_has_none_to_choose(saccade: Run, run_folder: Path) -> None:
-    refused(saccade("translate", run_folder, "--target-language", "de", stdin=b"a\n"), "no languages")
+SIDES = ("--source-language", "en", "--target-language", "de")
+
+
+@pytest.fixture(scope="module")
+def without_languages(saccade: Run, published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of many that no language was stored in."""
+    model = tmp_path_factory.mktemp("models") / "many"
+    assert saccade("import", published / "m2m", "--out", model).code == 0
+    return model
+
+
+def every_command(model: Path, folder: Path) -> dict[str, list[object]]:
+    """Of those that translate or score: its words, to which languages are added."""
+    (folder / "own.en").write_bytes(LINES)
+    (folder / "own.de").write_text("".join(f"{line}\n" for line in text("de", 4)), encoding="utf-8")
+    source, reference = folder / "own.en", folder / "own.de"
+    return {
+        "translate": ["translate", model, source, "--max-length", 9],
+        "evaluate": ["evaluate", model, "--source", source, "--reference", reference, "--max-length", 9],
+        "score": ["score", model, "--source", source, "--target", reference],
+        "compare": [
+            "compare",
+            model,
+            reference,
+            "--source",
+            source,
+            "--reference",
+            reference,
+            "--samples",
+            10,
+        ],
+        "attention": ["attention", model, "A dog.", "--target", "Ein Hund.", "--out", folder / "a.svg"],
+        "check": ["check", "--init-from", model, "--source", source, "--target", reference],
+    }
+
+
+@pytest.mark.parametrize("command", ["translate", "evaluate", "score", "compare", "attention", "check"])
+def test_every_command_takes_languages_and_tells_when_they_are_missing_or_unknown(
+    saccade: Run, without_languages: Path, tmp_path: Path, command: str
+) -> None:
+    words = every_command(without_languages, tmp_path)[command]
+    refused(saccade(*words), "knows 100 languages: say --source-language, for example af")
+    refused(saccade(*words, *SIDES[:2]), "say --target-language")
+    refused(saccade(*words, *SIDES[:3], "german"), "german: this model does not know the language")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.de", "own.en"]
+    result = saccade(*words, *SIDES)
+    assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("command", ["translate", "evaluate", "score", "compare", "attention", "check"])
+def test_a_model_without_languages_has_none_to_choose(
+    saccade: Run, run_folder: Path, tmp_path: Path, command: str
+) -> None:
+    words = every_command(run_folder, tmp_path)[command]
+    refused(saccade(*words, "--target-language", "de"), "no languages to choose from")
+
+
+def test_a_model_goes_out_with_the_languages_asked_for(
+    saccade: Run, without_languages: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ctranslate2")
+    words = ("export", without_languages, "--to", "ctranslate2", "--out", tmp_path / "out")
+    refused(saccade(*words, "--target-language", "german"), "german: this model does not know")
+    assert saccade(*words, *SIDES).code == 0
+    result = saccade("translate", tmp_path / "out", "--json", "--max-length", 9, stdin=LINES)
+    assert {json.loads(line)["tokens"][0] for line in result.lines} == {"de"}
+
+
+def test_training_stores_the_languages_of_its_text(
+    saccade: Run, without_languages: Path, tmp_path: Path
+) -> None:
+    words = every_command(without_languages, tmp_path)["check"]
+    run = tmp_path / "run"
+    steps = ("--set", "training.steps=1", "--set", "training.warmup=1", "--set", "data.holdout=0")
+    refused(saccade("train", *words[1:], *steps, "--out", run), "say --source-language")
+    assert not run.exists()
+    assert saccade("train", *words[1:], *SIDES, *steps, "--out", run).code == 0
+    assert 'target_language = "de"' in (run / "config.toml").read_text()
+    result = saccade("translate", run, "--json", "--max-length", 9, stdin=LINES)
+    assert {json.loads(line)["tokens"][0] for line in result.lines} == {"de"}
+
+
+def test_languages_of_a_new_model_are_refused(saccade: Run, tmp_path: Path) -> None:
+    words = every_command(tmp_path, tmp_path)["check"]
+    words = [words[0], *words[3:], "--target-language", "de"]
+    refused(saccade(*words), "data.source_language, data.target_language: a new model", "training.init_from")
 
 
 def test_nothing_is_written_where_something_is_or_nothing_can_be_read(
@@ -87,6 +172,16 @@ def test_an_exported_folder_translates_in_its_engine(saccade: Run, published: Pa
 
 def test_wrong_engines_are_refused(saccade: Run, run_folder: Path, tmp_path: Path) -> None:
     refused(saccade("export", run_folder, "--to", "tflite", "--out", tmp_path / "x"), "--to tflite", "onnx")
+    refused(
+        saccade("export", run_folder, "--to", "ctranslate2", "--precision", "int4", "--out", tmp_path / "x"),
+        "--precision int4",
+        "int8",
+    )
+    refused(
+        saccade("export", run_folder, "--to", "onnx", "--precision", "int8", "--out", tmp_path / "x"),
+        "precision int8",
+        "float32 alone",
+    )
     refused(saccade("translate", run_folder, "--engine", "jax", stdin=b""), "--engine jax", "ctranslate2")
     refused(saccade("translate", run_folder, "--engine", "onnx", stdin=b""), "not an exported folder")
     assert list(tmp_path.iterdir()) == []

@@ -133,12 +133,43 @@ def test_an_exported_folder_needs_nothing_else(tmp_path: Path) -> None:
         theirs.score(["a"], ["b"])
     with pytest.raises(UserError, match="exported for ctranslate2, not for onnx"):
         open_exported(tmp_path / "out", target="onnx")
+    settings = tmp_path / "out" / "tokenizer.json"
+    settings.write_text(f"{settings.read_text()}\n")
+    with pytest.raises(UserError, match=r"tokenizer.json: not the file that the model was saved with"):
+        open_exported(tmp_path / "out")
+    settings.write_text(settings.read_text()[:-1])
     (tmp_path / "out" / "model.bin").write_bytes(b"")
     with pytest.raises(UserError, match="cannot load it"):
         open_exported(tmp_path / "out")
     (tmp_path / "out" / "export.json").write_text("{}")
     with pytest.raises(UserError, match=r"export.json: damaged"):
         open_exported(tmp_path / "out")
+
+
+def test_int8_is_smaller_and_its_changes_are_counted(tmp_path: Path) -> None:
+    pytest.importorskip("ctranslate2")
+    ours, lines = tiny(width=64, heads=4, feed_forward=64), [*LINES[:30], "a", "Ωmega"]
+    export_model(ours, tmp_path / "float32", target="ctranslate2", lines=lines)
+    before = [weight.clone() for weight in ours.module.parameters()]
+    checked = export_model(ours, tmp_path / "int8", target="ctranslate2", precision="int8", lines=lines)
+    pairs = zip(before, ours.module.parameters(), strict=True)
+    assert all(torch.equal(old, weight) for old, weight in pairs), "the model itself is not rounded"
+    sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("float32", "int8")]
+    assert sizes[1] < 0.6 * sizes[0]
+    theirs = open_exported(tmp_path / "int8", device="cpu", threads=1)
+    for name, beam in (("greedy search", 1), ("beam 4", 4)):
+        first, second = (texts(one, lines, beam=beam, max_length=64) for one in (Translator(ours), theirs))
+        assert checked.same[name] == sum(x == y for x, y in zip(first, second, strict=True))
+    assert 0 < checked.same["greedy search"] < 32, "random weights: some near ties turn"
+
+
+def test_int8_of_a_wrong_conversion_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ctranslate2")
+    wrong = exporting.write_ctranslate2
+    monkeypatch.setitem(exporting._WRITERS, "ctranslate2", lambda _, folder: wrong(tiny(seed=5), folder))
+    with pytest.raises(UserError, match="lines otherwise"):
+        export_model(tiny(), tmp_path / "out", target="ctranslate2", precision="int8", lines=LINES[:3])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_whose_translations_differ_is_not_written(

@@ -78,6 +78,31 @@ def test_separate_embeddings_are_read(tmp_path: Path) -> None:
     assert largest_difference(tmp_path / "opus") < 1e-5
 
 
+def test_each_side_may_have_a_table_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "opus"
+    opus(folder, share_encoder_decoder_embeddings=False)
+    source = json.loads((folder / "vocab.json").read_text())
+    usual = [piece for piece in source if not piece.startswith("<")]
+    swapped = dict(zip(usual, reversed(usual), strict=True))
+    target = {swapped.get(piece, piece): number for piece, number in source.items()}
+    (folder / "target_vocab.json").write_text(json.dumps(target))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "separate_vocabs": True}))
+    tokenizer, model = their_tokenizer(folder), import_folder(folder).model
+    assert not model.tokenizer.shared
+    assert model.tokenizer.encode_source(LINES) == tokenizer(LINES)["input_ids"]
+    # Theirs looks codes up in the source's table even there.
+    assert model.tokenizer.encode_target(LINES[:40]) == tokenizer(text_target=LINES[:40])["input_ids"]
+    assert largest_difference(folder) < 1e-5
+    save_model(tmp_path / "model", model)
+    found = Translator(load_model(tmp_path / "model")).translate(text("en", 16), max_length=19)
+    ids = [[target[token] for token in one.tokens] for one in found]
+    inputs = tokenizer(text("en", 16), return_tensors="pt", padding=True)
+    with torch.inference_mode():
+        expected = their_model(folder).generate(**inputs, max_length=20)
+    assert ids == [[int(token) for token in row if token not in (0, target["<pad>"])] for row in expected]
+
+
 def test_a_pickle_of_tensors_gives_the_same_model(folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
-from saccade.errors import UserError
-from saccade.interop.importing import import_folder
+from saccade.__main__ import app
 from tests.interop.published import many, opus
 
 pytest.importorskip("transformers")
@@ -82,6 +82,13 @@ def unsafe_archive(folder: Path) -> None:
     torch.save({"weight": Harm()}, folder / "pytorch_model.bin")
 
 
+def parts(folder: Path) -> None:
+    """Weights in parts, of which one did not come along."""
+    (folder / "model.safetensors").rename(folder / "first.safetensors")
+    table = {"a": "first.safetensors", "b": "part.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
+
+
 def cut(name: str) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         path = folder / name
@@ -127,6 +134,10 @@ EITHER = [
     ("no size", change("config.json", d_model=None), "config.json: has no d_model"),
     ("another activation", change("config.json", activation_function="tanh"), '"tanh" is not supported'),
     ("phrases", change("generation_config.json", bad_words_ids=[[1, 2]]), "phrases of several tokens"),
+    ("phrases of text", change("generation_config.json", bad_words_ids="a"), "not a list of lists of tokens"),
+    ("a length that is text", change("generation_config.json", max_length="9"), '"9" is not a whole number'),
+    ("an architecture that is none", change("config.json", model_type=["marian"]), "of type ['marian']"),
+    ("a part is missing", parts, "part.safetensors: not found"),
     ("a wrong beam", change("generation_config.json", num_beams=0), "decoding.beam"),
 ]
 OPUS = [
@@ -135,6 +146,21 @@ OPUS = [
     ("damaged pieces", write("target.spm", b"nonsense"), "damaged"),
     ("a table of lists", write("vocab.json", b"[1]"), "vocab.json: damaged"),
     ("a table without end", write("vocab.json", b'{"<unk>": 1}'), "it has no '</s>'"),
+    (
+        "sides of one matrix that differ",
+        change("config.json", vocab_size=10**12),
+        "decoder_vocab_size differ",
+    ),
+    (
+        "a size beyond all memory",
+        change("config.json", vocab_size=10**12, decoder_vocab_size=10**12),
+        "asks for [1000000000000, 32]",
+    ),
+    (
+        "no table of the other side",
+        change("tokenizer_config.json", separate_vocabs=True),
+        "target_vocab.json",
+    ),
     ("more pieces than rows", change("config.json", vocab_size=20, decoder_vocab_size=20), "not below 20"),
     (
         "fewer pieces than rows",
@@ -146,6 +172,11 @@ OPUS = [
 MANY = [
     ("no pieces", drop("sentencepiece.bpe.model"), "sentencepiece.bpe.model: not found"),
     ("no table", drop("vocab.json"), "vocab.json: not found"),
+    (
+        "tokens of no form",
+        change("tokenizer_config.json", added_tokens_decoder=["a"]),
+        "damaged: its tokeniser",
+    ),
     ("no room for languages", change("config.json", vocab_size=640), "more than config.json has room for"),
 ]
 CASES = [
@@ -170,8 +201,8 @@ def test_it_is_one_clear_message(
     folder = tmp_path / "published"
     shutil.copytree(published / kind, folder)
     damage(folder)
-    with pytest.raises(UserError) as caught:
-        import_folder(folder)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "harmed").exists()
+    result = CliRunner().invoke(app, ["import", "published", "--out", "models/new"])
+    assert result.exit_code == 2 and result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["published"], "nothing half-written, nothing run"

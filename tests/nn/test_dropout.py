@@ -33,7 +33,7 @@ def test_what_is_kept_is_scaled_so_that_the_mean_stays(rate: float) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_the_four_elements_of_one_draw_are_independent_of_each_other_and_of_their_neighbours(
+def test_neighbouring_elements_are_independent_of_each_other_and_of_their_neighbours(
     rate: float,
 ) -> None:
     drops = (kept(rate) == 0).double().view(-1, 4)

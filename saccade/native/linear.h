@@ -1,0 +1,149 @@
+/* y = x W^T + b with weights packed for the processor: in panels of 64 outputs, as floats or as 8-bit integers. */
+#ifndef SACCADE_LINEAR_H
+#define SACCADE_LINEAR_H
+
+#include <stdlib.h>
+
+#if defined(__AVX512VNNI__)
+#include <immintrin.h>
+#endif
+
+#include "vector.h"
+
+#define PANEL 64 /* outputs */
+#define DEPTH 4  /* 8-bit inputs that one instruction takes */
+
+typedef struct {
+    int64_t inputs, outputs;
+    const void *weight;   /* (panels, inputs, PANEL) floats, or (panels, inputs / DEPTH, PANEL, DEPTH) int8 */
+    const float *scale;   /* (panels * PANEL,): of each output's weights; NULL: they are floats */
+    const int32_t *total; /* (panels * PANEL,): 128 * the sum of each output's 8-bit weights */
+    const float *bias;    /* (panels * PANEL,) */
+} Linear;
+
+/* A row as 8-bit integers from 1 to 255 around 128, of `scale` each. */
+typedef struct {
+    uint8_t *bytes;
+    float *scale;
+} Quantised;
+
+INLINE void quantise_row(const float *x, long width, uint8_t *to, float *scale) {
+    vec most = {0};
+    for (long j = 0; j < width; j += LANES) {
+        vec v = load(x, j, 0);
+        most = max_vec(most, max_vec(v, -v));
+    }
+    const float peak = max_lanes(most), inverse = peak > 0 ? 127 / peak : 0;
+    *scale = peak / 127;
+    for (long j = 0; j < width; j += LANES) {
+        vec shifted = load(x, j, 0) * inverse + 12582912.0f; /* rounds; see exp_vec */
+        uvec bits = ((uvec)shifted & 0xffff) + 128;
+        typedef uint8_t bytes __attribute__((vector_size(16), aligned(1), may_alias));
+        *(bytes *)(to + j) = __builtin_convertvector(bits & 0xff, bytes);
+    }
+}
+
+INLINE ivec multiply_add(ivec sum, ivec four, ivec weights) {
+#if defined(__AVX512VNNI__)
+    return (ivec)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)four, (__m512i)weights);
+#else
+    const uint8_t *a = (const uint8_t *)&four;
+    const int8_t *b = (const int8_t *)&weights;
+    for (int i = 0; i < LANES; i++)
+        for (int d = 0; d < DEPTH; d++) sum[i] += (int32_t)a[DEPTH * i + d] * b[DEPTH * i + d];
+    return sum;
+#endif
+}
+
+INLINE void put(float *to, const vec *from, const float *bias, long columns) {
+    if (columns >= PANEL) {
+        for (int v = 0; v < PANEL / LANES; v++) store(to, v * LANES, from[v] + load(bias, v * LANES, 0), 0);
+        return;
+    }
+    for (long j = 0; j < columns; j++) to[j] = from[j / LANES][j % LANES] + bias[j];
+}
+
+INLINE void panel_of_floats(const int rows, const float *x, long x_row, const float *w, const float *bias, long depth,
+                            float *y, long y_row, long columns) {
+    vec sum[6][PANEL / LANES];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = (vec){0};
+    for (long k = 0; k < depth; k++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < PANEL / LANES; v++) {
+            const vec right = load(w, k * PANEL + v * LANES, 0);
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++) sum[r][v] += x[r * x_row + k] * right;
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) put(y + r * y_row, sum[r], bias, columns);
+}
+
+INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scale, const int8_t *w, const float *scale,
+                           const int32_t *total, const float *bias, long inputs, float *y, long y_row, long columns) {
+    ivec sum[6][PANEL / LANES];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = (ivec){0};
+    typedef ivec loose_ivec __attribute__((aligned(1), may_alias));
+    for (long k = 0; k < inputs; k += DEPTH) {
+#pragma GCC unroll 4
+        for (int v = 0; v < PANEL / LANES; v++) {
+            const ivec right = *(const loose_ivec *)(w + k * PANEL + v * LANES * DEPTH);
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++) {
+                int32_t four;
+                memcpy(&four, x + r * inputs + k, sizeof four);
+                sum[r][v] = multiply_add(sum[r][v], four - (ivec){0}, right);
+            }
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+        vec out[PANEL / LANES];
+#pragma GCC unroll 4
+        for (int v = 0; v < PANEL / LANES; v++) {
+            typedef int32_t loose_int __attribute__((vector_size(64), aligned(4), may_alias));
+            const ivec exact = sum[r][v] - *(const loose_int *)(total + v * LANES);
+            out[v] = __builtin_convertvector(exact, vec) * (load(scale, v * LANES, 0) * x_scale[r]);
+        }
+        put(y + r * y_row, out, bias, columns);
+    }
+}
+
+/* y (rows, outputs) for x (rows, inputs), both without gaps; `spare` holds rows * (inputs + 4) bytes for 8 bits. */
+static void linear(const Linear *l, const float *x, float *y, long rows, void *spare) {
+    const long panels = (l->outputs + PANEL - 1) / PANEL;
+    uint8_t *bytes = spare;
+    float *scales = (float *)(bytes + rows * l->inputs);
+    if (l->scale)
+        for (long i = 0; i < rows; i++) quantise_row(x + i * l->inputs, l->inputs, bytes + i * l->inputs, &scales[i]);
+    for (long p = 0; p < panels; p++) {
+        const long first = p * PANEL, columns = l->outputs - first;
+        const float *bias = l->bias + first;
+#define FLOATS(n) panel_of_floats(n, x + i * l->inputs, l->inputs, (const float *)l->weight + p * l->inputs * PANEL, \
+                                  bias, l->inputs, y + i * l->outputs + first, l->outputs, columns)
+#define BYTES(n) panel_of_bytes(n, bytes + i * l->inputs, scales + i, (const int8_t *)l->weight + p * l->inputs * PANEL, \
+                                l->scale + first, l->total + first, bias, l->inputs, y + i * l->outputs + first, \
+                                l->outputs, columns)
+#define TILES(kernel) \
+    do { \
+        long i = 0; \
+        for (; i + 6 <= rows; i += 6) kernel(6); \
+        if (rows - i >= 4) { kernel(4); i += 4; } \
+        if (rows - i >= 2) { kernel(2); i += 2; } \
+        if (rows - i >= 1) kernel(1); \
+    } while (0)
+        if (l->scale) TILES(BYTES);
+        else TILES(FLOATS);
+#undef TILES
+#undef BYTES
+#undef FLOATS
+    }
+}
+
+#endif

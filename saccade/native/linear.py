@@ -1,0 +1,87 @@
+"""Weights of a linear layer as `linear.h` reads them: panels of 64 outputs, as floats or 8-bit integers."""
+
+import ctypes
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from saccade.native.library import library
+
+Precision = Literal["float32", "int8"]
+
+_PANEL, _DEPTH = 64, 4
+
+
+class CLinear(ctypes.Structure):
+    """`Linear` of linear.h."""
+
+    _fields_ = [
+        ("inputs", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+        ("weight", ctypes.c_void_p),
+        ("scale", ctypes.c_void_p),
+        ("total", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    ]
+
+
+@dataclass(frozen=True)
+class PackedLinear:
+    """One layer; its outputs are filled up with zeros to whole panels. Owns the memory `call` points to.
+
+    weight: (panels, inputs, 64) float32, or (panels, inputs / 4, 64, 4) int8 with scale and total
+    (panels * 64,).
+    """
+
+    outputs: int
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor | None = None
+    total: Tensor | None = None
+
+    def product(self, x: Tensor) -> Tensor:
+        """x (rows, inputs) float32 to (rows, outputs): x W^T + b."""
+        x = x.contiguous()
+        y = torch.empty(x.size(0), self.outputs)
+        kernels = library()
+        assert kernels is not None
+        kernels.linear_forward(
+            ctypes.byref(self.call()),
+            ctypes.c_void_p(x.data_ptr()),
+            ctypes.c_void_p(y.data_ptr()),
+            ctypes.c_long(x.size(0)),
+        )
+        return y
+
+    def call(self) -> CLinear:
+        """What C is given."""
+        inputs = self.weight.size(1) * (1 if self.scale is None else _DEPTH)
+        return CLinear(inputs, self.outputs, *map(_address, (self.weight, self.scale, self.total, self.bias)))
+
+
+def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> PackedLinear:
+    """Pack weight (outputs, inputs) and bias (outputs,); int8 needs inputs in fours.
+
+    int8: each output's weights are rounded to 127 steps either side of zero (symmetric, per output);
+    inputs are rounded likewise, a row at a time, when they come.
+    """
+    outputs, inputs = weight.shape
+    fill = -outputs % _PANEL
+    weight = pad(weight.detach().float(), (0, 0, 0, fill))
+    bias = torch.zeros(outputs) if bias is None else bias.detach().float()
+    bias = pad(bias, (0, fill)).contiguous()
+    if precision == "float32":
+        panels = weight.view(-1, _PANEL, inputs).transpose(1, 2)
+        return PackedLinear(outputs, panels.contiguous(), bias)
+    scale = weight.abs().amax(1) / 127
+    rounded = (weight / scale.clamp(min=1e-30)[:, None]).round()
+    panels = rounded.to(torch.int8).view(-1, _PANEL, inputs // _DEPTH, _DEPTH).transpose(1, 2)
+    total = (128 * rounded.sum(1)).to(torch.int32)
+    return PackedLinear(outputs, panels.contiguous(), bias, scale, total)
+
+
+def _address(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()

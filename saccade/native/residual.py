@@ -1,0 +1,147 @@
+"""Dropout, and the normalised residual sum, in one pass each (residual.c)."""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saccade.native.library import library
+
+STEPS = 1 << 16
+"""The drop probability is rounded to a multiple of 1/65,536; what is kept is scaled by exactly that."""
+
+_LOW = torch.bfloat16
+
+
+def serves(x: Tensor) -> bool:
+    """Whether the kernels can take this tensor."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in {torch.float32, _LOW}
+        and x.dim() > 0
+        and not torch.compiler.is_compiling()
+        and library() is not None
+    )
+
+
+def dropout(x: Tensor, rate: float) -> Tensor:
+    """Dropout of x (..., width); which elements fall is a function of one number of torch's generator."""
+    dropped: Tensor = _Dropout.apply(x, rate)  # type: ignore[no-untyped-call]
+    return dropped
+
+
+def add_norm(x: Tensor, y: Tensor, norm: torch.nn.LayerNorm, *, dropout: float) -> Tensor:
+    """norm(x + Dropout(y)) for x, y (..., width), width a multiple of 16, x float32."""
+    out: Tensor = _AddNorm.apply(x, y, norm.weight, norm.bias, (norm.eps, dropout))  # type: ignore[no-untyped-call]
+    return out
+
+
+def serves_norm(x: Tensor, y: Tensor) -> bool:
+    """Whether `add_norm` can take these."""
+    return x.dtype == torch.float32 and x.shape[-1] % 16 == 0 and serves(x) and serves(y)
+
+
+def draw_seed() -> int:
+    """64 random bits of torch's generator, which training saves and restores."""
+    return int(torch.empty((), dtype=torch.int64).random_(-(1 << 63), None)) % (1 << 64)
+
+
+def drop_count(rate: float) -> int:
+    """Of 65,536 elements, how many fall."""
+    return min(round(rate * STEPS), STEPS - 1)
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
+        ctx.drop, ctx.seed = drop_count(rate), draw_seed()
+        return _dropped(x, drop=ctx.drop, seed=ctx.seed)
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> Any:
+        return _dropped(outer[0], drop=ctx.drop, seed=ctx.seed), None
+
+
+def _dropped(x: Tensor, *, drop: int, seed: int) -> Tensor:
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    width = x.shape[-1]
+    _kernels().dropout(
+        ctypes.c_void_p(x.data_ptr()),
+        ctypes.c_void_p(out.data_ptr()),
+        ctypes.c_long(x.numel() // width if width else 0),
+        ctypes.c_long(width),
+        ctypes.c_uint32(drop),
+        ctypes.c_uint64(seed),
+        ctypes.c_int(x.dtype == _LOW),
+    )
+    return out
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = [
+        ("rows", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("epsilon", ctypes.c_float),
+        ("drop", ctypes.c_uint32),
+        ("seed", ctypes.c_uint64),
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("sum", ctypes.c_void_p),
+        ("mean", ctypes.c_void_p),
+        ("scale", ctypes.c_void_p),
+        ("low", ctypes.c_int32),
+        ("threads", ctypes.c_int32),
+    ]
+
+
+class _AddNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(  # noqa: PLR0917 - torch passes them by position
+        ctx: Any, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, settings: tuple[float, float]
+    ) -> Tensor:
+        epsilon, rate = settings
+        x, y = x.contiguous(), y.contiguous()
+        width = x.shape[-1]
+        rows = x.numel() // width
+        out, total = torch.empty_like(x), torch.empty_like(x)
+        mean, scale = torch.empty(2, rows).unbind()
+        call = _Norm(
+            rows=rows,
+            width=width,
+            epsilon=epsilon,
+            drop=drop_count(rate),
+            seed=draw_seed() if rate else 0,
+            weight=weight.data_ptr(),
+            bias=bias.data_ptr(),
+            sum=total.data_ptr(),
+            mean=mean.data_ptr(),
+            scale=scale.data_ptr(),
+            low=y.dtype == _LOW,
+            threads=torch.get_num_threads(),
+        )
+        _kernels().norm_forward(ctypes.byref(call), *map(_pointer, (x, y, out)))
+        ctx.save_for_backward(weight, bias, total, mean, scale)
+        ctx.call, ctx.low = call, y.dtype
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> Any:
+        total = ctx.saved_tensors[2]  # all saved ones live until here, as the call's pointers need
+        to_x, to_y = torch.empty_like(total), torch.empty_like(total, dtype=ctx.low)
+        parts = total.new_zeros(ctx.call.threads, 2, ctx.call.width)
+        slope = outer[0].contiguous()
+        _kernels().norm_backward(ctypes.byref(ctx.call), *map(_pointer, (slope, to_x, to_y, parts)))
+        to_weight, to_bias = parts.sum(0).unbind()
+        return to_x, to_y, to_weight, to_bias, None
+
+
+def _pointer(x: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(x.data_ptr())
+
+
+def _kernels() -> ctypes.CDLL:
+    kernels = library()
+    assert kernels is not None
+    return kernels

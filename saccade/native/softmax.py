@@ -1,0 +1,40 @@
+"""Softmax minus target in one pass over the logits (softmax.c)."""
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from saccade.native.library import library
+
+
+def serves(logits: Tensor) -> bool:
+    """Whether the kernel can take these logits."""
+    return (
+        logits.device.type == "cpu"
+        and logits.dtype in {torch.float32, torch.bfloat16}
+        and library() is not None
+    )
+
+
+def softmax_gradient_(logits: Tensor, gold: Tensor, *, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Replace logits (rows, classes) by softmax - (1 - smoothing) at gold, in place.
+
+    gold (rows,) int64. Returns the cross-entropy in nats and the logit of gold, both (rows,) float32.
+    """
+    kernels = library()
+    assert kernels is not None
+    rows, classes = logits.shape
+    gold = gold.contiguous()
+    loss, gold_logit = torch.empty(2, rows).unbind()
+    kernels.softmax_gradient(
+        ctypes.c_void_p(logits.data_ptr()),
+        ctypes.c_long(rows),
+        ctypes.c_long(classes),
+        ctypes.c_void_p(gold.data_ptr()),
+        ctypes.c_float(smoothing),
+        ctypes.c_void_p(loss.data_ptr()),
+        ctypes.c_void_p(gold_logit.data_ptr()),
+        ctypes.c_int(logits.dtype == torch.bfloat16),
+    )
+    return loss, gold_logit

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from saccade.decoding.options import DecodingConfig
+from saccade.decoding.search import search
+from saccade.engine import ready
+from saccade.engine.transformer import TransformerEngine, why_slow
+from saccade.errors import UserError
+from saccade.models.interface import Stepwise
+from saccade.native.library import library, why_not
+from tests.tiny import transformer, vocabulary
+
+if library() is None:
+    pytest.skip(f"no kernels here: {why_not()}", allow_module_level=True)
+
+SIZES: dict[str, Any] = {"width": 64, "heads": 2, "feed_forward": 96, "dtype": torch.float32}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as published": {},
+    "pre-norm, GELU": {"norm": "pre", "activation": "gelu"},
+    "SiLU, halves, output bias, unscaled": {
+        "activation": "silu",
+        "sinusoid_layout": "halves",
+        "output_bias": True,
+        "scaled_embeddings": False,
+    },
+    "learned positions, nothing tied": {"positions": "learned", "tied_embeddings": "none"},
+    "no positions, one decoder layer": {"positions": "none", "decoder_layers": 1, "encoder_layers": 3},
+    "two vocabularies": {"words": vocabulary(90, target_size=75)},
+}
+
+
+def network(name: str = "as published") -> Any:
+    return transformer(**{"words": vocabulary(90), **SIZES, **VARIANTS[name]})
+
+
+def sentences(batch: int = 7, longest: int = 11) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    lengths = torch.randint(1, longest + 1, (batch,))
+    lengths[0] = longest
+    source = torch.randint(4, 75, (batch, longest))
+    return source.masked_fill(torch.arange(longest) >= lengths[:, None], 0), lengths
+
+
+def logits_along(model: Stepwise) -> list[Tensor]:
+    """Steps in which hypotheses multiply, change places and end, more of them than the room at first."""
+    source, lengths = sentences()
+    found = []
+    torch.manual_seed(2)
+    with torch.inference_mode():
+        state = model.start(model.encode(source, lengths), 80)
+        kept, hypotheses = 7, 1
+        for step in range(70):
+            logits, state = model.step(torch.randint(4, 75, (kept * hypotheses,)), state)
+            found.append(logits)
+            first = torch.arange(kept)[:, None] * hypotheses
+            rows = first + torch.randint(0, hypotheses, (kept, 3))
+            if step in {4, 30}:
+                rows = rows[torch.randperm(kept).sort().values[::2]]
+            state = state.select(rows)
+            kept, hypotheses = rows.shape
+    return found
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_step_gives_the_logits_of_the_model(name: str) -> None:
+    model = network(name)
+    for ours, theirs in zip(logits_along(TransformerEngine(model)), logits_along(model), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"beam": 1}, {"beam": 4, "nbest": 4}, {"sample": True, "nbest": 3}, {"beam": 3, "batch_tokens": 8}],
+)
+def test_search_finds_the_same_with_it(options: dict[str, Any]) -> None:
+    model = network()
+    decoding = DecodingConfig(max_length=25, **options)
+    source, lengths = sentences(batch=20)
+    ours = search(ready(model), source, lengths, options=decoding)
+    theirs = search(model, source, lengths, options=decoding)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert [x.tokens for x in mine] == [x.tokens for x in other]
+        assert [x.score for x in mine] == pytest.approx([x.score for x in other], abs=1e-3)
+
+
+def test_threads_change_nothing() -> None:
+    engine, before = TransformerEngine(network()), torch.get_num_threads()
+    alone = logits_along(engine)
+    try:
+        torch.set_num_threads(2)
+        both = logits_along(engine)
+    finally:
+        torch.set_num_threads(before)
+    for one, two in zip(alone, both, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_int8_stays_near(name: str) -> None:
+    model = network(name)
+    rough, exact = logits_along(TransformerEngine(model, precision="int8"))[0], logits_along(model)[0]
+    assert 1e-4 < float((rough - exact).norm() / exact.norm()) < 0.2
+
+
+def test_a_sentence_has_the_same_logits_alone_and_among_longer_ones() -> None:
+    engine = TransformerEngine(network())
+    source, lengths = sentences()
+    token = torch.full((7,), 5)
+    with torch.inference_mode():
+        together, _ = engine.step(token, engine.start(engine.encode(source, lengths), 9))
+        for row in range(7):
+            short = source[row : row + 1, : lengths[row]]
+            alone, _ = engine.step(token[:1], engine.start(engine.encode(short, lengths[row : row + 1]), 9))
+            torch.testing.assert_close(alone[0], together[row], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"positions": "rotary"}, "positions"),
+        ({"window": 3}, "windows"),
+        ({"width": 24}, "multiples of 16"),
+        ({"dtype": torch.float64}, "float32"),
+    ],
+)
+def test_what_it_cannot_do_stays_with_the_model_and_int8_is_refused(
+    changes: dict[str, Any], reason: str
+) -> None:
+    model = transformer(words=vocabulary(90), **{**SIZES, **changes})
+    assert reason in str(why_slow(model))
+    assert ready(model) is model
+    with pytest.raises(UserError, match=f"int8 is not possible.*{reason}"):
+        ready(model, precision="int8")

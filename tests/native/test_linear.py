@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saccade.native.library import library, why_not
+from saccade.native.linear import pack
+
+if library() is None:
+    pytest.skip(f"no kernels here: {why_not()}", allow_module_level=True)
+
+SHAPES = {
+    "rows": st.integers(1, 15),
+    "inputs": st.integers(1, 6).map(lambda n: 16 * n),
+    "outputs": st.integers(1, 200),
+    "bias": st.booleans(),
+    "seed": st.integers(0, 1000),
+}
+
+
+@given(**SHAPES)
+def test_a_packed_product_equals_float64(rows: int, inputs: int, outputs: int, bias: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    weight, x = torch.randn(outputs, inputs), torch.randn(rows, inputs)
+    added = torch.randn(outputs) if bias else None
+    out = pack(weight, added, precision="float32").product(x)
+    expected = x.double() @ weight.double().T + (0 if added is None else added.double())
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@given(**SHAPES)
+def test_int8_is_exactly_the_product_of_what_was_rounded(
+    rows: int, inputs: int, outputs: int, bias: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    weight, x = torch.randn(outputs, inputs), 3 * torch.randn(rows, inputs)
+    added = torch.randn(outputs) if bias else None
+    out = pack(weight, added, precision="int8").product(x)
+    step = weight.double().abs().amax(1, keepdim=True) / 127
+    row_step = x.double().abs().amax(1, keepdim=True) / 127
+    # Halves may fall on either side in float32; allow one of the row's values to differ by a step.
+    exact = (x.double() / row_step).round() @ (weight.double() / step).round().T * row_step * step.T
+    exact = exact + (0 if added is None else added.double())
+    slack = float((row_step * weight.double().abs().amax()).max()) * 1.01 + 1e-4
+    assert float((out.double() - exact).abs().max()) <= slack
+
+
+def test_int8_stays_near_the_unrounded_product() -> None:
+    torch.manual_seed(0)
+    weight, x = torch.randn(300, 256), torch.randn(40, 256)
+    out, exact = pack(weight, None, precision="int8").product(x), x @ weight.T
+    assert float((out - exact).norm() / exact.norm()) < 0.015
+
+
+def test_a_row_and_an_output_of_zeros_stay_zero() -> None:
+    weight, x = torch.ones(3, 16), torch.ones(2, 16)
+    weight[1], x[1] = 0, 0
+    for precision in ("float32", "int8"):
+        out = pack(weight, None, precision=precision).product(x)
+        assert out[0].tolist() == pytest.approx([16, 0, 16])
+        assert out[1].tolist() == [0, 0, 0]
