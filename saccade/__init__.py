@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
-    from saccade.native.linear import Precision
+    from saccade.native.quantise import Precision
     from saccade.translator import Translation, Translator
     from saccade.writer import Writer
 
@@ -22,13 +22,14 @@ __all__ = ["Translation", "Translator", "UserError", "Writer", "__version__", "l
 
 
 def load(
-    folder: str | Path, *, device: str | None = None, precision: "Precision" = "float32"
+    folder: str | Path, *, device: str | None = None, precision: "Precision | None" = None
 ) -> "Translator":
     """A translator from a model folder or a run folder (its best model).
 
     device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. precision: "float32", or "int8",
-    which is faster on a CPU and rounds the weights. Raises UserError for a folder that
-    is missing, damaged, foreign, or written by a newer Saccade.
+    which is faster on a CPU and rounds the weights; unset: as the folder stores them.
+
+    Raises UserError for a folder that is missing, damaged, foreign, or written by a newer Saccade.
     """
     from saccade.translator import Translator
 

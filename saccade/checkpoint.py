@@ -26,10 +26,12 @@ from saccade.config import Section
 from saccade.errors import UserError
 from saccade.models import build_model, model_config
 from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.native.quantise import Precision, quantised, restored
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
-FORMAT = 1
-"""Raised when older versions of Saccade could no longer read a folder correctly."""
+FORMAT = 2
+"""Raised when older versions of Saccade could no longer read a folder correctly. 2: weights in int8; a model
+in float32 is still written as 1."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Model:
     tokenizer: Tokenizer
     decoding: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    precision: Precision = "float32"
+    """How its folder stores the weights."""
 
     @property
     def module(self) -> nn.Module:
@@ -63,15 +67,18 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
 def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write a model's files into an existing folder; `weights` in place of the network's own."""
     description = {
-        "format": FORMAT,
+        "format": 1 if model.precision == "float32" else FORMAT,
         "model": model.config.model_dump(mode="json", exclude_none=True),
         "vocabulary": asdict(model.network.vocabulary),
         "tokenizer": save_tokenizer(model.tokenizer, folder),
         "decoding": model.decoding,
         "provenance": model.provenance,
     }
+    tensors = dict(weights or unique_tensors(model.module))
+    if model.precision == "int8":
+        description["precision"], tensors = model.precision, quantised(model.module, tensors)
     write_json(folder / "model.json", description)
-    write_tensors(folder / "model.safetensors", weights or unique_tensors(model.module))
+    write_tensors(folder / "model.safetensors", tensors)
 
 
 def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -99,9 +106,21 @@ def load_model(folder: Path) -> Model:
     if vocabulary != vocabulary_of(tokenizer):
         raise _damaged(folder, "its tokeniser is not the one that the model was trained with")
     network = build_model(config, vocabulary)
-    load_weights(cast(nn.Module, network), read_tensors(folder / "model.safetensors"), folder=folder)
+    load_weights(cast(nn.Module, network), read_weights(folder), folder=folder)
     cast(nn.Module, network).eval()
-    return Model(network, config, tokenizer, description["decoding"], description["provenance"])
+    return Model(
+        network,
+        config,
+        tokenizer,
+        description["decoding"],
+        description["provenance"],
+        description.get("precision", "float32"),
+    )
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """A model folder's weights in float32; UserError when they are missing or damaged."""
+    return restored(read_tensors(folder / "model.safetensors"))
 
 
 def require_empty(folder: Path) -> None:

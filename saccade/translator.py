@@ -16,11 +16,11 @@ from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
-from saccade.engine import ready
+from saccade.engine import ready, why_slow
 from saccade.errors import UserError
 from saccade.models.interface import LanguageModelConfig, Stepwise
 from saccade.models.recording import record_attention
-from saccade.native.linear import Precision
+from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import between
 
@@ -57,18 +57,19 @@ class Translator:
     """A model ready to translate. One line in, one line out, in order, whatever the line.
 
     Search may run on a copy of the weights, made at the first translation: a model that is trained
-    further needs a new Translator. precision: of the products in search; int8 is faster and rounds.
+    further needs a new Translator. precision: of the products in search; int8 is faster and rounds;
+    None: as the folder stores the weights, and float32 where int8 can't be had.
     """
 
     def __init__(
-        self, model: Model, *, device: torch.device | str = "cpu", precision: Precision = "float32"
+        self, model: Model, *, device: torch.device | str = "cpu", precision: Precision | None = None
     ) -> None:
         if isinstance(model.config, LanguageModelConfig):
             raise UserError(
                 "this is a language model: it continues text (`saccade generate`) and does not translate."
             )
         self.model = model
-        self.precision: Precision = precision
+        self.precision = precision
         self.device = torch.device(device)
         self.model.module.to(self.device)
 
@@ -78,7 +79,7 @@ class Translator:
         folder: str | Path,
         *,
         device: torch.device | str | None = None,
-        precision: Precision = "float32",
+        precision: Precision | None = None,
     ) -> "Translator":
         """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
         if device is None:
@@ -188,7 +189,8 @@ class Translator:
     @cached_property
     def _searched(self) -> Stepwise:
         """What search drives."""
-        return ready(self.model.network, precision=self.precision)
+        network, stored = self.model.network, self.model.precision
+        return ready(network, precision=self.precision or ("float32" if why_slow(network) else stored))
 
     @torch.inference_mode()
     def _attention(self, source: list[int], target: list[int]) -> dict[str, Tensor]:

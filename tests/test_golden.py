@@ -20,8 +20,10 @@ def test_there_is_one_folder_for_each_format() -> None:
 def test_an_old_model_gives_the_translations_and_scores_that_it_gave(folder: Path) -> None:
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     translator = Translator.load(folder, device="cpu")
+    # Without compiled kernels, products of int8 weights are computed in float32.
+    slack = 1e-4 if translator.model.precision == "float32" else 0.05
     for beam, rows in expected.items():
         translations = translator.translate([row["source"] for row in rows], beam=int(beam))
         assert [translation.text for translation in translations] == [row["text"] for row in rows]
         for translation, row in zip(translations, rows, strict=True):
-            assert translation.log_prob == pytest.approx(row["log_prob"], abs=1e-4)
+            assert translation.log_prob == pytest.approx(row["log_prob"], abs=slack)

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"nn"},
     "decoding": {"native", "models.interface"},
     "engine": {"native", "nn", "models"},
-    "checkpoint": {"text", "models"},
+    "checkpoint": {"native", "text", "models"},
     "translator": {"checkpoint", "decoding", "engine", "native", "text"}
     | {"models.interface", "models.recording"},
     "writer": {"checkpoint", "decoding", "text", "models.interface", "nn"},

@@ -59,7 +59,7 @@ def export(
     model: Model,
     *,
     to: Annotated[
-        str, typer.Option(metavar="ctranslate2|onnx", show_default=False, help="The engine to write for.")
+        str, typer.Option(metavar="ctranslate2|onnx|saccade", show_default=False, help="What to write for.")
     ],
     out: Annotated[
         Path,
@@ -77,7 +77,7 @@ def export(
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(metavar="float32|int8", help="Of the weights; int8 is for ctranslate2 alone."),
+        typer.Option(metavar="float32|int8", help="Of the weights; int8 is not for onnx."),
     ] = "float32",
     source_language: SourceLanguage = None,
     target_language: TargetLanguage = None,
@@ -86,35 +86,38 @@ def export(
 
     ctranslate2: a folder that CTranslate2 loads (needs saccade[ctranslate2]). onnx: encoder.onnx and
     decoder.onnx, one cached step, for onnxruntime and others (needs saccade[onnx]). Both hold the tokeniser
-    too, and `saccade translate DIR` runs them. Nothing is written when greedy translations differ. int8
-    makes about a quarter of the size; it changes some translations, and it is printed how many stay the same.
-    Transformers with sinusoidal, learned or no positions can be exported.
+    too, and `saccade translate DIR` runs them. Nothing is written when greedy translations differ. saccade:
+    a model folder like any other, for all that models can do; the one to deploy with --precision int8.
+    int8 makes about a quarter of the size; it changes some translations, and it is printed how many stay the
+    same. Transformers with sinusoidal, learned or no positions can be exported.
 
     \b
     Examples:
       saccade export runs/en-de --to ctranslate2 --out exported
       saccade export runs/en-de --to ctranslate2 --precision int8 --sample test.en --out exported
       saccade export runs/en-de --to onnx --out exported
+      saccade export runs/en-de --to saccade --precision int8 --out small
     """
     from saccade.checkpoint import load_model, require_empty
-    from saccade.interop.exported import Precision, Target
-    from saccade.interop.exporting import export_model
+    from saccade.interop.exported import Target
+    from saccade.interop.exporting import export_model, store_model
+    from saccade.native.quantise import Precision
     from saccade.text.corpus import read_text
     from saccade.text.tokenizer import between
 
-    for option, value, allowed in (("--to", to, Target), ("--precision", precision, Precision)):
-        if value not in get_args(allowed):
-            raise UserError(f"{option} {value}: allowed are {', '.join(get_args(allowed))}.")
+    targets = (*get_args(Target), "saccade")
+    for option, value, allowed in (("--to", to, targets), ("--precision", precision, get_args(Precision))):
+        if value not in allowed:
+            raise UserError(f"{option} {value}: allowed are {', '.join(allowed)}.")
     require_empty(out)
     lines = None if sample is None else read_text(sample)
     loaded = load_model(model)
-    checked = export_model(
-        replace(loaded, tokenizer=between(loaded.tokenizer, source_language, target_language)),
-        out,
-        target=cast("Target", to),
-        precision=cast("Precision", precision),
-        lines=lines,
-    )
+    spoken = replace(loaded, tokenizer=between(loaded.tokenizer, source_language, target_language))
+    weights = cast("Precision", precision)
+    if to == "saccade":
+        checked = store_model(spoken, out, precision=weights, lines=lines)
+    else:
+        checked = export_model(spoken, out, target=cast("Target", to), precision=weights, lines=lines)
     for settings, same in checked.same.items():
         typer.echo(f"checked: {same} of {checked.lines} lines the same with {settings}")
     typer.echo(f"Exported: {out}")

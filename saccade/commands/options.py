@@ -9,7 +9,7 @@ from saccade.errors import UserError
 
 if TYPE_CHECKING:
     from saccade.interop.exported import Target
-    from saccade.native.linear import Precision
+    from saccade.native.quantise import Precision
     from saccade.translator import Translator
 
 Model = Annotated[
@@ -39,7 +39,7 @@ PrecisionName = Annotated[
     typer.Option(
         "--precision",
         metavar="float32|int8",
-        show_default="float32",
+        show_default="as the weights are stored",
         help="Of the products in search; int8 is faster and rounds the weights.",
     ),
 ]
@@ -150,12 +150,12 @@ def set_up(*, device: str | None, threads: int | None) -> None:
             raise UserError(f"--device {device}: not usable here: {reason}") from error
 
 
-def _precision(name: str | None) -> "Precision":
-    from saccade.native.linear import Precision
+def _precision(name: str | None) -> "Precision | None":
+    from saccade.native.quantise import Precision
 
     if name is not None and name not in get_args(Precision):
         raise UserError(f"--precision {name}: allowed are {', '.join(get_args(Precision))}.")
-    return cast("Precision", name or "float32")
+    return cast("Precision | None", name)
 
 
 def _target(engine: str | None) -> "Target | None":

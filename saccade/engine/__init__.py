@@ -4,7 +4,9 @@ from saccade.engine.transformer import TransformerEngine, why_slow
 from saccade.errors import UserError
 from saccade.models.interface import Seq2Seq, Stepwise
 from saccade.models.transformer import Transformer
-from saccade.native.linear import Precision
+from saccade.native.quantise import Precision
+
+__all__ = ["ready", "why_slow"]
 
 
 def ready(network: Seq2Seq, *, precision: Precision = "float32") -> Stepwise:

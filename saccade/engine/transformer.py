@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from saccade.models.interface import Seq2Seq, Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.native.library import library
-from saccade.native.linear import CLinear, PackedLinear, Precision, pack
+from saccade.native.linear import CLinear, PackedLinear, pack
+from saccade.native.quantise import Precision
 from saccade.nn.embedding import Embedding
 from saccade.nn.layers import DecoderLayer, EncoderLayer
 

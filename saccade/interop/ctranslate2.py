@@ -14,13 +14,13 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 from saccade.interop.exported import (
-    Precision,
     exported_folder,
     load_exported,
     position_table,
     transformer_of,
 )
 from saccade.models.transformer import Transformer
+from saccade.native.quantise import Precision
 from saccade.text.tokenizer import Tokenizer
 from saccade.translator import Translator
 

@@ -18,7 +18,6 @@ from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.tokenizer import load_tokenizer, save_tokenizer
 
 Target = Literal["ctranslate2", "onnx"]
-Precision = Literal["float32", "int8"]
 
 DESCRIPTION = "export.json"
 FEWEST_POSITIONS = 1024

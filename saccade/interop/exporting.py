@@ -3,15 +3,16 @@
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from saccade.checkpoint import Model, load_model
+from saccade.checkpoint import Model, load_model, save_model
 from saccade.errors import UserError
 from saccade.interop.ctranslate2 import CTranslate2Translator, open_ctranslate2, write_ctranslate2
-from saccade.interop.exported import Precision, Target, exported_folder, exported_target, is_exported
+from saccade.interop.exported import Target, exported_folder, exported_target, is_exported
 from saccade.interop.onnx import open_onnx, write_onnx
+from saccade.native.quantise import Precision
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
 from saccade.translator import Translator
@@ -56,6 +57,15 @@ def export_model(
             write_ctranslate2(model, new, precision=precision)
             checked = _counted(ours, _speaking(open_exported(new)), lines)
         return checked
+
+
+def store_model(
+    model: Model, out: Path, *, precision: Precision = "float32", lines: Sequence[str] | None = None
+) -> Checked:
+    """Write a model folder of our own, its weights stored as `precision` says, and compare translations."""
+    ours, lines = _speaking(Translator(model)), list(lines or sample_lines(model.tokenizer))
+    save_model(out, replace(model, precision=precision))
+    return _counted(ours, _speaking(Translator.load(out, device="cpu")), lines)
 
 
 def open_exported(

@@ -2,15 +2,13 @@
 
 import ctypes
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from saccade.native.library import library
-
-Precision = Literal["float32", "int8"]
+from saccade.native.quantise import Precision, quantise
 
 _PANEL, _DEPTH = 64, 4
 
@@ -65,8 +63,7 @@ class PackedLinear:
 def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> PackedLinear:
     """Pack weight (outputs, inputs) and bias (outputs,); int8 needs inputs in fours.
 
-    int8: each output's weights are rounded to 127 steps either side of zero (symmetric, per output);
-    inputs are rounded likewise, a row at a time, when they come.
+    int8: weights are rounded as `quantise` does; inputs likewise, a row at a time, when they come.
     """
     outputs, inputs = weight.shape
     fill = -outputs % _PANEL
@@ -76,10 +73,9 @@ def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> Packed
     if precision == "float32":
         panels = weight.view(-1, _PANEL, inputs).transpose(1, 2)
         return PackedLinear(outputs, panels.contiguous(), bias)
-    scale = weight.abs().amax(1) / 127
-    rounded = (weight / scale.clamp(min=1e-30)[:, None]).round()
-    panels = rounded.to(torch.int8).view(-1, _PANEL, inputs // _DEPTH, _DEPTH).transpose(1, 2)
-    total = (128 * rounded.sum(1)).to(torch.int32)
+    rounded, scale = quantise(weight)
+    panels = rounded.view(-1, _PANEL, inputs // _DEPTH, _DEPTH).transpose(1, 2)
+    total = 128 * rounded.sum(1, dtype=torch.int32)
     return PackedLinear(outputs, panels.contiguous(), bias, scale, total)
 
 

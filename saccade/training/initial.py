@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saccade.checkpoint import Model, find_model, load_weights, read_description, read_tensors
+from saccade.checkpoint import Model, find_model, load_weights, read_description, read_weights
 from saccade.errors import UserError
 from saccade.text.corpus import file_hash
 from saccade.text.tokenizer import Tokenizer, load_tokenizer
@@ -38,7 +38,7 @@ def tokenizer_of(folder: Path) -> Tokenizer:
 def take_weights(model: Model, folder: Path) -> None:
     """Copy another model's weights in."""
     found = find_model(folder)
-    load_weights(model.module, read_tensors(found / "model.safetensors"), folder=found)
+    load_weights(model.module, read_weights(found), folder=found)
 
 
 def origin(folder: Path, last: Path) -> str:

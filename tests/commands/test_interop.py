@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from saccade.native.library import library
 from tests.commands.conftest import Run, refused
 from tests.interop.published import many, opus, text
 
 pytest.importorskip("transformers")
 
+GOLDEN = Path(__file__).parents[1] / "data"
 LINES = "".join(f"{line}\n" for line in text("en", 4)).encode()
 
 
@@ -168,6 +170,30 @@ def test_an_exported_folder_translates_in_its_engine(saccade: Run, published: Pa
     expected = saccade("translate", model, *options, stdin=LINES).out
     assert saccade("translate", out, *options, stdin=LINES).out == expected
     assert saccade("translate", model, "--engine", "ctranslate2", *options, stdin=LINES).out == expected
+
+
+def test_a_model_stored_in_int8_is_a_model_like_any_other(saccade: Run, tmp_path: Path) -> None:
+    model, out, lines = GOLDEN / "model-v1", tmp_path / "small", b"forty-two\nseven\n"
+    result = saccade("export", model, "--to", "saccade", "--precision", "int8", "--out", out)
+    assert result.code == 0, result.err
+    assert " of 32 lines the same with greedy search" in result.lines[0]
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (out, model)]
+    assert sizes[0] < 0.4 * sizes[1]
+    stored = saccade("translate", out, stdin=lines)
+    assert stored.code == 0, stored.err
+    if library() is None:
+        refused(saccade("translate", out, "--precision", "int8", stdin=lines), "int8 is not possible")
+    else:
+        assert saccade("translate", model, "--precision", "int8", stdin=lines).out == stored.out
+    assert saccade("export", out, "--to", "saccade", "--out", tmp_path / "float").code == 0
+    assert saccade("translate", tmp_path / "float", "--precision", "float32", stdin=lines).code == 0
+
+
+def test_a_precision_that_is_not_there_is_refused(saccade: Run, run_folder: Path) -> None:
+    refused(saccade("translate", run_folder, "--precision", "int4", stdin=b""), "--precision int4", "int8")
+    # Twelve channels: nothing that the engine has room for.
+    result = saccade("translate", run_folder, "--precision", "int8", stdin=b"seven\n")
+    refused(result, "int8 is not possible for this model", "float32")
 
 
 def test_wrong_engines_are_refused(saccade: Run, run_folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""Weights as 8-bit integers: rounded once, symmetric, with a scale for each output."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Precision = Literal["float32", "int8"]
+
+_STEPS = 127
+_SCALE = ".scale"
+
+
+def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight (outputs, inputs) to int8 of the same shape and scale (outputs,): weight is about int8 * scale.
+
+    Rounding what was rounded before changes nothing.
+    """
+    weight = weight.detach().float()
+    scale = weight.abs().amax(1) / _STEPS
+    return (weight / scale.clamp(min=1e-30)[:, None]).round().to(torch.int8), scale
+
+
+def quantised(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's tensors for storage: matrices of products and embeddings in int8, each with NAME.scale."""
+    matrices = {
+        f"{name}.weight"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear | nn.Embedding)
+    }
+    stored = {}
+    for name, tensor in weights.items():
+        if name in matrices:
+            stored[name], stored[name + _SCALE] = quantise(tensor)
+        else:
+            stored[name] = tensor
+    return stored
+
+
+def restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `quantised` stored, as float32 under its own names; other tensors as they are."""
+    scales = {name for name in stored if name.endswith(_SCALE) and name.removesuffix(_SCALE) in stored}
+    return {
+        name: tensor.float() * stored[name + _SCALE][:, None] if name + _SCALE in scales else tensor
+        for name, tensor in stored.items()
+        if name not in scales
+    }
