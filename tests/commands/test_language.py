@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from saccade.writer import Writer
 from tests.commands.conftest import Run, refused, settings
 
 SMALLEST = [
@@ -79,6 +80,17 @@ def test_a_run_is_resumed(saccade: Run, lm: Path) -> None:
     result = saccade("train", "--resume", lm)
     assert result.code == 0
     assert "Done: 4 steps" in result.text
+
+
+def test_training_goes_on_from_it_with_another_memory(
+    saccade: Run, lm: Path, corpus: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--init-from", lm, "--out", tmp_path / "on", "--set", f"data.text={corpus}/valid.en"]
+    few = settings(["training.steps=1", "training.batch_tokens=30", "model.memory=5", "model.segment=6"])
+    result = saccade(*words, *few)
+    assert result.code == 0, result.err
+    assert Writer.load(tmp_path / "on").config.model_dump()["memory"] == 5
+    refused(saccade(*words, "--set", "model.layers=3"), "model.layers = 3", "which is 2")
 
 
 @pytest.mark.parametrize(

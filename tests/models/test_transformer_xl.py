@@ -177,6 +177,9 @@ def test_clamped_distances_count_as_one() -> None:
         ({"same_length": True, "memory": 0}, "same_length"),
         ({"memory": -1}, "model.memory = -1"),
         ({"clamp_length": 0}, "model.clamp_length = 0"),
+        ({"kind": "transformer-lm", "width": 20, "heads": 3}, "not a multiple"),
+        ({"kind": "transformer-lm", "width": 15, "heads": 5}, "is odd"),
+        ({"kind": "recurrent-lm", "cell": "rnn"}, "model.cell"),
     ],
 )
 def test_what_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
