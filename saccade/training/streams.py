@@ -28,7 +28,8 @@ class Handover:
         self.parts.append((rows, memory))
 
     def take(self) -> Memory | None:
-        """All of it, zeros for rows of other processes; None where there is none or it is not finite."""
+        """All of it; None where there is none. Zeros stand for the rows of other processes, and for a memory
+        that is not finite, which would spoil all updates to come and not only the one that is skipped."""
         if not self.parts:
             return None
         rows, memory = self.parts[-1]
@@ -37,8 +38,9 @@ class Handover:
             for rows, found in self.parts:
                 for whole, part in zip(memory, found, strict=True):
                     whole[rows] = part
+        memory = tuple(part if bool(part.isfinite().all()) else torch.zeros_like(part) for part in memory)
         self.parts = [(torch.arange(self.rows), memory)]
-        return memory if all(bool(part.isfinite().all()) for part in memory) else None
+        return memory
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class TextStreams:
         return [self.start(self.rows) for _ in range(self.accumulate)]
 
     def _memories(self) -> list[Memory]:
-        """After the last update; where one broke, the streams start anew."""
+        """After the last update."""
         if not self._handovers:
             return self._restored
         return [handover.take() or self.start(self.rows) for handover in self._handovers]

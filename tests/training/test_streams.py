@@ -177,7 +177,8 @@ def test_a_memory_that_is_not_finite_is_forgotten() -> None:
     broken: Memory = tuple(torch.full((6, 5, 12), float("nan")) for _ in range(2))
     batch.hand_on(broken)
     [batch] = next(updates)
-    assert [part.size(1) for part in batch.memory] == [0, 0]
+    assert [part.shape for part in batch.memory] == [(6, 5, 12)] * 2
+    assert not any(bool(part.any()) for part in batch.memory)
 
 
 def test_rows_can_be_taken_from_a_batch() -> None:
