@@ -22,6 +22,7 @@ from saccade.models import MODELS, Presets
 from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
 from saccade.training.evaluate import ValidationConfig
+from saccade.training.language import SECTIONS as LANGUAGE
 from saccade.training.loop import TrainingConfig
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -157,6 +158,8 @@ def configuration() -> Iterator[str]:
     for name in SECTIONS:
         if name != "model":
             yield from section(f"[{name}]", CONFIGURATION[name])
+            if name in LANGUAGE:
+                yield from section(f"[{name}] of a language model", LANGUAGE[name])
             continue
         for kind, (config, _, presets) in MODELS.items():
             yield from section(f'[model] of kind "{kind}"', config, before=list(preset_items(presets)))

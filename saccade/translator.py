@@ -18,7 +18,7 @@ from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
 from saccade.engine import ready, why_slow
 from saccade.errors import UserError
-from saccade.models.interface import Stepwise
+from saccade.models.interface import LanguageModelConfig, Stepwise
 from saccade.models.recording import record_attention
 from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
@@ -64,6 +64,10 @@ class Translator:
     def __init__(
         self, model: Model, *, device: torch.device | str = "cpu", precision: Precision | None = None
     ) -> None:
+        if isinstance(model.config, LanguageModelConfig):
+            raise UserError(
+                "this is a language model: it continues text (`saccade generate`) and does not translate."
+            )
         self.model = model
         self.precision = precision
         self.device = torch.device(device)

@@ -123,10 +123,22 @@ def load_translator(
     precision: str | None = None,
 ) -> "Translator":
     """The model, where and with as many threads as was asked; exported folders run in their own engine."""
-    import torch
-
     from saccade.interop.exported import is_exported
     from saccade.translator import Translator
+
+    set_up(device=device, threads=threads)
+    if engine in (None, "torch") and not is_exported(model):
+        return Translator.load(model, device=device, precision=_precision(precision))
+    if precision is not None:
+        raise UserError("--precision is for Saccade's own models; exported ones keep what they were given.")
+    from saccade.interop.exporting import open_exported
+
+    return open_exported(model, target=_target(engine), device=device, threads=threads)
+
+
+def set_up(*, device: str | None, threads: int | None) -> None:
+    """Use so many threads; raises UserError where the device can't be used."""
+    import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -136,13 +148,6 @@ def load_translator(
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"--device {device}: not usable here: {reason}") from error
-    if engine in (None, "torch") and not is_exported(model):
-        return Translator.load(model, device=device, precision=_precision(precision))
-    if precision is not None:
-        raise UserError("--precision is for Saccade's own models; exported ones keep what they were given.")
-    from saccade.interop.exporting import open_exported
-
-    return open_exported(model, target=_target(engine), device=device, threads=threads)
 
 
 def _precision(name: str | None) -> "Precision | None":

@@ -5,7 +5,14 @@ from typing import Any
 
 from saccade.config import Section, build
 from saccade.errors import UserError
-from saccade.models import convolutional, recurrent, transformer
+from saccade.models import (
+    convolutional,
+    recurrent,
+    recurrent_lm,
+    transformer,
+    transformer_lm,
+    transformer_xl,
+)
 from saccade.models.interface import Seq2Seq, Vocabulary
 
 Presets = Mapping[str, Mapping[str, object]]
@@ -15,6 +22,17 @@ MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Presets
     "transformer": (transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS),
     "recurrent": (recurrent.RecurrentConfig, recurrent.Recurrent, recurrent.PRESETS),
     "convolutional": (convolutional.ConvolutionalConfig, convolutional.Convolutional, convolutional.PRESETS),
+    "transformer-xl": (
+        transformer_xl.TransformerXLConfig,
+        transformer_xl.TransformerXL,
+        transformer_xl.PRESETS,
+    ),
+    "transformer-lm": (
+        transformer_lm.TransformerLMConfig,
+        transformer_lm.TransformerLM,
+        transformer_lm.PRESETS,
+    ),
+    "recurrent-lm": (recurrent_lm.RecurrentLMConfig, recurrent_lm.RecurrentLM, recurrent_lm.PRESETS),
 }
 """Kind to configuration, model and presets: where `[model] kind = ...` is looked up."""
 

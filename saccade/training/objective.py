@@ -1,21 +1,32 @@
 """What training minimises: an objective maps (model, batch) to a loss summed over target tokens."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from saccade.models.interface import Seq2Seq
+from saccade.models.interface import LanguageModel, Seq2Seq
 from saccade.nn.loss import linear_cross_entropy
 from saccade.text.batching import Batch
+from saccade.training.streams import Segments
+
+LABEL_SMOOTHING = 0.1
+"""Of translators where nothing is set ("Attention Is All You Need", section 5.4). It raises perplexity."""
 
 
 class Objective(Protocol):
     """The update divides once by its target tokens, so k small batches equal one large batch."""
 
-    def __call__(self, model: Seq2Seq, batch: Batch) -> Tensor:
+    def __call__(self, model: Any, batch: Any) -> Tensor:
         """Summed loss in nats over the batch's `target_tokens`."""
         ...
+
+
+def objective_of(network: object, *, label_smoothing: float | None) -> Objective:
+    """What a model of its kind minimises; label_smoothing None: as is usual for it."""
+    if isinstance(network, LanguageModel):
+        return NextToken(label_smoothing or 0.0)
+    return CrossEntropy(LABEL_SMOOTHING if label_smoothing is None else label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,27 @@ class CrossEntropy:
         return total
 
 
+@dataclass(frozen=True)
+class NextToken:
+    """Each token of running text given those before it; memory is handed on to the next segment."""
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, model: LanguageModel, batch: Segments) -> Tensor:
+        """Where a stream has ended no logits are formed."""
+        hidden, memory = model.read(batch.tokens, batch.memory)
+        batch.hand_on(memory)
+        real = batch.gold != batch.pad
+        total: Tensor = linear_cross_entropy(
+            hidden[real],
+            model.output.weight,
+            model.output.bias,
+            batch.gold[real],
+            label_smoothing=self.label_smoothing,
+        )
+        return total
+
+
 class Loss(nn.Module):
     """Model and objective as one module, so that DDP and torch.compile can wrap the whole forward pass."""
 
@@ -46,6 +78,6 @@ class Loss(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Any) -> Tensor:
         """Summed loss of a batch, a scalar."""
-        return self.objective(self.model, batch)  # type: ignore[arg-type]
+        return self.objective(self.model, batch)

@@ -40,9 +40,25 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 RECURRENT, CONVOLUTIONAL = "model.kind=recurrent", "model.kind=convolutional"
+ALL_OF_TEXT = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
+QUICK = {
+    "plain": NOISY,
+    "everything": EVERYTHING,
+    "transformer-xl": (*ALL_OF_TEXT, "model.kind=transformer-xl"),
+}
+SLOW = {
+    "recurrent-lm": (*ALL_OF_TEXT, "model.kind=recurrent-lm"),
+    "transformer-lm, sliding": (*ALL_OF_TEXT, "model.kind=transformer-lm", "model.memory=3"),
+}
 
 
-@pytest.mark.parametrize("settings", [NOISY, EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(pytest.param(settings, id=name) for name, settings in QUICK.items()),
+        *(pytest.param(settings, id=name, marks=pytest.mark.slow) for name, settings in SLOW.items()),
+    ],
+)
 def test_killed_in_the_middle_and_resumed_is_the_same_run(corpus: Path, settings: tuple[str, ...]) -> None:
     assert drive(corpus / "whole", *settings).returncode == 0
     killed = drive(corpus / "cut", "--kill-at", "8", *settings)  # 3 updates after the last save
@@ -74,6 +90,7 @@ def test_killed_at_any_step_is_the_same_run(corpus: Path, step: int) -> None:
         pytest.param((), id="transformer"),
         pytest.param((RECURRENT,), id="recurrent", marks=pytest.mark.slow),
         pytest.param((CONVOLUTIONAL,), id="convolutional", marks=pytest.mark.slow),
+        pytest.param(("model.kind=transformer-xl",), id="transformer-xl", marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_killed_and_resumed_are_the_same_run(corpus: Path, kind: tuple[str, ...]) -> None:
