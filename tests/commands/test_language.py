@@ -135,7 +135,7 @@ def test_a_translator_neither_continues_nor_judges_text(saccade: Run, run_folder
         (["generate", "{folder}"], ["not a Saccade model folder"]),
         ([*TRAIN, "--source", "{text}", "--target", "{text}"], ["data.source", "[data] knows text"]),
         (TRAIN, ["set data.text"]),
-        ([*TRAIN_TEXT, "--set", "model.memory=3"], ["model.memory = 3", "no such setting"]),
+        ([*TRAIN_TEXT, "--set", "model.memory=3"], ["model.memory = 3", "a setting of kind transformer-xl"]),
         ([*TRAIN_TEXT, "--set", "decoding.beam=3"], ["decoding.beam = 3"]),
         ([*TRAIN_TEXT, "--set", "validation.metric=bleu"], ["validation.metric"]),
         (
