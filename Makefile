@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format docs bench clean
+.PHONY: help install demo test test-slow lint format docs bench compare clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,12 @@ docs: $(STAMP)  ## write the reference pages from the code
 	$(BIN)/python docs/generate.py
 
 bench: $(STAMP)  ## run the benchmarks
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
+
+compare: export OMP_NUM_THREADS = 1
+compare: export KINETO_LOG_LEVEL = 6  # torch's profiler else tells of every start
+compare: $(STAMP)  ## compare all kinds of models; COMPARE="STAGE ... --seeds 1 2" (hours; picks up where it stopped)
+	$(BIN)/python -m benchmarks.systems $(COMPARE)
 
 clean:  ## remove caches and build outputs; keeps .venv and runs
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

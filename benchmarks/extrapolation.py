@@ -3,23 +3,23 @@
 The task is to reverse a row of random digits (or to copy it, --task copy). Both have a known ceiling, every
 line right and a loss of 0, and a known floor, ln 10 = 2.30 nats a digit for who only guesses. The systems
 differ by `model.positions` alone; --window sets `model.window` of all. Draws a curve for each into
-OUT/extrapolation.png, writes the figures into OUT/extrapolation.json, and prints them as a table.
+OUT/extrapolation.png, writes the figures into OUT/extrapolation.json, and prints them as a table. Started
+again, it goes on where it stopped: runs and what was measured stay in OUT.
 """
 
 import argparse
 import json
 import random
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import show
 
-from saccade.experiment import read_experiment, start_run
+from benchmarks.common import show
+from saccade.errors import Interrupted, UserError
+from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import Group
 from saccade.translator import Translator
 
@@ -39,6 +39,7 @@ def write(folder: Path, *, task: str, longest: int) -> None:
     """Training text: lengths 1 to `longest`, all equally frequent."""
     generator = random.Random(1)
     rows = [digits(generator, generator.randint(1, longest)) for _ in range(PAIRS)]
+    folder.mkdir(parents=True, exist_ok=True)
     for name, lines in (("source", rows), ("target", [answer(row, task) for row in rows])):
         text = "".join(" ".join(line) + "\n" for line in lines)
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -77,7 +78,11 @@ def train(data: Path, run: Path, kind: str, *, options: argparse.Namespace) -> T
             "decoding": {"beam": 1, "max_ratio": 1.0, "max_extra": 10},
         }
     )
-    start_run(experiment, run, Group(device=torch.device("cpu")))
+    group = Group(device=torch.device("cpu"))
+    if (run / "config.toml").is_file():
+        resume_run(run, group)
+    else:
+        start_run(experiment, run, group)
     return Translator.load(run / "checkpoints" / "last", device="cpu")
 
 
@@ -106,7 +111,9 @@ def draw(curves: dict[str, list[dict[str, float]]], out: Path, *, trained: int, 
         if key == "loss":
             axes.axhline(2.302585, color="0.6", lw=0.8, ls=":")
             axes.set_yscale("symlog", linthresh=0.01)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 20)
+        else:
+            axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("digits in a line (grey: lengths of the training text)")
         axes.set_ylabel(name)
         axes.legend(fontsize=8)
@@ -127,28 +134,53 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """One run for each kind, in turn."""
+def curve(kind: str, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Train one kind and measure it at each length, once: OUT/KIND.json keeps the result."""
+    result = options.out / f"{kind}.json"
+    if result.is_file():
+        rows: list[dict[str, float]] = json.loads(result.read_text(encoding="utf-8"))
+        return rows
+    translator = train(options.out / "text", options.out / "runs" / kind, kind, options=options)
+    lengths = [round(options.length * share) for share in (0.5, 1, 1.0625, 1.125, 1.25, 1.5, 2, 3, 4)]
+    settings = {"task": options.task, "lines": options.lines}
+    rows = [{"length": n, **measure(translator, length=n, **settings)} for n in lengths]
+    result.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    print(kind, {row["length"]: f"{row['exact']:.0%}" for row in rows}, file=sys.stderr, flush=True)
+    return rows
+
+
+def agree(options: argparse.Namespace) -> None:
+    """Keep the options in OUT; UserError where it holds runs with others."""
+    kept, own = options.out / "options.json", {"out", "kinds", "threads"}
+    asked = {name: value for name, value in vars(options).items() if name not in own}
+    if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != asked:
+        raise UserError(f"{options.out}: holds runs with other options ({kept}); choose another --out.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(asked), encoding="utf-8")
+
+
+def main() -> int:
+    """One run for each kind, in turn; exit code 2 for what the user can mend, 130 when interrupted."""
     options = arguments().parse_args()
     torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
-    lengths = [round(options.length * share) for share in (0.5, 1, 1.0625, 1.125, 1.25, 1.5, 2, 3, 4)]
-    curves: dict[str, list[dict[str, float]]] = {}
-    rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        data = Path(scratch)
-        write(data, task=options.task, longest=options.length)
-        for kind in options.kinds:
-            started = time.perf_counter()
-            translator = train(data, data / kind, kind, options=options)
-            seconds = time.perf_counter() - started
-            settings = {"task": options.task, "lines": options.lines}
-            curves[kind] = [{"length": n, **measure(translator, length=n, **settings)} for n in lengths]
-            cells = {str(r["length"]): f"{r['exact']:.0%} {r['loss']:.3f}" for r in curves[kind]}
-            rows.append({"positions": kind, "training s": f"{seconds:.0f}", **cells})
-            print(kind, f"{seconds:.0f} s", cells, file=sys.stderr, flush=True)
+    try:
+        agree(options)
+        write(options.out / "text", task=options.task, longest=options.length)
+        report({kind: curve(kind, options) for kind in options.kinds}, options)
+    except (UserError, Interrupted) as error:
+        print(error, file=sys.stderr)
+        return 130 if isinstance(error, Interrupted) else 2
+    return 0
+
+
+def report(curves: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> None:
+    """A table on the screen, a picture, and the figures for whoever draws another."""
     title = f"{options.task} digits, trained on 1 to {options.length}, {options.steps} steps"
     title += f", seed {options.seed}" + (f", window {options.window}" if options.window else "")
+    rows: list[dict[str, object]] = []
+    for kind, lengths in curves.items():
+        cells = {str(row["length"]): f"{row['exact']:.0%} {row['loss']:.3f}" for row in lengths}
+        rows.append({"positions": kind, **cells})
     show(f"{title}: lines right, nats a token", rows, None)
     record = {"title": title, "options": {k: str(v) for k, v in vars(options).items()}, "curves": curves}
     (options.out / "extrapolation.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -157,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from common import ROOT, show
 
+from benchmarks.common import ROOT, show
 from saccade.alignment.attention import aligned_by_attention
 from saccade.alignment.counting import aligned_by_counting
 from saccade.alignment.fertilities import counted

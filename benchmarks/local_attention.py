@@ -18,10 +18,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from common import arguments, show
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from benchmarks.common import arguments, show
 from saccade.nn.attention import AttentionPositions
 from saccade.nn.local import attend_in_blocks
 from saccade.nn.masks import band_mask
@@ -122,7 +122,7 @@ def main() -> None:
         return
     found: dict[str, list[dict[str, float | None]]] = {}
     for way in WAYS:
-        command = [sys.executable, "-W", "ignore", __file__, "--only", way]
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.local_attention", "--only", way]
         for name in ("window", "threads", "runs"):
             command += [f"--{name}", str(getattr(options, name))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from common import arguments, corpus, show, timed
 from torch import Tensor, nn
 
+from benchmarks.common import arguments, corpus, show, timed
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.decoding.writing import WordByWord
 from saccade.engine import ready

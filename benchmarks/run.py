@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("training.py", "translation.py", "startup.py")
+SCRIPTS = ("training", "translation", "startup")
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
     out = HERE / "results" / f"{datetime.now(UTC).date().isoformat()}.jsonl"
     codes = [
         subprocess.run(
-            [sys.executable, str(HERE / script), "--out", str(out), *sys.argv[1:]], check=False
+            [sys.executable, "-m", f"benchmarks.{script}", "--out", str(out), *sys.argv[1:]], check=False
         ).returncode
         for script in SCRIPTS
     ]

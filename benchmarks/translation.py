@@ -18,8 +18,8 @@ from typing import Any
 import ctranslate2
 import sacrebleu
 import torch
-from common import arguments, corpus, show
 
+from benchmarks.common import arguments, corpus, show
 from saccade.checkpoint import Model, load_model
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search

@@ -23,6 +23,7 @@ from saccade.models import MODELS, Presets
 from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
 from saccade.training.evaluate import ValidationConfig
+from saccade.training.language import SECTIONS as LANGUAGE
 from saccade.training.loop import TrainingConfig
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -161,6 +162,8 @@ def configuration() -> Iterator[str]:
             if name == "decoding":
                 for scheme, other in SCHEMES.items():
                     yield from section(f'[decoding] of a model with decoder "{scheme}"', other)
+            if name in LANGUAGE:
+                yield from section(f"[{name}] of a language model", LANGUAGE[name])
             continue
         for kind, (config, _, presets) in MODELS.items():
             yield from section(f'[model] of kind "{kind}"', config, before=list(preset_items(presets)))

@@ -16,8 +16,9 @@ from saccade.errors import UserError
 if TYPE_CHECKING:
     from saccade.native.quantise import Precision
     from saccade.translator import Translation, Translator
+    from saccade.writer import Writer
 
-__all__ = ["Translation", "Translator", "UserError", "__version__", "load"]
+__all__ = ["Translation", "Translator", "UserError", "Writer", "__version__", "load"]
 
 
 def load(
@@ -46,6 +47,10 @@ def __getattr__(name: str) -> Any:
         from saccade import translator
 
         return getattr(translator, name)
+    if name == "Writer":
+        from saccade.writer import Writer
+
+        return Writer
     if name == "__version__":
         from importlib.metadata import version
 

@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 
 import typer
 
+from saccade.commands.compare import compare
 from saccade.commands.demo import demo
 from saccade.commands.distill import align, distill
 from saccade.commands.doctor import doctor
 from saccade.commands.inspect import attention
 from saccade.commands.interop import export, import_
-from saccade.commands.scoring import compare, evaluate, score
+from saccade.commands.language import generate
+from saccade.commands.scoring import evaluate, score
 from saccade.commands.train import check, train
 from saccade.commands.translate import translate
 from saccade.errors import Interrupted, UserError
@@ -29,6 +31,7 @@ COMMANDS = (
     evaluate,
     score,
     compare,
+    generate,
     check,
     attention,
     distill,

@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from saccade.config import Section
-from saccade.experiment import Experiment
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
-from saccade.text.corpus import read_pairs
+from saccade.text.corpus import DataConfig, read_pairs
 from saccade.text.report import DataReport, SideReport
+from saccade.text.running import TextReport
+from saccade.training.evaluate import ValidationConfig
+from saccade.training.plan import Experiment, Report
 
 _BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
 _UNKNOWN = 0.001
@@ -25,7 +27,7 @@ _FEW_BATCHES = 20  # so few can hardly be sorted by length
 _FEW_VALID = 100
 
 
-def model_size(config: Section, report: DataReport) -> int:
+def model_size(config: Section, report: Report) -> int:
     """Parameters of the model that this configuration and vocabulary make, without taking memory for it."""
     vocabulary = Vocabulary(
         source_size=report.source_vocab_size,
@@ -40,14 +42,37 @@ def model_size(config: Section, report: DataReport) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def advice(plan: Experiment, report: DataReport, *, parameters: int) -> list[str]:
+def batches_an_epoch(plan: Experiment, report: Report) -> int:
+    """In how many batches all of the text is read once."""
+    if isinstance(report, DataReport):
+        return report.batches
+    return -(-cast(TextReport, report).train.tokens // plan.training.batch_tokens)
+
+
+def advice(plan: Experiment, report: Report, *, parameters: int) -> list[str]:
     """One sentence or two for each thing that is likely to be regretted later."""
+    if isinstance(report, TextReport):
+        pieces = report.train.tokens
+        return [*_on_text(report), *_on_size(plan, pieces, parameters), *_on_training(plan, report)]
+    pairs = cast(DataReport, report)
     return [
-        *_on_data(report),
-        *_on_pieces(plan, report),
-        *_on_training(plan, report, parameters),
+        *_on_data(pairs),
+        *_on_pieces(plan, pairs),
+        *_on_size(plan, pairs.train.target.pieces, parameters),
+        *_on_training(plan, report),
         *_on_scores(plan),
     ]
+
+
+def _on_text(report: TextReport) -> Iterator[str]:
+    if report.valid is None:
+        yield "no validation text: the last model will count as the best. Give data.valid_text."
+    elif report.valid.unknown > _UNKNOWN * report.valid.tokens:
+        share = report.valid.unknown / report.valid.tokens
+        yield (
+            f"{share:.1%} of the validation tokens are unknown (words named <unk> in the text count), and "
+            "what stands there is lost: perplexities are those of a smaller text."
+        )
 
 
 def _on_data(report: DataReport) -> Iterator[str]:
@@ -77,7 +102,8 @@ def _on_data(report: DataReport) -> Iterator[str]:
 def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
     fixed = None
     if plan.training.init_from or plan.training.teacher:
-        fixed = "The vocabulary is that of another model: mend the text, or train a model of its own."
+        key = "init_from" if plan.training.init_from else "teacher"
+        fixed = f"The vocabulary is that of training.{key}: mend the text, or train a model of its own."
     sides: dict[str, SideReport] = {"source": report.train.source, "target": report.train.target}
     for name, side in sides.items():
         if side.byte_share > _BYTES:
@@ -92,15 +118,18 @@ def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
             )
 
 
-def _on_training(plan: Experiment, report: DataReport, parameters: int) -> Iterator[str]:
-    training = plan.training
-    learned_here = training.init_from is None  # else they were learned from other text before
-    if learned_here and parameters > _PARAMETERS_PER_PIECE * report.train.target.pieces:
+def _on_size(plan: Experiment, pieces: int, parameters: int) -> Iterator[str]:
+    learned_here = plan.training.init_from is None  # else they were learned from other text before
+    if learned_here and parameters > _PARAMETERS_PER_PIECE * pieces:
         yield (
-            f"{parameters:,} parameters are many for {report.train.target.pieces:,} target pieces: the model "
+            f"{parameters:,} parameters are many for {pieces:,} target pieces: the model "
             "will learn the text by heart. Take a smaller model.preset, raise model.dropout, or bring more "
             "text."
         )
+
+
+def _on_training(plan: Experiment, report: Report) -> Iterator[str]:
+    training = plan.training
     if training.warmup >= training.steps and training.schedule != "constant":
         yield (
             f"training.warmup = {training.warmup} reaches beyond training.steps = {training.steps}: the "
@@ -111,17 +140,18 @@ def _on_training(plan: Experiment, report: DataReport, parameters: int) -> Itera
             f"validation.every = {plan.validation.every} is more than training.steps = {training.steps}: "
             "there will be one validation, at the end. Lower it."
         )
-    if training.steps * training.accumulate < report.batches:
+    if training.steps * training.accumulate < (batches := batches_an_epoch(plan, report)):
         yield (
-            f"training.steps = {training.steps} is less than one epoch ({report.batches:,} batches): part of "
+            f"training.steps = {training.steps} is less than one epoch ({batches:,} batches): part of "
             "the text is never seen. Raise it."
         )
 
 
 def _on_scores(plan: Experiment) -> Iterator[str]:
-    if plan.validation.tokenize is not None:
+    if cast(ValidationConfig, plan.validation).tokenize is not None:
         return
-    text = "".join(pair.target for pair in islice(read_pairs(plan.data.train_files), _SAMPLE))
+    data = cast(DataConfig, plan.data)
+    text = "".join(pair.target for pair in islice(read_pairs(data.train_files), _SAMPLE))
     if len(_WITHOUT_BLANKS.findall(text)) > 0.3 * len(text):
         yield (
             "the target text is written without blanks, and BLEU would take a sentence for a word. Set "

@@ -4,7 +4,7 @@ import contextlib
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,9 @@ from saccade.checkpoint import Model, disk_error, settle_folder, vocabulary_of
 from saccade.config import Section, apply_overrides, build, check_sections, dump_toml, load_toml
 from saccade.errors import UserError
 from saccade.models import build_model, model_config
-from saccade.text.cache import EncodedPairs
-from saccade.text.corpus import DataConfig, read_lines
-from saccade.text.epochs import epoch_pairs
-from saccade.text.prepare import Prepared, open_prepared, prepare
-from saccade.text.report import DataReport
-from saccade.text.tokenizer import TokenizerConfig, between
-from saccade.training.data import TrainingPairs
+from saccade.models.interface import LanguageModelConfig
 from saccade.training.distributed import Group
-from saccade.training.evaluate import ValidationConfig, ValidationData
-from saccade.training.fits import decoding_section, require_fit
+from saccade.training.fits import require_fit
 from saccade.training.initial import (
     origin,
     require_no_tokenizer,
@@ -32,10 +25,13 @@ from saccade.training.initial import (
     take_weights,
     tokenizer_of,
 )
+from saccade.training.language import LanguageTask
 from saccade.training.loop import Setup, TrainingConfig, train
 from saccade.training.objective import objective_of
+from saccade.training.plan import SECTIONS, Experiment, Material, Report, Task
 from saccade.training.state import Counters
 from saccade.training.teacher import load_teacher, take_encoder
+from saccade.training.translation import TranslationTask
 
 Say = Callable[[str], None]
 
@@ -44,25 +40,9 @@ def silent(_: str) -> None:
     """Say nothing."""
 
 
-SECTIONS = ("data", "tokenizer", "model", "training", "validation", "decoding")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A whole configuration, checked. The model's section is its kind's own."""
-
-    data: DataConfig
-    tokenizer: TokenizerConfig
-    model: Section
-    training: TrainingConfig
-    validation: ValidationConfig
-    decoding: Section
-
-    def tables(self) -> dict[str, dict[str, Any]]:
-        """As TOML tables, every default resolved; without the tokeniser's where it comes with a model."""
-        brought = self.training.init_from or self.training.teacher
-        names = [name for name in SECTIONS if name != "tokenizer" or brought is None]
-        return {name: getattr(self, name).model_dump(mode="json", exclude_none=True) for name in names}
+def task_of(model: Section) -> Task:
+    """What a model of this configuration is trained to do."""
+    return LanguageTask() if isinstance(model, LanguageModelConfig) else TranslationTask()
 
 
 def read_experiment(
@@ -89,35 +69,19 @@ def read_experiment(
     elif training.teacher is not None:
         require_no_tokenizer(merged, training.teacher, key="training.teacher")
     model = model_config(merged.get("model", {}))
-    experiment = Experiment(
-        data=build(DataConfig, merged.get("data", {}), where="data"),
-        tokenizer=build(TokenizerConfig, merged.get("tokenizer", {}), where="tokenizer"),
-        model=model,
-        training=training,
-        validation=build(ValidationConfig, merged.get("validation", {}), where="validation"),
-        decoding=build(decoding_section(model), merged.get("decoding", {}), where="decoding"),
-    )
-    require_fit(model, training, experiment.data, validation_beam=experiment.validation.beam)
-    return experiment
+    own: dict[str, Any] = {
+        name: build(section, merged.get(name, {}), where=name)
+        for name, section in task_of(model).sections(model).items()
+    }
+    require_fit(model, training, own["data"], own["validation"])
+    return Experiment(model=model, training=training, **own)
 
 
-def check(experiment: Experiment, out: Path) -> DataReport:
+def check(experiment: Experiment, out: Path) -> Report:
     """Prepare the data in `out` as training would and report on them, without training."""
-    return _prepared(experiment, out).report
-
-
-def _prepared(experiment: Experiment, out: Path) -> Prepared:
-    data, training = experiment.data, experiment.training
-    languages = data.source_language, data.target_language
-    if training.init_from is None and any(languages):
-        raise UserError(
-            "data.source_language, data.target_language: a new model learns its two languages from the text. "
-            "Leave them out, or give training.init_from a model of many languages."
-        )
-    folder = training.init_from or training.teacher
-    tokenizer = None if folder is None else between(tokenizer_of(folder), *languages)
-    batch_tokens = experiment.training.batch_tokens
-    return prepare(data, experiment.tokenizer, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens)
+    folder = experiment.training.init_from or experiment.training.teacher
+    tokenizer = None if folder is None else tokenizer_of(folder)
+    return task_of(experiment.model).prepare(experiment, out, tokenizer=tokenizer)
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
@@ -149,15 +113,15 @@ def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
 
 
 def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Counters:
-    prepared, resumes = open_prepared(run / "data"), _has_last(run)
+    material = task_of(experiment.model).material(experiment, run / "data", group)
+    resumes = _has_last(run)
     torch.manual_seed(experiment.training.seed)
-    vocabulary = vocabulary_of(prepared.tokenizer)
     model = Model(
-        network=build_model(experiment.model, vocabulary),
+        network=build_model(experiment.model, vocabulary_of(material.tokenizer)),
         config=experiment.model,
-        tokenizer=prepared.tokenizer,
+        tokenizer=material.tokenizer,
         decoding=experiment.decoding.model_dump(mode="json", exclude_defaults=True),
-        provenance=_provenance(experiment, prepared.report, run),
+        provenance=_provenance(experiment, material, run),
     )
     teacher = load_teacher(experiment.training, model, resumes=resumes, device=group.device)
     if experiment.training.init_from is not None and not resumes:
@@ -169,14 +133,8 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
     setup = Setup(
         run=run,
         model=model,
-        data=TrainingPairs(
-            pairs_of=_pairs_of(experiment, prepared, run, group),
-            vocabulary=vocabulary,
-            batch_tokens=experiment.training.batch_tokens,
-            accumulate=experiment.training.accumulate,
-            seed=experiment.training.seed,
-        ),
-        validation_data=_validation_data(prepared, run / "data"),
+        data=material.data(model.network),
+        validate=material.validate,
         objective=objective_of(
             model.network,
             label_smoothing=experiment.training.label_smoothing,
@@ -205,10 +163,7 @@ def _claim(run: Path, experiment: Experiment) -> None:
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise UserError(f"{run}: exists and is not an empty folder. Choose another --out.")
     data = experiment.data
-    if not data.train_files:
-        raise UserError(
-            "no training text: set data.source and data.target (or --source and --target), or data.pairs."
-        )
+    task_of(experiment.model).require_text(data)
     files = {name: _absolute(value) for name, value in data.model_dump().items()}
     training = experiment.training
     folders = {"init_from": training.init_from, "teacher": training.teacher}
@@ -244,39 +199,11 @@ def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
     out = run / "data"
     if (out / "report.json").exists():
         return
-    for line in _prepared(experiment, out).report.summary():
+    for line in check(experiment, out).summary():
         say(line)
 
 
-def _pairs_of(
-    experiment: Experiment, prepared: Prepared, run: Path, group: Group
-) -> Callable[[int], EncodedPairs]:
-    """The encoded pairs of an epoch; with sub-word sampling the leader segments them anew first."""
-    seed = experiment.training.seed
-
-    def pairs(epoch: int) -> EncodedPairs:
-        group.wait()  # everybody is done with the epoch before, whose files may go
-        if not group.leads:
-            group.wait()
-        encoded = epoch_pairs(experiment.data, prepared.tokenizer, out=run / "data", epoch=epoch, seed=seed)
-        if group.leads:
-            group.wait()
-        return encoded
-
-    return pairs
-
-
-def _validation_data(prepared: Prepared, folder: Path) -> ValidationData | None:
-    if prepared.valid is None:
-        return None
-    return ValidationData(prepared.valid, *(_text(folder / f"valid.{side}") for side in ("source", "target")))
-
-
-def _text(path: Path) -> Sequence[str]:
-    return [line or "" for _, line in read_lines(path)]
-
-
-def _provenance(experiment: Experiment, report: DataReport, run: Path) -> dict[str, Any]:
+def _provenance(experiment: Experiment, material: Material, run: Path) -> dict[str, Any]:
     """What this model was made from and with; files by name and hash, without the maker's folders."""
     folders = {"init_from": experiment.training.init_from, "teacher": experiment.training.teacher}
     last = run / "checkpoints" / "last"
@@ -284,8 +211,7 @@ def _provenance(experiment: Experiment, report: DataReport, run: Path) -> dict[s
     return {
         **start,
         "seed": experiment.training.seed,
-        "data": {Path(name).name: digest for name, digest in report.files.items()},
-        "pairs": report.train.kept,
+        **material.provenance,
         "versions": {
             "saccade": version("saccade"),
             "torch": str(torch.__version__),

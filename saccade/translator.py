@@ -17,7 +17,7 @@ from saccade.decoding.scoring import Judge
 from saccade.decoding.writing import Writing, writing_of
 from saccade.engine import ready, why_slow
 from saccade.errors import UserError
-from saccade.models.interface import Parallel, Stepwise
+from saccade.models.interface import LanguageModelConfig, Parallel, Stepwise
 from saccade.models.recording import record_attention
 from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
@@ -69,6 +69,10 @@ class Translator:
         precision: Precision | None = None,
         teacher: Model | None = None,
     ) -> None:
+        if isinstance(model.config, LanguageModelConfig):
+            raise UserError(
+                "this is a language model: it continues text (`saccade generate`) and does not translate."
+            )
         self.model = model
         self.device = torch.device(device)
         self.model.module.to(self.device)

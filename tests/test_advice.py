@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from saccade.advice import advice, model_size
+from saccade.advice import advice, batches_an_epoch, model_size
 from saccade.experiment import Experiment, read_experiment
 from saccade.text.report import DataReport, Duplicates, SideReport, SplitReport
+from saccade.text.running import TextReport, TextSize
 
 SIDE = SideReport(pieces=1_000_000, unknown=0, bytes=0, mean_length=20.0, max_length=90)
 SPLIT = SplitReport(read=50_000, kept=50_000, dropped={}, places={}, source=SIDE, target=SIDE)
@@ -115,3 +116,18 @@ def test_a_script_without_blanks_needs_its_own_tokeniser(text: str, tmp_path: Pa
     assert 'validation.tokenize = "zh"' in sentence
     assert advised(*files, "validation.tokenize=char") == []
     assert advised(f"data.source={tmp_path / 'b'}", f"data.target={tmp_path / 'a'}") == []
+
+
+def test_what_running_text_suggests() -> None:
+    plan = read_experiment(
+        overrides=["model.kind=transformer-xl", "data.text=a", "training.steps=100", "training.warmup=10"]
+    )
+    size = TextSize(lines=900, words=90_000, characters=400_000, tokens=500_000, unknown=0)
+    report = TextReport(train=size, valid=None, vocab_size=900, files={})
+    assert batches_an_epoch(plan, report) == 123
+    found = advice(plan, report, parameters=20_000_000)
+    for part in ("data.valid_text", "20,000,000 parameters are many", "one epoch (123 batches)"):
+        assert any(part in line for line in found), part
+    lossy = replace(report, valid=replace(size, unknown=20_000))
+    assert "4.0% of the validation tokens are unknown" in advice(plan, lossy, parameters=1_000)[0]
+    assert model_size(plan.model, report) > 40_000_000

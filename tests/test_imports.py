@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 EVERYWHERE = {"config", "errors"}
 BELOW_TRANSLATOR = {"text", "native", "nn", "models", "engine", "decoding", "checkpoint"}
-INFERENCE = BELOW_TRANSLATOR | {"translator"}
+INFERENCE = BELOW_TRANSLATOR | {"translator", "writer"}
 
 # Unit (a package or a file of saccade/) -> what it may import besides EVERYWHERE and itself.
 # "models.interface" stands for that one file; "models" for the whole package.
@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoint": {"native", "text", "models"},
     "translator": {"checkpoint", "decoding", "engine", "native", "text"}
     | {"models.interface", "models.recording"},
+    "writer": {"checkpoint", "decoding", "text", "models.interface", "nn"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
     "inspection": INFERENCE,
@@ -43,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "interop": INFERENCE,
     "training": INFERENCE | {"evaluation"},
     "experiment": INFERENCE | {"training"},
-    "advice": INFERENCE | {"experiment"},
+    "advice": INFERENCE | {"training"},
     "doctor": INFERENCE | {"training"},
     "demo": INFERENCE | {"evaluation", "inspection", "training", "experiment"},
     "lab": INFERENCE | {"training", "inspection", "experiment"},

@@ -151,19 +151,10 @@ def load_translator(
     teacher: Path | None = None,
 ) -> "Translator":
     """The model, where and with as many threads as was asked; exported folders run in their own engine."""
-    import torch
-
     from saccade.interop.exported import is_exported
     from saccade.translator import Translator
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if device is not None:
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).partition("\n")[0]
-            raise UserError(f"--device {device}: not usable here: {reason}") from error
+    set_up(device=device, threads=threads)
     if engine in (None, "torch") and not is_exported(model):
         return Translator.load(model, device=device, precision=_precision(precision), teacher=teacher)
     if precision is not None:
@@ -173,6 +164,20 @@ def load_translator(
     from saccade.interop.exporting import open_exported
 
     return open_exported(model, target=_target(engine), device=device, threads=threads)
+
+
+def set_up(*, device: str | None, threads: int | None) -> None:
+    """Use so many threads; raises UserError where the device can't be used."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device is not None:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"--device {device}: not usable here: {reason}") from error
 
 
 def _precision(name: str | None) -> "Precision | None":

@@ -1,13 +1,23 @@
-"""saccade evaluate, score and compare: how good translations are, and whether a difference means anything."""
+"""saccade evaluate and score: how good translations are, how likely a given one or a text is."""
 
 import json
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from saccade.commands.language import (
+    ClampLength,
+    Memory,
+    SameLength,
+    Segment,
+    Streams,
+    Text,
+    evaluate_text,
+    text_settings,
+)
 from saccade.commands.options import (
     Alpha,
     BatchTokens,
@@ -30,24 +40,18 @@ from saccade.commands.options import (
     load_translator,
 )
 
-if TYPE_CHECKING:
-    from saccade.comparison import Comparison
-
-Reference = Annotated[
-    Path,
-    typer.Option(
-        metavar="FILE", show_default=False, help="The right translations, one a line, as people write them."
-    ),
-]
-
 
 def evaluate(
     model: Model,
     *,
     source: Annotated[
-        Path, typer.Option(metavar="FILE", show_default=False, help="Text to translate, one sentence a line.")
-    ],
-    reference: Reference,
+        Path | None, typer.Option(metavar="FILE", help="Text to translate, one sentence a line.")
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The right translations, one a line, as people write them."),
+    ] = None,
+    text: Text = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Keep the translations here.")
     ] = None,
@@ -67,18 +71,60 @@ def evaluate(
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
+    segment: Segment = None,
+    memory: Memory = None,
+    same_length: SameLength = False,
+    clamp_length: ClampLength = None,
+    streams: Streams = None,
 ) -> None:
-    """Translate a test set and score it.
+    """Translate and score, or judge a text.
 
-    Prints BLEU and chrF (by sacreBLEU), the share of exact matches, and sentences a second. Scores are of
-    detokenised text against the raw reference; each comes with the signature that says how it was counted.
-    Time is that of translating and scoring, without loading the model.
+    With --source and --reference: prints BLEU and chrF (by sacreBLEU), the share of exact matches, and
+    sentences a second. Scores are of detokenised text against the raw reference; each comes with the
+    signature that says how it was counted. Time is that of translating and scoring alone.
+
+    With --text: prints perplexity per word and per token and bits per character, line ends counted, and
+    under which settings. Unless --streams is given the text is read from beginning to end.
 
     \b
     Examples:
       saccade evaluate runs/model --source test.en --reference test.de
       saccade evaluate runs/model --source test.en --reference test.zh --tokenize zh --beam 5
+      saccade evaluate runs/wikitext-2-transformer-xl --text test.txt --memory 640 --same-length
     """
+    for_text = text_settings(segment, memory, same_length=same_length, clamp_length=clamp_length)
+    if text is not None:
+        _refuse(
+            "an option of translators, and --text is for language models",
+            source=source,
+            reference=reference,
+            output=output,
+            tokenize=tokenize,
+            lowercase=lowercase or None,
+            beam=beam,
+            length_penalty=length_penalty,
+            alpha=alpha,
+            max_length=max_length,
+            source_language=source_language,
+            target_language=target_language,
+            batch_tokens=batch_tokens,
+        )
+        evaluate_text(
+            model,
+            text,
+            settings=for_text,
+            streams=streams or 1,
+            as_json=as_json,
+            device=device,
+            threads=threads,
+        )
+        return
+    _refuse("an option of language models, with --text", **for_text, streams=streams)
+    if source is None or reference is None:
+        raise typer.BadParameter(
+            "both are needed for a translator; --text is for a language model",
+            param_hint="--source and --reference",
+        )
     from saccade import evaluation
     from saccade.text.corpus import read_parallel
 
@@ -177,100 +223,10 @@ def score(
     )
 
 
-def compare(
-    systems: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="HYP_OR_RUN",
-            show_default=False,
-            help="Two or more: text files, or run or model folders. The first is the baseline.",
-        ),
-    ],
-    *,
-    reference: Reference,
-    source: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Text to translate; needed where a folder is compared."),
-    ] = None,
-    lines: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Show so many lines that differ most, by sentence chrF.")
-    ] = 5,
-    samples: Annotated[int, typer.Option(min=10, metavar="N", help="Bootstrap resamples.")] = 1000,
-    tokenize: Tokenize = None,
-    lowercase: Lowercase = False,
-    as_json: Json = False,
-    beam: Beam = None,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
-    device: Device = None,
-    threads: Threads = None,
-) -> None:
-    """Tell whether systems differ by more than chance.
-
-    Paired bootstrap over the test set: for each system BLEU and chrF with a 95% interval, and the p-value
-    of its difference from the first one (Koehn 2004, as sacreBLEU computes it). Then the lines that differ
-    most.
-
-    \b
-    Examples:
-      saccade compare baseline.txt new.txt --reference test.de
-      saccade compare runs/a runs/b --source test.en --reference test.de --lines 10
-    """
-    from saccade import comparison
-    from saccade.text.corpus import read_parallel, read_text
-
-    if len(systems) < 2 or len(set(systems)) < len(systems):
-        raise typer.BadParameter(
-            "give two or more different ones; `saccade evaluate` scores one", param_hint="HYP_OR_RUN"
-        )
-    if source is None and (folder := next((path for path in systems if path.is_dir()), None)):
-        raise typer.BadParameter(f"needed to translate with {folder}", param_hint="--source")
-    if source is None:
-        sources, references = None, read_text(reference)
-    else:
-        sources, references = read_parallel(source, reference)
-    outputs = {}
-    for path in systems:
-        if sources is not None and path.is_dir():
-            translator = load_translator(path, device=device, threads=threads)
-            translator = translator.between(source_language, target_language)
-            outputs[str(path)] = [result.text for result in translator.translate(sources, **given(beam=beam))]
-        else:
-            outputs[str(path)] = read_text(path)
-    found = comparison.compare(
-        outputs,
-        references,
-        sources=sources,
-        tokenize=tokenize,
-        lowercase=lowercase,
-        samples=samples,
-        most=lines,
-    )
-    typer.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(_table(found)))
-
-
-def _table(found: "Comparison") -> list[str]:
-    width = max(len(system.name) for system in found.systems)
-    heads = "".join(f"  {name + ' (95%)':>16}  {'p':>7}" for name in ("BLEU", "chrF"))
-    table = [f"{'system':<{width}}{heads}"]
-    for system in found.systems:
-        cells = ""
-        for value in (system.bleu, system.chrf):
-            chance = "" if value.p is None else f"{value.p:.4f}" + ("*" if value.p < 0.05 else " ")
-            cells += f"  {f'{value.score:.2f} ± {value.interval:.2f}':>16}  {chance:>7}"
-        table.append(f"{system.name:<{width}}{cells}".rstrip())
-    table += ["", f"p: of the difference from {found.systems[0].name}; * below 0.05, unlikely to be chance"]
-    table += list(found.signatures)
-    for line in found.differences:
-        chrf = f"chrF {line.baseline_chrf:.1f} and {line.chrf:.1f}"
-        table += ["", f"line {line.line}, {found.systems[0].name} and {line.system}: {chrf}"]
-        table += [] if line.source is None else [f"  source     {line.source}"]
-        table += [
-            f"  reference  {line.reference}",
-            f"  first      {line.baseline_text}",
-            f"  second     {line.text}",
-        ]
-    return table
+def _refuse(why: str, **options: object) -> None:
+    """Options that say nothing here."""
+    if names := [name for name, value in options.items() if value is not None]:
+        raise typer.BadParameter(why, param_hint=f"--{names[0].replace('_', '-')}")
 
 
 def _write(path: Path, lines: list[str]) -> None:

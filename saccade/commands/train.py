@@ -11,6 +11,7 @@ from saccade.commands.options import SourceLanguage, TargetLanguage
 from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
+    from saccade.training.plan import Experiment
     from saccade.training.state import Counters
 
 Config = Annotated[
@@ -82,12 +83,16 @@ def train(
 ) -> None:
     """Train a model from two text files or a configuration.
 
+    A configuration whose model.kind is one of language (transformer-xl, transformer-lm, recurrent-lm) trains
+    on running text, data.text.
+
     Ctrl-C saves and says how to go on. Several processes: torchrun --nproc-per-node N -m saccade train ...
 
     \b
     Examples:
       saccade train --source train.en --target train.de --out runs/en-de
       saccade train examples/multi30k-en-de.toml --set training.steps=2000
+      saccade train examples/wikitext-2-transformer-xl.toml
       saccade train --resume runs/en-de
       saccade train --init-from models/opus-en-de --source own.en --target own.de --set training.steps=500
     """
@@ -137,7 +142,7 @@ def check(
     from tempfile import TemporaryDirectory
 
     from saccade import experiment
-    from saccade.advice import advice, model_size
+    from saccade.advice import advice, batches_an_epoch, model_size
     from saccade.config import dump_toml
 
     data = {
@@ -156,7 +161,7 @@ def check(
     typer.echo(dump_toml(plan.tables()))
     for line in report.summary():
         typer.echo(line)
-    epochs = plan.training.steps * plan.training.accumulate / report.batches
+    epochs = plan.training.steps * plan.training.accumulate / batches_an_epoch(plan, report)
     typer.echo(f"model: {parameters:,} parameters")
     typer.echo(f"training: {plan.training.steps:,} updates, about {epochs:,.1f} epochs")
     warnings = advice(plan, report, parameters=parameters)
@@ -212,7 +217,7 @@ def _train(
                 raise typer.Exit(130) from None
             raise
         if group.leads:
-            _farewell(run, counters, experiment.read_experiment(run / "config.toml").validation.metric)
+            _farewell(run, counters, experiment.read_experiment(run / "config.toml", resolved=True))
 
 
 def _say(line: str) -> None:
@@ -223,12 +228,17 @@ def _ignore(line: str) -> None:
     pass
 
 
-def _farewell(run: Path, counters: "Counters", metric: str) -> None:
-    best = ""
+def _farewell(run: Path, counters: "Counters", plan: "Experiment") -> None:
+    from saccade.models.interface import LanguageModelConfig
+
+    best, metric = "", plan.validation.metric
     if counters.best is not None:
         value = -counters.best if metric == "loss" else counters.best
         best = f", the best at step {counters.best_step:,} with {metric} {value:.2f}"
     minutes, seconds = divmod(round(counters.seconds), 60)
     typer.echo(f"Done: {counters.step:,} steps in {minutes} min {seconds:02} s{best}.")
     typer.echo(f"Model: {run / 'checkpoints' / 'best'}")
-    typer.echo(f'Try:   echo "your text" | saccade translate {run}')
+    if isinstance(plan.model, LanguageModelConfig):
+        typer.echo(f'Try:   saccade generate {run} --prompt "your text"')
+    else:
+        typer.echo(f'Try:   echo "your text" | saccade translate {run}')

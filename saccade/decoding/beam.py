@@ -85,12 +85,17 @@ class Beam:
         best, flat = top(totals, min(2 * self.size, totals.size(1)))
         parent, token = flat.div(vocabulary, rounding_mode="floor"), flat % vocabulary
         ends = token == self.end
-        finished = self._finish(parent, best.masked_fill(~ends, -math.inf)[:, : self.size])
-        going = best.masked_fill(ends, -math.inf)
-        going, place = _top(going, self.size)
-        parent, token = parent.gather(1, place), token.gather(1, place)
+        if bool(ends.any()):
+            finished = self._finish(parent, best.masked_fill(~ends, -math.inf)[:, : self.size])
+            going, place = _top(best.masked_fill(ends, -math.inf), self.size)
+            parent, token = parent.gather(1, place), token.gather(1, place)
+        else:  # most steps of a single sentence
+            finished, going = self, best[:, : self.size]
+            parent, token = parent[:, : self.size], token[:, : self.size]
         history = self.tokens.gather(1, parent[..., None].expand(-1, -1, self.length))
-        rows = parent + torch.arange(sentences, device=parent.device)[:, None] * hypotheses
+        rows = parent
+        if sentences > 1:
+            rows = parent + torch.arange(sentences, device=parent.device)[:, None] * hypotheses
         live = replace(finished, tokens=torch.cat([history, token[..., None]], 2), log_probs=going)
         return live, rows
 
@@ -99,12 +104,14 @@ class Beam:
 
         Judged at the present length, as is usual; max_length (sentences,) ends it in any case.
         """
-        full = self.final_scores.size(1) >= self.size
-        worst = self.final_scores[:, -1] if full else self.log_probs.new_full((len(self.tokens),), -math.inf)
-        hope = self.log_probs[:, 0] / length_penalty(max(self.length, 1), kind=self.penalty, alpha=self.alpha)
+        best = self.log_probs[:, 0]
+        over = (best == -math.inf) | (max_length <= self.length)
+        if self.final_scores.size(1) < self.size:
+            return over
+        worst = self.final_scores[:, -1]
+        hope = best / length_penalty(max(self.length, 1), kind=self.penalty, alpha=self.alpha)
         # Strictly finite: empty places score -inf on both sides.
-        beaten = torch.isfinite(worst) & ((worst >= hope) | self.early_stopping)
-        return beaten | ~torch.isfinite(self.log_probs[:, 0]) | (max_length <= self.length)
+        return over | ((worst > -math.inf) & ((worst >= hope) | self.early_stopping))
 
     def select(self, kept: Tensor) -> "Beam":
         """Only the sentences `kept` (n,)."""
@@ -128,7 +135,7 @@ class Beam:
 
     def _finish(self, parent: Tensor, log_probs: Tensor) -> "Beam":
         """Merge candidates that end now, log_probs (sentences, n) or -inf, into the finished."""
-        if not bool(torch.isfinite(log_probs).any()):
+        if not bool((log_probs > -math.inf).any()):
             return self
         length = self.length + 1
         scores = log_probs / length_penalty(length, kind=self.penalty, alpha=self.alpha)

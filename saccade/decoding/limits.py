@@ -40,7 +40,7 @@ class Limits:
         log_probs (sentences, hypotheses, vocabulary). Under plain rules what stays keeps its own
         log-probability, so that a returned score is the model's score of the whole target.
         """
-        log_probs[..., self.banned] = -math.inf
+        log_probs.index_fill_(2, self.banned, -math.inf)
         if length < self.min_length:
             log_probs[..., self.end] = -math.inf
         if length + 1 >= self._shortest:

@@ -5,7 +5,14 @@ from typing import Any
 
 from saccade.config import Section, build
 from saccade.errors import UserError
-from saccade.models import convolutional, recurrent, transformer
+from saccade.models import (
+    convolutional,
+    recurrent,
+    recurrent_lm,
+    transformer,
+    transformer_lm,
+    transformer_xl,
+)
 from saccade.models.ctc import CtcModel
 from saccade.models.fertility import FertilityModel
 from saccade.models.interface import Seq2Seq, Vocabulary
@@ -32,6 +39,17 @@ MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Presets
     "recurrent": (recurrent.RecurrentConfig, recurrent.Recurrent, recurrent.PRESETS),
     "convolutional": (convolutional.ConvolutionalConfig, convolutional.Convolutional, convolutional.PRESETS),
     "nonautoregressive": (NonAutoregressiveConfig, _nonautoregressive, transformer.PRESETS),
+    "transformer-xl": (
+        transformer_xl.TransformerXLConfig,
+        transformer_xl.TransformerXL,
+        transformer_xl.PRESETS,
+    ),
+    "transformer-lm": (
+        transformer_lm.TransformerLMConfig,
+        transformer_lm.TransformerLM,
+        transformer_lm.PRESETS,
+    ),
+    "recurrent-lm": (recurrent_lm.RecurrentLMConfig, recurrent_lm.RecurrentLM, recurrent_lm.PRESETS),
 }
 """Kind to configuration, model and presets: where `[model] kind = ...` is looked up."""
 
@@ -39,7 +57,7 @@ MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Presets
 def model_config(table: Mapping[str, object]) -> Section:
     """The `[model]` table as its kind's configuration; `preset` gives the values that it does not name.
 
-    Raises UserError for an unknown kind, preset or key.
+    Raises UserError for an unknown kind, preset or key; of another kind's key it says whose it is.
     """
     rest = dict(table)
     kind = rest.get("kind", "transformer")
@@ -49,7 +67,20 @@ def model_config(table: Mapping[str, object]) -> Section:
     preset = rest.pop("preset", None)
     if preset is not None and (not isinstance(preset, str) or preset not in presets):
         raise UserError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
+    _refuse_other_kinds(rest, kind)
     return build(config, {**presets.get(str(preset), {}), **rest}, where="model")
+
+
+def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
+    """UserError for settings that exist, but not for this kind."""
+    problems = []
+    for key in table.keys() - MODELS[kind][0].model_fields.keys():
+        owners = [name for name, (config, _, _) in MODELS.items() if key in config.model_fields]
+        if owners:
+            whose = f"a setting of kind {' and '.join(owners)}, and this model is {kind}"
+            problems.append(f"model.{key} = {table[key]!r}: {whose}; leave it out or change model.kind")
+    if problems:
+        raise UserError("\n".join(sorted(problems)))
 
 
 def build_model(config: Section, vocabulary: Vocabulary) -> Seq2Seq:

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
+
+from saccade.config import Section
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,48 @@ class Stepwise(Protocol):
     def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
         ...
+
+
+Memory = tuple[Tensor, ...]
+"""What a language model knows of the text before a segment: tensors whose first axis is the rows."""
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A model of running text, read in segments. Nothing is kept on modules: memory is a value.
+
+    A row is a stream of text; what one row says has no influence on another.
+    """
+
+    vocabulary: Vocabulary
+    output: nn.Linear
+    """From hidden states to logits; the loss uses its weight without forming all logits."""
+
+    def start(self, rows: int) -> Memory:
+        """The memory of `rows` streams of which nothing has been read."""
+        ...
+
+    def read(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Read the next tokens (rows, length) of each stream.
+
+        Returns hidden states (rows, length, width), each of which knows its own token and those before it,
+        and the memory to read on with, through which no gradient flows.
+        """
+        ...
+
+
+class LanguageModelConfig(Section):
+    """Base of every language model's configuration; that a kind has it makes it one."""
+
+    segment: PositiveInt = 128
+    """Tokens of a stream that are read at a time, and through which gradients flow."""
+
+
+class LookingBackConfig(LanguageModelConfig):
+    """Base of those whose memory is as long as one likes, also after training."""
+
+    memory: NonNegativeInt = 128
+    """Tokens before the segment that are remembered."""
 
 
 @runtime_checkable

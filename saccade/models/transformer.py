@@ -22,6 +22,7 @@ from saccade.nn.relative import RelativePositions
 from saccade.nn.rotary import RotaryPositions
 
 Positions = Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "none"]
+_MAX_POSITIONS = 1024
 
 
 class TransformerConfig(Section):
@@ -55,8 +56,9 @@ class TransformerConfig(Section):
     sinusoid_layout: Layout = "interleaved"
     """interleaved: the paper's; halves: all sines first, as Marian lays them out; fairseq: halves, its own
     frequencies, counted from 2 (M2M-100, NLLB)."""
-    max_positions: PositiveInt = 1024
-    """Longest source or target with learned positions; the others have no limit."""
+    max_positions: PositiveInt = _MAX_POSITIONS
+    """Longest source or target with learned positions; the others have no limit. (An export of sinusoids has
+    as many of them, and at least 1024.)"""
     max_distance: PositiveInt | None = None
     """Relative positions tell distances apart up to this one. Unset: 16, as in their paper (section 4.1)."""
     window: PositiveInt | tuple[NonNegativeInt, ...] | None = None
@@ -93,6 +95,11 @@ class TransformerConfig(Section):
             raise ValueError(
                 f"max_distance is a setting of relative positions, and these are {self.positions}; "
                 "leave it out"
+            )
+        if self.positions not in ("learned", "sinusoidal") and self.max_positions != _MAX_POSITIONS:
+            raise ValueError(
+                f"max_positions is a setting of learned positions, and these are {self.positions}, which "
+                "have no limit; leave it out"
             )
         if self.positions != "sinusoidal" and self.sinusoid_layout != "interleaved":
             raise ValueError(

@@ -2,6 +2,7 @@
 #ifndef SACCADE_LINEAR_H
 #define SACCADE_LINEAR_H
 
+#include <sched.h>
 #include <stdlib.h>
 
 #if defined(__AVX512VNNI__)
@@ -115,14 +116,38 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
     }
 }
 
-/* y (rows, outputs) for x (rows, inputs), both without gaps; `spare` holds rows * (inputs + 4) bytes for 8 bits. */
-static void linear(const Linear *l, const float *x, float *y, long rows, void *spare) {
-    const long panels = (l->outputs + PANEL - 1) / PANEL;
+/* Threads that compute one product together, each its share of the panels. They wait for each other by
+   spinning: a product takes microseconds, less than to be woken up. */
+typedef struct {
+    int size;
+    volatile int arrived, round;
+} Team;
+
+static void meet(Team *team) {
+    if (team->size == 1) return;
+    const int round = __atomic_load_n(&team->round, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->size) {
+        __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&team->round, round + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (long spins = 0; __atomic_load_n(&team->round, __ATOMIC_ACQUIRE) == round; spins++)
+        if (spins > 20000) sched_yield(); /* somebody else needs the processor */
+}
+
+INLINE long first_panel(const Linear *l, int members, int me) {
+    return (l->outputs + PANEL - 1) / PANEL * me / members;
+}
+
+/* y (rows, outputs) for x (rows, inputs), both without gaps; `spare` holds rows * (inputs + 4) bytes for 8 bits.
+   Of `members` threads number `me` computes only its own share of the outputs. */
+static void linear(const Linear *l, const float *x, float *y, long rows, void *spare, int members, int me) {
+    const long last = first_panel(l, members, me + 1);
     uint8_t *bytes = spare;
     float *scales = (float *)(bytes + rows * l->inputs);
     if (l->scale)
         for (long i = 0; i < rows; i++) quantise_row(x + i * l->inputs, l->inputs, bytes + i * l->inputs, &scales[i]);
-    for (long p = 0; p < panels; p++) {
+    for (long p = first_panel(l, members, me); p < last; p++) {
         const long first = p * PANEL, columns = l->outputs - first;
         const float *bias = l->bias + first;
 #define FLOATS(n) panel_of_floats(n, x + i * l->inputs, l->inputs, (const float *)l->weight + p * l->inputs * PANEL, \

@@ -10,6 +10,9 @@
 #include <omp.h>
 #endif
 
+#define FEW 8             /* rows that threads may compute together */
+#define WORTH (8L << 20)  /* bytes of weights from which on that is worth their waiting for each other */
+
 typedef struct {
     const float *weight, *bias; /* NULL: there is no such norm */
     float epsilon;
@@ -123,11 +126,16 @@ INLINE void softmax(float *scores, long count) {
         } \
     } while (0)
 
-/* Working memory of one thread for `rows` rows. */
+/* Working memory of one thread for `rows` rows. A team shares y and wide, where products go; everything else
+   each member has and computes for itself. Products write to y and wide in turn, so nobody overtakes a reader. */
 typedef struct {
     float *all, *x, *y, *wide, *mixed, *scores;
     void *spare;
+    Team *team;
+    int me;
 } Work;
+
+static Team ALONE = {1, 0, 0};
 
 static Work work_for(const Stack *s, long rows, long longest) {
     const long widest = s->feed_forward > 3 * s->width ? s->feed_forward : 3 * s->width;
@@ -140,14 +148,27 @@ static Work work_for(const Stack *s, long rows, long longest) {
     w.wide = w.mixed + narrow;
     w.scores = w.wide + rows * widest;
     w.spare = w.scores + round_up(longest);
+    w.team = &ALONE;
+    w.me = 0;
     return w;
+}
+
+static void multiply(const Work *w, const Linear *l, const float *x, float *y, long rows) {
+    linear(l, x, y, rows, w->spare, w->team->size, w->me);
+    meet(w->team);
 }
 
 static void feed_forward(const Stack *s, const Layer *layer, const Work *w, long rows) {
     const float *in = before(s, &layer->feed_forward_norm, w->x, w->mixed, rows);
-    linear(&layer->inner, in, w->wide, rows, w->spare);
-    activate(w->wide, rows * s->feed_forward, s->activation);
-    linear(&layer->outer, w->wide, w->y, rows, w->spare);
+    const Linear *inner = &layer->inner;
+    linear(inner, in, w->wide, rows, w->spare, w->team->size, w->me);
+    const long first = first_panel(inner, w->team->size, w->me) * PANEL;
+    long last = first_panel(inner, w->team->size, w->me + 1) * PANEL;
+    last = last < inner->outputs ? last : inner->outputs;
+    for (long i = 0; i < rows && first < last; i++)
+        activate(w->wide + i * inner->outputs + first, last - first, s->activation);
+    meet(w->team);
+    multiply(w, &layer->outer, w->wide, w->y, rows);
     after(s, &layer->feed_forward_norm, w->x, w->y, rows);
 }
 
@@ -162,7 +183,7 @@ static void encode_some(const Stack *encoder, const Stack *decoder, const int64_
         for (long i = 0; i < lengths[b]; i++, row++) embed(encoder, w.x + row * width, tokens[b * longest + i], i);
     for (long n = 0; n < encoder->count; n++) {
         const Layer *layer = &encoder->layers[n];
-        linear(&layer->query_key_value, before(encoder, &layer->self_norm, w.x, w.mixed, rows), w.wide, rows, w.spare);
+        multiply(&w, &layer->query_key_value, before(encoder, &layer->self_norm, w.x, w.mixed, rows), w.wide, rows);
         for (long b = first, row = 0; b < last; row += lengths[b], b++) {
             const float *own = w.wide + row * 3 * width;
             for (long i = 0; i < lengths[b]; i++)
@@ -173,13 +194,13 @@ static void encode_some(const Stack *encoder, const Stack *decoder, const int64_
 #undef ENTRY
                 }
         }
-        linear(&layer->self_output, w.mixed, w.y, rows, w.spare);
+        multiply(&w, &layer->self_output, w.mixed, w.y, rows);
         after(encoder, &layer->self_norm, w.x, w.y, rows);
         feed_forward(encoder, layer, &w, rows);
     }
     for (long i = 0; i < rows; i++) normalise(&encoder->final, w.x + i * width, width);
     for (long n = 0; n < decoder->count; n++) {
-        linear(&decoder->layers[n].cross_key_value, w.x, w.wide, rows, w.spare);
+        multiply(&w, &decoder->layers[n].cross_key_value, w.x, w.wide, rows);
         for (long b = first, row = 0; b < last; row += lengths[b], b++)
             memcpy(memory + (n * batch + b) * longest * 2 * width, w.wide + row * 2 * width,
                    sizeof(float) * (size_t)(lengths[b] * 2 * width));
@@ -203,10 +224,11 @@ EXPORT void transformer_encode(const Stack *encoder, const Stack *decoder, const
 static void attend_past(const Stack *s, const Step *step, long n, long row, const float *query, float *out,
                         float *scores, const float **entries) {
     const long width = s->width, head_width = width / s->heads, now = step->position;
-    for (long t = 0; t <= now; t++) {
+    for (long t = 0; t < now; t++) {
         const long slot = step->ancestors[row * step->room + t];
         entries[t] = step->past[t] + (n * step->slots[t] + slot) * 2 * width;
     }
+    entries[now] = query + width;
     for (long h = 0; h < s->heads; h++) {
 #define ENTRY(j) (entries[j] + h * head_width)
         ATTEND(query + h * head_width, out + h * head_width, head_width, width, now + 1, scores, ENTRY);
@@ -225,55 +247,80 @@ static void attend_memory(const Stack *s, const Step *step, long n, long row, co
     }
 }
 
-static void step_some(const Stack *s, const Linear *output, const Step *step, long first, long rows) {
+static void step_some(const Stack *s, const Linear *output, const Step *step, long first, long rows, Work w) {
     const long width = s->width, now = step->position;
-    Work w = work_for(s, rows, now + 1 > step->longest ? now + 1 : step->longest);
     const float **entries = malloc(sizeof(float *) * (size_t)(now + 1));
     for (long i = 0; i < rows; i++) {
         embed(s, w.x + i * width, step->tokens[first + i], now);
-        step->ancestors[(first + i) * step->room + now] = (int32_t)(first + i);
+        if (!w.me) step->ancestors[(first + i) * step->room + now] = (int32_t)(first + i);
     }
     for (long n = 0; n < s->count; n++) {
         const Layer *layer = &s->layers[n];
-        linear(&layer->query_key_value, before(s, &layer->self_norm, w.x, w.mixed, rows), w.wide, rows, w.spare);
-        for (long i = 0; i < rows; i++) /* its key and value join the past */
+        multiply(&w, &layer->query_key_value, before(s, &layer->self_norm, w.x, w.mixed, rows), w.wide, rows);
+        for (long i = 0; i < rows && !w.me; i++) /* its key and value join the past */
             memcpy(step->past[now] + (n * step->slots[now] + first + i) * 2 * width, w.wide + (3 * i + 1) * width,
                    sizeof(float) * (size_t)(2 * width));
         for (long i = 0; i < rows; i++)
             attend_past(s, step, n, first + i, w.wide + 3 * i * width, w.mixed + i * width, w.scores, entries);
-        linear(&layer->self_output, w.mixed, w.y, rows, w.spare);
+        multiply(&w, &layer->self_output, w.mixed, w.y, rows);
         after(s, &layer->self_norm, w.x, w.y, rows);
-        linear(&layer->cross_query, before(s, &layer->cross_norm, w.x, w.mixed, rows), w.wide, rows, w.spare);
+        multiply(&w, &layer->cross_query, before(s, &layer->cross_norm, w.x, w.mixed, rows), w.wide, rows);
         for (long i = 0; i < rows; i++)
             attend_memory(s, step, n, first + i, w.wide + i * width, w.mixed + i * width, w.scores);
-        linear(&layer->cross_output, w.mixed, w.y, rows, w.spare);
+        multiply(&w, &layer->cross_output, w.mixed, w.y, rows);
         after(s, &layer->cross_norm, w.x, w.y, rows);
         feed_forward(s, layer, &w, rows);
     }
     for (long i = 0; i < rows; i++) normalise(&s->final, w.x + i * width, width);
-    linear(output, w.x, step->logits + first * output->outputs, rows, w.spare);
+    multiply(&w, output, w.x, step->logits + first * output->outputs, rows);
     free(entries);
-    free(w.all);
 }
 
-/* One position of every row. Few rows stay on one thread: its products only wait for memory. */
-EXPORT void transformer_step(const Stack *decoder, const Linear *output, const Step *step) {
-#ifdef _OPENMP
-    const long most = omp_get_max_threads();
-#else
-    const long most = 1;
-#endif
-    const long wanted = (step->rows + 5) / 6, parts = wanted < most ? wanted : most;
-#pragma omp parallel for num_threads(parts) if (parts > 1)
-    for (long part = 0; part < parts; part++) {
-        const long first = step->rows * part / parts, last = step->rows * (part + 1) / parts;
-        step_some(decoder, output, step, first, last - first);
+static long bytes_of(const Linear *l) { return l->inputs * l->outputs * (l->scale ? 1 : 4); }
+
+/* What a step reads of the weights. */
+static long weights_of(const Stack *decoder, const Linear *output) {
+    long bytes = bytes_of(output);
+    for (long n = 0; n < decoder->count; n++) {
+        const Layer *l = &decoder->layers[n];
+        const Linear *read[] = {&l->query_key_value, &l->self_output, &l->cross_query, &l->cross_output, &l->inner,
+                                &l->outer};
+        for (int i = 0; i < 6; i++) bytes += bytes_of(read[i]);
     }
+    return bytes;
+}
+
+/* One position of every row. Many rows are shared out. Few rows are computed by all threads together where the
+   weights are many, which are then read from two places at once; else by one thread. */
+EXPORT void transformer_step(const Stack *decoder, const Linear *output, const Step *step) {
+    const long longest = step->position + 1 > step->longest ? step->position + 1 : step->longest;
+    const int together = step->rows <= FEW && weights_of(decoder, output) >= WORTH;
+    Work shared = work_for(decoder, together ? step->rows : 0, longest);
+    Team team = ALONE;
+#pragma omp parallel if (together || step->rows > FEW)
+    {
+        int threads = 1, me = 0;
+#ifdef _OPENMP
+        threads = omp_get_num_threads(), me = omp_get_thread_num();
+#endif
+        const int sharing = step->rows <= FEW ? 1 : threads; /* rows, not products */
+        const long first = together ? 0 : me < sharing ? step->rows * me / sharing : step->rows;
+        const long last = together || me >= sharing ? step->rows : step->rows * (me + 1) / sharing;
+        Work w = work_for(decoder, last - first, longest);
+        if (together) {
+            if (!me) team.size = threads;
+#pragma omp barrier
+            w.y = shared.y, w.wide = shared.wide, w.team = &team, w.me = me;
+        }
+        if (first < last) step_some(decoder, output, step, first, last - first, w);
+        free(w.all);
+    }
+    free(shared.all);
 }
 
 /* One product by itself: x (rows, inputs) to y (rows, outputs). */
 EXPORT void linear_forward(const Linear *l, const float *x, float *y, long rows) {
     void *spare = malloc((size_t)(rows * (l->inputs + 4)));
-    linear(l, x, y, rows, spare);
+    linear(l, x, y, rows, spare, 1, 0);
     free(spare);
 }

@@ -58,7 +58,7 @@ class Residual(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, then feed-forward."""
+    """Self-attention, then feed-forward. causal: nobody sees the future, as in a language model."""
 
     def __init__(
         self,
@@ -73,13 +73,14 @@ class EncoderLayer(nn.Module):
         activation_dropout: float = 0.0,
         window: int | None = None,
         positions: AttentionPositions | None = None,
+        causal: bool = False,
     ) -> None:
         """window, positions: see `SelfAttention`."""
         super().__init__()
         self.self_attention = SelfAttention(
             width,
             heads=heads,
-            causal=False,
+            causal=causal,
             dropout=attention_dropout,
             window=window,
             positions=positions,

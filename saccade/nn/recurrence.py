@@ -82,12 +82,19 @@ class Recurrence(nn.Module):
 
     def forward(self, x: Tensor, hidden: Hidden) -> Tensor:
         """x (batch, length, inputs), hidden of `batch` rows; returns the top layer's states."""
+        states, _ = self.read(x, hidden)
+        return states
+
+    def read(self, x: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        """As `forward`; returns the hidden state after the last position too."""
+        last: Hidden = []
         for number, (layer, start) in enumerate(zip(self.layers, hidden, strict=True)):
             if number:
                 x = self.dropout(x)
             parts = tuple(part[None] for part in start)
-            x = run(cast(nn.RNNBase, layer), x, parts)
-        return x
+            x, end = layer(x, parts if len(parts) > 1 else parts[0])
+            last.append(tuple(part[0] for part in (end if isinstance(end, tuple) else (end,))))
+        return x, last
 
     def gates(self, x: Tensor) -> Tensor:
         """What the first layer's gates get of x (..., inputs): all of a sequence in one product."""

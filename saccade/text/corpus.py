@@ -168,7 +168,12 @@ def decoded_lines(stream: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
 
 def read_text(path: Path) -> list[str]:
     """All lines of a file; raises UserError when one is not UTF-8 or the file cannot be read."""
-    return [_is_text(line, path, number) for number, line in read_lines(path)]
+    return list(text_lines(path))
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a file as a stream; raises UserError at one that is not UTF-8."""
+    return (_is_text(line, path, number) for number, line in read_lines(path))
 
 
 def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:

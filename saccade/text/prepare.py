@@ -66,7 +66,7 @@ def prepare(
     held_out = {} if config.valid_files else _held_out(config)
     valid_text = list(read_pairs(config.valid_files)) if config.valid_files else list(held_out.values())
     finder = DuplicateFinder(_nonempty(valid=valid_text, test=list(read_pairs(config.test_files))))
-    with _writing(out):
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").unlink(missing_ok=True)
         if tokenizer is None:
@@ -76,7 +76,7 @@ def prepare(
         train = _write_train(config, tokenizer, frozenset(held_out), finder, out=out, progress=progress)
         valid = _write_valid(valid_text, config, tokenizer, out=out) if valid_text else None
         report = _report(out, tokenizer, train, valid, batch_tokens=batch_tokens, finder=finder, files=files)
-        _write_whole(out / "report.json", json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_whole(out / "report.json", json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
     return open_prepared(out)
 
 
@@ -164,7 +164,7 @@ def _write_valid(text: Sequence[Pair], config: DataConfig, tokenizer: Tokenizer,
         accept=accept,
     )
     for side in ("source", "target"):
-        _write_whole(out / f"valid.{side}", "".join(f"{getattr(pair, side)}\n" for pair in kept))
+        write_whole(out / f"valid.{side}", "".join(f"{getattr(pair, side)}\n" for pair in kept))
     return _split_report(pairs, tally, tokenizer)
 
 
@@ -253,7 +253,7 @@ def _refusal(message: str, tally: SplitTally) -> str:
     return "\n".join([f"{message}:", *(f"  {line}" for line in tally.lines())])
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     partial.write_bytes(text.encode("utf-8"))
@@ -261,7 +261,8 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
+    """A failed write in the user's words."""
     try:
         yield
     except OSError as error:

@@ -20,6 +20,7 @@ from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.marian import MarianTokenizer
 from saccade.text.settings import SETTINGS_FILE, damaged, read_settings, write_settings
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, TokenizerConfig, learn_model, without_surrogates
+from saccade.text.words import ByteTokenizer, WordTokenizer
 
 __all__ = [
     "SentencePieceTokenizer",
@@ -187,6 +188,8 @@ TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
     SentencePieceTokenizer.kind: SentencePieceTokenizer.load,
     MarianTokenizer.kind: MarianTokenizer.load,
     ManyLanguagesTokenizer.kind: ManyLanguagesTokenizer.load,
+    WordTokenizer.kind: WordTokenizer.load,
+    ByteTokenizer.kind: ByteTokenizer.load,
 }
 """Kind to the function that reads it: where tokenizer.json is looked up."""
 

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from saccade.errors import UserError
-from saccade.text.batching import Batch
+from saccade.training.data import TrainingBatch
+
+BatchT = TypeVar("BatchT", bound=TrainingBatch)
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,22 @@ class Group:
         """Whether this process writes files and talks to the user."""
         return self.rank == 0
 
-    def share(self, batch: Batch) -> tuple[Batch, float]:
+    def share(self, batch: BatchT) -> tuple[BatchT, float]:
         """This rank's rows, and what its loss counts for (0 when it only keeps the others company)."""
         if self.size == 1:
             return batch, 1.0
         if self.rank < batch.rows:
             return batch.take(range(self.rank, batch.rows, self.size)), 1.0
         return batch.take(slice(0, 1)), 0.0
+
+    def join(self, rows: Tensor) -> Tensor:
+        """The reverse of `share`: all rows, of which each rank has computed its own, (rows, ...)."""
+        if self.size == 1:
+            return rows
+        whole = torch.empty_like(rows, device="cpu")
+        for rank, own in enumerate(self.gather(rows[self.rank :: self.size].cpu())):
+            whole[rank :: self.size] = own
+        return whole
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over all ranks, in place."""

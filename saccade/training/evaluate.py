@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import PositiveInt
@@ -21,15 +21,31 @@ from saccade.translator import Translator
 _PLAIN_SEARCH: dict[str, Any] = {"nbest": 1, "sample": False, "temperature": 1.0, "top_k": None, "top_p": 1.0}
 
 
-class ValidationConfig(Section):
-    """When and how to validate; validation picks the best checkpoint and may end training early."""
+class Schedule(Protocol):
+    """When to validate, and what makes a checkpoint the best: all that the loop knows of `[validation]`."""
+
+    @property
+    def every(self) -> int: ...  # noqa: D102
+    @property
+    def patience(self) -> int | None: ...  # noqa: D102
+    @property
+    def metric(self) -> str: ...  # noqa: D102
+
+
+class ValidationSchedule(Section):
+    """Base of every task's `[validation]`."""
 
     every: PositiveInt = 1000
     """Updates between validations."""
-    metric: Literal["bleu", "chrf", "loss"] = "bleu"
-    """What makes a checkpoint the best."""
     patience: PositiveInt | None = None
     """Stop after this many validations without a new best; unset: train all steps."""
+
+
+class ValidationConfig(ValidationSchedule):
+    """When and how to validate; validation picks the best checkpoint and may end training early."""
+
+    metric: Literal["bleu", "chrf", "loss"] = "bleu"
+    """What makes a checkpoint the best."""
     beam: PositiveInt = 1
     """Beam of the translations that are scored; greedy ranks checkpoints nearly as well and is faster."""
     max_sentences: PositiveInt | None = None
@@ -48,11 +64,26 @@ class ValidationData:
 
 
 @dataclass(frozen=True)
-class Validation:
-    """loss: nats a token without smoothing; bleu, chrf: 0 to 100; exact: share of perfect lines."""
+class ValidationScores:
+    """Base of what validation finds. loss: nats a token without smoothing; perplexity: its exponential."""
 
     loss: float
     perplexity: float
+
+    def line(self) -> str:
+        """For the user."""
+        return f"loss {self.loss:.3f}"
+
+    def value(self, metric: str) -> float:
+        """The chosen metric, turned so that more is better."""
+        value: float = getattr(self, metric)
+        return -value if metric == "loss" else value
+
+
+@dataclass(frozen=True)
+class Validation(ValidationScores):
+    """Of a translator. bleu, chrf: 0 to 100; exact: share of perfect lines."""
+
     bleu: float
     chrf: float
     exact: float
@@ -60,11 +91,6 @@ class Validation:
     def line(self) -> str:
         """For the user."""
         return f"loss {self.loss:.3f}  BLEU {self.bleu:.2f}  chrF {self.chrf:.2f}  exact {self.exact:.1%}"
-
-    def value(self, metric: str) -> float:
-        """The chosen metric, turned so that more is better."""
-        value: float = getattr(self, metric)
-        return -value if metric == "loss" else value
 
 
 def validate(

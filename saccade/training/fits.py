@@ -4,8 +4,10 @@ from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.parallel_options import SCHEMES
 from saccade.errors import UserError
+from saccade.models.interface import LanguageModelConfig
 from saccade.models.nonautoregressive import NonAutoregressiveConfig
 from saccade.text.corpus import DataConfig
+from saccade.training.evaluate import ValidationConfig
 from saccade.training.loop import TrainingConfig
 
 
@@ -14,18 +16,23 @@ def decoding_section(model: Section) -> type[Section]:
     return SCHEMES[model.decoder] if isinstance(model, NonAutoregressiveConfig) else DecodingConfig
 
 
-def require_fit(model: Section, training: TrainingConfig, data: DataConfig, *, validation_beam: int) -> None:
+def require_fit(model: Section, training: TrainingConfig, data: Section, validation: Section) -> None:
     """UserError for settings that don't go with this kind of model."""
     decoder = model.decoder if isinstance(model, NonAutoregressiveConfig) else None
     only = {
         "training.glancing": (training.glancing is not None, "ctc"),
         "training.fine_tuning": (training.fine_tuning > 0, "fertility"),
-        "data.fertilities": (bool(data.fertilities), "fertility"),
-        "data.valid_fertilities": (bool(data.valid_fertilities), "fertility"),
+        "data.fertilities": (isinstance(data, DataConfig) and bool(data.fertilities), "fertility"),
+        "data.valid_fertilities": (
+            isinstance(data, DataConfig) and bool(data.valid_fertilities),
+            "fertility",
+        ),
     }
     for name, (given, owner) in only.items():
         if given and decoder != owner:
             raise UserError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
+    if training.teacher is not None and isinstance(model, LanguageModelConfig):
+        raise UserError("training.teacher: a language model has none; leave it out.")
     _require_teacher(training, decoder)
     if training.glancing is not None and not all(0 <= share <= 1 for share in training.glancing):
         raise UserError(f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1].")
@@ -34,9 +41,9 @@ def require_fit(model: Section, training: TrainingConfig, data: DataConfig, *, v
             "training.compile: the shapes of a non-autoregressive model depend on its data at every step, "
             "and would be compiled anew; leave it out."
         )
-    if decoder is not None and validation_beam > 1:
+    if decoder is not None and isinstance(validation, ValidationConfig) and validation.beam > 1:
         raise UserError("validation.beam: a non-autoregressive model is not searched; leave it out.")
-    if decoder == "fertility":
+    if decoder == "fertility" and isinstance(data, DataConfig):
         _require_fertilities(data)
 
 

@@ -8,20 +8,22 @@ from saccade.checkpoint import Model, find_model, load_weights, read_description
 from saccade.errors import UserError
 from saccade.text.corpus import file_hash
 from saccade.text.tokenizer import Tokenizer, load_tokenizer
+from saccade.writer import ANEW
 
 
 def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration's tables with the model's own settings below them.
 
     Raises UserError where they ask for what the model's weights and vocabulary settle: of [model] only
-    dropout may differ.
+    dropout may differ, and what a language model's weights do not depend on.
     """
     description = read_description(find_model(folder))
     settled = f"comes from training.init_from = {folder}; leave it out."
     require_no_tokenizer(tables, folder, key="training.init_from")
     own = description["model"]
     for name, value in tables.get("model", {}).items():
-        if not name.endswith("dropout") and value != own.get(name):
+        free = name.endswith("dropout") or name in ANEW
+        if not free and value != own.get(name):
             known = f", which is {own[name]}," if name in own else ""
             raise UserError(f"model.{name} = {value}: this{known} {settled}")
     below = {name: {**description[name], **tables.get(name, {})} for name in ("model", "decoding")}

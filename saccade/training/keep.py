@@ -23,7 +23,7 @@ from saccade.checkpoint import (
 from saccade.errors import UserError
 from saccade.models import build_model
 from saccade.training.distributed import Group
-from saccade.training.state import Counters, read_state, write_state
+from saccade.training.state import Counters, TrainingState, read_state, write_state
 
 
 class Checkpoints:
@@ -40,8 +40,8 @@ class Checkpoints:
         self.folder = run / "checkpoints"
         self.network, self.optimizer, self.moving_average, self.group = network, optimizer, average, group
 
-    def restore(self) -> tuple[Counters, dict[str, Tensor]]:
-        """Put the `last` checkpoint into network and optimiser; returns counters and own generators."""
+    def restore(self) -> TrainingState:
+        """Put the `last` checkpoint into network and optimiser; returns the rest of it."""
         last = self.folder / "last"
         if self.group.leads:
             settle_folder(last)
@@ -51,17 +51,22 @@ class Checkpoints:
                 f"{last}: nothing to resume: the run stopped before its first checkpoint. Train anew."
             )
         weights = read_tensors(last / "model.safetensors")
-        counters, generators, raw = read_state(
-            last, network=self.network, optimizer=self.optimizer, rank=self.group.rank
-        )
-        load_weights(self.network, raw or weights, folder=last)
+        state = read_state(last, network=self.network, optimizer=self.optimizer, rank=self.group.rank)
+        load_weights(self.network, state.raw_weights or weights, folder=last)
         if self.moving_average is not None:
             load_weights(self.moving_average.module, weights, folder=last)
             # Only whether it is 0 matters: the first applied update starts the average.
-            self.moving_average.n_averaged.fill_(counters.step - counters.skipped)
-        return counters, generators
+            self.moving_average.n_averaged.fill_(state.counters.step - state.counters.skipped)
+        return state
 
-    def save_last(self, model: Model, counters: Counters, generators: list[dict[str, Tensor]]) -> None:
+    def save_last(
+        self,
+        model: Model,
+        counters: Counters,
+        *,
+        generators: list[dict[str, Tensor]],
+        carried: dict[str, Tensor],
+    ) -> None:
         """The model as it stands and all that training needs to go on."""
         with replace_folder(self.folder / "last") as new:
             write_model(new, self._described(model, counters, {}))
@@ -72,6 +77,7 @@ class Checkpoints:
                 optimizer=self.optimizer,
                 generators=generators,
                 raw_weights=None if self.moving_average is None else unique_tensors(self.network),
+                carried=carried,
             )
 
     def save_best(self, model: Model, counters: Counters, scores: dict[str, float]) -> None:

@@ -1,7 +1,7 @@
 """The training loop, on one page: updates, validation, checkpoints, until done or asked to stop."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -13,10 +13,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from saccade.checkpoint import Model
 from saccade.errors import Interrupted, UserError
 from saccade.models.interface import Seq2Seq
-from saccade.text.batching import Batch
-from saccade.training.data import TrainingPairs
+from saccade.training.data import TrainingBatch, TrainingData
 from saccade.training.distributed import Group
-from saccade.training.evaluate import ValidationConfig, ValidationData, validate
+from saccade.training.evaluate import Schedule, ValidationScores
 from saccade.training.interrupt import stop_requests
 from saccade.training.keep import Checkpoints
 from saccade.training.meter import Meter
@@ -43,8 +42,8 @@ class TrainingConfig(OptimizerConfig):
     compile: bool = False
     """Let torch.compile make kernels for this model: minutes at the start, faster steps on a GPU."""
     label_smoothing: float | None = Field(None, ge=0, lt=1)
-    """Share of each target spread over the vocabulary (section 5.4). Unset: 0.1, in non-autoregressive models
-    0."""
+    """Share of each target spread over the vocabulary (section 5.4). Unset: 0.1, in language models
+    and non-autoregressive ones 0."""
     glancing: tuple[float, float] | None = None
     """model.decoder = "ctc" only. Of as many slots as are wrong, the share that is shown their tokens, at the
     start and at the end of training; [0.0, 0.0]: none, plain CTC. Unset: [0.5, 0.3], the paper's."""
@@ -75,11 +74,11 @@ class Setup:
 
     run: Path
     model: Model
-    data: TrainingPairs
-    validation_data: ValidationData | None
+    data: TrainingData
+    validate: Callable[[Model], ValidationScores] | None
     objective: Objective
     config: TrainingConfig
-    validation: ValidationConfig
+    validation: Schedule
     group: Group
 
 
@@ -103,9 +102,11 @@ class _Training:
         torch.manual_seed(self.config.seed + 1_000_003 * self.group.rank)
         self.counters = Counters()
         if resume:
-            self.counters, generators = self.checkpoints.restore()
-            if generators:
-                restore_generators(generators, self.group.device)
+            state = self.checkpoints.restore()
+            self.counters = state.counters
+            setup.data.restore(state.carried)
+            if state.generators:
+                restore_generators(state.generators, self.group.device)
         self.updater = Updater(
             Loss(self.network, setup.objective),
             self.optimizer,
@@ -138,7 +139,7 @@ class _Training:
             self._finish()
         return self.counters
 
-    def _updates(self) -> Iterator[Sequence[Batch]]:
+    def _updates(self) -> Iterator[Sequence[TrainingBatch]]:
         """Batches of each update until the run ends, from where it stands."""
         while not self._ended():
             for batches in self.setup.data.epoch(self.counters.epoch, done=self.counters.done):
@@ -154,7 +155,7 @@ class _Training:
             patience is not None and self.counters.stale >= patience
         )
 
-    def _update(self, batches: Sequence[Batch]) -> None:
+    def _update(self, batches: Sequence[TrainingBatch]) -> None:
         step = self.counters.step + 1
         rate = learning_rate(step, config=self.config, steps=self.config.steps)
         self.network.train()
@@ -206,20 +207,15 @@ class _Training:
 
     def _validate(self) -> None:
         """The leader validates, the others wait for the verdict: it decides when to stop."""
-        data, config, counters = self.setup.validation_data, self.setup.validation, self.counters
+        validate, config, counters = self.setup.validate, self.setup.validation, self.counters
         if self.group.leads:
             self.checkpoints.keep(self._averaged(), counters, count=self.config.average)
-        if data is None:
+        if validate is None:
             return
         if self.group.leads:
             started = time.perf_counter()
-            scores = validate(
-                self._averaged(),
-                data,
-                config=config,
-                device=self.group.device,
-                batch_tokens=self.config.batch_tokens,
-            )
+            scores = validate(self._averaged())
+            found = asdict(scores)
             seconds = time.perf_counter() - started
             value = scores.value(config.metric)
             improved = counters.best is None or value > counters.best
@@ -228,8 +224,8 @@ class _Training:
             better = improved or value == counters.best
             if better:
                 counters.best, counters.best_step = value, counters.step
-                self.checkpoints.save_best(self._averaged(), counters, asdict(scores))
-            self.report.record("valid", counters.step, {**asdict(scores), "seconds": seconds})
+                self.checkpoints.save_best(self._averaged(), counters, found)
+            self.report.record("valid", counters.step, {**found, "seconds": seconds})
             where = f"step {counters.step:,}  epoch {counters.epoch}"
             self.report.say(f"{where}  {scores.line()}  {seconds:.0f} s{'  best' if better else ''}")
         counters.best, counters.best_step, counters.stale = self.group.broadcast(
@@ -239,9 +235,12 @@ class _Training:
 
     def _save(self) -> None:
         generators = self.group.gather(generator_states(self.group.device))
+        carried = self.setup.data.carried()
         self.counters.seconds += self.meter.lap()
         if self.group.leads:
-            self.checkpoints.save_last(self._averaged(), self.counters, generators)
+            self.checkpoints.save_last(
+                self._averaged(), self.counters, generators=generators, carried=carried
+            )
         self.group.wait()
 
     def _finish(self) -> None:
@@ -253,23 +252,17 @@ class _Training:
         self.counters.finished = True
         if self.group.leads:
             self._try_average()
-            if self.setup.validation_data is None:
+            if self.setup.validate is None:
                 self.checkpoints.save_best(self._averaged(), self.counters, {})
         self._save()
 
     def _try_average(self) -> None:
-        model, data = self.checkpoints.average(self._averaged(), self.counters), self.setup.validation_data
+        model = self.checkpoints.average(self._averaged(), self.counters)
         if model is None:
             return
         scores: dict[str, float] = {}
-        if data is not None:
-            validation = validate(
-                model,
-                data,
-                config=self.setup.validation,
-                device=self.group.device,
-                batch_tokens=self.config.batch_tokens,
-            )
+        if self.setup.validate is not None:
+            validation = self.setup.validate(model)
             scores, value = asdict(validation), validation.value(self.setup.validation.metric)
             self.report.record("average", self.counters.step, scores)
             self.report.say(f"average of {len(self.counters.kept)}  {validation.line()}")

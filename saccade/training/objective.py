@@ -5,16 +5,18 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from saccade.models.interface import Parallel, Seq2Seq
+from saccade.models.interface import LanguageModel, Parallel, Seq2Seq
 from saccade.nn.loss import linear_cross_entropy
 from saccade.text.batching import Batch
 from saccade.training.fertility import FertilityCrossEntropy
 from saccade.training.fine_tuning import FineTuning
 from saccade.training.glancing import GlancingCtc
 from saccade.training.masked import MaskedCrossEntropy
+from saccade.training.streams import Segments
 
 LABEL_SMOOTHING = 0.1
-"""Of models that write word by word, where nothing is set ("Attention Is All You Need", section 5.4)."""
+"""Of models that write word by word, where nothing is set ("Attention Is All You Need", section 5.4). It
+raises perplexity."""
 GLANCING = (0.5, 0.3)
 """See `GlancingCtc.share`."""
 
@@ -22,7 +24,7 @@ GLANCING = (0.5, 0.3)
 class Objective(Protocol):
     """The update divides once by its target tokens, so k small batches equal one large batch."""
 
-    def __call__(self, model: Any, batch: Batch) -> Tensor:
+    def __call__(self, model: Any, batch: Any) -> Tensor:
         """Summed loss in nats over the batch's `target_tokens`; model: of the kind that this is for."""
         ...
 
@@ -48,6 +50,8 @@ def objective_of(
 
     None: as is usual for the kind. teacher: whose judgement has the weight `fine_tuning`, where not 0.
     """
+    if isinstance(network, LanguageModel):
+        return NextToken(label_smoothing or 0.0)
     if not isinstance(network, Parallel):
         return CrossEntropy(LABEL_SMOOTHING if label_smoothing is None else label_smoothing)
     smoothing = label_smoothing or 0.0
@@ -81,6 +85,27 @@ class CrossEntropy:
         return total
 
 
+@dataclass(frozen=True)
+class NextToken:
+    """Each token of running text given those before it; memory is handed on to the next segment."""
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, model: LanguageModel, batch: Segments) -> Tensor:
+        """Where a stream has ended no logits are formed."""
+        hidden, memory = model.read(batch.tokens, batch.memory)
+        batch.hand_on(memory)
+        real = batch.gold != batch.pad
+        total: Tensor = linear_cross_entropy(
+            hidden[real],
+            model.output.weight,
+            model.output.bias,
+            batch.gold[real],
+            label_smoothing=self.label_smoothing,
+        )
+        return total
+
+
 class Loss(nn.Module):
     """Model and objective as one module, so that DDP and torch.compile can wrap the whole forward pass."""
 
@@ -89,6 +114,6 @@ class Loss(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Any) -> Tensor:
         """Summed loss of a batch, a scalar."""
         return self.objective(self.model, batch)

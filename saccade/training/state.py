@@ -43,11 +43,12 @@ def write_state(
     optimizer: torch.optim.Optimizer,
     generators: list[dict[str, Tensor]],
     raw_weights: dict[str, Tensor] | None,
+    carried: dict[str, Tensor],
 ) -> None:
     """Write training.safetensors and training.json beside a model's files.
 
     generators: each rank's random generators. raw_weights: the weights that training goes on with,
-    when the model's file holds their moving average instead.
+    when the model's file holds their moving average instead. carried: see `TrainingData.carried`.
     """
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     tensors: dict[str, Tensor] = {}
@@ -57,17 +58,29 @@ def write_state(
     for rank, states in enumerate(generators):
         tensors |= {f"generator/{rank}/{name}": state for name, state in states.items()}
     tensors |= {f"raw/{name}": tensor for name, tensor in (raw_weights or {}).items()}
+    tensors |= {f"carried/{name}": tensor for name, tensor in carried.items()}
     write_tensors(folder / "training.safetensors", tensors)
     write_json(folder / "training.json", {"counters": asdict(counters)})
 
 
+@dataclass(frozen=True)
+class TrainingState:
+    """What `read_state` found besides the optimiser's part.
+
+    generators: this rank's, empty when the run had fewer ranks. raw_weights: empty when the model's file
+    has them. carried: see `TrainingData.carried`.
+    """
+
+    counters: Counters
+    generators: dict[str, Tensor]
+    raw_weights: dict[str, Tensor]
+    carried: dict[str, Tensor]
+
+
 def read_state(
     folder: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, rank: int
-) -> tuple[Counters, dict[str, Tensor], dict[str, Tensor]]:
-    """Restore the optimiser; returns counters, this rank's generators and the raw weights.
-
-    The generators are empty when the run had fewer ranks; the raw weights when the model's file has them.
-    """
+) -> TrainingState:
+    """Restore the optimiser; returns the rest."""
     description, tensors = read_json(folder / "training.json"), read_tensors(folder / "training.safetensors")
     try:
         counters = Counters(**description["counters"])
@@ -76,7 +89,12 @@ def read_state(
         raise UserError(
             f"{folder}: damaged training state: {error}. Start from another checkpoint."
         ) from error
-    return counters, _under(tensors, f"generator/{rank}/"), _under(tensors, "raw/")
+    return TrainingState(
+        counters,
+        generators=_under(tensors, f"generator/{rank}/"),
+        raw_weights=_under(tensors, "raw/"),
+        carried=_under(tensors, "carried/"),
+    )
 
 
 def generator_states(device: torch.device) -> dict[str, Tensor]:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from saccade.errors import UserError
-from saccade.text.batching import Batch
-from saccade.training.distributed import Group
+from saccade.training.data import TrainingBatch
+from saccade.training.distributed import BatchT, Group
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Updater:
             # Buffers are tables that each rank computes alike, and grows when it meets a longer sentence.
             self.joined = DistributedDataParallel(self.loss, broadcast_buffers=False)
 
-    def update(self, batches: Sequence[Batch], *, rate: float) -> UpdateResult:
+    def update(self, batches: Sequence[TrainingBatch], *, rate: float) -> UpdateResult:
         """One update from the batches of all ranks; each rank takes its rows of each batch.
 
         The loss is divided once, by the target tokens of all batches: k small batches equal one
@@ -73,7 +73,7 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
         return UpdateResult(loss, tokens, norm, applied)
 
-    def _gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor:
+    def _gradients(self, batches: Sequence[TrainingBatch], tokens: int) -> Tensor:
         """Sum the gradients of this rank's rows; returns their summed loss."""
         total = torch.zeros((), dtype=torch.float64, device=self.group.device)
         shares = [self._pieces_of(batch) for batch in batches]
@@ -88,14 +88,14 @@ class Updater:
             total += loss.detach()
         return total
 
-    def _pieces_of(self, batch: Batch) -> list[tuple[Batch, float]]:
+    def _pieces_of(self, batch: BatchT) -> list[tuple[BatchT, float]]:
         mine, weight = self.group.share(batch)
         count = min(self.pieces, mine.rows)
         if count == 1:
             return [(mine, weight)]
         return [(mine.take(range(first, mine.rows, count)), weight) for first in range(count)]
 
-    def _cut_batches(self, batches: Sequence[Batch], error: BaseException) -> None:
+    def _cut_batches(self, batches: Sequence[TrainingBatch], error: BaseException) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         if self.group.size > 1:
             raise UserError(

@@ -88,16 +88,25 @@ def test_search_finds_the_same_with_it(options: dict[str, Any]) -> None:
         assert [x.score for x in mine] == pytest.approx([x.score for x in other], abs=1e-3)
 
 
-def test_threads_change_nothing() -> None:
-    engine, before = TransformerEngine(network()), torch.get_num_threads()
-    alone = logits_along(engine)
+@pytest.mark.parametrize("feed_forward", [96, 17_024])
+def test_threads_change_nothing(feed_forward: int) -> None:
+    """With few weights threads share out rows; with many and few rows they share each product."""
+    sizes = {**SIZES, "feed_forward": feed_forward, "norm": "pre", "activation": "gelu"}
+    engine = TransformerEngine(transformer(words=vocabulary(90), **sizes))
+    source, lengths = sentences()
+    before, found = torch.get_num_threads(), []
     try:
-        torch.set_num_threads(2)
-        both = logits_along(engine)
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            state = engine.start(engine.encode(source, lengths), 9)
+            found += [
+                logits := engine.step(torch.full((7,), 5), state)[0],
+                engine.step(logits.argmax(1), state)[0],
+            ]
     finally:
         torch.set_num_threads(before)
-    for one, two in zip(alone, both, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+    for alone, together in zip(found[:2], found[2:], strict=True):
+        torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

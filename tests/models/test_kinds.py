@@ -66,6 +66,35 @@ def test_a_wrong_setting_is_named(table: dict[str, object], message: str) -> Non
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"kind": "recurrent", "window": 4}, "model.window = 4: a setting of kind transformer, and this"),
+        ({"kind": "convolutional", "positions": "rotary"}, "model.positions = 'rotary': a setting of kind t"),
+        ({"cell": "lstm"}, "a setting of kind recurrent, and this model is transformer; leave it out"),
+        ({"embedding": 64}, "a setting of kind recurrent and convolutional, and this model is transformer"),
+        ({"kind": "convolutional", "heads": 4, "cell": "gru"}, "model.heads = 4: a setting of kind transf"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused_and_it_says_whose_it_is(
+    table: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        model_config(table)
+    assert message in str(caught.value)
+    assert str(caught.value).count("leave it out") == len(table.keys() - {"kind"})
+
+
+def test_no_key_of_any_kind_is_ignored_by_another() -> None:
+    for kind, (known, _, _) in MODELS.items():
+        for other, (owner, _, _) in MODELS.items():
+            for key in owner.model_fields.keys() - known.model_fields.keys():
+                with pytest.raises(UserError) as caught:
+                    model_config({"kind": kind, key: 1})
+                assert str(caught.value).startswith(f"model.{key} = 1: a setting of kind ")
+                assert other in str(caught.value)
+
+
 def test_an_odd_width_serves_learned_positions() -> None:
     assert build_model(config(width=15, positions="learned"), vocabulary())
 

@@ -341,6 +341,7 @@ def test_a_model_that_was_written_before_these_settings_loads(positions: str, tm
         ({"positions": "alibi", "max_distance": 8}, "and these are alibi"),
         ({"positions": "relative", "max_distance": 0}, "model.max_distance = 0"),
         ({"positions": "none", "sinusoid_layout": "halves"}, "sinusoid_layout is a setting of sinusoidal"),
+        ({"positions": "alibi", "max_positions": 9}, "max_positions is a setting of learned positions, and"),
         ({"window": [3, 3]}, "window lists 2 numbers for 6 encoder layers and 6 decoder layers"),
         ({"window": 0}, "model.window = 0"),
         ({"window": [3, -1]}, "model.window"),

@@ -32,18 +32,42 @@ TINY = [
     "validation.every=6",
     "validation.max_sentences=4",
 ]
+TINY_TEXT = [
+    "tokenizer.vocab_size=60",
+    "tokenizer.byte_fallback=false",
+    "model.segment=7",
+    "model.width=16",
+    "training.steps=12",
+    "training.batch_tokens=60",
+    "training.warmup=4",
+    "training.log_every=1",
+    "training.save_every=5",
+    "validation.every=6",
+]
 SIZES = {
     "transformer": ["model.heads=2", "model.feed_forward=32"],
     "recurrent": ["model.embedding=12"],
     "convolutional": ["model.embedding=12"],
     "nonautoregressive": ["model.heads=2", "model.feed_forward=32"],
 }
-"""What each kind of model needs besides."""
+"""What each kind of translator needs besides."""
+TEXT_SIZES = {
+    "transformer-xl": ["model.heads=2", "model.feed_forward=32", "model.layers=2", "model.memory=9"],
+    "transformer-lm": ["model.heads=2", "model.feed_forward=32", "model.layers=2"],
+    "recurrent-lm": [],
+}
+"""What each kind of language model needs besides."""
 
 
-def sizes(settings: list[str]) -> list[str]:
+def overrides(folder: Path, settings: list[str]) -> list[str]:
+    """A tiny run of the corpus in `folder`, before `settings`."""
     kinds = [setting.partition("=")[2] for setting in settings if setting.startswith("model.kind=")]
-    return SIZES[kinds[-1] if kinds else "transformer"]
+    kind = kinds[-1] if kinds else "transformer"
+    english, german = folder / "train.en", folder / "train.de"
+    if kind in TEXT_SIZES:
+        return [f"data.text={english}", f"data.valid_text={german}", *TINY_TEXT, *TEXT_SIZES[kind]]
+    files = [f"data.source={english}", f"data.target={german}", "data.holdout=20"]
+    return [*files, *TINY, *SIZES[kind]]
 
 
 def send_at(step: int, number: signal.Signals) -> None:
@@ -58,29 +82,26 @@ def send_at(step: int, number: signal.Signals) -> None:
     Updater.update = wrapped
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
     parser.add_argument("--kill-at", type=int, default=0)
     parser.add_argument("--stop-at", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("settings", nargs="*")
-    arguments = parser.parse_intermixed_args()
+    arguments = parser.parse_intermixed_args(words)
     torch.set_num_threads(1)
     if arguments.kill_at:
         send_at(arguments.kill_at, signal.SIGKILL)
     if arguments.stop_at:
         send_at(arguments.stop_at, signal.SIGINT)
-    folder = arguments.run.parent
-    files = [f"data.source={folder / 'train.en'}", f"data.target={folder / 'train.de'}", "data.holdout=20"]
+    before = overrides(arguments.run.parent, arguments.settings)
     try:
         with process_group() as group:
             if arguments.resume:
                 resume_run(arguments.run, group)
             else:
-                experiment = read_experiment(
-                    overrides=[*files, *TINY, *sizes(arguments.settings), *arguments.settings]
-                )
+                experiment = read_experiment(overrides=[*before, *arguments.settings])
                 start_run(experiment, arguments.run, group)
     except Interrupted as stopped:
         sys.stderr.write(f"{stopped}\n")
@@ -89,6 +110,11 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def life(*words: str) -> None:
+    """`main` as all that a process of `multiprocessing` does."""
+    sys.exit(main(list(words)))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from saccade.checkpoint import read_tensors
 from saccade.text.batching import Batch
 from saccade.training.distributed import Group
 from tests.training.conftest import drive
@@ -23,6 +25,24 @@ def test_two_processes_equal_one_on_the_same_global_batch(corpus: Path) -> None:
         assert abs(one - other) < 1e-5
     for name, tensor in weights(corpus / "one").items():
         torch.testing.assert_close(weights(corpus / "two")[name], tensor, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_carry_the_memory_that_one_carries(corpus: Path) -> None:
+    settings = (*EXACT, "model.kind=transformer-xl")
+    assert drive(corpus / "one", *settings).returncode == 0
+    two = drive(corpus / "two", *settings, processes=2)
+    assert two.returncode == 0, two.stderr
+    for (_, one), (_, other) in zip(losses(corpus / "one"), losses(corpus / "two"), strict=True):
+        assert abs(one - other) < 1e-5
+    one, other = (
+        read_tensors(corpus / name / "checkpoints" / "last" / "training.safetensors")
+        for name in ("one", "two")
+    )
+    carried = [name for name in one if name.startswith("carried/")]
+    assert len(carried) == 2 * 2  # batches, layers
+    for name in carried:
+        torch.testing.assert_close(other[name], one[name], atol=1e-4, rtol=1e-3)
 
 
 def test_batches_with_fewer_rows_than_processes_leave_no_rank_waiting(corpus: Path) -> None:

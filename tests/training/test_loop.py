@@ -10,7 +10,7 @@ import torch
 from saccade.checkpoint import average_weights, read_json, read_tensors
 from saccade.errors import UserError
 from saccade.experiment import read_experiment, resume_run, start_run
-from saccade.training import loop
+from saccade.training import translation
 from saccade.training.distributed import Group
 from saccade.training.evaluate import Validation
 from saccade.training.state import Counters
@@ -51,7 +51,7 @@ def test_early_stopping_ends_after_so_many_validations_without_a_new_best(
     def validate(*_: object, **__: object) -> Validation:
         return Validation(loss=1.0, perplexity=2.7, bleu=next(scores), chrf=0.0, exact=0.0)
 
-    monkeypatch.setattr(loop, "validate", validate)
+    monkeypatch.setattr(translation, "validate", validate)
     _, counters = run(corpus, "validation.every=2", "validation.patience=2")
     assert counters.step == 8
     assert counters.best == 5.0

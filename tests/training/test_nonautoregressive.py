@@ -196,6 +196,12 @@ def test_settings_that_do_not_fit_are_refused(settings: list[str], message: str)
         )
 
 
+def test_a_language_model_has_no_teacher() -> None:
+    table = ["model.kind=recurrent-lm", "data.text=a", "training.teacher=t"]
+    with pytest.raises(UserError, match="a language model has none"):
+        read_experiment(overrides=table)
+
+
 def test_a_teacher_of_another_size_lends_its_pieces_but_not_its_encoder(
     material: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from saccade.checkpoint import read_tensors
-from saccade.translator import Translator
 from tests.training.conftest import drive
 
 NOISY = ("model.dropout=0.2",)
@@ -42,11 +41,11 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 RECURRENT, CONVOLUTIONAL = "model.kind=recurrent", "model.kind=convolutional"
 CTC = ("model.kind=nonautoregressive", "model.decoder=ctc", "model.tied_embeddings=none")
+ALL_OF_TEXT = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
 QUICK = {
     "plain": NOISY,
     "everything": EVERYTHING,
-    "recurrent": (*EVERYTHING, RECURRENT),
-    "convolutional": (*EVERYTHING, CONVOLUTIONAL),
+    "transformer-xl": (*ALL_OF_TEXT, "model.kind=transformer-xl"),
 }
 SLOW = {
     "recurrent, fed lstm": (*NOISY, RECURRENT, "model.cell=lstm", "model.attention=general"),
@@ -54,6 +53,8 @@ SLOW = {
     "ctc": (*EVERYTHING, *CTC),
     "mask-predict": (*EVERYTHING, "model.kind=nonautoregressive", "model.decoder=mask-predict"),
     "convolutional, output normed": (*NOISY, CONVOLUTIONAL, "model.tied_embeddings=none"),
+    "recurrent-lm": (*ALL_OF_TEXT, "model.kind=recurrent-lm"),
+    "transformer-lm, sliding": (*ALL_OF_TEXT, "model.kind=transformer-lm", "model.memory=3"),
 }
 
 
@@ -96,6 +97,7 @@ def test_killed_at_any_step_is_the_same_run(corpus: Path, step: int) -> None:
         pytest.param((RECURRENT,), id="recurrent", marks=pytest.mark.slow),
         pytest.param((CONVOLUTIONAL,), id="convolutional", marks=pytest.mark.slow),
         pytest.param(CTC, id="ctc", marks=pytest.mark.slow),
+        pytest.param(("model.kind=transformer-xl",), id="transformer-xl", marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_killed_and_resumed_are_the_same_run(corpus: Path, kind: tuple[str, ...]) -> None:
@@ -122,28 +124,3 @@ def test_a_finished_run_resumed_changes_nothing(corpus: Path) -> None:
     before = (corpus / "run" / "metrics.jsonl").read_bytes()
     assert drive(corpus / "run", "--resume").returncode == 0
     assert (corpus / "run" / "metrics.jsonl").read_bytes() == before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("positions", ["learned", "relative", "rotary", "alibi", "none"])
-def test_every_kind_of_positions_resumes_and_translates_alone_as_in_bulk(
-    corpus: Path, positions: str
-) -> None:
-    """With a window, two averaged checkpoints, greedy, beam search and sampling, and recorded attention."""
-    settings = ("model.dropout=0.2", f"model.positions={positions}", "model.window=3", "training.average=2")
-    assert drive(corpus / "whole", *settings).returncode == 0
-    assert drive(corpus / "cut", "--kill-at", "8", *settings).returncode == -9
-    again = drive(corpus / "cut", "--resume")
-    assert again.returncode == 0, again.stderr
-    assert_same_run(corpus / "whole", corpus / "cut")
-    translator = Translator.load(corpus / "cut", device="cpu")
-    lines = (corpus / "train.en").read_text(encoding="utf-8").split("\n")[150:158]
-    for way in ({"beam": 1}, {"beam": 3}, {"sample": True, "seed": 4}):
-        together = [one.text for one in translator.translate(lines, max_length=12, **way)]
-        alone = [
-            translator.translate([line], first_line=n, max_length=12, **way)[0].text
-            for n, line in enumerate(lines)
-        ]
-        assert together == alone
-    for name, attention in translator.attention(lines[0], lines[1]).items():
-        torch.testing.assert_close(attention.sum(-1), torch.ones_like(attention[..., 0]), msg=name)

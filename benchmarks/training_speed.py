@@ -1,0 +1,91 @@
+"""How fast a model trains: what training.py and the comparison of systems measure."""
+
+import resource
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+import torch
+
+from saccade.checkpoint import vocabulary_of
+from saccade.config import Section
+from saccade.models import build_model
+from saccade.models.interface import Vocabulary
+from saccade.text.batching import Batch
+from saccade.text.prepare import open_prepared
+from saccade.training.data import TrainingPairs
+from saccade.training.distributed import Group
+from saccade.training.loop import uses_bfloat16
+from saccade.training.objective import CrossEntropy, Loss
+from saccade.training.optim import OptimizerConfig, make_optimizer
+from saccade.training.update import Updater
+
+SMOOTHING = 0.1
+
+Update = Callable[[Sequence[Batch]], int]
+"""Trains on the batches of an update; returns their target tokens."""
+
+
+def our_update(model: Section, vocabulary: Vocabulary, group: Group, precision: str) -> Update:
+    """A fresh model in our own loop."""
+    module = build_model(model, vocabulary).to(group.device).train()  # type: ignore[attr-defined]
+    updater = Updater(
+        Loss(module, CrossEntropy(SMOOTHING)),
+        make_optimizer(module, OptimizerConfig()),
+        group=group,
+        clip_norm=0.0,
+        autocast=uses_bfloat16(precision, group.device),
+        compiled=False,
+    )
+    return lambda batches: updater.update(batches, rate=1e-4).tokens
+
+
+def training_speed(
+    data: Path, model: Section, *, precision: str, batch_tokens: int, updates: int, warmup: int
+) -> dict[str, float]:
+    """`update_speed` of a fresh model in our own loop."""
+    torch.manual_seed(1)
+    group = Group(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    update = our_update(model, vocabulary_of(open_prepared(data).tokenizer), group, precision)
+    return update_speed(update, data, batch_tokens=batch_tokens, updates=updates, warmup=warmup)
+
+
+def update_speed(
+    update: Update, data: Path, *, batch_tokens: int, updates: int, warmup: int
+) -> dict[str, float]:
+    """Train on prepared data for `updates` updates after `warmup` ones, data loading inside the timer.
+
+    Peak memory is that of the GPU, or of the whole process: give each measurement its own.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    prepared = open_prepared(data)
+    vocabulary = vocabulary_of(prepared.tokenizer)
+    pairs = TrainingPairs(lambda _: prepared.train, vocabulary, batch_tokens, accumulate=1, seed=1)
+    source = (batches for epoch in cycle(range(1000)) for batches in pairs.epoch(epoch, done=0))
+    for batches in islice(source, warmup):
+        update(batches)
+    started, waited, tokens = time.perf_counter(), 0.0, 0
+    for _ in range(updates):
+        asked = time.perf_counter()
+        batches = next(source)
+        waited += time.perf_counter() - asked
+        tokens += update(batches)
+    seconds = time.perf_counter() - started
+    return {
+        "tokens_per_second": tokens / seconds,
+        "tokens_per_update": tokens / updates,
+        "waiting": waited / seconds,
+        "peak_mb": peak_mb(device),
+    }
+
+
+def peak_mb(device: torch.device) -> float:
+    """Most memory in use so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says begins with what the parent process had
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

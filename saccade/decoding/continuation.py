@@ -1,0 +1,83 @@
+"""How a text goes on: a language model's tokens one by one, its memory as the cache."""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from saccade.config import Section
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.sampling import Draw, uniform_draws
+from saccade.models.interface import LanguageModel, Memory
+
+
+class ContinuationConfig(Section):
+    """How a language model continues a text."""
+
+    tokens: PositiveInt = 100
+    """Tokens written, line ends counted."""
+    samples: PositiveInt = 1
+    """Continuations of the same text, each with draws of its own."""
+    temperature: float = Field(1.0, ge=0)
+    """Divides logits before a token is drawn; below 1 sharpens; 0 always takes the likeliest token."""
+    top_k: PositiveInt | None = None
+    """Draw among the k likeliest tokens only."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Draw among the fewest tokens whose probabilities reach p (Holtzman et al. 2020)."""
+    seed: int = 1
+    """Of the draws."""
+
+
+@torch.inference_mode()
+def continue_text(
+    model: LanguageModel,
+    text: Tensor,
+    *,
+    options: ContinuationConfig,
+    segment: int,
+    banned: Sequence[int] = (),
+) -> list[Hypothesis]:
+    """Each of `options.samples` continuations of `text`, (length,) ids of at least one token.
+
+    The text is read in segments, then each new token alone. banned: ids never written. A hypothesis' score
+    is its log-probability under the model, whatever the temperature.
+    """
+    hidden, memory = _read(model, text[None], segment=segment)
+    memory = tuple(part.repeat_interleave(options.samples, 0) for part in memory)
+    hidden = hidden.expand(options.samples, -1)
+    draws = uniform_draws([0], samples=options.samples, length=options.tokens, seed=options.seed)[0]
+    draws = draws.to(text.device)
+    written: list[Tensor] = []
+    log_probs = torch.zeros(options.samples, dtype=torch.float64, device=text.device)
+    for place in range(options.tokens):
+        scores = model.output(hidden).log_softmax(-1, dtype=torch.float32)
+        token = _choose(scores, draws[:, place], options=options, banned=banned)
+        log_probs += scores.gather(1, token[:, None]).squeeze(1)
+        written.append(token)
+        states, memory = model.read(token[:, None], memory)
+        hidden = states[:, -1]
+    totals = log_probs.tolist()
+    return [
+        Hypothesis(tuple(tokens), total, total)
+        for tokens, total in zip(torch.stack(written, 1).tolist(), totals, strict=True)
+    ]
+
+
+def _read(model: LanguageModel, text: Tensor, *, segment: int) -> tuple[Tensor, Memory]:
+    """The hidden state (1, width) of the last token, and the memory after it."""
+    memory = model.start(1)
+    hidden = text.new_zeros(1, 1)
+    for piece in text.split(segment, 1):
+        states, memory = model.read(piece, memory)
+        hidden = states[:, -1]
+    return hidden, memory
+
+
+def _choose(scores: Tensor, uniform: Tensor, *, options: ContinuationConfig, banned: Sequence[int]) -> Tensor:
+    """A token for each row of scores (rows, vocabulary)."""
+    allowed = scores.clone()
+    allowed[:, list(banned)] = -torch.inf
+    if options.temperature == 0:
+        return allowed.argmax(-1)
+    return Draw(options.temperature, options.top_k, options.top_p).tokens(allowed, uniform)

@@ -1,0 +1,104 @@
+"""Transformer-XL's attention: over a memory and a segment, by content and by distance (Dai et al. 2019)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from saccade.nn.attention import attend, attention_weights, merge_heads, split_heads
+from saccade.nn.layers import FeedForward, Residual
+from saccade.nn.masks import band_mask, causal_mask
+
+
+def shifted(scores: Tensor) -> Tensor:
+    """Scores by distance become scores by key: (..., query, key) in and out (Dai et al., appendix B).
+
+    Column c of the input belongs to distance keys - 1 - c, in every row; the last query stands at the last
+    key. Right for keys up to the query's own; what lies behind it is garbage, and has to be masked.
+    """
+    queries, keys = scores.shape[-2:]
+    # With one column more in front, rows read one after another are each a step further to the left.
+    flat = nn.functional.pad(scores, (1, 0)).flatten(-2)
+    by_key: Tensor = flat[..., queries:].unflatten(-1, (queries, keys))
+    return by_key
+
+
+def memory_mask(
+    queries: int, keys: int, *, reach: int | None = None, device: torch.device | None = None
+) -> Tensor:
+    """Who sees whom where the last `queries` of `keys` ask: the past and oneself, (query, key).
+
+    reach: how many keys a query sees at most, itself counted; None: all.
+    """
+    if reach is None:
+        return causal_mask(queries, keys, device=device)
+    return band_mask(queries, keys, before=reach - 1, after=0, offset=keys - queries, device=device)
+
+
+class MemoryAttention(nn.Module):
+    """score(i, j) = ((q_i + u) . k_j + (q_i + v) . W_R R_(i-j)) / sqrt(d), section 3.3 of the paper.
+
+    R_n is the sinusoid of distance n. u (`content_bias`) and v (`distance_bias`) are vectors of each head
+    and layer. No product has a bias, as in the authors' code.
+    """
+
+    def __init__(self, width: int, *, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.distance = nn.Linear(width, width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.content_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))
+        self.distance_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))
+
+    def forward(self, x: Tensor, context: Tensor, distances: Tensor, *, visible: Tensor) -> Tensor:
+        """x (batch, query, width) asks context (batch, key, width), which ends in x; returns x's shape.
+
+        distances (key, width): R of the distances key - 1 down to 0. visible: see `memory_mask`.
+        """
+        key, value = self.key_value(context).chunk(2, -1)
+        query, bias = self._query(x, distances)
+        dropout = self.dropout if self.training else 0.0
+        mixed = attend(
+            query,
+            split_heads(key, self.heads),
+            split_heads(value, self.heads),
+            visible=visible,
+            bias=bias,
+            dropout=dropout,
+        )
+        out: Tensor = self.output(merge_heads(mixed))
+        return out
+
+    def weights(self, x: Tensor, context: Tensor, distances: Tensor, *, visible: Tensor) -> Tensor:
+        """(batch, heads, query, key) for the same arguments as `forward`."""
+        key, _ = self.key_value(context).chunk(2, -1)
+        query, bias = self._query(x, distances)
+        return attention_weights(query, split_heads(key, self.heads), visible=visible, bias=bias)
+
+    def _query(self, x: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
+        """q + u, and the part of the scores that distance makes."""
+        query = split_heads(self.query(x), self.heads)
+        by_distance = split_heads(self.distance(distances)[None], self.heads)
+        scores = (query + self.distance_bias) @ by_distance.transpose(-2, -1)
+        return query + self.content_bias, shifted(scores / math.sqrt(query.size(-1)))
+
+
+class MemoryLayer(nn.Module):
+    """Attention over memory and segment, then feed-forward, post-norm: a layer of Transformer-XL."""
+
+    def __init__(
+        self, width: int, *, heads: int, feed_forward: int, dropout: float, attention_dropout: float
+    ) -> None:
+        super().__init__()
+        self.self_attention = MemoryAttention(width, heads=heads, dropout=attention_dropout)
+        self.feed_forward = FeedForward(width, feed_forward, dropout=dropout)
+        self.around_self = Residual(width, norm="post", dropout=dropout)
+        self.around_feed_forward = Residual(width, norm="post", dropout=dropout)
+
+    def forward(self, x: Tensor, context: Tensor, distances: Tensor, *, visible: Tensor) -> Tensor:
+        """See `MemoryAttention.forward`."""
+        x = self.around_self(x, lambda y: self.self_attention(y, context, distances, visible=visible))
+        out: Tensor = self.around_feed_forward(x, self.feed_forward)
+        return out

@@ -1,0 +1,228 @@
+"""Running text for language models: what is asked for, its tokeniser, its ids on disk, a report.
+
+The folder that `prepare_text` fills holds tokenizer/, train/ and valid/ (token caches) and, last of all,
+report.json: without it the folder is unfinished.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from saccade.config import Section
+from saccade.errors import UserError
+from saccade.text.cache import EncodedPairs, Ids, write_cache
+from saccade.text.corpus import Paths, file_hash, text_lines
+from saccade.text.encode import CHUNK, chunks
+from saccade.text.prepare import write_whole, writing
+from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig, load_tokenizer
+from saccade.text.words import ByteTokenizer, WordTokenizer
+
+
+class TextConfig(Section):
+    """Where the running text of a language model is. Each entry is one path or a list.
+
+    All of it is used, in its order: an empty line belongs to the text. Every line end is a token.
+    """
+
+    text: Paths = ()
+    """Training text, UTF-8 or gzip (.gz); several files are read as one text."""
+    valid_text: Paths = ()
+    """Validation text; without any the last model counts as the best."""
+
+
+class TextTokenizerConfig(Section):
+    """How running text is cut into pieces."""
+
+    model: Literal["bpe", "unigram", "word", "byte"] = "bpe"
+    """Sub-words as in translators (bpe, unigram), what stands between white space (word), or UTF-8 bytes."""
+    vocab_size: int | None = Field(default=None, ge=8)
+    """Pieces in the vocabulary, the four special ones included. Without it: 8,000 sub-words or as many as the
+    text supports; all words."""
+    byte_fallback: bool = True
+    """Sub-words: spell characters outside the vocabulary as bytes instead of as the unknown piece."""
+    normalization: Literal["identity", "nfkc", "nfkc_cf", "nmt_nfkc", "nmt_nfkc_cf"] = "identity"
+    """Sub-words: change of the text before it is cut, as in translators."""
+    character_coverage: float | None = Field(default=None, ge=0.98, le=1.0)
+    """Sub-words: share of the text whose characters get a piece of their own, as in translators."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.model in ("word", "byte"):
+            plain = type(self)()
+            names = ("byte_fallback", "normalization", "character_coverage")
+            if changed := [name for name in names if getattr(self, name) != getattr(plain, name)]:
+                raise ValueError(
+                    f"{', '.join(changed)}: of sub-words, and model is {self.model}; leave it out"
+                )
+        if self.model == "byte" and self.vocab_size is not None:
+            raise ValueError("vocab_size: bytes are 256 and four special ones; leave it out")
+        return self
+
+
+@dataclass(frozen=True)
+class TextSize:
+    """How long a text is. A line end counts as a token, as a word and as a character.
+
+    unknown: tokens that stand for words or characters outside the vocabulary.
+    """
+
+    lines: int
+    words: int
+    characters: int
+    tokens: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class TextReport:
+    """What the text turned out to be; `files`: SHA-256 of each, by path."""
+
+    train: TextSize
+    valid: TextSize | None
+    vocab_size: int
+    files: dict[str, str]
+
+    @property
+    def source_vocab_size(self) -> int:
+        """As reports on pairs have it."""
+        return self.vocab_size
+
+    @property
+    def target_vocab_size(self) -> int:
+        """As reports on pairs have it."""
+        return self.vocab_size
+
+    @property
+    def shared_vocabulary(self) -> bool:
+        """There is but one."""
+        return True
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From its file; raises OSError or ValueError."""
+        return TypeAdapter(cls).validate_python(json.loads(path.read_text(encoding="utf-8")))
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        texts = {"training": self.train, "validation": self.valid}
+        return [
+            *(_size_line(name, size) for name, size in texts.items() if size is not None),
+            f"vocabulary: {self.vocab_size:,} pieces",
+        ]
+
+
+class PreparedText(NamedTuple):
+    """What training reads: ids of all lines one after another, each with its end symbol, on disk."""
+
+    tokenizer: Tokenizer
+    train: Ids
+    valid: Ids | None
+    report: TextReport
+
+
+def prepare_text(
+    config: TextConfig,
+    tokenizer_config: TextTokenizerConfig,
+    *,
+    out: Path,
+    tokenizer: Tokenizer | None = None,
+) -> PreparedText:
+    """Read, learn the vocabulary (unless a tokeniser is given), encode, count, write all of it into `out`.
+
+    Raises UserError when a file cannot be used.
+    """
+    if not config.text:
+        raise UserError("no training text: set data.text.")
+    files = {str(path): file_hash(path) for path in (*config.text, *config.valid_text)}
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.json").unlink(missing_ok=True)
+        if tokenizer is None:
+            tokenizer = _learn(tokenizer_config, _lines(config.text))
+        tokenizer.save(out / "tokenizer")
+        train = _write(out / "train", config.text, tokenizer)
+        valid = _write(out / "valid", config.valid_text, tokenizer) if config.valid_text else None
+        report = TextReport(train, valid, tokenizer.target_vocab_size, files)
+        text = json.dumps(asdict(report), indent=2, ensure_ascii=False)
+        write_whole(out / "report.json", f"{text}\n")
+    return open_prepared_text(out)
+
+
+def open_prepared_text(out: Path) -> PreparedText:
+    """What an earlier `prepare_text` wrote into `out`; raises UserError when it did not finish."""
+    try:
+        report = TextReport.read(out / "report.json")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{out}: no prepared text, or unfinished or damaged one; prepare it again."
+        ) from error
+    valid = _ids(out / "valid") if report.valid is not None else None
+    return PreparedText(load_tokenizer(out / "tokenizer"), _ids(out / "train"), valid, report)
+
+
+def text_size(lines: Iterable[str], tokenizer: Tokenizer) -> TextSize:
+    """Of a text that is given as lines."""
+    return _sum(_size(chunk, tokenizer.encode_target(chunk), tokenizer) for chunk in chunks(lines, CHUNK))
+
+
+def _learn(config: TextTokenizerConfig, lines: Iterator[str]) -> Tokenizer:
+    match config.model:
+        case "word":
+            return WordTokenizer.learn(lines, vocab_size=config.vocab_size)
+        case "byte":
+            return ByteTokenizer()
+        case _:
+            return SentencePieceTokenizer.learn(TokenizerConfig(**config.model_dump()), lines, ())
+
+
+def _lines(paths: Iterable[Path]) -> Iterator[str]:
+    return chain.from_iterable(text_lines(path) for path in paths)
+
+
+def _write(folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer) -> TextSize:
+    """As the target side of a cache of pairs whose source side is empty."""
+    sizes = []
+    with write_cache(folder, source_vocab_size=1, target_vocab_size=tokenizer.target_vocab_size) as writer:
+        for chunk in chunks(_lines(paths), CHUNK):
+            ids = tokenizer.encode_target(chunk)
+            writer.add([()] * len(chunk), ids)
+            sizes.append(_size(chunk, ids, tokenizer))
+        if not sizes:
+            names = ", ".join(map(str, paths))
+            raise UserError(f"{names}: empty; there is nothing to read.")
+    return _sum(sizes)
+
+
+def _ids(folder: Path) -> Ids:
+    return EncodedPairs.open(folder).target_side.ids
+
+
+def _size(lines: list[str], ids: list[list[int]], tokenizer: Tokenizer) -> TextSize:
+    return TextSize(
+        lines=len(lines),
+        words=sum(len(line.split()) + 1 for line in lines),
+        characters=sum(len(line) + 1 for line in lines),
+        tokens=sum(map(len, ids)),
+        unknown=sum(line.count(tokenizer.unknown) for line in ids),
+    )
+
+
+def _sum(sizes: Iterable[TextSize]) -> TextSize:
+    total = [0, 0, 0, 0, 0]
+    for size in sizes:
+        counts = (size.lines, size.words, size.characters, size.tokens, size.unknown)
+        total = [one + other for one, other in zip(total, counts, strict=True)]
+    return TextSize(*total)
+
+
+def _size_line(name: str, size: TextSize) -> str:
+    share = size.unknown / max(size.tokens, 1)
+    return (
+        f"{name}: {size.lines:,} lines, {size.words:,} words, {size.characters:,} characters, "
+        f"{size.tokens:,} tokens, line ends counted; unknown {share:.2%}"
+    )

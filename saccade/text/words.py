@@ -1,0 +1,131 @@
+"""Tokenisers that need no SentencePiece: whole words, and bytes."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar, Self
+
+from saccade.errors import UserError
+from saccade.text.foreign import one_line
+from saccade.text.settings import damaged, write_settings
+from saccade.text.vocabulary import END, PAD, START, UNKNOWN, without_surrogates
+
+_SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]
+"""Names of the ids PAD, UNKNOWN, START and END."""
+_FILE = "words.txt"
+
+
+class WordTokenizer:
+    """A word is what stands between white space; blanks are not kept. `decode` joins words with one blank.
+
+    Words outside the vocabulary become the unknown one, which is written <unk>: text that has it already, as
+    WikiText has, means the same by it.
+    """
+
+    kind: ClassVar[str] = "words"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """`words`: the vocabulary without the special ids, the most frequent ones first."""
+        self._words = list(words)
+        self._ids = {word: number for number, word in enumerate(words, start=len(_SPECIAL))}
+        self._ids[_SPECIAL[UNKNOWN]] = UNKNOWN
+        self.source_vocab_size = self.target_vocab_size = len(_SPECIAL) + len(self._words)
+        self.pad, self.unknown, self.start, self.end, self.shared = PAD, UNKNOWN, START, END, True
+
+    @classmethod
+    def learn(cls, lines: Iterable[str], *, vocab_size: int | None) -> Self:
+        """All words of the lines, or the most frequent ones, so that `vocab_size` ids are used.
+
+        Raises UserError when the text has fewer.
+        """
+        counts = Counter(word for line in lines for word in line.split())
+        counts.pop(_SPECIAL[UNKNOWN], None)
+        if not counts:
+            raise UserError("the vocabulary cannot be learned: the text has no words.")
+        most = len(counts) + len(_SPECIAL)
+        if vocab_size is not None and vocab_size > most:
+            raise UserError(
+                f"tokenizer.vocab_size = {vocab_size}: the text has {len(counts):,} words, so at most {most} "
+                "are of use. Lower it, or leave it out."
+            )
+        by_count = sorted(counts, key=lambda word: (-counts[word], word))
+        return cls(list(islice(by_count, None if vocab_size is None else vocab_size - len(_SPECIAL))))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises UserError when the file is missing or damaged."""
+        try:
+            words = (folder / _FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except (OSError, ValueError) as error:
+            raise damaged(folder, error) from error
+        if any(word.split() != [word] for word in words):
+            raise damaged(folder, ValueError(f"{_FILE} has a line that is not one word"))
+        return cls(words)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and words.txt, a word a line."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).write_bytes("".join(f"{word}\n" for word in self._words).encode("utf-8"))
+        write_settings(folder, kind=self.kind, config={})
+
+    def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, the end symbol appended."""
+        return [[*(self._ids.get(word, UNKNOWN) for word in line.split()), END] for line in lines]
+
+    encode_target = encode_source
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Words with one blank between them; special ids but the unknown one are left out."""
+        return " ".join(self.source_pieces([i for i in ids if i not in (PAD, START, END)]))
+
+    def source_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The words behind ids."""
+        return [_SPECIAL[i] if i < len(_SPECIAL) else self._words[i - len(_SPECIAL)] for i in map(int, ids)]
+
+    target_pieces = source_pieces
+
+
+class ByteTokenizer:
+    """The UTF-8 bytes of a line: 256 ids and the special ones, nothing to learn and nothing unknown."""
+
+    kind: ClassVar[str] = "bytes"
+
+    def __init__(self) -> None:
+        self.source_vocab_size = self.target_vocab_size = len(_SPECIAL) + 256
+        self.pad, self.unknown, self.start, self.end, self.shared = PAD, UNKNOWN, START, END, True
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:  # noqa: ARG003 - as its siblings; there is nothing to read
+        """Every such tokeniser is the same."""
+        return cls()
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_settings(folder, kind=self.kind, config={})
+
+    def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, the end symbol appended."""
+        first = len(_SPECIAL)
+        return [[*(first + byte for byte in without_surrogates(line).encode()), END] for line in lines]
+
+    encode_target = encode_source
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text on one line; bytes that are not UTF-8 become U+FFFD."""
+        spelled = bytes(i - len(_SPECIAL) for i in map(int, ids) if i >= len(_SPECIAL))
+        return one_line(spelled.decode("utf-8", errors="replace"))
+
+    def source_pieces(self, ids: Sequence[int]) -> list[str]:
+        """Printable ASCII as it is, other bytes as <0xE4>."""
+        return [_byte_name(int(i)) for i in ids]
+
+    target_pieces = source_pieces
+
+
+def _byte_name(number: int) -> str:
+    if number < len(_SPECIAL):
+        return _SPECIAL[number]
+    byte = number - len(_SPECIAL)
+    return chr(byte) if 0x20 < byte < 0x7F else f"<0x{byte:02X}>"

@@ -1,0 +1,139 @@
+"""What a run needs to train a language model: running text, and how likely other text is."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from saccade.checkpoint import Model
+from saccade.config import Section
+from saccade.decoding.continuation import ContinuationConfig
+from saccade.errors import UserError
+from saccade.models.interface import LanguageModel, LanguageModelConfig
+from saccade.text.cache import Ids
+from saccade.text.running import (
+    TextConfig,
+    TextReport,
+    TextSize,
+    TextTokenizerConfig,
+    open_prepared_text,
+    prepare_text,
+)
+from saccade.text.tokenizer import Tokenizer
+from saccade.training.distributed import Group
+from saccade.training.evaluate import ValidationSchedule, ValidationScores
+from saccade.training.plan import Experiment, Material, named
+from saccade.training.streams import TextStreams
+from saccade.writer import TextScore, Writer
+
+
+class TextValidationConfig(ValidationSchedule):
+    """When to validate a language model; its loss picks the best checkpoint and may end training early.
+
+    The validation text is read in as many streams as a training batch has, each from an empty memory;
+    `saccade evaluate` reads it as one, so its perplexity is a little lower.
+    """
+
+    @property
+    def metric(self) -> str:
+        """What makes a checkpoint the best."""
+        return "loss"
+
+
+@dataclass(frozen=True)
+class TextValidation(ValidationScores):
+    """loss: nats a token; perplexity of a token; see `TextScore` for the others."""
+
+    word_perplexity: float
+    bits_per_character: float
+
+    def line(self) -> str:
+        """For the user."""
+        return (
+            f"loss {self.loss:.3f}  perplexity {self.perplexity:.2f} a token, "
+            f"{self.word_perplexity:.2f} a word  {self.bits_per_character:.3f} bits a character"
+        )
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "data": TextConfig,
+    "tokenizer": TextTokenizerConfig,
+    "validation": TextValidationConfig,
+    "decoding": ContinuationConfig,
+}
+"""The sections of a language model's configuration that others have in another form."""
+
+
+class LanguageTask:
+    """See `Task`."""
+
+    def sections(self, model: Section) -> dict[str, type[Section]]:  # noqa: ARG002 - the same for all
+        """See `Task.sections`."""
+        return SECTIONS
+
+    def require_text(self, data: Section) -> None:
+        """See `Task.require_text`."""
+        if not cast(TextConfig, data).text:
+            raise UserError("no training text: set data.text.")
+
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> TextReport:
+        """See `Task.prepare`."""
+        config, pieces = cast(TextConfig, plan.data), cast(TextTokenizerConfig, plan.tokenizer)
+        report = prepare_text(config, pieces, out=out, tokenizer=tokenizer).report
+        streams = _streams(plan) * plan.training.accumulate
+        if report.train.tokens < streams:
+            raise UserError(
+                f"the training text has {report.train.tokens:,} tokens, fewer than the {streams:,} streams "
+                "that are read side by side (training.batch_tokens / model.segment, times "
+                "training.accumulate). Lower training.batch_tokens."
+            )
+        return report
+
+    def material(self, plan: Experiment, out: Path, group: Group) -> Material:
+        """See `Task.material`."""
+        prepared, training = open_prepared_text(out), plan.training
+
+        def data(network: LanguageModel) -> TextStreams:
+            return TextStreams(
+                ids=prepared.train,
+                start=network.start,
+                segment=cast(LanguageModelConfig, plan.model).segment,
+                rows=_streams(plan),
+                accumulate=training.accumulate,
+                seed=training.seed,
+                pad=prepared.tokenizer.pad,
+                group=group,
+            )
+
+        check = None
+        if prepared.valid is not None and prepared.report.valid is not None:
+            check = partial(
+                validate_text,
+                ids=prepared.valid,
+                size=prepared.report.valid,
+                device=group.device,
+                streams=_streams(plan),
+            )
+        report = prepared.report
+        return Material(
+            prepared.tokenizer, data, check, {"data": named(report.files), "tokens": report.train.tokens}
+        )
+
+
+def _streams(plan: Experiment) -> int:
+    """Of a batch."""
+    return max(plan.training.batch_tokens // cast(LanguageModelConfig, plan.model).segment, 1)
+
+
+def validate_text(
+    model: Model, *, ids: Ids, size: TextSize, device: torch.device, streams: int
+) -> TextValidation:
+    """Score a model as it stands; leaves it in evaluation mode."""
+    model.module.eval()
+    nats = Writer(model, device=device).nats(ids, streams=streams)
+    score = TextScore(nats, size)
+    return TextValidation(
+        nats / size.tokens, score.perplexity, score.word_perplexity, score.bits_per_character
+    )

@@ -1,0 +1,195 @@
+"""Language models in use: how likely a text is, and how it goes on. Validation asks here too."""
+
+import math
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+
+from saccade.checkpoint import Model, load_model
+from saccade.config import build
+from saccade.decoding.continuation import ContinuationConfig, continue_text
+from saccade.errors import UserError
+from saccade.models.interface import LanguageModel, LanguageModelConfig, LookingBackConfig
+from saccade.nn.loss import linear_cross_entropy
+from saccade.text.cache import Ids
+from saccade.text.running import TextSize, text_size
+from saccade.text.streams import Streams
+from saccade.text.vocabulary import without_surrogates
+
+ANEW = ("segment", "memory", "same_length", "clamp_length")
+"""Settings of a model that its weights do not depend on."""
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """How likely a text is. nats: minus its log-probability; a line end counts in all three units."""
+
+    nats: float
+    size: TextSize
+
+    @property
+    def perplexity(self) -> float:
+        """A token, whatever the tokeniser makes one."""
+        return _perplexity(self.nats / self.size.tokens)
+
+    @property
+    def word_perplexity(self) -> float:
+        """A word: what stands between white space, and each line end. Comparable between tokenisers."""
+        return _perplexity(self.nats / self.size.words)
+
+    @property
+    def bits_per_character(self) -> float:
+        """Comparable between tokenisers and languages."""
+        return self.nats / math.log(2) / self.size.characters
+
+    def as_dict(self) -> dict[str, float | int]:
+        """For JSON."""
+        scores = {
+            name: getattr(self, name) for name in ("perplexity", "word_perplexity", "bits_per_character")
+        }
+        return {"nats": self.nats, **scores, **asdict(self.size)}
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """text: what follows the prompt; tokens: its pieces; log_prob: nats, of all of them."""
+
+    prompt: str
+    text: str
+    tokens: tuple[str, ...]
+    log_prob: float
+
+
+class Writer:
+    """A language model ready to read and to write."""
+
+    def __init__(self, model: Model, *, device: torch.device | str = "cpu", **settings: Any) -> None:
+        """settings: of the model, chosen anew, see `ANEW`.
+
+        Raises UserError where the model is none of language, or has no such setting.
+        """
+        if not isinstance(model.config, LanguageModelConfig):
+            raise UserError(
+                "this is a translator: it writes translations, with `saccade translate`, not text of its own."
+            )
+        self.model = _changed(model, settings) if settings else model
+        self.network = cast(LanguageModel, cast(object, self.model.network))
+        self.config = cast(LanguageModelConfig, self.model.config)
+        self.device = torch.device(device)
+        self.model.module.to(self.device)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: torch.device | str | None = None, **settings: Any) -> Self:
+        """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(load_model(Path(folder)), device=device, **settings)
+
+    def score(self, lines: Sequence[str], *, streams: int = 1) -> TextScore:
+        """How likely the lines are as one text, each with its end. Raises UserError where there is none.
+
+        streams: parts of the text that are read side by side, which is faster. Each begins without memory,
+        so that more of them mean a slightly higher perplexity; one is exact.
+        """
+        if not lines:
+            raise UserError("the text is empty: there is nothing to judge.")
+        tokenizer = self.model.tokenizer
+        ids = np.fromiter(chain.from_iterable(tokenizer.encode_target(lines)), dtype=np.uint32)
+        return TextScore(self.nats(ids, streams=streams), text_size(lines, tokenizer))
+
+    @torch.inference_mode()
+    def nats(self, ids: Ids, *, streams: int) -> float:
+        """Minus the log-probability of a text that is given as ids, as `score`."""
+        network, pad = self.network, self.network.vocabulary.pad
+        text = Streams(ids, min(streams, len(ids)))
+        memory, total = network.start(text.count), 0.0
+        for number in range(text.segments(self.config.segment)):
+            read, gold = (
+                torch.from_numpy(part).to(self.device)
+                for part in text.segment(number, self.config.segment, pad=pad)
+            )
+            hidden, memory = network.read(read, memory)
+            real = gold != pad
+            total += float(
+                linear_cross_entropy(hidden[real], network.output.weight, network.output.bias, gold[real])
+            )
+        return total
+
+    def options(self, **changes: Any) -> ContinuationConfig:
+        """The model's own settings of [decoding] with `changes`; UserError names a wrong one."""
+        return build(ContinuationConfig, {**self.model.decoding, **changes}, where="decoding")
+
+    def generate(self, prompt: str = "", **options: Any) -> list[Continuation]:
+        """Continue a text; options as in `ContinuationConfig` (tokens=200, temperature=0.8, ...).
+
+        An empty prompt is the beginning of a line. Padding, start and unknown are never written.
+        """
+        settings, tokenizer = self.options(**options), self.model.tokenizer
+        prompt = without_surrogates(prompt)
+        ids = list(chain.from_iterable(tokenizer.encode_target(prompt.split("\n"))))[:-1]
+        found = continue_text(
+            self._attentive().network,
+            torch.tensor([tokenizer.end, *ids], device=self.device),
+            options=settings,
+            segment=self.config.segment,
+            banned=(tokenizer.pad, tokenizer.start, tokenizer.unknown),
+        )
+        before = self._text(ids)
+        return [
+            Continuation(
+                prompt=prompt,
+                text=self._text([*ids, *one.tokens]).removeprefix(before),
+                tokens=tuple(tokenizer.target_pieces(one.tokens)),
+                log_prob=one.log_prob,
+            )
+            for one in found
+        ]
+
+    def unknown(self, text: str) -> int:
+        """How many tokens of a text stand for what the vocabulary does not have."""
+        return text_size(text.split("\n"), self.model.tokenizer).unknown
+
+    def _attentive(self) -> "Writer":
+        """One that knows what it has written: without a memory, as far back as its training went."""
+        if isinstance(self.config, LookingBackConfig) and not self.config.memory and self.config.segment > 1:
+            return Writer(self.model, device=self.device, memory=self.config.segment - 1)
+        return self
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """Text of many lines: an end symbol ends a line."""
+        lines: list[list[int]] = [[]]
+        for token in ids:
+            if token == self.model.tokenizer.end:
+                lines.append([])
+            else:
+                lines[-1].append(token)
+        return "\n".join(self.model.tokenizer.decode(line) for line in lines)
+
+
+def _changed(model: Model, settings: dict[str, Any]) -> Model:
+    """The same weights under other settings."""
+    kind = type(model.config)
+    for name in settings:
+        if name not in ANEW:
+            raise UserError(f"{name}: belongs to the weights; what can be chosen anew is {', '.join(ANEW)}.")
+        if name not in kind.model_fields:
+            raise UserError(f"{name}: this model ({_kind(model)}) has no such setting.")
+    table = {**model.config.model_dump(mode="json", exclude_none=True), **settings}
+    config = build(kind, table, where="model")
+    network: Any = copy(model.network)  # shares the weights; models keep nothing but their settings
+    network.config = config
+    return replace(model, network=network, config=config)
+
+
+def _kind(model: Model) -> str:
+    return str(model.config.model_dump()["kind"])
+
+
+def _perplexity(nats: float) -> float:
+    return math.exp(min(nats, 700.0))

@@ -1,0 +1,163 @@
+"""Language models on the command line: train, evaluate, generate, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from saccade.writer import Writer
+from tests.commands.conftest import Run, refused, settings
+
+SMALLEST = [
+    "model.width=16",
+    "model.segment=8",
+    "training.steps=4",
+    "training.batch_tokens=64",
+    "training.warmup=2",
+    "validation.every=2",
+]
+TRAIN = ["train", "--set", "model.kind=recurrent-lm"]
+TRAIN_TEXT = [*TRAIN, "--set", "data.text={text}"]
+
+
+@pytest.fixture(scope="module")
+def lm_folder(saccade: Run, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lm")
+    config = folder / "numbers.toml"
+    config.write_text(
+        f'[data]\ntext = "{corpus}/train.en"\nvalid_text = ["{corpus}/valid.en"]\n'
+        '[tokenizer]\nmodel = "word"\n'
+        '[model]\nkind = "transformer-xl"\nheads = 2\nfeed_forward = 32\nlayers = 2\nmemory = 8\n',
+        encoding="utf-8",
+    )
+    result = saccade("train", config, "--out", folder / "run", *settings(SMALLEST))
+    assert result.code == 0, result.err
+    assert "perplexity" in result.err and "bits a character" in result.err
+    assert f"saccade generate {folder / 'run'} --prompt" in result.text
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lm(lm_folder: Path) -> Path:
+    return lm_folder / "run"
+
+
+def test_a_text_is_judged_under_the_settings_that_are_told(saccade: Run, lm: Path, corpus: Path) -> None:
+    result = saccade("evaluate", lm, "--text", corpus / "test.en", "--memory", 20, "--segment", 4)
+    assert result.code == 0, result.err
+    assert [line.split()[0] for line in result.lines[:3]] == ["perplexity", "perplexity", "bits"]
+    assert result.lines[3].startswith("segment 4, memory 20, same_length False, streams 1: ")
+    words = ["evaluate", lm, "--text", corpus / "test.en", "--json"]
+    as_json = json.loads(saccade(*words, "--same-length", "--clamp-length", 5, "--streams", 3).text)
+    assert (as_json["clamp_length"], as_json["streams"], as_json["same_length"]) == (5, 3, True)
+    assert as_json["word_perplexity"] == pytest.approx(as_json["perplexity"])  # its tokens are words
+    assert as_json["lines"] == 30
+
+
+def test_a_text_is_continued(saccade: Run, lm: Path) -> None:
+    result = saccade("generate", lm, "--prompt", "one hundred", "--tokens", 9, "--samples", 2)
+    assert result.code == 0, result.err
+    assert result.text.startswith("one hundred")
+    assert "\n---\none hundred" in result.text
+    words = ["generate", lm, "--prompt", "one zebra", "--tokens", 9, "--json", "--temperature", 0]
+    greedy = saccade(*words)
+    assert "1 token(s) of the prompt are not in the vocabulary" in greedy.err
+    found = json.loads(greedy.text)
+    assert found["prompt"] == "one zebra" and len(found["tokens"]) == 9
+    assert json.loads(saccade(*words, "--seed", 7).text) == found
+
+
+def test_check_reports_on_running_text(saccade: Run, lm_folder: Path) -> None:
+    result = saccade("check", lm_folder / "numbers.toml", *settings(SMALLEST))
+    assert result.code == 0, result.err
+    assert "training: 300 lines" in result.text
+    assert "is less than one epoch" in result.text
+
+
+def test_a_run_is_resumed(saccade: Run, lm: Path) -> None:
+    result = saccade("train", "--resume", lm)
+    assert result.code == 0
+    assert "Done: 4 steps" in result.text
+
+
+def test_training_goes_on_from_it_with_another_memory(
+    saccade: Run, lm: Path, corpus: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--init-from", lm, "--out", tmp_path / "on", "--set", f"data.text={corpus}/valid.en"]
+    few = settings(["training.steps=1", "training.batch_tokens=30", "model.memory=5", "model.segment=6"])
+    result = saccade(*words, *few)
+    assert result.code == 0, result.err
+    assert Writer.load(tmp_path / "on").config.model_dump()["memory"] == 5
+    refused(saccade(*words, "--set", "model.layers=3"), "model.layers = 3", "which is 2")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["translate", "{lm}"],
+        ["score", "{lm}", "--source", "{text}", "--target", "{text}"],
+        ["attention", "{lm}", "one", "--out", "{folder}/x.png"],
+        ["evaluate", "{lm}", "--source", "{text}", "--reference", "{text}"],
+        ["compare", "{lm}", "{text}", "--source", "{text}", "--reference", "{text}"],
+    ],
+    ids=lambda words: " ".join(words[:1] + words[2:4]),
+)
+def test_what_translators_do_is_refused(
+    saccade: Run, lm: Path, corpus: Path, tmp_path: Path, words: list[str]
+) -> None:
+    places = {"lm": lm, "text": corpus / "test.en", "folder": tmp_path}
+    refused(saccade(*[word.format(**places) for word in words]), "language model", "saccade generate")
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_not_exported(saccade: Run, lm: Path, tmp_path: Path) -> None:
+    result = saccade("export", lm, "--to", "onnx", "--out", tmp_path / "out")
+    refused(result, "model.kind = transformer-xl", "only transformer")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_translator_neither_continues_nor_judges_text(saccade: Run, run_folder: Path, corpus: Path) -> None:
+    for words in (["generate", run_folder], ["evaluate", run_folder, "--text", corpus / "test.en"]):
+        refused(saccade(*words), "a translator", "saccade translate")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["evaluate", "{lm}"], ["--source and --reference", "--text"]),
+        (["evaluate", "{lm}", "--text", "{text}", "--beam", "3"], ["--beam", "of translators"]),
+        (["evaluate", "{lm}", "--source", "{text}", "--segment", "3"], ["--segment", "of language models"]),
+        (["evaluate", "{lm}", "--text", "{folder}/none.txt"], ["none.txt", "no such file"]),
+        (["evaluate", "{lm}", "--text", "{empty}"], ["empty"]),
+        (["generate", "{lm}", "--top-p", "1.5"], ["decoding.top_p = 1.5"]),
+        (["generate", "{folder}"], ["not a Saccade model folder"]),
+        ([*TRAIN, "--source", "{text}", "--target", "{text}"], ["data.source", "[data] knows text"]),
+        (TRAIN, ["set data.text"]),
+        ([*TRAIN_TEXT, "--set", "model.memory=3"], ["model.memory = 3", "a setting of kind transformer-xl"]),
+        ([*TRAIN_TEXT, "--set", "decoding.beam=3"], ["decoding.beam = 3"]),
+        ([*TRAIN_TEXT, "--set", "validation.metric=bleu"], ["validation.metric"]),
+        (
+            [*TRAIN_TEXT, "--set", "training.batch_tokens=1000000", "--set", "tokenizer.model=byte"],
+            ["fewer than", "Lower training.batch_tokens"],
+        ),
+    ],
+)
+def test_bad_input_is_told_in_one_message(
+    saccade: Run,
+    lm: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    parts: list[str],
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    places = {"lm": lm, "text": corpus / "test.en", "folder": tmp_path, "empty": empty}
+    result = saccade(*[word.format(**places) for word in words])
+    refused(result, *parts)
+    assert not list((tmp_path / "work").iterdir())
