@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import functools
 import math
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -408,3 +410,9 @@ def test_in_float32_alone_and_in_bulk_give_the_same_strings() -> None:
     in_bulk = model.translate(lines, beam=4, **SHORT)
     assert len(set(texts(in_bulk))) > 8
     assert texts(in_bulk) == [model.translate([line], beam=4, **SHORT)[0].text for line in lines]
+
+
+def test_translating_does_not_load_the_compiler_of_torch() -> None:
+    """It takes longer to import than torch itself; one decorator at import would bring it."""
+    code = "import sys, saccade.translator; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -50,6 +50,8 @@ class EarlyDecoder(nn.Module):
     the lowest asks and is answered, as in GNMT (Wu et al. 2016, section 3).
     """
 
+    uncompiled = ("forward",)
+
     def __init__(
         self,
         embedding: int,
@@ -71,8 +73,6 @@ class EarlyDecoder(nn.Module):
         nn.init.xavier_uniform_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
 
-    # Compiled, the loop would be unrolled anew for each length.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, embedded: Tensor, state: RecurrentState) -> Tensor:
         """embedded (batch, target, embedding), teacher-forced; returns the same shape."""
         tops, contexts = [], []
@@ -108,6 +108,8 @@ class LateDecoder(nn.Module):
     waits for what attention found: torch's fused layers read all positions at once.
     """
 
+    uncompiled = ("_one_by_one",)
+
     def __init__(
         self,
         embedding: int,
@@ -139,8 +141,6 @@ class LateDecoder(nn.Module):
         tops = self.cells(embedded, state.hidden)
         return self._read(self.cross_attention(tops, state.memory, visible=state.visible), tops)
 
-    # Compiled, the loop would be unrolled anew for each length.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _one_by_one(self, embedded: Tensor, state: RecurrentState) -> Tensor:
         vectors = []
         for gates in self.cells.gates(embedded).unbind(1):

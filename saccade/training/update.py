@@ -41,8 +41,7 @@ class Updater:
         self.parameters = [parameter for parameter in loss.parameters() if parameter.requires_grad]
         self.optimizer, self.group, self.pieces = optimizer, group, pieces
         self.clip_norm, self.autocast = clip_norm, autocast
-        # Static shapes would compile anew for each batch shape.
-        self.loss: nn.Module = torch.compile(loss, dynamic=True) if compiled else loss  # type: ignore[assignment]
+        self.loss = _compiled(loss) if compiled else loss
         self.joined: DistributedDataParallel | None = None
         if group.size > 1:
             # Buffers are tables that each rank computes alike, and grows when it meets a longer sentence.
@@ -113,6 +112,17 @@ class Updater:
     def _clip(self) -> float:
         limit = self.clip_norm or math.inf
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
+
+
+def _compiled(loss: nn.Module) -> nn.Module:
+    """The loss under torch.compile, but for the methods that a module names in `uncompiled`: loops over
+    positions, which would be unrolled anew for each length."""
+    for module in loss.modules():
+        for name in getattr(module, "uncompiled", ()):
+            setattr(module, name, torch.compiler.disable(getattr(module, name)))
+    # Static shapes would compile anew for each batch shape.
+    compiled: nn.Module = torch.compile(loss, dynamic=True)  # type: ignore[assignment]
+    return compiled
 
 
 def _lacks_memory(error: BaseException) -> bool:
