@@ -255,6 +255,6 @@ class TestDamage:
 
     def test_an_unknown_kind_is_named(self, tokenizer: SentencePieceTokenizer, tmp_path: Path) -> None:
         tokenizer.save(tmp_path)
-        (tmp_path / "tokenizer.json").write_text(json.dumps({"kind": "words"}))
-        with pytest.raises(UserError, match="'words'"):
+        (tmp_path / "tokenizer.json").write_text(json.dumps({"kind": "letters"}))
+        with pytest.raises(UserError, match="'letters'"):
             load_tokenizer(tmp_path)
