@@ -12,6 +12,7 @@ from saccade.errors import UserError
 from saccade.interop.ctranslate2 import CTranslate2Translator, open_ctranslate2, write_ctranslate2
 from saccade.interop.exported import Target, exported_folder, exported_target, is_exported
 from saccade.interop.onnx import open_onnx, write_onnx
+from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
@@ -62,7 +63,15 @@ def export_model(
 def store_model(
     model: Model, out: Path, *, precision: Precision = "float32", lines: Sequence[str] | None = None
 ) -> Checked:
-    """Write a model folder of our own, its weights stored as `precision` says, and compare translations."""
+    """Write a model folder of our own, its weights stored as `precision` says, and compare translations.
+
+    Raises UserError for other models than Transformers, which compute in float32 whatever is stored.
+    """
+    if not isinstance(model.network, Transformer):
+        kind = getattr(model.config, "kind", type(model.config).__name__)
+        raise UserError(
+            f"model.kind = {kind}: only a transformer is stored anew; copy the model folder instead."
+        )
     ours, lines = _speaking(Translator(model)), list(lines or sample_lines(model.tokenizer))
     save_model(out, replace(model, precision=precision))
     return _counted(ours, _speaking(Translator.load(out, device="cpu")), lines)

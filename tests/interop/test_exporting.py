@@ -14,9 +14,10 @@ from saccade.errors import UserError
 from saccade.interop import exporting
 from saccade.interop.ctranslate2 import open_ctranslate2, vocabularies
 from saccade.interop.exported import Target
-from saccade.interop.exporting import export_model, open_exported, sample_lines
+from saccade.interop.exporting import export_model, open_exported, sample_lines, store_model
 from saccade.models.transformer import Transformer
 from saccade.translator import Translator
+from tests import kinds
 from tests.tiny import LINES, Words, model, sentence_pieces
 
 TARGETS: tuple[Target, ...] = ("ctranslate2", "onnx")
@@ -240,3 +241,9 @@ def test_sample_lines_are_readable_text_and_always_the_same() -> None:
     lines = sample_lines(sentence_pieces())
     assert lines == sample_lines(sentence_pieces()) and len(lines) == 32
     assert all(line and "\u2581" not in line and "<0x" not in line for line in lines)
+
+
+def test_only_a_transformer_is_stored_anew(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.kind = recurrent: only a transformer is stored anew"):
+        store_model(kinds.model("recurrent, additive"), tmp_path / "out", precision="int8")
+    assert list(tmp_path.iterdir()) == []
