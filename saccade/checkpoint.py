@@ -7,12 +7,9 @@ MODEL/  model.json         format, architecture, vocabulary, decoding defaults, 
 A folder appears under its name only when it is complete and on disk; see `replace_folder`.
 """
 
-import contextlib
 import errno
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 
 from saccade.config import Section
 from saccade.errors import UserError
+from saccade.folders import beside, replace_folder
 from saccade.models import build_model, model_config
 from saccade.models.interface import Seq2Seq, Vocabulary
 from saccade.native.quantise import Precision, quantised, restored
@@ -123,19 +121,13 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return restored(read_tensors(folder / "model.safetensors"))
 
 
-def require_empty(folder: Path) -> None:
-    """UserError where `folder` exists and holds something: nobody's files are ever overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is not an empty folder. Choose another --out.")
-
-
 def find_model(folder: Path) -> Path:
     """The model folder itself, or the best checkpoint of a run folder.
 
     Looks behind an interrupted `replace_folder` without settling it: a run may be writing just now.
     """
     best = folder / "checkpoints" / "best"
-    for candidate in (folder, _beside(folder, "old"), best, _beside(best, "old")):
+    for candidate in (folder, beside(folder, "old"), best, beside(best, "old")):
         if (candidate / "model.json").is_file():
             return candidate
     if not folder.exists():
@@ -193,42 +185,6 @@ def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
     return {name: (total[name] / len(folders)).to(tensor.dtype) for name, tensor in first.items()}
 
 
-@contextlib.contextmanager
-def replace_folder(folder: Path) -> Iterator[Path]:
-    """Fill a new folder, then put it in the place of `folder`: a crash leaves the old one or the new.
-
-    A directory can't replace another in one step everywhere, so the old one is moved aside first;
-    `settle_folder` undoes that if we die in between.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file is in the way of this folder. Choose another name, or move it.")
-    place, new, old = folder.resolve(), _beside(folder, "new"), _beside(folder, "old")
-    try:
-        settle_folder(place)
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        yield new
-        _flush(new)
-        if place.exists():
-            place.rename(old)
-        new.rename(place)
-        _flush_entry(place.parent)
-    except OSError as error:
-        raise disk_error(folder, error) from error
-    finally:
-        # A failure is undone; after success this removes the old folder.
-        settle_folder(place)
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def settle_folder(folder: Path) -> None:
-    """Finish a replacement that was cut short: bring the old folder back if the new one is not yet there."""
-    old = _beside(folder, "old")
-    if old.exists() and not folder.exists():
-        old.rename(folder.resolve())
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write readable JSON; within `replace_folder` it reaches the disk before the folder appears."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -265,15 +221,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, str(error)) from error
 
 
-def disk_error(path: Path, error: OSError) -> UserError:
-    """A failed write in the user's words; what was there before is untouched."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
-    reason, advice = (
-        ("the disk is full", "make room") if full else (error.strerror or str(error), "mend that")
-    )
-    return UserError(f"{path}: cannot write: {reason}. What was there before is kept; {advice} and go on.")
-
-
 def read_description(folder: Path) -> dict[str, Any]:
     """model.json of a model folder (see `find_model`), its tables there; UserError when it is not ours."""
     path = folder / "model.json"
@@ -296,23 +243,3 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(f"{path}: damaged: {reason}. Copy the model folder again, or use another checkpoint.")
-
-
-def _beside(folder: Path, suffix: str) -> Path:
-    """Where `replace_folder` keeps what will be or was `folder`, also when that is "." or a symbolic link."""
-    folder = folder.resolve()
-    return folder.parent / f".{folder.name}.{suffix}"
-
-
-def _flush(folder: Path) -> None:
-    for path in folder.iterdir():
-        _flush_entry(path)
-    _flush_entry(folder)
-
-
-def _flush_entry(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

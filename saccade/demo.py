@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from saccade import experiment
-from saccade.checkpoint import disk_error
 from saccade.config import dump_toml, load_toml
 from saccade.errors import UserError
 from saccade.evaluation import Scores, evaluate
+from saccade.folders import disk_error
 from saccade.inspection.curves import draw_curves
 from saccade.inspection.picture import draw_attention
 from saccade.text.corpus import read_parallel

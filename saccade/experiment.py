@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from saccade.checkpoint import Model, disk_error, settle_folder, vocabulary_of
+from saccade.checkpoint import Model, vocabulary_of
 from saccade.config import Section, apply_overrides, build, check_sections, dump_toml, load_toml
 from saccade.errors import UserError
+from saccade.folders import disk_error, settle_folder
 from saccade.models import build_model, model_config
 from saccade.models.interface import LanguageModelConfig
 from saccade.training.distributed import Group

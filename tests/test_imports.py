@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-EVERYWHERE = {"config", "errors"}
+EVERYWHERE = {"config", "errors", "folders"}
 BELOW_TRANSLATOR = {"text", "native", "nn", "models", "engine", "decoding", "checkpoint"}
 INFERENCE = BELOW_TRANSLATOR | {"translator", "writer"}
 
@@ -26,6 +26,7 @@ INFERENCE = BELOW_TRANSLATOR | {"translator", "writer"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "config": set(),
+    "folders": set(),
     "text": set(),
     "native": set(),
     "nn": {"native"},

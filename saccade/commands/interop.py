@@ -43,7 +43,8 @@ def import_(
       saccade import opus-mt-en-de --out models/en-de
       saccade import nllb-200-distilled-600M --source-language eng_Latn --target-language deu_Latn --out nllb
     """
-    from saccade.checkpoint import require_empty, save_model
+    from saccade.checkpoint import save_model
+    from saccade.folders import require_empty
     from saccade.interop.hub import located
     from saccade.interop.importing import import_folder
 
@@ -98,7 +99,8 @@ def export(
       saccade export runs/en-de --to onnx --out exported
       saccade export runs/en-de --to saccade --precision int8 --out small
     """
-    from saccade.checkpoint import load_model, require_empty
+    from saccade.checkpoint import load_model
+    from saccade.folders import require_empty
     from saccade.interop.exported import Target
     from saccade.interop.exporting import export_model, store_model
     from saccade.native.quantise import Precision

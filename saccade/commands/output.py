@@ -13,7 +13,7 @@ import typer
 @contextmanager
 def output_file(path: Path | None) -> Iterator[BinaryIO]:
     """Standard output, or a file that has its name only when it is complete."""
-    from saccade.checkpoint import disk_error
+    from saccade.folders import disk_error
 
     if path is None:
         yield sys.stdout.buffer

@@ -230,7 +230,7 @@ def _refuse(why: str, **options: object) -> None:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    from saccade.checkpoint import disk_error
+    from saccade.folders import disk_error
 
     partial = path.with_name(f"{path.name}.partial")
     try:

@@ -10,9 +10,10 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from saccade.checkpoint import Model, replace_folder, write_json
+from saccade.checkpoint import Model, write_json
 from saccade.config import Section
 from saccade.errors import UserError
+from saccade.folders import replace_folder
 from saccade.models.interface import Seq2Seq, Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.tokenizer import load_tokenizer, save_tokenizer

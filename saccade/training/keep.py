@@ -14,13 +14,12 @@ from saccade.checkpoint import (
     average_weights,
     load_weights,
     read_tensors,
-    replace_folder,
     save_model,
-    settle_folder,
     unique_tensors,
     write_model,
 )
 from saccade.errors import UserError
+from saccade.folders import replace_folder, settle_folder
 from saccade.models import build_model
 from saccade.training.distributed import Group
 from saccade.training.state import Counters, TrainingState, read_state, write_state
