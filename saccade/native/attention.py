@@ -46,14 +46,14 @@ class _Attention(ctypes.Structure):
 def serves(query: Tensor, key: Tensor, value: Tensor, *, visible: Tensor | None, causal: bool) -> bool:
     """Whether the kernel can take these: short, on a CPU, hiding only padding or the future."""
     return (
-        query.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: what follows would become conditions of an exported graph
+        and query.device.type == "cpu"
         and query.dtype in {torch.float32, torch.bfloat16}
         and query.dtype == key.dtype == value.dtype
         and max(query.size(2), key.size(2)) <= LONGEST
         and query.size(3) == value.size(3)
         and not (causal and query.size(2) != key.size(2))
         and (visible is None or visible.shape == (query.size(0), 1, 1, key.size(2)))
-        and not torch.compiler.is_compiling()
         and library() is not None
     )
 

@@ -17,10 +17,10 @@ _LOW = torch.bfloat16
 def serves(x: Tensor) -> bool:
     """Whether the kernels can take this tensor."""
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: what follows would become conditions of an exported graph
+        and x.device.type == "cpu"
         and x.dtype in {torch.float32, _LOW}
         and x.dim() > 0
-        and not torch.compiler.is_compiling()
         and library() is not None
     )
 
