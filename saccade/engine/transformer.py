@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from saccade.models.interface import Seq2Seq, Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
-from saccade.native.library import library
+from saccade.native.library import kernels, library
 from saccade.native.linear import CLinear, PackedLinear, pack
 from saccade.native.quantise import Precision
 from saccade.nn.embedding import Embedding
@@ -159,7 +159,7 @@ class TransformerEngine:
         self._reach(0, longest)
         source, lengths = source.contiguous(), source_lengths.to(torch.int64).contiguous()
         memory = torch.empty(self.config.decoder_layers, batch, longest, 2, self.config.width)
-        _kernels().transformer_encode(
+        kernels().transformer_encode(
             ctypes.byref(self._encoder),
             ctypes.byref(self._decoder),
             ctypes.c_void_p(source.data_ptr()),
@@ -202,7 +202,7 @@ class TransformerEngine:
             slots=past.rows.buffer_info()[0],
             logits=logits.data_ptr(),
         )
-        _kernels().transformer_step(
+        kernels().transformer_step(
             ctypes.byref(self._decoder), ctypes.byref(self._output), ctypes.byref(call)
         )
         return logits, state
@@ -265,9 +265,3 @@ class TransformerEngine:
     def _keep(self, tensor: Tensor) -> Tensor:
         self._kept.append(tensor)
         return tensor
-
-
-def _kernels() -> ctypes.CDLL:
-    kernels = library()
-    assert kernels is not None
-    return kernels

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.native.library import library
+from saccade.native.library import kernels, library
 from saccade.native.residual import draw_seed, drop_count
 
 LONGEST = 256
@@ -95,9 +95,7 @@ class _ShortAttention(torch.autograd.Function):
             draw_seed() if dropout else 0,
             logsumexp.data_ptr(),
         )
-        kernels = library()
-        assert kernels is not None
-        kernels.attention_forward(ctypes.byref(call), _views(*inputs), _views(out))
+        kernels().attention_forward(ctypes.byref(call), _views(*inputs), _views(out))
         ctx.save_for_backward(*inputs, logsumexp, *([] if mask is None else [mask]))
         ctx.call = call
         return out
@@ -107,9 +105,7 @@ class _ShortAttention(torch.autograd.Function):
         query, key, value, *_ = ctx.saved_tensors
         # One piece of memory where all three come from one projection: `unbind` then has nothing to copy.
         slopes = tuple(torch.empty_like(x.transpose(1, 2)).transpose(1, 2) for x in (query, key, value))
-        kernels = library()
-        assert kernels is not None
-        kernels.attention_backward(
+        kernels().attention_backward(
             ctypes.byref(ctx.call),
             _views(query, key, value),
             _views(_rows_contiguous(outer[0])),

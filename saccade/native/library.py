@@ -30,6 +30,13 @@ def library() -> ctypes.CDLL | None:
     return _attempt()[0]
 
 
+def kernels() -> ctypes.CDLL:
+    """The compiled kernels, where a caller has made sure that there are any."""
+    found = library()
+    assert found is not None
+    return found
+
+
 def why_not() -> str | None:
     """Why there are no compiled kernels here; None when there are."""
     return _attempt()[1]

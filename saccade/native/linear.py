@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from saccade.native.library import library
+from saccade.native.library import kernels
 from saccade.native.quantise import Precision, quantise
 
 _PANEL, _DEPTH = 64, 4
@@ -44,9 +44,7 @@ class PackedLinear:
         """x (rows, inputs) float32 to (rows, outputs): x W^T + b."""
         x = x.contiguous()
         y = torch.empty(x.size(0), self.outputs)
-        kernels = library()
-        assert kernels is not None
-        kernels.linear_forward(
+        kernels().linear_forward(
             ctypes.byref(self.call()),
             ctypes.c_void_p(x.data_ptr()),
             ctypes.c_void_p(y.data_ptr()),

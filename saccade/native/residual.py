@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.native.library import library
+from saccade.native.library import kernels, library
 
 STEPS = 1 << 16
 """The drop probability is rounded to a multiple of 1/65,536; what is kept is scaled by exactly that."""
@@ -67,7 +67,7 @@ def _dropped(x: Tensor, *, drop: int, seed: int) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
     width = x.shape[-1]
-    _kernels().dropout(
+    kernels().dropout(
         ctypes.c_void_p(x.data_ptr()),
         ctypes.c_void_p(out.data_ptr()),
         ctypes.c_long(x.numel() // width if width else 0),
@@ -121,7 +121,7 @@ class _AddNorm(torch.autograd.Function):
             low=y.dtype == _LOW,
             threads=torch.get_num_threads(),
         )
-        _kernels().norm_forward(ctypes.byref(call), *map(_pointer, (x, y, out)))
+        kernels().norm_forward(ctypes.byref(call), *map(_pointer, (x, y, out)))
         ctx.save_for_backward(weight, bias, total, mean, scale)
         ctx.call, ctx.low = call, y.dtype
         return out
@@ -132,16 +132,10 @@ class _AddNorm(torch.autograd.Function):
         to_x, to_y = torch.empty_like(total), torch.empty_like(total, dtype=ctx.low)
         parts = total.new_zeros(ctx.call.threads, 2, ctx.call.width)
         slope = outer[0].contiguous()
-        _kernels().norm_backward(ctypes.byref(ctx.call), *map(_pointer, (slope, to_x, to_y, parts)))
+        kernels().norm_backward(ctypes.byref(ctx.call), *map(_pointer, (slope, to_x, to_y, parts)))
         to_weight, to_bias = parts.sum(0).unbind()
         return to_x, to_y, to_weight, to_bias, None
 
 
 def _pointer(x: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(x.data_ptr())
-
-
-def _kernels() -> ctypes.CDLL:
-    kernels = library()
-    assert kernels is not None
-    return kernels

@@ -5,7 +5,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from saccade.native.library import library
+from saccade.native.library import kernels, library
 
 
 def serves(logits: Tensor) -> bool:
@@ -22,12 +22,10 @@ def softmax_gradient_(logits: Tensor, gold: Tensor, *, smoothing: float) -> tupl
 
     gold (rows,) int64. Returns the cross-entropy in nats and the logit of gold, both (rows,) float32.
     """
-    kernels = library()
-    assert kernels is not None
     rows, classes = logits.shape
     gold = gold.contiguous()
     loss, gold_logit = torch.empty(2, rows).unbind()
-    kernels.softmax_gradient(
+    kernels().softmax_gradient(
         ctypes.c_void_p(logits.data_ptr()),
         ctypes.c_long(rows),
         ctypes.c_long(classes),
