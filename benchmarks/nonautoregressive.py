@@ -1,9 +1,8 @@
 """What writing all words at once brings: BLEU, decoder calls, time of one sentence, sentences/s in bulk.
 
 Non-autoregressive students against their teacher, greedy and by beam with its cache, and against a deep
-encoder with one decoder layer. Pieces in, pieces out and detokenisation are inside the timer. Transformers
-are searched in C where there is a compiler, non-autoregressive models run in torch: SACCADE_NATIVE=0 in the
-environment compares both in torch.
+encoder with one decoder layer. Pieces in, pieces out and detokenisation are inside the timer. All run in C
+where there is a compiler; SACCADE_NATIVE=0 in the environment compares them in torch.
 """
 
 import statistics

@@ -17,7 +17,7 @@ from saccade.decoding.scoring import Judge
 from saccade.decoding.writing import Writing, writing_of
 from saccade.engine import ready, why_slow
 from saccade.errors import UserError
-from saccade.models.interface import LanguageModelConfig, Parallel, Stepwise
+from saccade.models.interface import LanguageModelConfig
 from saccade.models.recording import record_attention
 from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
@@ -264,7 +264,7 @@ class Translator:
                 "with training.teacher, which takes the teacher's vocabulary."
             )
         teacher.module.to(self.device).eval()
-        return Judge.of(teacher.network, teacher.decoding)
+        return Judge.of(ready(teacher.network), teacher.decoding)
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
         """What must be written first: without a text, what every target begins with (a language)."""
@@ -292,9 +292,7 @@ class Translator:
         return Translation(line, best.text, best.tokens, best.score, best.log_prob, alternatives)
 
 
-def _readily(model: Model, precision: Precision | None) -> Callable[[], Stepwise]:
-    """What makes of the model what search drives."""
+def _readily(model: Model, precision: Precision | None) -> Callable[[], Any]:
+    """What makes of the model what is driven in decoding."""
     network, stored = model.network, model.precision
-    if isinstance(network, Parallel) and precision == "int8":
-        raise UserError("precision int8 is for models that write word by word. Leave it at float32.")
     return lambda: ready(network, precision=precision or ("float32" if why_slow(network) else stored))

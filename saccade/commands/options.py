@@ -40,7 +40,7 @@ PrecisionName = Annotated[
         "--precision",
         metavar="float32|int8",
         show_default="as the weights are stored",
-        help="Of the products in search; int8 is faster and rounds the weights.",
+        help="Of the products; int8 is faster and rounds the weights.",
     ),
 ]
 Beam = Annotated[

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from saccade.models.interface import Parallel
+from saccade.native.linear import PackedLinear
 
 _CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB
 
@@ -13,6 +14,8 @@ def likeliest(model: Parallel, hidden: Tensor, *, never: list[int]) -> tuple[Ten
 
     never: ids that are not taken; the others keep their log-probabilities.
     """
+    if isinstance(model.output, PackedLinear):
+        return model.output.likeliest(hidden, never=never)
     tokens, log_probs = [], []
     for part in hidden.split(max(1, _CHUNK_ELEMENTS // model.output.out_features)):
         logits = model.output(part).float()

@@ -1,7 +1,9 @@
 """Models that write all positions at once: their counterpart of `WordByWord`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +22,11 @@ from saccade.models.interface import Aligned, Fertile, Masked, Parallel
 
 @dataclass(frozen=True)
 class AllAtOnce:
-    """See `Writing`. judge: who picks among the candidates of a fertility model."""
+    """See `Writing`. ready: makes what is driven of the model, when it is first needed; judge: who picks
+    among the candidates of a fertility model."""
 
     model: Parallel
+    ready: Callable[[], Parallel]
     judge: Judge | None = None
 
     def __post_init__(self) -> None:
@@ -31,6 +35,10 @@ class AllAtOnce:
                 "a teacher picks among the candidates of models with decoder = fertility; this one is "
                 f"{self.model.scheme} and has none for it."
             )
+
+    @cached_property
+    def _driven(self) -> Parallel:
+        return self.ready()
 
     @property
     def options(self) -> type[Section]:
@@ -58,16 +66,13 @@ class AllAtOnce:
                 "a forced prefix means nothing to a non-autoregressive model: the words behind it would be "
                 "written without knowing it."
             )
-        model = self.model
+        model: Any = self._driven  # its scheme is that of the options
         if isinstance(options, FertilityDecoding):
-            assert isinstance(model, Fertile)
             return decode_fertility(
                 model, source, source_lengths, options=options, lines=lines, judge=self.judge
             )
         if isinstance(options, MaskPredictDecoding):
-            assert isinstance(model, Masked)
             return decode_masked(model, source, source_lengths, options=options)
-        assert isinstance(model, Aligned)
         return decode_aligned(model, source, source_lengths)
 
     def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:

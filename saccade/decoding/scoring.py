@@ -10,13 +10,13 @@ from torch import Tensor
 from saccade.config import build
 from saccade.decoding.options import DecodingConfig, Penalty, length_penalty
 from saccade.errors import UserError
-from saccade.models.interface import Parallel, Seq2Seq
+from saccade.models.interface import Forced, Parallel
 
 _CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB
 
 
 def target_log_probs(
-    model: Seq2Seq, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
+    model: Forced, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
 ) -> Tensor:
     """Log-probability in nats of each target, end symbol in and counted; float64 (batch,).
 
@@ -37,7 +37,7 @@ def target_log_probs(
     return log_probs.sum(1)
 
 
-def _token_log_probs(model: Seq2Seq, hidden: Tensor, gold: Tensor) -> Tensor:
+def _token_log_probs(model: Forced, hidden: Tensor, gold: Tensor) -> Tensor:
     """hidden (tokens, width), gold (tokens,); a few logits at a time."""
     rows = max(1, _CHUNK_ELEMENTS // model.output.out_features)
     found = [
@@ -54,12 +54,12 @@ class Judge:
     It ranks them as it ranks its own hypotheses: by log-probability under its own length penalty.
     """
 
-    model: Seq2Seq
+    model: Forced
     penalty: Penalty
     alpha: float
 
     @classmethod
-    def of(cls, model: Seq2Seq, decoding: Mapping[str, Any]) -> "Judge":
+    def of(cls, model: Forced | Parallel, decoding: Mapping[str, Any]) -> "Judge":
         """With the model's own `[decoding]`. UserError for one that writes all at once itself."""
         if isinstance(model, Parallel):
             raise UserError("the teacher is itself non-autoregressive; give one that writes word by word.")

@@ -109,15 +109,15 @@ class WordByWord:
 
 
 def writing_of(
-    model: Seq2Seq | Parallel, ready: Callable[[], Stepwise] | None = None, judge: Judge | None = None
+    model: Seq2Seq | Parallel, ready: Callable[[], Any] | None = None, judge: Judge | None = None
 ) -> Writing:
-    """How this model writes. ready: what makes it fast to search, where anything does; judge: who picks
-    among the candidates of a non-autoregressive one.
+    """How this model writes. ready: makes of it something faster to drive, where there is such a thing;
+    judge: who picks among the candidates of a non-autoregressive one.
 
     Raises UserError for a judge that would have nothing to do.
     """
     if isinstance(model, Parallel):
-        return AllAtOnce(model, judge)
+        return AllAtOnce(model, ready or (lambda: model), judge)
     if judge is not None:
         raise UserError("a teacher judges non-autoregressive models; this one writes word by word by itself.")
     return WordByWord(model, ready or (lambda: model))

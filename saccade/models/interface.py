@@ -40,6 +40,19 @@ class State(Protocol):
         ...
 
 
+class Projection(Protocol):
+    """From hidden states to logits: a linear layer, or one that stands in for it."""
+
+    @property
+    def out_features(self) -> int:
+        """Logits of a row."""
+        ...
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """x (..., width) to (..., out_features)."""
+        ...
+
+
 class Stepwise(Protocol):
     """What search drives: a model, or an engine that stands in for it. Batch first, always."""
 
@@ -65,6 +78,25 @@ class Stepwise(Protocol):
 
     def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
+        ...
+
+
+class Forced(Protocol):
+    """What scoring drives, for targets that are known: a model, or an engine that stands in for it."""
+
+    vocabulary: Vocabulary
+
+    @property
+    def output(self) -> Projection:
+        """From hidden states to logits."""
+        ...
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
+        """As `Stepwise.encode`."""
+        ...
+
+    def decode(self, target_in: Tensor, memory: Any) -> Tensor:
+        """Teacher-forced hidden states (batch, target, width) for target_in (batch, target)."""
         ...
 
 

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from saccade.models.interface import Vocabulary
 from saccade.models.nonautoregressive import NonAutoregressive, NonAutoregressiveConfig, ParallelMemory
-from saccade.nn.masks import padding_mask
 
 _LONGEST_DIFFERENCE = 128
 
@@ -34,10 +33,10 @@ class MaskPredictModel(NonAutoregressive):
         """As the base, with a LENGTH token before the source that the decoder does not see (section 2.2)."""
         first = self.length_token.expand(source.size(0), 1, -1)
         x = torch.cat([first, self.source_embedding(source)], 1)
-        states = self._read(x, padding_mask(source_lengths + 1, source.size(1) + 1))
+        states = self.encoder_norm(self.encoder(x, source_lengths + 1))
         return ParallelMemory(
             states=states[:, 1:],
-            visible=padding_mask(source_lengths, source.size(1)),
+            remembered=self.decoder.remember(states[:, 1:], source_lengths),
             embedded=self._scaled(source),
             source_lengths=source_lengths,
             summary=states[:, 0],

@@ -6,9 +6,8 @@ is known and what the decoder reads is in `fertility.py`, `mask_predict.py` and 
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
-import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
@@ -17,8 +16,7 @@ from saccade.models.interface import Vocabulary
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
 from saccade.nn.layers import Activation, EncoderLayer, Norm
-from saccade.nn.masks import padding_mask
-from saccade.nn.parallel import ParallelDecoderLayer
+from saccade.nn.parallel import EncoderStack, ParallelDecoderLayer, ParallelDecoderStack
 from saccade.nn.positions import SinusoidalPositions
 
 Decoder = Literal["fertility", "mask-predict", "ctc"]
@@ -90,12 +88,12 @@ class NonAutoregressiveConfig(Section):
 
 @dataclass(frozen=True)
 class ParallelMemory:
-    """What the encoder read. states (batch, source, width), their padding mask, scaled embeddings without
-    positions (batch, source, width), of which the decoder gets copies, and lengths, end symbol counted.
-    summary (batch, width): the state of a token that stands for the whole sentence, where there is one."""
+    """What the encoder read. states (batch, source, width); what the decoder layers remember of them; scaled
+    embeddings without positions (batch, source, width), of which the decoder gets copies; lengths, end
+    symbol counted. summary (batch, width): the state of a token for the sentence, where there is one."""
 
     states: Tensor
-    visible: Tensor | None
+    remembered: Any
     embedded: Tensor
     source_lengths: Tensor
     summary: Tensor | None = None
@@ -106,7 +104,7 @@ class ParallelMemory:
             return self
         return ParallelMemory(
             states=self.states.repeat_interleave(count, 0),
-            visible=None if self.visible is None else self.visible.repeat_interleave(count, 0),
+            remembered=self.remembered.repeat(count),
             embedded=self.embedded.repeat_interleave(count, 0),
             source_lengths=self.source_lengths.repeat_interleave(count, 0),
             summary=None if self.summary is None else self.summary.repeat_interleave(count, 0),
@@ -137,9 +135,9 @@ class NonAutoregressive(nn.Module):
         }
         self.source_embedding = self._embedding(vocabulary.source_size)
         self.target_embedding = self._embedding(vocabulary.target_size) if reads_targets else None
-        self.encoder = nn.ModuleList(EncoderLayer(width, **sizes) for _ in range(config.encoder_layers))
+        self.encoder = EncoderStack(EncoderLayer(width, **sizes) for _ in range(config.encoder_layers))
         positional = config.has_positional_attention
-        self.decoder = nn.ModuleList(
+        self.decoder = ParallelDecoderStack(
             ParallelDecoderLayer(width, **sizes, positional=positional) for _ in range(config.decoder_layers)
         )
         final = nn.LayerNorm if config.norm == "pre" else nn.Identity
@@ -166,22 +164,14 @@ class NonAutoregressive(nn.Module):
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> ParallelMemory:
         """See `Parallel.encode`."""
-        visible = padding_mask(source_lengths, source.size(1))
-        states = self._read(self.source_embedding(source), visible)
-        return ParallelMemory(states, visible, self._scaled(source), source_lengths)
+        states = self.encoder_norm(self.encoder(self.source_embedding(source), source_lengths))
+        remembered = self.decoder.remember(states, source_lengths)
+        return ParallelMemory(states, remembered, self._scaled(source), source_lengths)
 
     def decode(self, x: Tensor, lengths: Tensor, memory: ParallelMemory) -> Tensor:
         """Hidden states of x (batch, target, width), which has positions in it; lengths (batch,)."""
-        target = x.size(1)
-        real = padding_mask(lengths, target)
-        seen = real
-        if not self.sees_itself:
-            others = ~torch.eye(target, dtype=torch.bool, device=x.device)
-            seen = others if real is None else real & others
-        positions = self._positions().rows(0, target)
-        for layer in cast(list[ParallelDecoderLayer], list(self.decoder)):
-            remembered = layer.cross_attention.remember(memory.states)
-            x = layer(x, remembered, positions, seen=seen, real=real, visible=memory.visible)
+        positions = self.source_embedding.positions
+        x = self.decoder(x, lengths, memory.remembered, positions, sees_itself=self.sees_itself)
         hidden: Tensor = self.decoder_norm(x)
         return hidden
 
@@ -198,15 +188,6 @@ class NonAutoregressive(nn.Module):
     def _scaled(self, source: Tensor) -> Tensor:
         scaled: Tensor = self.source_embedding.tokens(source) * self.source_embedding.scale
         return scaled
-
-    def _read(self, x: Tensor, visible: Tensor | None) -> Tensor:
-        for layer in self.encoder:
-            x = layer(x, visible=visible)
-        states: Tensor = self.encoder_norm(x)
-        return states
-
-    def _positions(self) -> SinusoidalPositions:
-        return cast(SinusoidalPositions, self.source_embedding.positions)
 
     def _embedding(self, size: int) -> Embedding:
         width, dropout = self.config.width, self.config.dropout

@@ -2,7 +2,6 @@
 #ifndef SACCADE_LINEAR_H
 #define SACCADE_LINEAR_H
 
-#include <sched.h>
 #include <stdlib.h>
 
 #if defined(__AVX512VNNI__)
@@ -116,45 +115,36 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
     }
 }
 
-/* Threads that compute one product together, each its share of the panels. They wait for each other by
-   spinning: a product takes microseconds, less than to be woken up. */
-typedef struct {
-    int size;
-    volatile int arrived, round;
-} Team;
-
-static void meet(Team *team) {
-    if (team->size == 1) return;
-    const int round = __atomic_load_n(&team->round, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->size) {
-        __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&team->round, round + 1, __ATOMIC_RELEASE);
-        return;
-    }
-    for (long spins = 0; __atomic_load_n(&team->round, __ATOMIC_ACQUIRE) == round; spins++)
-        if (spins > 20000) sched_yield(); /* somebody else needs the processor */
-}
-
+/* Threads may share out the panels of a product: number `me` of `members` begins at this one. */
 INLINE long first_panel(const Linear *l, int members, int me) {
     return (l->outputs + PANEL - 1) / PANEL * me / members;
 }
 
-/* y (rows, outputs) for x (rows, inputs), both without gaps; `spare` holds rows * (inputs + 4) bytes for 8 bits.
-   Of `members` threads number `me` computes only its own share of the outputs. */
-static void linear(const Linear *l, const float *x, float *y, long rows, void *spare, int members, int me) {
-    const long last = first_panel(l, members, me + 1);
-    uint8_t *bytes = spare;
-    float *scales = (float *)(bytes + rows * l->inputs);
+/* What a product reads: floats, or the same as 8-bit integers where the weights are. */
+typedef struct {
+    const float *floats;
+    Quantised rounded;
+} Input;
+
+/* `spare` holds rows * (inputs + 4) bytes for 8 bits. */
+INLINE Input input(const Linear *l, const float *x, long rows, void *spare) {
+    Input in = {x, {spare, (float *)((uint8_t *)spare + rows * l->inputs)}};
     if (l->scale)
-        for (long i = 0; i < rows; i++) quantise_row(x + i * l->inputs, l->inputs, bytes + i * l->inputs, &scales[i]);
-    for (long p = first_panel(l, members, me); p < last; p++) {
-        const long first = p * PANEL, columns = l->outputs - first;
-        const float *bias = l->bias + first;
-#define FLOATS(n) panel_of_floats(n, x + i * l->inputs, l->inputs, (const float *)l->weight + p * l->inputs * PANEL, \
-                                  bias, l->inputs, y + i * l->outputs + first, l->outputs, columns)
-#define BYTES(n) panel_of_bytes(n, bytes + i * l->inputs, scales + i, (const int8_t *)l->weight + p * l->inputs * PANEL, \
-                                l->scale + first, l->total + first, bias, l->inputs, y + i * l->outputs + first, \
-                                l->outputs, columns)
+        for (long i = 0; i < rows; i++)
+            quantise_row(x + i * l->inputs, l->inputs, in.rounded.bytes + i * l->inputs, &in.rounded.scale[i]);
+    return in;
+}
+
+/* Panel p of the outputs of all rows to y, whose rows are y_row apart; how many outputs it has. */
+static long panel(const Linear *l, long p, const Input *in, long rows, float *y, long y_row) {
+    const long first = p * PANEL, columns = l->outputs - first;
+    const float *bias = l->bias + first;
+#define FLOATS(n) panel_of_floats(n, in->floats + i * l->inputs, l->inputs, \
+                                  (const float *)l->weight + p * l->inputs * PANEL, bias, l->inputs, y + i * y_row, \
+                                  y_row, columns)
+#define BYTES(n) panel_of_bytes(n, in->rounded.bytes + i * l->inputs, in->rounded.scale + i, \
+                                (const int8_t *)l->weight + p * l->inputs * PANEL, l->scale + first, \
+                                l->total + first, bias, l->inputs, y + i * y_row, y_row, columns)
 #define TILES(kernel) \
     do { \
         long i = 0; \
@@ -163,12 +153,20 @@ static void linear(const Linear *l, const float *x, float *y, long rows, void *s
         if (rows - i >= 2) { kernel(2); i += 2; } \
         if (rows - i >= 1) kernel(1); \
     } while (0)
-        if (l->scale) TILES(BYTES);
-        else TILES(FLOATS);
+    if (l->scale) TILES(BYTES);
+    else TILES(FLOATS);
 #undef TILES
 #undef BYTES
 #undef FLOATS
-    }
+    return columns < PANEL ? columns : PANEL;
+}
+
+/* y (rows, outputs) for x (rows, inputs), both without gaps; spare: see `input`. Of `members` threads number
+   `me` computes only its own share of the outputs. */
+static void linear(const Linear *l, const float *x, float *y, long rows, void *spare, int members, int me) {
+    const Input in = input(l, x, rows, spare);
+    for (long p = first_panel(l, members, me); p < first_panel(l, members, me + 1); p++)
+        panel(l, p, &in, rows, y + p * PANEL, l->outputs);
 }
 
 #endif

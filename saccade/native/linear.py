@@ -1,7 +1,9 @@
 """Weights of a linear layer as `linear.h` reads them: panels of 64 outputs, as floats or 8-bit integers."""
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -34,28 +36,48 @@ class PackedLinear:
     (panels * 64,).
     """
 
-    outputs: int
+    out_features: int
     weight: Tensor
     bias: Tensor
     scale: Tensor | None = None
     total: Tensor | None = None
 
-    def product(self, x: Tensor) -> Tensor:
-        """x (rows, inputs) float32 to (rows, outputs): x W^T + b."""
-        x = x.contiguous()
-        y = torch.empty(x.size(0), self.outputs)
-        kernels().linear_forward(
-            ctypes.byref(self.call()),
-            ctypes.c_void_p(x.data_ptr()),
-            ctypes.c_void_p(y.data_ptr()),
-            ctypes.c_long(x.size(0)),
-        )
-        return y
-
+    @cached_property
     def call(self) -> CLinear:
         """What C is given."""
         inputs = self.weight.size(1) * (1 if self.scale is None else _DEPTH)
-        return CLinear(inputs, self.outputs, *map(_address, (self.weight, self.scale, self.total, self.bias)))
+        addresses = map(_address, (self.weight, self.scale, self.total, self.bias))
+        return CLinear(inputs, self.out_features, *addresses)
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """x (..., inputs) float32 to (..., outputs): x W^T + b."""
+        x = x.contiguous()
+        if out is None:
+            out = torch.empty(*x.shape[:-1], self.out_features)
+        kernels().linear_forward(
+            ctypes.byref(self.call),
+            ctypes.c_void_p(x.data_ptr()),
+            ctypes.c_void_p(out.data_ptr()),
+            ctypes.c_long(x.shape[:-1].numel()),
+        )
+        return out
+
+    def likeliest(self, x: Tensor, *, never: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """The likeliest output of each row of x (rows, inputs), of equals the first, and its log-probability
+        under a softmax over all outputs; both (rows,). never: outputs that count but are not taken."""
+        x, rows = x.contiguous(), x.size(0)
+        places, log_probs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
+        barred = (ctypes.c_int64 * len(never))(*never)
+        kernels().linear_likeliest(
+            ctypes.byref(self.call),
+            ctypes.c_void_p(x.data_ptr()),
+            ctypes.c_long(rows),
+            barred,
+            ctypes.c_long(len(never)),
+            ctypes.c_void_p(places.data_ptr()),
+            ctypes.c_void_p(log_probs.data_ptr()),
+        )
+        return places, log_probs
 
 
 def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> PackedLinear:

@@ -1,7 +1,11 @@
-"""The decoder block of models that write all positions at once (Gu et al. 2018, sections 3.1 and 3.2)."""
+"""The blocks of models that write all positions at once (Gu et al. 2018, sections 3.1 and 3.2), and stacks
+of them: the two parts of such a model that something faster can stand in for."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from saccade.nn.attention import (
@@ -13,7 +17,8 @@ from saccade.nn.attention import (
     merge_heads,
     split_heads,
 )
-from saccade.nn.layers import Activation, FeedForward, Norm, Residual
+from saccade.nn.layers import Activation, EncoderLayer, FeedForward, Norm, Residual
+from saccade.nn.masks import padding_mask
 
 
 class PositionalAttention(nn.Module):
@@ -100,3 +105,57 @@ class ParallelDecoderLayer(nn.Module):
         x = self.around_cross(x, lambda y: self.cross_attention(y, memory, visible=visible))
         out: Tensor = self.around_feed_forward(x, self.feed_forward)
         return out
+
+
+class EncoderStack(nn.ModuleList):
+    """Encoder layers, one after the other."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """x (batch, source, width), lengths (batch,); returns x's shape."""
+        visible = padding_mask(lengths, x.size(1))
+        for layer in cast(Sequence[EncoderLayer], self):
+            x = layer(x, visible=visible)
+        return x
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What a stack of decoder layers needs of the source: keys and values of each layer, and what of them is
+    no padding, (sentences, 1, 1, source)."""
+
+    layers: tuple[KeyValue, ...]
+    visible: Tensor | None
+
+    def repeat(self, count: int) -> "Remembered":
+        """Each sentence `count` times in a row."""
+        layers = [(k.repeat_interleave(count, 0), v.repeat_interleave(count, 0)) for k, v in self.layers]
+        visible = None if self.visible is None else self.visible.repeat_interleave(count, 0)
+        return Remembered(tuple(layers), visible)
+
+
+class ParallelDecoderStack(nn.ModuleList):
+    """Parallel decoder layers, one after the other."""
+
+    def remember(self, states: Tensor, lengths: Tensor) -> Remembered:
+        """Of an encoder's states (sentences, source, width) and lengths (sentences,), once a sentence."""
+        layers = cast(Sequence[ParallelDecoderLayer], self)
+        memory = tuple(layer.cross_attention.remember(states) for layer in layers)
+        return Remembered(memory, padding_mask(lengths, states.size(1)))
+
+    def forward(
+        self, x: Tensor, lengths: Tensor, memory: Remembered, positions: nn.Module, *, sees_itself: bool
+    ) -> Tensor:
+        """x (batch, target, width), lengths (batch,); returns x's shape.
+
+        positions: adds those of the target. sees_itself: whether a position's self-attention does.
+        """
+        target = x.size(1)
+        real = padding_mask(lengths, target)
+        seen = real
+        if not sees_itself:
+            others = ~torch.eye(target, dtype=torch.bool, device=x.device)
+            seen = others if real is None else real & others
+        places = positions(torch.zeros(target, x.size(2), device=x.device))
+        for layer, remembered in zip(cast(Sequence[ParallelDecoderLayer], self), memory.layers, strict=True):
+            x = layer(x, remembered, places, seen=seen, real=real, visible=memory.visible)
+        return x

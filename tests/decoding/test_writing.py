@@ -113,6 +113,6 @@ def test_a_forced_prefix_is_refused_and_empty_ones_are_none(decoder: str) -> Non
         writer.translate(["5 6", "7"], prefixes=["", "8"])
 
 
-def test_int8_is_refused_where_nothing_is_searched() -> None:
-    with pytest.raises(UserError, match="int8 is for models that write word by word"):
-        Translator(model("ctc"), precision="int8")
+def test_int8_is_refused_where_there_is_no_engine_for_it() -> None:
+    with pytest.raises(UserError, match="int8 is not possible for this model: head width"):
+        Translator(model("ctc"), precision="int8").translate(["5 6"])

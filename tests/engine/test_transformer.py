@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from saccade.decoding.options import DecodingConfig
+from saccade.decoding.scoring import target_log_probs
 from saccade.decoding.search import search
-from saccade.engine import ready
-from saccade.engine.transformer import TransformerEngine, why_slow
+from saccade.engine import ready, why_slow
+from saccade.engine.transformer import TransformerEngine
 from saccade.errors import UserError
 from saccade.models.interface import Stepwise
 from saccade.native.library import library, why_not
@@ -86,6 +87,22 @@ def test_search_finds_the_same_with_it(options: dict[str, Any]) -> None:
     for mine, other in zip(ours, theirs, strict=True):
         assert [x.tokens for x in mine] == [x.tokens for x in other]
         assert [x.score for x in mine] == pytest.approx([x.score for x in other], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_given_targets_have_the_hidden_states_and_scores_of_the_model(name: str) -> None:
+    model = network(name)
+    engine = TransformerEngine(model)
+    source, lengths = sentences()
+    torch.manual_seed(5)
+    target = torch.randint(4, 75, (7, 13))
+    with torch.inference_mode():
+        ours = engine.decode(target, engine.encode(source, lengths))
+        theirs = model.decode(target, model.encode(source, lengths))
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        rows = [row[: 1 + number].tolist() for number, row in enumerate(target)]
+        mine, other = (target_log_probs(one, source, lengths, rows) for one in (engine, model))
+    torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("feed_forward", [96, 17_024])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -25,7 +27,7 @@ def test_a_packed_product_equals_float64(rows: int, inputs: int, outputs: int, b
     torch.manual_seed(seed)
     weight, x = torch.randn(outputs, inputs), torch.randn(rows, inputs)
     added = torch.randn(outputs) if bias else None
-    out = pack(weight, added, precision="float32").product(x)
+    out = pack(weight, added, precision="float32")(x)
     expected = x.double() @ weight.double().T + (0 if added is None else added.double())
     torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-4)
 
@@ -37,7 +39,7 @@ def test_int8_is_exactly_the_product_of_what_was_rounded(
     torch.manual_seed(seed)
     weight, x = torch.randn(outputs, inputs), 3 * torch.randn(rows, inputs)
     added = torch.randn(outputs) if bias else None
-    out = pack(weight, added, precision="int8").product(x)
+    out = pack(weight, added, precision="int8")(x)
     step = weight.double().abs().amax(1, keepdim=True) / 127
     row_step = x.double().abs().amax(1, keepdim=True) / 127
     # Halves may fall on either side in float32; allow one of the row's values to differ by a step.
@@ -50,7 +52,7 @@ def test_int8_is_exactly_the_product_of_what_was_rounded(
 def test_int8_stays_near_the_unrounded_product() -> None:
     torch.manual_seed(0)
     weight, x = torch.randn(300, 256), torch.randn(40, 256)
-    out, exact = pack(weight, None, precision="int8").product(x), x @ weight.T
+    out, exact = pack(weight, None, precision="int8")(x), x @ weight.T
     assert float((out - exact).norm() / exact.norm()) < 0.015
 
 
@@ -58,6 +60,34 @@ def test_a_row_and_an_output_of_zeros_stay_zero() -> None:
     weight, x = torch.ones(3, 16), torch.ones(2, 16)
     weight[1], x[1] = 0, 0
     for precision in ("float32", "int8"):
-        out = pack(weight, None, precision=precision).product(x)
+        out = pack(weight, None, precision=precision)(x)
         assert out[0].tolist() == pytest.approx([16, 0, 16])
         assert out[1].tolist() == [0, 0, 0]
+
+
+@given(**SHAPES, never=st.lists(st.integers(0, 14), max_size=3, unique=True))
+def test_the_likeliest_output_is_that_of_a_whole_softmax(
+    rows: int, inputs: int, outputs: int, bias: bool, seed: int, never: list[int]
+) -> None:
+    torch.manual_seed(seed)
+    outputs += 15
+    weight, x = torch.randn(outputs, inputs), torch.randn(20 * rows, inputs)
+    packed = pack(weight, torch.randn(outputs) if bias else None, precision="float32")
+    expected = packed(x).double().log_softmax(-1)
+    expected[:, never] = -torch.inf
+    places, log_probs = packed.likeliest(x, never=never)
+    torch.testing.assert_close(log_probs.double(), expected.amax(1), rtol=1e-4, atol=1e-4)
+    assert torch.equal(places, expected.argmax(1))
+
+
+def test_of_equals_the_first_is_taken_whatever_the_threads() -> None:
+    packed = pack(torch.ones(300, 16), None, precision="float32")
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            places, log_probs = packed.likeliest(torch.ones(4, 16), never=[0, 1])
+            assert places.tolist() == [2] * 4
+            torch.testing.assert_close(log_probs, torch.full((4,), -math.log(300)))
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,63 @@
+"""Models that write all positions at once, their encoder, decoder and output layer in C."""
+
+from copy import copy
+from typing import Any
+
+from torch import Tensor, nn
+
+from saccade.engine.packed import Memory, PackedStack, why_not_packed
+from saccade.models.nonautoregressive import NonAutoregressive
+from saccade.native.linear import pack
+from saccade.native.quantise import Precision
+
+
+def why_not_parallel(network: NonAutoregressive) -> str | None:
+    """Why this network can't run in C; None where it can."""
+    config = network.config
+    head_width = config.width // config.heads
+    return why_not_packed(network.output.weight, head_width=head_width, feed_forward=config.feed_forward)
+
+
+def in_c(network: NonAutoregressive, *, precision: Precision) -> NonAutoregressive:
+    """The same model, to decode with. Encoder, decoder and output are copies: training does not reach
+    them."""
+    config: Any = network.config
+    encoder = PackedStack(network.encoder, config=config, final=network.encoder_norm, precision=precision)
+    decoder = PackedStack(network.decoder, config=config, final=network.decoder_norm, precision=precision)
+    stands_in = copy(network)
+    # The rest is shared with the network; only the list of its parts is another one.
+    parts: dict[str, Any] = dict(network._modules)  # noqa: SLF001
+    parts |= {"encoder": _Encoder(encoder), "decoder": _Decoder(decoder)}
+    parts |= {"encoder_norm": nn.Identity(), "decoder_norm": nn.Identity()}
+    del parts["output"]
+    stands_in.__dict__["_modules"] = parts
+    stands_in.__dict__["output"] = pack(network.output.weight, network.output.bias, precision=precision)
+    return stands_in
+
+
+class _Encoder(nn.Module):
+    """See `EncoderStack`."""
+
+    def __init__(self, stack: PackedStack) -> None:
+        super().__init__()
+        self.stack = stack
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.stack.through(x, lengths)
+
+
+class _Decoder(nn.Module):
+    """See `ParallelDecoderStack`."""
+
+    def __init__(self, stack: PackedStack) -> None:
+        super().__init__()
+        self.stack = stack
+
+    def remember(self, states: Tensor, lengths: Tensor) -> Memory:
+        return self.stack.remember(states, lengths)
+
+    def forward(
+        self, x: Tensor, lengths: Tensor, memory: Memory, positions: nn.Module, *, sees_itself: bool
+    ) -> Tensor:
+        self.stack.reach(x.size(1), positions)
+        return self.stack.through(x, lengths, sees="all" if sees_itself else "others", memory=memory)
