@@ -22,7 +22,6 @@ from saccade.checkpoint import vocabulary_of
 from saccade.models import model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import TransformerConfig
-from saccade.native.memory import keep_freed_memory
 from saccade.text.batching import padding_share, plan_batches
 from saccade.text.corpus import DataConfig
 from saccade.text.prepare import open_prepared, prepare
@@ -39,7 +38,6 @@ def update_of(peer: str, preset: str, vocabulary: Vocabulary, group: Group, prec
     config = model_config({"preset": preset})
     assert isinstance(config, TransformerConfig)
     if peer == "saccade":
-        keep_freed_memory()
         return our_update(config, vocabulary, group, precision)
     kind = MarianTransformer if peer == "transformers" else TorchTransformer
     return plain_update(kind(config, vocabulary), group, precision, pad=vocabulary.pad)

@@ -12,6 +12,7 @@ from saccade.checkpoint import vocabulary_of
 from saccade.config import Section
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
+from saccade.native.memory import steady_memory
 from saccade.text.batching import Batch
 from saccade.text.prepare import open_prepared
 from saccade.training.data import TrainingPairs
@@ -28,7 +29,8 @@ Update = Callable[[Sequence[Batch]], int]
 
 
 def our_update(model: Section, vocabulary: Vocabulary, group: Group, precision: str) -> Update:
-    """A fresh model in our own loop."""
+    """A fresh model in our own loop, in a process settled as `saccade train` settles its own."""
+    steady_memory()
     module = build_model(model, vocabulary).to(group.device).train()  # type: ignore[attr-defined]
     updater = Updater(
         Loss(module, CrossEntropy(SMOOTHING)),

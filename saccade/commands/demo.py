@@ -34,10 +34,10 @@ def demo(
       echo "ninety-nine" | saccade translate runs/demo/model
     """
     from saccade import demo as work
-    from saccade.native.memory import keep_freed_memory
+    from saccade.native.memory import steady_memory
     from saccade.training.distributed import process_group
 
-    keep_freed_memory()
+    steady_memory()
     started = time.perf_counter()
     work.make_folder(out, fresh=fresh, steps=steps)
     try:

@@ -193,10 +193,10 @@ def _train(
     run: Path, config: Path | None, tables: dict[str, dict[str, Any]], settings: list[str], *, resumes: bool
 ) -> None:
     from saccade import experiment
-    from saccade.native.memory import keep_freed_memory
+    from saccade.native.memory import steady_memory
     from saccade.training.distributed import process_group
 
-    keep_freed_memory()
+    steady_memory()
     try:
         plan = None if resumes else experiment.read_experiment(config, tables=tables, overrides=settings)
     except UserError:

@@ -20,6 +20,7 @@ from saccade.nn.convolution import (
 )
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
+from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import LearnedPositions
 
@@ -223,7 +224,7 @@ class Convolutional(nn.Module):
             self.source_embedding.tokens.weight = target.weight
         if tied == "none":
             return normed_linear(self.config.embedding, size, dropout=self.config.dropout)
-        output = nn.Linear(self.config.embedding, size)
+        output = Linear(self.config.embedding, size)
         nn.init.zeros_(output.bias)
         output.weight = target.weight
         return output

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from saccade.models.interface import Vocabulary
 from saccade.models.nonautoregressive import NonAutoregressive, NonAutoregressiveConfig, ParallelMemory
 from saccade.nn.copying import copies_by_fertility, copies_uniformly
+from saccade.nn.linear import Linear
 
 _MAX_FERTILITY = 50
 
@@ -22,7 +23,7 @@ class FertilityModel(NonAutoregressive):
     def __init__(self, config: NonAutoregressiveConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary, reads_targets=False)
         classes = (config.max_fertility or _MAX_FERTILITY) + 1
-        self.fertility = nn.Linear(config.width, classes)
+        self.fertility = Linear(config.width, classes)
         nn.init.xavier_uniform_(self.fertility.weight)
         nn.init.zeros_(self.fertility.bias)
 

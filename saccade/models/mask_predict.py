@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from saccade.models.interface import Vocabulary
 from saccade.models.nonautoregressive import NonAutoregressive, NonAutoregressiveConfig, ParallelMemory
+from saccade.nn.linear import Linear
 
 _LONGEST_DIFFERENCE = 128
 
@@ -20,7 +21,7 @@ class MaskPredictModel(NonAutoregressive):
         super().__init__(config, vocabulary, reads_targets=True)
         self.length_token = nn.Parameter(torch.empty(config.width))
         nn.init.normal_(self.length_token)
-        self.length = nn.Linear(config.width, 2 * _LONGEST_DIFFERENCE + 1)
+        self.length = Linear(config.width, 2 * _LONGEST_DIFFERENCE + 1)
         nn.init.xavier_uniform_(self.length.weight)
         nn.init.zeros_(self.length.bias)
 

@@ -16,6 +16,7 @@ from saccade.models.interface import Vocabulary
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
 from saccade.nn.layers import Activation, EncoderLayer, Norm
+from saccade.nn.linear import Linear
 from saccade.nn.parallel import EncoderStack, ParallelDecoderLayer, ParallelDecoderStack
 from saccade.nn.positions import SinusoidalPositions
 
@@ -142,7 +143,7 @@ class NonAutoregressive(nn.Module):
         )
         final = nn.LayerNorm if config.norm == "pre" else nn.Identity
         self.encoder_norm, self.decoder_norm = final(width), final(width)
-        self.output = nn.Linear(width, vocabulary.target_size, bias=False)
+        self.output: nn.Linear = Linear(width, vocabulary.target_size, bias=False)
         xavier(self, but=self.output)
         nn.init.normal_(self.output.weight, std=width**-0.5)
         self._tie()

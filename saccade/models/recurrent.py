@@ -13,6 +13,7 @@ from saccade.models.recurrent_decoder import EarlyDecoder, LateDecoder, Recurren
 from saccade.nn.alignment import AdditiveAlignment, Alignment, DotAlignment, GeneralAlignment
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
+from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import NoPositions
 from saccade.nn.recurrence import PARTS, BidirectionalEncoder, Cell, Hidden
@@ -117,11 +118,11 @@ class Recurrent(nn.Module):
             embedding, half, cell=config.cell, layers=config.encoder_layers, dropout=config.dropout
         )
         fixed = config.attention == "none"
-        self.compress = nn.Linear(2 * half, width) if fixed else None
-        self.initial = nn.Linear(width if fixed else half, config.decoder_layers * PARTS[config.cell] * width)
+        self.compress = Linear(2 * half, width) if fixed else None
+        self.initial = Linear(width if fixed else half, config.decoder_layers * PARTS[config.cell] * width)
         self.decoder = self._decoder(width if fixed else 2 * half)
         self.dropout = Dropout(config.dropout)
-        self.output = nn.Linear(embedding, vocabulary.target_size, bias=False)
+        self.output: nn.Linear = Linear(embedding, vocabulary.target_size, bias=False)
         self._tie()
         self._initialise()
 

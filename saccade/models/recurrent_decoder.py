@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from saccade.models.interface import select_sentences
 from saccade.nn.alignment import Alignment, Remembered
+from saccade.nn.linear import Linear
 from saccade.nn.recurrence import GATES, Cell, Hidden, Recurrence
 
 
@@ -66,8 +67,8 @@ class EarlyDecoder(nn.Module):
         super().__init__()
         self.cells = Recurrence(embedding, width, cell=cell, layers=layers, dropout=dropout)
         self.cross_attention = attention
-        self.from_context = nn.Linear(context, GATES[cell] * width, bias=False)
-        self.readout = nn.Linear(width + embedding + context, 2 * embedding)
+        self.from_context = Linear(context, GATES[cell] * width, bias=False)
+        self.readout = Linear(width + embedding + context, 2 * embedding)
         for gate in self.from_context.weight.data.split(width):
             nn.init.xavier_uniform_(gate)
         nn.init.xavier_uniform_(self.readout.weight)
@@ -125,8 +126,8 @@ class LateDecoder(nn.Module):
         super().__init__()
         self.cells = Recurrence(embedding, width, cell=cell, layers=layers, dropout=dropout)
         self.cross_attention = attention
-        self.from_vector = nn.Linear(embedding, GATES[cell] * width, bias=False) if feeding else None
-        self.readout = nn.Linear(context + width, embedding)
+        self.from_vector = Linear(embedding, GATES[cell] * width, bias=False) if feeding else None
+        self.readout = Linear(context + width, embedding)
         if self.from_vector is not None:
             for gate in self.from_vector.weight.data.split(width):
                 nn.init.xavier_uniform_(gate)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from saccade.models.interface import LanguageModelConfig, Memory, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
+from saccade.nn.linear import Linear
 from saccade.nn.positions import NoPositions
 from saccade.nn.recurrence import PARTS, Cell, Recurrence
 
@@ -47,7 +48,7 @@ class RecurrentLM(nn.Module):
             width, width, cell=config.cell, layers=config.layers, dropout=config.dropout
         )
         self.dropout = Dropout(config.dropout)
-        self.output = nn.Linear(width, size)
+        self.output: nn.Linear = Linear(width, size)
         self.output.weight = self.embedding.tokens.weight
         nn.init.zeros_(self.output.bias)
 

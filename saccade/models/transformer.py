@@ -16,6 +16,7 @@ from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
 from saccade.nn.layers import Activation, DecoderLayer, EncoderLayer, Norm
+from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import Layout, LearnedPositions, NoPositions, SinusoidalPositions
 from saccade.nn.relative import RelativePositions
@@ -189,7 +190,7 @@ class Transformer(nn.Module):
         # Post-norm layers end in a norm already; pre-norm leaves the residual stream unnormalised.
         final = nn.LayerNorm if config.norm == "pre" else nn.Identity
         self.encoder_norm, self.decoder_norm = final(width), final(width)
-        self.output = nn.Linear(width, vocabulary.target_size, bias=config.output_bias)
+        self.output: nn.Linear = Linear(width, vocabulary.target_size, bias=config.output_bias)
         self._tie()
         self._initialise()
 

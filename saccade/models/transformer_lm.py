@@ -10,6 +10,7 @@ from saccade.models.interface import LookingBackConfig, Memory, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.layers import EncoderLayer
+from saccade.nn.linear import Linear
 from saccade.nn.positions import SinusoidalPositions
 
 
@@ -72,7 +73,7 @@ class TransformerLM(nn.Module):
             for _ in range(config.layers)
         )
         self.dropout = Dropout(config.dropout)
-        self.output = nn.Linear(width, size)
+        self.output: nn.Linear = Linear(width, size)
         self.output.weight = self.embedding.tokens.weight
         self._initialise()
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from saccade.models.interface import LookingBackConfig, Memory, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
+from saccade.nn.linear import Linear
 from saccade.nn.memory import MemoryAttention, MemoryLayer, memory_mask
 from saccade.nn.positions import NoPositions, SinusoidalPositions
 
@@ -86,7 +87,7 @@ class TransformerXL(nn.Module):
             for _ in range(config.layers)
         )
         self.dropout = Dropout(config.dropout)
-        self.output = nn.Linear(width, size)
+        self.output: nn.Linear = Linear(width, size)
         self.output.weight = self.embedding.tokens.weight
         self.apply(_initialise)
 

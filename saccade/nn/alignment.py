@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from saccade.nn.linear import Linear
+
 Remembered = tuple[Tensor, Tensor]
 """Keys (batch, source, score width) and annotations (batch, source, annotation width)."""
 
@@ -48,8 +50,8 @@ class AdditiveAlignment(Alignment):
 
     def __init__(self, state_width: int, annotation_width: int, *, width: int) -> None:
         super().__init__()
-        self.query = nn.Linear(state_width, width, bias=False)
-        self.key = nn.Linear(annotation_width, width, bias=False)
+        self.query = Linear(state_width, width, bias=False)
+        self.key = Linear(annotation_width, width, bias=False)
         self.score = nn.Parameter(torch.empty(width))
         for weight in (self.query.weight, self.key.weight, self.score[None]):
             nn.init.xavier_uniform_(weight)
@@ -86,7 +88,7 @@ class GeneralAlignment(DotAlignment):
 
     def __init__(self, state_width: int, annotation_width: int) -> None:
         super().__init__()
-        self.key = nn.Linear(annotation_width, state_width, bias=False)
+        self.key = Linear(annotation_width, state_width, bias=False)
         nn.init.xavier_uniform_(self.key.weight)
 
     def remember(self, annotations: Tensor) -> Remembered:

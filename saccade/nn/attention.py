@@ -15,6 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from saccade.native import attention as native
 from saccade.nn.cache import KeyValueCache
+from saccade.nn.linear import Linear
 from saccade.nn.local import attend_in_blocks, block_size
 from saccade.nn.masks import band_mask, causal_mask
 
@@ -159,8 +160,8 @@ class SelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.causal, self.dropout, self.window = heads, causal, dropout, window
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
+        self.query_key_value = Linear(width, 3 * width)
+        self.output = Linear(width, width)
         self.positions = AttentionPositions() if positions is None else positions
 
     def forward(self, x: Tensor, *, visible: Tensor | None = None) -> Tensor:
@@ -223,9 +224,9 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, *, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key_value = Linear(width, 2 * width)
+        self.output = Linear(width, width)
 
     def remember(self, memory: Tensor) -> KeyValue:
         """Keys and values of memory (batch, source, width), computed once a sentence."""

@@ -16,6 +16,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from saccade.nn.attention import attend, attention_weights
 from saccade.nn.dropout import Dropout
+from saccade.nn.linear import Linear
 
 HALF = math.sqrt(0.5)
 Remembered = tuple[Tensor, Tensor, Tensor]
@@ -25,7 +26,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 def normed_linear(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Linear:
     """A weight-normalised product; dropout: the rate at which its input is dropped (section 3.5)."""
-    layer = nn.Linear(inputs, outputs)
+    layer = Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=math.sqrt((1 - dropout) / inputs))
     nn.init.zeros_(layer.bias)
     return cast(nn.Linear, weight_norm(layer))

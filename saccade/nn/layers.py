@@ -1,6 +1,7 @@
 """The blocks of the Transformer: residual connection, feed-forward, encoder and decoder layer."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -9,11 +10,13 @@ from saccade.native import residual as native
 from saccade.nn.attention import AttentionPositions, CrossAttention, KeyValue, SelfAttention
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.dropout import Dropout
+from saccade.nn.linear import Linear
 
 Activation = Literal["relu", "gelu", "silu"]
 Norm = Literal["post", "pre"]
+# In place where what comes in is not needed for the gradient.
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "relu": nn.functional.relu,
+    "relu": partial(nn.functional.relu, inplace=True),
     "gelu": nn.functional.gelu,
     "silu": nn.functional.silu,
 }
@@ -24,10 +27,10 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, inner: int, *, activation: Activation = "relu", dropout: float = 0.0):
         super().__init__()
-        self.inner = nn.Linear(width, inner)
+        self.inner = Linear(width, inner)
         self.activation = ACTIVATIONS[activation]
         self.dropout = Dropout(dropout)
-        self.outer = nn.Linear(inner, width)
+        self.outer = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., width); returns the same shape."""

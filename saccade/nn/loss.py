@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from saccade.native import softmax as native
+from saccade.nn.linear import product, transposed_product
 
 _CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB in float32, 8 in bfloat16
 
@@ -93,12 +94,12 @@ def _forward_and_gradients(
     mean_weight = weight.mean(0).to(wide)
     mean_bias = 0.0 if bias is None else bias.mean()
     d_hidden = torch.empty_like(hidden) if differentiate else None
-    d_weight = torch.zeros_like(weight) if differentiate else None
+    d_weight: Tensor | None = None
     d_bias = torch.zeros_like(bias) if differentiate and bias is not None else None
     rows = max(64, _CHUNK_ELEMENTS // vocabulary)
     for start in range(0, hidden.size(0), rows):
         piece, answer = hidden[start : start + rows], gold[start : start + rows, None]
-        logits = piece @ low_weight.t()
+        logits = product(piece, low_weight)
         if bias is not None:
             logits = logits + bias
         losses, gold_logits, gradient = _softmax_gradient(logits, answer, smoothing=smoothing, wide=wide)
@@ -107,16 +108,16 @@ def _forward_and_gradients(
             # e (z_gold - mean z): what moving mass e from gold to all classes adds.
             mean_logit = (piece.to(wide) @ mean_weight + mean_bias).sum()
             total += smoothing * (gold_logits.sum() - mean_logit)
-        if d_hidden is None or d_weight is None:
+        if d_hidden is None:
             continue
         if d_bias is not None:
             d_bias += gradient.sum(0)
         low_gradient = gradient.to(hidden.dtype)
-        torch.mm(low_gradient, low_weight, out=d_hidden[start : start + rows])
-        if d_weight.dtype == low_gradient.dtype:
-            d_weight.addmm_(low_gradient.t(), piece)
-        else:
-            d_weight += low_gradient.t() @ piece
+        d_hidden[start : start + rows] = product(low_gradient, low_weight.t())
+        part = transposed_product(low_gradient, piece)
+        d_weight = part.to(weight.dtype) if d_weight is None else d_weight.add_(part)
+    if d_hidden is not None:
+        d_weight = torch.zeros_like(weight) if d_weight is None else d_weight.contiguous()
     if smoothing and d_hidden is not None and d_weight is not None:
         d_hidden -= (smoothing * mean_weight).to(d_hidden.dtype)
         d_weight -= (smoothing / vocabulary) * hidden.sum(0, dtype=wide).to(d_weight.dtype)

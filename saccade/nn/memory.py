@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from saccade.nn.attention import attend, attention_weights, merge_heads, split_heads
 from saccade.nn.layers import FeedForward, Residual
+from saccade.nn.linear import Linear
 from saccade.nn.masks import band_mask, causal_mask
 
 
@@ -45,10 +46,10 @@ class MemoryAttention(nn.Module):
     def __init__(self, width: int, *, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.distance = nn.Linear(width, width, bias=False)
-        self.output = nn.Linear(width, width, bias=False)
+        self.query = Linear(width, width, bias=False)
+        self.key_value = Linear(width, 2 * width, bias=False)
+        self.distance = Linear(width, width, bias=False)
+        self.output = Linear(width, width, bias=False)
         self.content_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))
         self.distance_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))
 

@@ -18,6 +18,7 @@ from saccade.nn.attention import (
     split_heads,
 )
 from saccade.nn.layers import Activation, EncoderLayer, FeedForward, Norm, Residual
+from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 
 
@@ -28,9 +29,9 @@ class PositionalAttention(nn.Module):
     def __init__(self, width: int, *, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query_key = nn.Linear(width, 2 * width)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.query_key = Linear(width, 2 * width)
+        self.value = Linear(width, width)
+        self.output = Linear(width, width)
 
     def forward(self, x: Tensor, positions: Tensor, *, visible: Tensor | None = None) -> Tensor:
         """x (batch, length, width), positions (length, width), visible (batch, 1, 1, length)."""
