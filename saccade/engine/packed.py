@@ -40,6 +40,7 @@ class _CLayer(ctypes.Structure):
             )
         ),
         *((name, _CNorm) for name in ("self_norm", "place_norm", "cross_norm", "feed_forward_norm")),
+        ("window", ctypes.c_int64),
         ("places", ctypes.c_void_p),
     ]
 
@@ -205,6 +206,7 @@ class PackedStack:
             outer=self._linear(layer.feed_forward.outer),
             self_norm=self._norm(layer.around_self.norm),
             feed_forward_norm=self._norm(layer.around_feed_forward.norm),
+            window=layer.self_attention.window or 0,
         )
         if not isinstance(layer, EncoderLayer):
             packed.cross_query = self._linear(layer.cross_attention.query)

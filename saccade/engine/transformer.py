@@ -43,8 +43,8 @@ class _CStep(ctypes.Structure):
 def why_slow(network: Transformer) -> str | None:
     """Why the engine can't stand in for this network; None where it can."""
     config = network.config
-    if config.positions not in {"sinusoidal", "learned", "none"} or any(config.windows):
-        return "its positions or windows act inside attention"
+    if config.positions not in {"sinusoidal", "learned", "none"}:
+        return "its positions act inside attention"
     return why_not_packed(
         network.output.weight, head_width=config.head_width, feed_forward=config.feed_forward
     )

@@ -20,16 +20,19 @@ typedef struct {
     const int32_t *sentence;      /* (batch,): whose memory each sequence attends to */
 } Sequences;
 
-static void attend_self(const Stack *s, const Sequences *q, const Work *w, const float *own, long length, float *out) {
+static void attend_self(const Stack *s, const Sequences *q, long window, const Work *w, const float *own, long length,
+                        float *out) {
     const long width = s->width, head_width = width / s->heads;
     for (long i = 0; i < length; i++) {
-        const long count = q->sees == PAST ? i + 1 : length, hidden = q->sees == OTHERS ? i : -1;
+        const long first = window && i > window ? i - window : 0;
+        const long last = q->sees == PAST ? i + 1 : window && i + window < length ? i + window + 1 : length;
+        const long count = last - first, hidden = q->sees == OTHERS ? i - first : -1;
         if (hidden == 0 && count == 1) { /* alone, and not seeing itself */
             memset(out, 0, sizeof(float) * (size_t)width);
             continue;
         }
         for (long h = 0; h < s->heads; h++) {
-#define KEY(j) (own + (3 * (j) + 1) * width + h * head_width)
+#define KEY(j) (own + (3 * (first + (j)) + 1) * width + h * head_width)
 #define VALUE(j) (KEY(j) + width)
             ATTEND(own + 3 * i * width + h * head_width, out + i * width + h * head_width, head_width, count, hidden,
                    w->scores, KEY, VALUE);
@@ -60,7 +63,8 @@ static void through_layer(const Stack *s, long n, const Sequences *q, const Work
     const Layer *layer = &s->layers[n];
     const long width = s->width;
     multiply(w, &layer->query_key_value, before(s, &layer->self_norm, w->x, w->mixed, rows), w->wide, rows);
-    EACH_SEQUENCE attend_self(s, q, w, w->wide + 3 * row * width, q->lengths[b], w->mixed + row * width);
+    EACH_SEQUENCE
+    attend_self(s, q, layer->window, w, w->wide + 3 * row * width, q->lengths[b], w->mixed + row * width);
     multiply(w, &layer->self_output, w->mixed, w->y, rows);
     after(s, &layer->self_norm, w->x, w->y, rows);
     if (layer->places) {

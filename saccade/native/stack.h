@@ -20,6 +20,7 @@ typedef struct {
 typedef struct {
     Linear query_key_value, self_output, place_value, place_output, cross_query, cross_output, inner, outer;
     LayerNorm self_norm, place_norm, cross_norm, feed_forward_norm;
+    int64_t window;      /* positions to either side that self-attention sees; 0: all */
     const float *places; /* (length, 2, width): queries and keys of positions that look for positions, or NULL */
 } Layer;
 

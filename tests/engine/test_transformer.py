@@ -31,6 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "learned positions, nothing tied": {"positions": "learned", "tied_embeddings": "none"},
     "no positions, one decoder layer": {"positions": "none", "decoder_layers": 1, "encoder_layers": 3},
+    "windows, some and different": {"window": (3, 0, 2, 5), "encoder_layers": 2, "decoder_layers": 2},
     "two vocabularies": {"words": vocabulary(90, target_size=75)},
 }
 
@@ -149,7 +150,6 @@ def test_a_sentence_has_the_same_logits_alone_and_among_longer_ones() -> None:
     ("changes", "reason"),
     [
         ({"positions": "rotary"}, "positions"),
-        ({"window": 3}, "windows"),
         ({"width": 24}, "multiples of 16"),
         ({"dtype": torch.float64}, "float32"),
     ],
