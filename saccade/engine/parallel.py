@@ -14,8 +14,9 @@ from saccade.native.quantise import Precision
 def why_not_parallel(network: NonAutoregressive) -> str | None:
     """Why this network can't run in C; None where it can."""
     config = network.config
-    head_width = config.width // config.heads
-    return why_not_packed(network.output.weight, head_width=head_width, feed_forward=config.feed_forward)
+    return why_not_packed(
+        network.output.weight, head_width=config.head_width, feed_forward=config.feed_forward
+    )
 
 
 def in_c(network: NonAutoregressive, *, precision: Precision) -> NonAutoregressive:

@@ -8,14 +8,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from saccade.config import Section
+from saccade.models.blocks import BlocksConfig
 from saccade.models.interface import Vocabulary
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
-from saccade.nn.layers import Activation, EncoderLayer, Norm
+from saccade.nn.layers import EncoderLayer
 from saccade.nn.linear import Linear
 from saccade.nn.parallel import EncoderStack, ParallelDecoderLayer, ParallelDecoderStack
 from saccade.nn.positions import SinusoidalPositions
@@ -23,7 +23,7 @@ from saccade.nn.positions import SinusoidalPositions
 Decoder = Literal["fertility", "mask-predict", "ctc"]
 
 
-class NonAutoregressiveConfig(Section):
+class NonAutoregressiveConfig(BlocksConfig):
     """Sizes default to the paper's for WMT, which are the Transformer's base model."""
 
     kind: Literal["nonautoregressive"] = "nonautoregressive"
@@ -33,26 +33,6 @@ class NonAutoregressiveConfig(Section):
     translated (Gu et al. 2018); mask-predict: masked tokens, filled in over several rounds (CMLM,
     Ghazvininejad et al. 2019); ctc: more slots than tokens, blanks and repetitions left out afterwards
     (Libovický and Helcl 2018), trained by glancing (Qian et al. 2021)."""
-    width: PositiveInt = 512
-    """Size of every layer's input and output, d_model."""
-    heads: PositiveInt = 8
-    """Attention heads; each is width / heads wide."""
-    feed_forward: PositiveInt = 2048
-    """Inner size of the position-wise feed-forward network, d_ff."""
-    encoder_layers: PositiveInt = 6
-    """Blocks of self-attention and feed-forward."""
-    decoder_layers: PositiveInt = 6
-    """Blocks of self-attention, positional attention, cross-attention and feed-forward."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """On each sub-layer's output and on embedding + position."""
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
-    """On attention weights."""
-    activation_dropout: float = Field(0.0, ge=0, lt=1)
-    """Inside the feed-forward network."""
-    activation: Activation = "relu"
-    """Between the two products of the feed-forward network."""
-    norm: Norm = "post"
-    """Layer norm after the residual sum or before each sub-layer and at the end."""
     positional_attention: bool | None = None
     """A further sub-layer in which positions look for positions (section 3.2). Unset: with fertility only."""
     copies: Literal["fertility", "uniform"] | None = None
@@ -62,13 +42,9 @@ class NonAutoregressiveConfig(Section):
     """fertility only. Most target pieces that a source piece is predicted to have. Unset: 50, the paper's."""
     slots: PositiveInt | None = None
     """ctc only. Decoder positions for each source piece. Unset: 2."""
-    tied_embeddings: Literal["all", "target", "none"] | None = None
-    """Which matrices are one: source, target and output; target and output; none. Unset: all that can be."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.width % 2:
             raise ValueError(f"width {self.width} is odd: sinusoidal positions need an even one")
         owners = {"copies": "fertility", "max_fertility": "fertility", "slots": "ctc"}
@@ -125,15 +101,7 @@ class NonAutoregressive(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         width = config.width
-        sizes: dict[str, Any] = {
-            "heads": config.heads,
-            "feed_forward": config.feed_forward,
-            "dropout": config.dropout,
-            "attention_dropout": config.attention_dropout,
-            "activation_dropout": config.activation_dropout,
-            "activation": config.activation,
-            "norm": config.norm,
-        }
+        sizes = config.block_sizes
         self.source_embedding = self._embedding(vocabulary.source_size)
         self.target_embedding = self._embedding(vocabulary.target_size) if reads_targets else None
         self.encoder = EncoderStack(EncoderLayer(width, **sizes) for _ in range(config.encoder_layers))

@@ -2,20 +2,20 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self, cast
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from saccade.config import Section
+from saccade.models.blocks import BlocksConfig
 from saccade.models.interface import Vocabulary, select_sentences
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions, KeyValue
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
-from saccade.nn.layers import Activation, DecoderLayer, EncoderLayer, Norm
+from saccade.nn.layers import DecoderLayer, EncoderLayer
 from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import Layout, LearnedPositions, NoPositions, SinusoidalPositions
@@ -26,31 +26,11 @@ Positions = Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "non
 _MAX_POSITIONS = 1024
 
 
-class TransformerConfig(Section):
+class TransformerConfig(BlocksConfig):
     """Sizes default to the paper's base model (table 3)."""
 
     kind: Literal["transformer"] = "transformer"
     """Which system this is."""
-    width: PositiveInt = 512
-    """Size of every layer's input and output, d_model."""
-    heads: PositiveInt = 8
-    """Attention heads; each is width / heads wide."""
-    feed_forward: PositiveInt = 2048
-    """Inner size of the position-wise feed-forward network, d_ff."""
-    encoder_layers: PositiveInt = 6
-    """Blocks of self-attention and feed-forward."""
-    decoder_layers: PositiveInt = 6
-    """Blocks of causal self-attention, cross-attention and feed-forward."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """On each sub-layer's output and on embedding + position (section 5.4)."""
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
-    """On attention weights; not in the paper, 0.1 in its authors' code."""
-    activation_dropout: float = Field(0.0, ge=0, lt=1)
-    """Inside the feed-forward network; not in the paper, 0.1 in its authors' code."""
-    activation: Activation = "relu"
-    """Between the two products of the feed-forward network."""
-    norm: Norm = "post"
-    """Layer norm after the residual sum (the paper) or before each sub-layer and at the end."""
     positions: Positions = "sinusoidal"
     """How order is known. sinusoidal (section 3.5) and learned are added to embeddings; relative (Shaw et al.
     2018), rotary (Su et al. 2021) and alibi (Press et al. 2022) act inside every self-attention."""
@@ -69,13 +49,9 @@ class TransformerConfig(Section):
     """Multiply embeddings by sqrt(width) (section 3.4); some imported models were trained without."""
     output_bias: bool = False
     """Add a learned bias to the logits, as Marian does."""
-    tied_embeddings: Literal["all", "target", "none"] | None = None
-    """Which matrices are one: source, target and output; target and output; none. Unset: all that can be."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+    def _windows_fit(self) -> Self:
         if isinstance(self.window, tuple) and len(self.window) != self.encoder_layers + self.decoder_layers:
             raise ValueError(
                 f"window lists {len(self.window)} numbers for {self.encoder_layers} encoder layers and "
@@ -108,11 +84,6 @@ class TransformerConfig(Section):
                 "leave it out"
             )
         return self
-
-    @property
-    def head_width(self) -> int:
-        """Channels of a head."""
-        return self.width // self.heads
 
     @property
     def windows(self) -> tuple[int | None, ...]:
@@ -167,18 +138,9 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
-        sizes: dict[str, Any] = {
-            "heads": config.heads,
-            "feed_forward": config.feed_forward,
-            "dropout": config.dropout,
-            "attention_dropout": config.attention_dropout,
-            "activation_dropout": config.activation_dropout,
-            "activation": config.activation,
-            "norm": config.norm,
-        }
         self.source_embedding = self._embedding(vocabulary.source_size)
         self.target_embedding = self._embedding(vocabulary.target_size)
-        width, windows = config.width, config.windows
+        width, sizes, windows = config.width, config.block_sizes, config.windows
         self.encoder = nn.ModuleList(
             EncoderLayer(width, **sizes, window=window, positions=self._attention_positions(causal=False))
             for window in windows[: config.encoder_layers]
