@@ -113,6 +113,8 @@ def export(
             raise UserError(f"{option} {value}: allowed are {', '.join(allowed)}.")
     require_empty(out)
     lines = None if sample is None else read_text(sample)
+    if lines == []:
+        raise UserError(f"{sample}: holds no line to compare translations of.")
     loaded = load_model(model)
     spoken = replace(loaded, tokenizer=between(loaded.tokenizer, source_language, target_language))
     weights = cast("Precision", precision)

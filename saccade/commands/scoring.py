@@ -31,6 +31,7 @@ from saccade.commands.options import (
     Lowercase,
     MaxLength,
     Model,
+    PrecisionName,
     SourceLanguage,
     TargetLanguage,
     Teacher,
@@ -68,6 +69,7 @@ def evaluate(
     teacher: Teacher = None,
     source_language: SourceLanguage = None,
     target_language: TargetLanguage = None,
+    precision: PrecisionName = None,
     device: Device = None,
     threads: Threads = None,
     batch_tokens: BatchTokens = None,
@@ -107,6 +109,7 @@ def evaluate(
             max_length=max_length,
             source_language=source_language,
             target_language=target_language,
+            precision=precision,
             batch_tokens=batch_tokens,
         )
         evaluate_text(
@@ -130,7 +133,7 @@ def evaluate(
 
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is told before the work
     sources, references = read_parallel(source, reference)
-    translator = load_translator(model, device=device, threads=threads, teacher=teacher)
+    translator = load_translator(model, device=device, threads=threads, precision=precision, teacher=teacher)
     translator = translator.between(source_language, target_language)
     options = given(
         beam=beam,

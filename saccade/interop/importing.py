@@ -68,6 +68,11 @@ def _network(config: TransformerConfig, tokenizer: Tokenizer, folder: Path) -> T
     """With the folder's weights, whose sizes are compared before memory is taken for those of config.json."""
     [file, *_] = weight_files(folder)
     weights, vocabulary = read_weights(folder), vocabulary_of(tokenizer)
+    layers = config.encoder_layers + config.decoder_layers
+    if layers > len(weights):  # even an empty model of so many would take long to build
+        raise UserError(
+            f"{folder / 'config.json'}: {layers:,} layers, but {file} holds {len(weights):,} tensors."
+        )
     try:
         with torch.device("meta"):
             expected = Transformer(config, vocabulary)

@@ -208,6 +208,11 @@ def test_wrong_engines_are_refused(saccade: Run, run_folder: Path, tmp_path: Pat
         "precision int8",
         "float32 alone",
     )
+    empty = tmp_path / "empty"
+    empty.touch()
+    sampled = saccade("export", run_folder, "--to", "onnx", "--sample", empty, "--out", tmp_path / "x")
+    refused(sampled, "empty: holds no line")
+    empty.unlink()
     refused(saccade("translate", run_folder, "--engine", "jax", stdin=b""), "--engine jax", "ctranslate2")
     refused(saccade("translate", run_folder, "--engine", "onnx", stdin=b""), "not an exported folder")
     assert list(tmp_path.iterdir()) == []

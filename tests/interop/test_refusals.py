@@ -117,6 +117,7 @@ EITHER = [
     ("a weight is missing", weights(model__encoder__layers__0__fc1__weight=None), "lacks model.encoder"),
     ("a weight is unknown", weights(model__extra=torch.zeros(2)), "holds model.extra, which"),
     ("fewer layers", change("config.json", decoder_layers=1), "holds model.decoder.layers.1"),
+    ("far too many layers", change("config.json", encoder_layers=10**9), "layers, but"),
     ("more layers", change("config.json", encoder_layers=3), "lacks model.encoder.layers.2"),
     (
         "another inner size",
