@@ -4,7 +4,9 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,6 +102,16 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):,.0f} [{min(values):,.0f}-{max(values):,.0f}]"
 
 
+def command() -> str:
+    """What was typed, for the record: where results go left out, of absolute paths the last part alone."""
+    spec = sys.modules["__main__"].__spec__
+    module = "benchmarks" if spec is None else spec.name.removesuffix(".__main__")
+    words = iter(sys.argv[1:])
+    kept = [word for word in words if word != "--out" or not next(words)]
+    shown = [Path(word).name if Path(word).is_absolute() else word for word in kept]
+    return shlex.join(["python", "-m", module, *shown])
+
+
 def show(title: str, rows: Sequence[dict[str, object]], out: Path | None) -> None:
     """Print the rows as a table and append them to a JSONL file with the machine."""
     table = Table(title=title)
@@ -114,4 +126,5 @@ def show(title: str, rows: Sequence[dict[str, object]], out: Path | None) -> Non
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("a", encoding="utf-8") as file:
             for row in rows:
-                file.write(json.dumps({"benchmark": title, **row, **machine()}) + "\n")
+                record = {"benchmark": title, "command": command(), **row, **machine()}
+                file.write(json.dumps(record) + "\n")

@@ -141,10 +141,10 @@ def measured(
     return rows
 
 
-def random_model(tokenizer: Tokenizer, table: dict[str, object]) -> Model:
+def random_model(tokenizer: Tokenizer, preset: str, table: dict[str, object]) -> Model:
     """Untrained, with lengths like those of the source, which they would have after training."""
     torch.manual_seed(1)
-    config = model_config({"preset": "tiny", **table})
+    config = model_config({"preset": preset, **table})
     network: Any = build_model(config, vocabulary_of(tokenizer))
     if table.get("decoder") == "fertility":
         network.fertility.bias.data[1] = 100.0
@@ -155,19 +155,21 @@ def random_model(tokenizer: Tokenizer, table: dict[str, object]) -> Model:
     return Model(network, config, tokenizer)
 
 
-def random_systems(train: tuple[Path, Path]) -> list[System]:
-    """Tiny models that know nothing, for their speed alone."""
+def random_systems(train: tuple[Path, Path], preset: str) -> list[System]:
+    """Models that know nothing, for their speed alone."""
     texts = [path.read_text(encoding="utf-8").split("\n")[:-1] for path in train]
     tokenizer = SentencePieceTokenizer.learn(TokenizerConfig(), *texts)
     fixed = {"min_length": LENGTH - 1, "max_length": LENGTH}
-    teacher = random_model(tokenizer, {})
-    deep = random_model(tokenizer, {"encoder_layers": 7, "decoder_layers": 1})
+    teacher = random_model(tokenizer, preset, {})
+    config: Any = teacher.config
+    layers = config.encoder_layers + config.decoder_layers
+    deep = random_model(tokenizer, preset, {"encoder_layers": layers - 1, "decoder_layers": 1})
     found: list[System] = []
     for name, model in (("teacher", teacher), ("deep encoder", deep)):
         both = ways(name, Translator(model), judged=False)
         found += [System(one.name, one.translator, {**one.options, **fixed}) for one in both]
     for decoder in ("fertility", "mask-predict", "ctc"):
-        model = random_model(tokenizer, {"kind": "nonautoregressive", "decoder": decoder})
+        model = random_model(tokenizer, preset, {"kind": "nonautoregressive", "decoder": decoder})
         judged = decoder == "fertility"
         found += ways(decoder, Translator(model, teacher=teacher if judged else None), judged=judged)
     return found
@@ -190,6 +192,7 @@ def main() -> None:
     """Measure the teacher and each model named, or untrained ones."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--teacher", type=Path, help="a model or run folder; without it, random weights")
+    parser.add_argument("--preset", default="tiny", help="of random weights")
     parser.add_argument("--model", type=Path, action="append", default=[], help="a student or rival; repeat")
     parser.add_argument("--source", type=Path, help="test text (with --reference), tokenised as in training")
     parser.add_argument("--reference", type=Path)
@@ -207,10 +210,10 @@ def main() -> None:
             references = reference.read_text(encoding="utf-8").split("\n")[:-1][: options.sentences]
             systems = trained_systems(options.teacher, options.model)
         else:
-            systems = random_systems(text.train)
+            systems = random_systems(text.train, options.preset)
         settings = {name: getattr(options, name) for name in ("tokenize", "single", "runs")}
         rows = measured(systems, lines, references, **settings)
-    weights = "random weights" if options.teacher is None else str(options.teacher)
+    weights = f"{options.preset}, random weights" if options.teacher is None else str(options.teacher)
     title = f"non-autoregressive, {weights}, {text.name}, float32, {options.threads} threads"
     show(title, rows, options.out)
 

@@ -192,10 +192,10 @@ class PackedStack:
         """What these layers need of an encoder's states (batch, source, width), computed once."""
         batch, longest, _ = states.shape
         memory = torch.empty(len(self._cross), batch, longest, 2, self.width)
+        states, lengths = states.contiguous(), lengths.to(torch.int64).contiguous()
         for layer, out in zip(self._cross, memory, strict=True):
-            layer(states, out)
-        sentences = torch.arange(batch, dtype=torch.int32)
-        return Memory(memory, lengths.to(torch.int64).contiguous(), sentences)
+            layer.into(out, states, lengths)
+        return Memory(memory, lengths, torch.arange(batch, dtype=torch.int32))
 
     def _layer(self, layer: nn.Module) -> _CLayer:
         assert isinstance(layer, EncoderLayer | DecoderLayer | ParallelDecoderLayer)

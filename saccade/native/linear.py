@@ -49,16 +49,21 @@ class PackedLinear:
         addresses = map(_address, (self.weight, self.scale, self.total, self.bias))
         return CLinear(inputs, self.out_features, *addresses)
 
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """x (..., inputs) float32 to (..., outputs): x W^T + b."""
+        return self.into(torch.empty(*x.shape[:-1], self.out_features), x)
+
+    def into(self, out: Tensor, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The same, written to `out`. lengths: of sequences x (batch, longest, inputs), int64 (batch,); what
+        lies behind them is left alone."""
         x = x.contiguous()
-        if out is None:
-            out = torch.empty(*x.shape[:-1], self.out_features)
         kernels().linear_forward(
             ctypes.byref(self.call),
             ctypes.c_void_p(x.data_ptr()),
             ctypes.c_void_p(out.data_ptr()),
             ctypes.c_long(x.shape[:-1].numel()),
+            ctypes.c_long(x.size(-2)),
+            ctypes.c_void_p(None if lengths is None else lengths.data_ptr()),
         )
         return out
 

@@ -17,14 +17,17 @@ static int shares_of(long blocks) {
     return blocks < threads ? threads : 1;
 }
 
-/* x (rows, inputs) to y (rows, outputs). */
-EXPORT void linear_forward(const Linear *l, const float *x, float *y, long rows) {
-    const long blocks = (rows + ROWS - 1) / ROWS;
+/* x (rows, inputs) to y (rows, outputs). With `lengths`, rows are sequences of `height` each, of which only the first
+   lengths[i] count: what comes behind is left alone. */
+EXPORT void linear_forward(const Linear *l, const float *x, float *y, long rows, long height, const int64_t *lengths) {
+    if (!lengths) height = ROWS;
+    const long blocks = (rows + height - 1) / height;
     const int shares = shares_of(blocks);
 #pragma omp parallel for collapse(2) schedule(dynamic) if (blocks * shares > 1)
     for (long block = 0; block < blocks; block++)
         for (int share = 0; share < shares; share++) {
-            const long first = block * ROWS, count = rows - first < ROWS ? rows - first : ROWS;
+            const long first = block * height, rest = rows - first;
+            const long count = lengths ? lengths[block] : rest < height ? rest : height;
             void *spare = malloc((size_t)(count * (l->inputs + 4)));
             linear(l, x + first * l->inputs, y + first * l->outputs, count, spare, shares, share);
             free(spare);

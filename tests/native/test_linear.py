@@ -91,3 +91,13 @@ def test_of_equals_the_first_is_taken_whatever_the_threads() -> None:
             torch.testing.assert_close(log_probs, torch.full((4,), -math.log(300)))
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_lies_behind_a_sequence_is_left_alone() -> None:
+    torch.manual_seed(0)
+    packed = pack(torch.randn(70, 32), None, precision="float32")
+    x, out, lengths = torch.randn(5, 9, 32), torch.full((5, 9, 70), 7.0), torch.tensor([9, 1, 0, 4, 9])
+    packed.into(out, x, lengths)
+    real = torch.arange(9) < lengths[:, None]
+    torch.testing.assert_close(out[real], packed(x)[real])
+    assert bool((out[~real] == 7).all())
