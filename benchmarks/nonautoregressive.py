@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.common import arguments, corpus, show, timed
 from saccade.checkpoint import Model, vocabulary_of
+from saccade.decoding.parallel import AllAtOnce
 from saccade.decoding.writing import WordByWord
 from saccade.engine import ready
 from saccade.evaluation import score_text
@@ -88,6 +89,8 @@ def decoder_calls(system: System, lines: Sequence[str]) -> float:
     def count(*_: object) -> None:
         passes[0] += 1
 
+    # Counted on the model itself: its engine has no layers to hook into.
+    translator.writing = replace(cast(AllAtOnce, translator.writing), ready=lambda: network)
     decoder = cast(nn.ModuleList, translator.model.module.get_submodule("decoder"))
     handle = decoder[0].register_forward_hook(count)
     for line in lines:

@@ -22,7 +22,7 @@ typedef struct {
 
 static void attend_self(const Stack *s, const Sequences *q, long window, const Work *w, const float *own, long length,
                         float *out) {
-    const long width = s->width, head_width = width / s->heads;
+    const long width = s->width;
     for (long i = 0; i < length; i++) {
         const long first = window && i > window ? i - window : 0;
         const long last = q->sees == PAST ? i + 1 : window && i + window < length ? i + window + 1 : length;
@@ -31,29 +31,24 @@ static void attend_self(const Stack *s, const Sequences *q, long window, const W
             memset(out, 0, sizeof(float) * (size_t)width);
             continue;
         }
-        for (long h = 0; h < s->heads; h++) {
-#define KEY(j) (own + (3 * (first + (j)) + 1) * width + h * head_width)
+#define KEY(j) (own + (3 * (first + (j)) + 1) * width)
 #define VALUE(j) (KEY(j) + width)
-            ATTEND(own + 3 * i * width + h * head_width, out + i * width + h * head_width, head_width, count, hidden,
-                   w->scores, KEY, VALUE);
+        ATTEND(s, own + 3 * i * width, out + i * width, count, hidden, w->scores, KEY, VALUE);
 #undef VALUE
 #undef KEY
-        }
     }
 }
 
 static void attend_places(const Stack *s, const Layer *layer, const Work *w, const float *values, long length,
                           float *out) {
-    const long width = s->width, head_width = width / s->heads;
-    for (long i = 0; i < length; i++)
-        for (long h = 0; h < s->heads; h++) {
-#define KEY(j) (layer->places + (2 * (j) + 1) * width + h * head_width)
-#define VALUE(j) (values + (j) * width + h * head_width)
-            ATTEND(layer->places + 2 * i * width + h * head_width, out + i * width + h * head_width, head_width, length,
-                   -1, w->scores, KEY, VALUE);
+    const long width = s->width;
+    for (long i = 0; i < length; i++) {
+#define KEY(j) (layer->places + (2 * (j) + 1) * width)
+#define VALUE(j) (values + (j) * width)
+        ATTEND(s, layer->places + 2 * i * width, out + i * width, length, -1, w->scores, KEY, VALUE);
 #undef VALUE
 #undef KEY
-        }
+    }
 }
 
 /* Sequences first ... last - 1, their rows one after another without padding. */

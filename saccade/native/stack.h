@@ -97,36 +97,47 @@ INLINE void softmax(float *scores, long count) {
     for (long j = 0; j < count; j += LANES) store(scores, j, load(scores, j, 0) * scale, 0);
 }
 
-/* One head of one query over `count` keys, but not number `hidden` where that is not negative; key(j) and value(j)
-   are where those of j begin. */
-#define ATTEND(query, out, head_width, count, hidden, scores, key, value) \
+#define FAR 512 /* keys that one pass after the other may read: beyond, each page would be looked up many times */
+#define NEAR 32 /* keys that are then read for all heads before the next ones are */
+
+/* One query, all heads, over `count` keys, but not number `hidden` where that is not negative. key(j), value(j): where
+   those of j begin, `width` floats; scores: room for heads * round_up(count). */
+#define ATTEND(s, query, out, count, hidden, scores, key, value) \
     do { \
-        const float shrink = 1 / sqrtf((float)(head_width)); \
-        for (long j = 0; j < (count); j++) { \
-            vec dot = {0}; \
-            for (long d = 0; d < (head_width); d += LANES) dot += load(query, d, 0) * load(key(j), d, 0); \
-            (scores)[j] = sum_lanes(dot) * shrink; \
+        const long head = (s)->width / (s)->heads, stride = round_up(count), together = (count) > FAR ? NEAR : (count); \
+        const float shrink = 1 / sqrtf((float)head); \
+        for (long near = 0; near < (count); near += together) { \
+            const long end = near + together < (count) ? near + together : (count); \
+            for (long h = 0; h < (s)->heads; h++) \
+                for (long j = near; j < end; j++) { \
+                    vec dot = {0}; \
+                    for (long d = h * head; d < (h + 1) * head; d += LANES) dot += load(query, d, 0) * load(key(j), d, 0); \
+                    (scores)[h * stride + j] = sum_lanes(dot) * shrink; \
+                } \
         } \
-        if ((hidden) >= 0) (scores)[hidden] = -INFINITY; \
-        softmax(scores, count); \
-        for (long d = 0; d < (head_width); d += LANES) { \
-            vec sum = {0}; \
-            for (long j = 0; j < (count); j++) sum += (scores)[j] * load(value(j), d, 0); \
-            store(out, d, sum, 0); \
+        for (long h = 0; h < (s)->heads; h++) { \
+            if ((hidden) >= 0) (scores)[h * stride + (hidden)] = -INFINITY; \
+            softmax((scores) + h * stride, count); \
+        } \
+        for (long near = 0; near < (count); near += together) { \
+            const long end = near + together < (count) ? near + together : (count); \
+            for (long h = 0; h < (s)->heads; h++) \
+                for (long d = h * head; d < (h + 1) * head; d += LANES) { \
+                    vec sum = near ? load(out, d, 0) : (vec){0}; \
+                    for (long j = near; j < end; j++) sum += (scores)[h * stride + j] * load(value(j), d, 0); \
+                    store(out, d, sum, 0); \
+                } \
         } \
     } while (0)
 
-/* All heads of one query over what an encoder read: memory (count, 2, width), keys and values. */
+/* One query over what an encoder read: memory (count, 2, width), keys and values. */
 INLINE void attend_memory(const Stack *s, const float *query, const float *memory, long count, float *out,
                           float *scores) {
-    const long width = s->width, head_width = width / s->heads;
-    for (long h = 0; h < s->heads; h++) {
-#define KEY(j) (memory + (j) * 2 * width + h * head_width)
-#define VALUE(j) (KEY(j) + width)
-        ATTEND(query + h * head_width, out + h * head_width, head_width, count, -1, scores, KEY, VALUE);
+#define KEY(j) (memory + (j) * 2 * s->width)
+#define VALUE(j) (KEY(j) + s->width)
+    ATTEND(s, query, out, count, -1, scores, KEY, VALUE);
 #undef VALUE
 #undef KEY
-    }
 }
 
 /* Threads that compute one product together, each its share of the panels. They wait for each other by
@@ -163,13 +174,14 @@ static Work work_for(const Stack *s, long rows, long longest) {
     const long widest = s->feed_forward > 3 * s->width ? s->feed_forward : 3 * s->width;
     const long narrow = rows * s->width, bytes = rows * (widest + 4) / 4 + LANES;
     Work w;
-    w.all = aligned_alloc(64, sizeof(float) * (size_t)round_up(3 * narrow + rows * widest + round_up(longest) + bytes));
+    const long scores = s->heads * round_up(longest);
+    w.all = aligned_alloc(64, sizeof(float) * (size_t)round_up(3 * narrow + rows * widest + scores + bytes));
     w.x = w.all;
     w.y = w.x + narrow;
     w.mixed = w.y + narrow;
     w.wide = w.mixed + narrow;
     w.scores = w.wide + rows * widest;
-    w.spare = w.scores + round_up(longest);
+    w.spare = w.scores + scores;
     w.team = &ALONE;
     w.me = 0;
     return w;

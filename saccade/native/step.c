@@ -21,20 +21,18 @@ typedef struct {
 /* Self-attention of one row to its own past, this position in, or to as much of it as its window shows. */
 static void attend_past(const Stack *s, const Step *step, long n, long row, const float *query, float *out,
                         float *scores, const float **entries) {
-    const long width = s->width, head_width = width / s->heads, now = step->position, window = s->layers[n].window;
+    const long width = s->width, now = step->position, window = s->layers[n].window;
     const long first = window && now > window ? now - window : 0;
     for (long t = first; t < now; t++) {
         const long slot = step->ancestors[row * step->room + t];
         entries[t - first] = step->past[t] + (n * step->slots[t] + slot) * 2 * width;
     }
     entries[now - first] = query + width;
-    for (long h = 0; h < s->heads; h++) {
-#define KEY(j) (entries[j] + h * head_width)
+#define KEY(j) (entries[j])
 #define VALUE(j) (KEY(j) + width)
-        ATTEND(query + h * head_width, out + h * head_width, head_width, now - first + 1, -1, scores, KEY, VALUE);
+    ATTEND(s, query, out, now - first + 1, -1, scores, KEY, VALUE);
 #undef VALUE
 #undef KEY
-    }
 }
 
 static void step_some(const Stack *s, const Linear *output, const Step *step, long first, long rows, Work w) {
