@@ -1,7 +1,8 @@
 """Target tokens/s of training beside toolkits, each in an environment of its own.
 
-Same text in the same pieces, same sizes, dropout, label smoothing and batch size; each makes its own batches
-of about 4,096 tokens, with its own command and its own counter of target tokens. Before:
+Same text in the same pieces, same sizes, label smoothing and batch size; each makes its own batches of about
+4,096 tokens, with its own command and its own counter of target tokens. Dropout is as near as their settings
+allow: both also drop inside the feed-forward network, JoeyNMT on attention weights besides. Before:
 
     python -m venv eole && eole/bin/pip install eole==0.6.4
     python -m venv joeynmt && joeynmt/bin/pip install joeynmt==2.3.0 "sentencepiece==0.2.0"
