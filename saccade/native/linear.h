@@ -17,27 +17,31 @@ typedef struct {
     int64_t inputs, outputs;
     const void *weight;   /* (panels, inputs, PANEL) floats, or (panels, inputs / DEPTH, PANEL, DEPTH) int8 */
     const float *scale;   /* (panels * PANEL,): of each output's weights; NULL: they are floats */
-    const int32_t *total; /* (panels * PANEL,): 128 * the sum of each output's 8-bit weights */
+    const int32_t *total; /* (panels * PANEL,): the sum of each output's 8-bit weights */
     const float *bias;    /* (panels * PANEL,) */
 } Linear;
 
-/* A row as 8-bit integers from 1 to 255 around 128, of `scale` each. */
+/* Rows as 8-bit integers over the range that each one has, 0 among it: (byte - zero) * scale. */
 typedef struct {
     uint8_t *bytes;
     float *scale;
+    int32_t *zero;
 } Quantised;
 
-INLINE void quantise_row(const float *x, long width, uint8_t *to, float *scale) {
-    vec most = {0};
+INLINE void quantise_row(const float *x, long width, uint8_t *to, float *scale, int32_t *zero) {
+    vec most = {0}, least = {0};
     for (long j = 0; j < width; j += LANES) {
-        vec v = load(x, j, 0);
-        most = max_vec(most, max_vec(v, -v));
+        const vec v = load(x, j, 0);
+        most = max_vec(most, v);
+        least = max_vec(least, -v);
     }
-    const float peak = max_lanes(most), inverse = peak > 0 ? 127 / peak : 0;
-    *scale = peak / 127;
+    const float low = max_lanes(least), range = low + max_lanes(most);
+    const float inverse = range > 0 ? 254 / range : 0; /* both ends may round up, and 255 is the last byte */
+    *scale = range / 254;
+    *zero = (int32_t)(low * inverse + 0.5f);
     for (long j = 0; j < width; j += LANES) {
         vec shifted = load(x, j, 0) * inverse + 12582912.0f; /* rounds; see exp_vec */
-        uvec bits = ((uvec)shifted & 0xffff) + 128;
+        uvec bits = ((uvec)shifted & 0xffff) + (uint32_t)*zero;
         typedef uint8_t bytes __attribute__((vector_size(16), aligned(1), may_alias));
         *(bytes *)(to + j) = __builtin_convertvector(bits & 0xff, bytes);
     }
@@ -82,8 +86,9 @@ INLINE void panel_of_floats(const int rows, const float *x, long x_row, const fl
     for (int r = 0; r < rows; r++) put(y + r * y_row, sum[r], bias, columns);
 }
 
-INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scale, const int8_t *w, const float *scale,
-                           const int32_t *total, const float *bias, long inputs, float *y, long y_row, long columns) {
+INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scale, const int32_t *x_zero,
+                           const int8_t *w, const float *scale, const int32_t *total, const float *bias, long inputs,
+                           float *y, long y_row, long columns) {
     ivec sum[6][PANEL / LANES];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
@@ -108,7 +113,7 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
 #pragma GCC unroll 4
         for (int v = 0; v < PANEL / LANES; v++) {
             typedef int32_t loose_int __attribute__((vector_size(64), aligned(4), may_alias));
-            const ivec exact = sum[r][v] - *(const loose_int *)(total + v * LANES);
+            const ivec exact = sum[r][v] - *(const loose_int *)(total + v * LANES) * x_zero[r];
             out[v] = __builtin_convertvector(exact, vec) * (load(scale, v * LANES, 0) * x_scale[r]);
         }
         put(y + r * y_row, out, bias, columns);
@@ -126,12 +131,15 @@ typedef struct {
     Quantised rounded;
 } Input;
 
-/* `spare` holds rows * (inputs + 4) bytes for 8 bits. */
+#define SPARE(rows, inputs) ((rows) * ((inputs) + 8)) /* bytes that `input` needs for 8-bit integers */
+
 INLINE Input input(const Linear *l, const float *x, long rows, void *spare) {
-    Input in = {x, {spare, (float *)((uint8_t *)spare + rows * l->inputs)}};
+    float *scale = (float *)((uint8_t *)spare + rows * l->inputs);
+    Input in = {x, {spare, scale, (int32_t *)(scale + rows)}};
     if (l->scale)
         for (long i = 0; i < rows; i++)
-            quantise_row(x + i * l->inputs, l->inputs, in.rounded.bytes + i * l->inputs, &in.rounded.scale[i]);
+            quantise_row(x + i * l->inputs, l->inputs, in.rounded.bytes + i * l->inputs, &in.rounded.scale[i],
+                         &in.rounded.zero[i]);
     return in;
 }
 
@@ -142,7 +150,7 @@ static long panel(const Linear *l, long p, const Input *in, long rows, float *y,
 #define FLOATS(n) panel_of_floats(n, in->floats + i * l->inputs, l->inputs, \
                                   (const float *)l->weight + p * l->inputs * PANEL, bias, l->inputs, y + i * y_row, \
                                   y_row, columns)
-#define BYTES(n) panel_of_bytes(n, in->rounded.bytes + i * l->inputs, in->rounded.scale + i, \
+#define BYTES(n) panel_of_bytes(n, in->rounded.bytes + i * l->inputs, in->rounded.scale + i, in->rounded.zero + i, \
                                 (const int8_t *)l->weight + p * l->inputs * PANEL, l->scale + first, \
                                 l->total + first, bias, l->inputs, y + i * y_row, y_row, columns)
 #define TILES(kernel) \
@@ -161,7 +169,7 @@ static long panel(const Linear *l, long p, const Input *in, long rows, float *y,
     return columns < PANEL ? columns : PANEL;
 }
 
-/* y (rows, outputs) for x (rows, inputs), both without gaps; spare: see `input`. Of `members` threads number
+/* y (rows, outputs) for x (rows, inputs), both without gaps; spare: SPARE bytes. Of `members` threads number
    `me` computes only its own share of the outputs. */
 static void linear(const Linear *l, const float *x, float *y, long rows, void *spare, int members, int me) {
     const Input in = input(l, x, rows, spare);

@@ -88,7 +88,7 @@ class PackedLinear:
 def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> PackedLinear:
     """Pack weight (outputs, inputs) and bias (outputs,); int8 needs inputs in fours.
 
-    int8: weights are rounded as `quantise` does; inputs likewise, a row at a time, when they come.
+    int8: weights are rounded as `quantise` does; inputs when they come, each row over the range that it has.
     """
     outputs, inputs = weight.shape
     fill = -outputs % _PANEL
@@ -100,7 +100,7 @@ def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> Packed
         return PackedLinear(outputs, panels.contiguous(), bias)
     rounded, scale = quantise(weight)
     panels = rounded.view(-1, _PANEL, inputs // _DEPTH, _DEPTH).transpose(1, 2)
-    total = 128 * rounded.sum(1, dtype=torch.int32)
+    total = rounded.sum(1, dtype=torch.int32)
     return PackedLinear(outputs, panels.contiguous(), bias, scale, total)
 
 

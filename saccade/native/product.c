@@ -28,7 +28,7 @@ EXPORT void linear_forward(const Linear *l, const float *x, float *y, long rows,
         for (int share = 0; share < shares; share++) {
             const long first = block * height, rest = rows - first;
             const long count = lengths ? lengths[block] : rest < height ? rest : height;
-            void *spare = malloc((size_t)(count * (l->inputs + 4)));
+            void *spare = malloc((size_t)SPARE(count, l->inputs));
             linear(l, x + first * l->inputs, y + first * l->outputs, count, spare, shares, share);
             free(spare);
         }
@@ -82,7 +82,7 @@ EXPORT void linear_likeliest(const Linear *l, const float *x, long rows, const i
             const long first = block * ROWS, count = rows - first < ROWS ? rows - first : ROWS;
             Seen *seen = all + share * rows + first;
             float *y = aligned_alloc(64, sizeof(float) * ROWS * PANEL);
-            void *spare = malloc((size_t)(count * (l->inputs + 4)));
+            void *spare = malloc((size_t)SPARE(count, l->inputs));
             const Input in = input(l, x + first * l->inputs, count, spare);
             for (long i = 0; i < count; i++) seen[i] = NOTHING;
             for (long p = first_panel(l, shares, share); p < first_panel(l, shares, share + 1); p++) {

@@ -32,16 +32,16 @@ def test_a_packed_product_equals_float64(rows: int, inputs: int, outputs: int, b
     torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-4)
 
 
-@given(**SHAPES)
+@given(**SHAPES, shift=st.sampled_from([0.0, 2.0, -20.0, 20.0]))
 def test_int8_is_exactly_the_product_of_what_was_rounded(
-    rows: int, inputs: int, outputs: int, bias: bool, seed: int
+    rows: int, inputs: int, outputs: int, bias: bool, seed: int, shift: float
 ) -> None:
     torch.manual_seed(seed)
-    weight, x = torch.randn(outputs, inputs), 3 * torch.randn(rows, inputs)
+    weight, x = torch.randn(outputs, inputs), 3 * torch.randn(rows, inputs) + shift
     added = torch.randn(outputs) if bias else None
     out = pack(weight, added, precision="int8")(x)
     step = weight.double().abs().amax(1, keepdim=True) / 127
-    row_step = x.double().abs().amax(1, keepdim=True) / 127
+    row_step = (x.amax(1, keepdim=True).clamp(min=0) - x.amin(1, keepdim=True).clamp(max=0)).double() / 254
     # Halves may fall on either side in float32; allow one of the row's values to differ by a step.
     exact = (x.double() / row_step).round() @ (weight.double() / step).round().T * row_step * step.T
     exact = exact + (0 if added is None else added.double())
@@ -54,6 +54,13 @@ def test_int8_stays_near_the_unrounded_product() -> None:
     weight, x = torch.randn(300, 256), torch.randn(40, 256)
     out, exact = pack(weight, None, precision="int8")(x), x @ weight.T
     assert float((out - exact).norm() / exact.norm()) < 0.015
+
+
+def test_int8_spends_its_steps_on_the_range_that_a_row_has() -> None:
+    torch.manual_seed(0)
+    weight, x = torch.eye(256), torch.randn(40, 256).relu()  # nothing below zero: half the range, half the step
+    off = (pack(weight, None, precision="int8")(x) - x).abs().amax(1)
+    assert (off <= x.amax(1) / 254 / 2 * 1.01).all()
 
 
 def test_a_row_and_an_output_of_zeros_stay_zero() -> None:
