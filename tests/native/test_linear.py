@@ -58,9 +58,9 @@ def test_int8_stays_near_the_unrounded_product() -> None:
 
 def test_int8_spends_its_steps_on_the_range_that_a_row_has() -> None:
     torch.manual_seed(0)
-    weight, x = torch.eye(256), torch.randn(40, 256).relu()  # nothing below zero: half the range, half the step
-    off = (pack(weight, None, precision="int8")(x) - x).abs().amax(1)
-    assert (off <= x.amax(1) / 254 / 2 * 1.01).all()
+    x = torch.randn(40, 256).relu()  # nothing below zero: half the range, half the step
+    off = (pack(torch.eye(256), None, precision="int8")(x) - x).abs().amax(1)
+    assert bool((off <= x.amax(1) / 254 / 2 * 1.01).all())
 
 
 def test_a_row_and_an_output_of_zeros_stay_zero() -> None:
