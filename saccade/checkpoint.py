@@ -23,7 +23,7 @@ from saccade.config import Section
 from saccade.errors import UserError
 from saccade.folders import beside, replace_folder
 from saccade.models import build_model, model_config
-from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.models.interface import Network, Vocabulary
 from saccade.native.quantise import Precision, quantised, restored
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
@@ -36,7 +36,7 @@ in float32 is still written as 1."""
 class Model:
     """What a model folder holds, in memory."""
 
-    network: Seq2Seq
+    network: Network
     config: Section
     tokenizer: Tokenizer
     decoding: dict[str, Any] = field(default_factory=dict)

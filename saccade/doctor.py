@@ -9,13 +9,13 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saccade.models import build_model, model_config
-from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.models.interface import Vocabulary
+from saccade.models.transformer import Transformer
 from saccade.native.library import why_not
 from saccade.text.batching import Batch
 from saccade.training.distributed import Group
@@ -129,7 +129,7 @@ def _saved_by_backward(preset: str) -> tuple[int, float]:
     """Parameters, and bytes a token that a forward pass keeps for the backward pass; computes nothing."""
     with torch.device("meta"):
         network = _network(preset)
-    own = {parameter.untyped_storage() for parameter in cast(nn.Module, network).parameters()}
+    own = {parameter.untyped_storage() for parameter in network.parameters()}
     kept: set[torch.UntypedStorage] = set()  # views share one
 
     def keep(tensor: Tensor) -> Tensor:
@@ -140,14 +140,14 @@ def _saved_by_backward(preset: str) -> tuple[int, float]:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network.decode(batch.target_in, network.encode(batch.source, batch.source_lengths))
     size = sum(storage.nbytes() for storage in kept - own)
-    return sum(parameter.numel() for parameter in cast(nn.Module, network).parameters()), size / 1024
+    return sum(parameter.numel() for parameter in network.parameters()), size / 1024
 
 
 def _measure(preset: str, parameters: int, device: torch.device) -> tuple[float, float]:
     """Bytes a token, and bytes besides, of training steps of two sizes."""
     large = 8192 if device.type == "cuda" else round(min(max(_WORK / parameters, 512), 4096))
     before = _peak(device)
-    network = cast(nn.Module, _network(preset)).to(device)
+    network = _network(preset).to(device)
     updater = Updater(
         Loss(network, CrossEntropy(0.1)),
         make_optimizer(network, OptimizerConfig()),
@@ -166,10 +166,10 @@ def _measure(preset: str, parameters: int, device: torch.device) -> tuple[float,
     return per_token, max(peaks[0] - per_token * sizes[0] - before, 16.0 * parameters)
 
 
-def _network(preset: str) -> Seq2Seq:
+def _network(preset: str) -> Transformer:
     network = build_model(model_config({"preset": preset}), _VOCABULARY)
-    cast(nn.Module, network).train()
-    return network
+    assert isinstance(network, Transformer)
+    return network.train()
 
 
 def _batch(tokens: int, device: torch.device) -> Batch:

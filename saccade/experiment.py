@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,12 +16,13 @@ from saccade.config import Section, apply_overrides, build, check_sections, dump
 from saccade.errors import UserError
 from saccade.folders import disk_error, settle_folder
 from saccade.models import build_model, model_config
-from saccade.models.interface import LanguageModelConfig
+from saccade.models.interface import LanguageModelConfig, Seq2Seq
 from saccade.training.distributed import Group
 from saccade.training.fits import require_fit
 from saccade.training.initial import (
     origin,
     require_no_tokenizer,
+    require_teacher,
     settings_of,
     take_weights,
     tokenizer_of,
@@ -69,6 +70,8 @@ def read_experiment(
         merged = settings_of(training.init_from, merged)
     elif training.teacher is not None:
         require_no_tokenizer(merged, training.teacher, key="training.teacher")
+    if training.teacher is not None and not resolved:
+        require_teacher(training.teacher)
     model = model_config(merged.get("model", {}))
     own: dict[str, Any] = {
         name: build(section, merged.get(name, {}), where=name)
@@ -140,7 +143,7 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
             model.network,
             label_smoothing=experiment.training.label_smoothing,
             glancing=experiment.training.glancing,
-            teacher=None if teacher is None else teacher.network,
+            teacher=None if teacher is None else cast(Seq2Seq, teacher.network),
             fine_tuning=experiment.training.fine_tuning,
         ),
         config=experiment.training,

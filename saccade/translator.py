@@ -17,7 +17,7 @@ from saccade.decoding.scoring import Judge
 from saccade.decoding.writing import Writing, writing_of
 from saccade.engine import ready, why_slow
 from saccade.errors import UserError
-from saccade.models.interface import LanguageModelConfig
+from saccade.models.interface import LanguageModel, Translating
 from saccade.models.recording import record_attention
 from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
@@ -69,15 +69,17 @@ class Translator:
         precision: Precision | None = None,
         teacher: Model | None = None,
     ) -> None:
-        if isinstance(model.config, LanguageModelConfig):
+        network = model.network
+        if isinstance(network, LanguageModel):
             raise UserError(
                 "this is a language model: it continues text (`saccade generate`) and does not translate."
             )
         self.model = model
+        self.network: Translating = network
         self.device = torch.device(device)
         self.model.module.to(self.device)
         judge = None if teacher is None else self._judge(teacher)
-        self.writing: Writing = writing_of(model.network, _readily(model, precision), judge)
+        self.writing: Writing = writing_of(network, _readily(network, precision, model.precision), judge)
 
     @classmethod
     def load(
@@ -248,16 +250,17 @@ class Translator:
 
     def problem(self, source: Sequence[int], target: Sequence[int] = ()) -> str | None:
         """Why the model can't read or write so many ids; None where it can."""
-        network = self.model.network
         for ids, verb, limit in (
-            (source, "reads", network.max_source_length),
-            (target, "writes", network.max_target_length),
+            (source, "reads", self.network.max_source_length),
+            (target, "writes", self.network.max_target_length),
         ):
             if limit is not None and len(ids) > limit:
                 return f"{len(ids)} pieces, but the model {verb} at most {limit}; split the line."
         return None
 
     def _judge(self, teacher: Model) -> Judge:
+        if isinstance(teacher.network, LanguageModel):
+            raise UserError("the teacher is a language model; give one that translates.")
         if not same_pieces(self.model.tokenizer, teacher.tokenizer):
             raise UserError(
                 "the teacher has other pieces than this model and can't read them. Train the student "
@@ -292,7 +295,6 @@ class Translator:
         return Translation(line, best.text, best.tokens, best.score, best.log_prob, alternatives)
 
 
-def _readily(model: Model, precision: Precision | None) -> Callable[[], Any]:
-    """What makes of the model what is driven in decoding."""
-    network, stored = model.network, model.precision
+def _readily(network: Translating, precision: Precision | None, stored: Precision) -> Callable[[], Any]:
+    """What makes of the network what is driven in decoding."""
     return lambda: ready(network, precision=precision or ("float32" if why_slow(network) else stored))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from saccade.checkpoint import Model, save_model
 from saccade.errors import UserError
+from saccade.models import build_model, model_config
 from saccade.translator import Translation, Translator
 from tests import kinds, tiny
 
@@ -416,3 +417,13 @@ def test_translating_does_not_load_the_compiler_of_torch() -> None:
     """It takes longer to import than torch itself; one decorator at import would bring it."""
     code = "import sys, saccade.translator; sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_language_model_neither_translates_nor_judges() -> None:
+    config = model_config({"kind": "recurrent-lm", "width": 8, "layers": 1})
+    network = build_model(config, tiny.vocabulary())
+    writes = Model(network, config, tiny.Words())
+    with pytest.raises(UserError, match="language model"):
+        Translator(writes)
+    with pytest.raises(UserError, match="teacher is a language model"):
+        Translator(tiny.model(tiny.Words()), teacher=writes)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from saccade.errors import UserError
-from saccade.models.interface import Parallel
+from saccade.models.interface import Parallel, Seq2Seq
 from saccade.models.recording import record_attention
 from saccade.text.batching import plan_for_inference
 from saccade.translator import Translator
@@ -27,13 +27,14 @@ def aligned_by_attention(
     lowest; unset: the last one. End symbols are nobody's source.
     Raises UserError for a model without cross-attention or layer.
     """
-    if isinstance(translator.model.network, Parallel):
+    network = translator.network
+    if isinstance(network, Parallel):
         raise UserError("alignments come from a model that writes word by word; this one doesn't.")
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
     found: list[list[int]] = [[] for _ in lengths]
     for batch in plan_for_inference(lengths, batch_tokens=_BATCH_TOKENS):
         rows = [int(row) for row in batch]
-        weights = _weights(translator, [sources[i] for i in rows], [targets[i] for i in rows], layer)
+        weights = _weights(translator, network, [sources[i] for i in rows], [targets[i] for i in rows], layer)
         for row, own in zip(rows, weights, strict=True):
             pieces, words = len(sources[row]) - 1, len(targets[row]) - 1
             if pieces and words:
@@ -44,12 +45,12 @@ def aligned_by_attention(
 @torch.inference_mode()
 def _weights(
     translator: Translator,
+    network: Seq2Seq,
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     layer: int | None,
 ) -> Tensor:
     """(rows, target, source)."""
-    network = translator.model.network
     start = network.vocabulary.start
     shifted, _ = translator.padded([[start, *target[:-1]] for target in targets])
     with record_attention(translator.model.module) as maps:

@@ -18,7 +18,7 @@ from saccade.decoding.parallel import AllAtOnce
 from saccade.decoding.scoring import Judge, target_log_probs
 from saccade.decoding.search import search
 from saccade.errors import UserError
-from saccade.models.interface import Parallel, Seq2Seq, Stepwise
+from saccade.models.interface import Parallel, Seq2Seq, Stepwise, Translating
 
 
 class Writing(Protocol):
@@ -109,7 +109,7 @@ class WordByWord:
 
 
 def writing_of(
-    model: Seq2Seq | Parallel, ready: Callable[[], Any] | None = None, judge: Judge | None = None
+    model: Translating, ready: Callable[[], Any] | None = None, judge: Judge | None = None
 ) -> Writing:
     """How this model writes. ready: makes of it something faster to drive, where there is such a thing;
     judge: who picks among the candidates of a non-autoregressive one.

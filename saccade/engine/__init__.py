@@ -7,7 +7,7 @@ from saccade.engine.parallel import in_c, why_not_parallel
 from saccade.engine.transformer import TransformerEngine
 from saccade.engine.transformer import why_slow as _why_slow
 from saccade.errors import UserError
-from saccade.models.interface import Parallel, Seq2Seq
+from saccade.models.interface import Parallel, Seq2Seq, Translating
 from saccade.models.nonautoregressive import NonAutoregressive
 from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
@@ -15,7 +15,7 @@ from saccade.native.quantise import Precision
 __all__ = ["ready", "why_slow"]
 
 
-def why_slow(network: Seq2Seq | Parallel) -> str | None:
+def why_slow(network: Translating) -> str | None:
     """Why there is no engine for this network; None where there is one."""
     if isinstance(network, Transformer):
         return _why_slow(network)
@@ -29,7 +29,7 @@ def ready(network: Parallel, *, precision: Precision = "float32") -> Parallel: .
 @overload
 def ready(network: Seq2Seq, *, precision: Precision = "float32") -> TransformerEngine | Seq2Seq: ...
 def ready(
-    network: Seq2Seq | Parallel, *, precision: Precision = "float32"
+    network: Translating, *, precision: Precision = "float32"
 ) -> TransformerEngine | Seq2Seq | Parallel:
     """What should be driven in the network's place: an engine, or the network where there is none.
 

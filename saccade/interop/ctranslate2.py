@@ -150,10 +150,10 @@ class CTranslate2Translator(Translator):
         """Most target tokens, end symbol in; the same rule as in `decoding.search`."""
         longest = options.max_length or int(source * options.max_ratio) + options.max_extra
         longest = max(longest, prefix + 1, options.min_length + 1)
-        return min(longest, self.model.network.max_target_length or longest)
+        return min(longest, self.network.max_target_length or longest)
 
     def _banned(self, options: DecodingConfig) -> list[list[str]]:
-        vocabulary = self.model.network.vocabulary
+        vocabulary = self.network.vocabulary
         never = {vocabulary.pad, vocabulary.start, *options.banned} - {vocabulary.end}
         return [[self._target_names[token]] for token in sorted(never)]
 

@@ -15,7 +15,7 @@ from saccade.models import (
 )
 from saccade.models.ctc import CtcModel
 from saccade.models.fertility import FertilityModel
-from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.models.interface import Network, Vocabulary
 from saccade.models.mask_predict import MaskPredictModel
 from saccade.models.nonautoregressive import Decoder, NonAutoregressive, NonAutoregressiveConfig
 
@@ -83,7 +83,7 @@ def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
         raise UserError("\n".join(sorted(problems)))
 
 
-def build_model(config: Section, vocabulary: Vocabulary) -> Seq2Seq:
+def build_model(config: Section, vocabulary: Vocabulary) -> Network:
     """A freshly initialised model; weights come from torch's global generator.
 
     Raises UserError when the configuration does not fit the vocabulary.
@@ -91,7 +91,7 @@ def build_model(config: Section, vocabulary: Vocabulary) -> Seq2Seq:
     for known, model, _ in MODELS.values():
         if isinstance(config, known):
             try:
-                built: Seq2Seq = model(config, vocabulary)
+                built: Network = model(config, vocabulary)
             except ValueError as error:
                 raise UserError(f"model: {error}") from error
             return built

@@ -185,6 +185,13 @@ class Parallel(Protocol):
         ...
 
 
+Translating = Seq2Seq | Parallel
+"""What turns one text into another."""
+
+Network = Translating | LanguageModel
+"""What a model folder may hold."""
+
+
 @runtime_checkable
 class Fertile(Parallel, Protocol):
     """Reads each source piece as often as its fertility, a whole number."""

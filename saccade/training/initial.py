@@ -6,6 +6,8 @@ from typing import Any
 
 from saccade.checkpoint import Model, find_model, load_weights, read_description, read_weights
 from saccade.errors import UserError
+from saccade.models import model_config
+from saccade.models.interface import LanguageModelConfig
 from saccade.text.corpus import file_hash
 from saccade.text.tokenizer import Tokenizer, load_tokenizer
 from saccade.writer import ANEW
@@ -34,6 +36,12 @@ def require_no_tokenizer(tables: Mapping[str, Any], folder: Path, *, key: str) -
     """UserError where a configuration's tables have a section [tokenizer], which comes from `folder`."""
     if tables.get("tokenizer"):
         raise UserError(f"[tokenizer]: the vocabulary comes from {key} = {folder}; leave it out.")
+
+
+def require_teacher(folder: Path) -> None:
+    """UserError where `training.teacher` is a model that does not translate."""
+    if isinstance(model_config(read_description(find_model(folder))["model"]), LanguageModelConfig):
+        raise UserError(f"training.teacher = {folder}: a language model; give one that translates.")
 
 
 def tokenizer_of(folder: Path) -> Tokenizer:

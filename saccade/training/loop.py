@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from saccade.checkpoint import Model
 from saccade.errors import Interrupted, UserError
-from saccade.models.interface import Seq2Seq
+from saccade.models.interface import Network
 from saccade.training.data import TrainingBatch, TrainingData
 from saccade.training.distributed import Group
 from saccade.training.evaluate import Schedule, ValidationScores
@@ -275,7 +275,7 @@ class _Training:
         """The model that is validated and saved: the moving average where there is one."""
         if self.average is None:
             return self.setup.model
-        return replace(self.setup.model, network=cast(Seq2Seq, self.average.module))
+        return replace(self.setup.model, network=cast(Network, self.average.module))
 
     def _agreed(self, asked: bool) -> bool:
         """Whether any rank was asked to stop: all of them do at the same step."""

@@ -112,6 +112,21 @@ def test_what_translators_do_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_it_teaches_no_translator(saccade: Run, lm: Path, corpus: Path, tmp_path: Path) -> None:
+    words = [
+        "train",
+        "--source",
+        corpus / "train.en",
+        "--target",
+        corpus / "train.de",
+        "--out",
+        tmp_path / "run",
+    ]
+    kind = settings(["model.kind=nonautoregressive", "model.decoder=ctc", f"training.teacher={lm}"])
+    refused(saccade(*words, *kind), f"training.teacher = {lm}", "a language model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_it_is_not_exported(saccade: Run, lm: Path, tmp_path: Path) -> None:
     result = saccade("export", lm, "--to", "onnx", "--out", tmp_path / "out")
     refused(result, "model.kind = transformer-xl", "only transformer")
