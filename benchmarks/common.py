@@ -18,7 +18,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from saccade.text.corpus import DataConfig
 from saccade.text.numbers import write_corpus
+from saccade.text.prepare import prepare
+from saccade.text.tokenizer import TokenizerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,6 +66,17 @@ def corpus(folder: Path, scratch: Path) -> Corpus:
     return Corpus(
         "number words", *(((scratch / f"{part}.en"), (scratch / f"{part}.de")) for part in ("train", "test"))
     )
+
+
+def prepare_corpus(folder: Path, scratch: Path) -> Corpus:
+    """`corpus`, prepared in `scratch`/data: Multi30k with 8,000 pieces."""
+    text = corpus(folder, scratch / "text")
+    prepare(
+        DataConfig(source=text.train[0], target=text.train[1], holdout=0),
+        TokenizerConfig(vocab_size=8000 if "multi30k" in text.name else None),
+        out=scratch / "data",
+    )
+    return text
 
 
 def machine() -> dict[str, str | int]:

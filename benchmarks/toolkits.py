@@ -21,10 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import arguments, corpus, show, spread
-from saccade.text.corpus import DataConfig
-from saccade.text.prepare import prepare
-from saccade.text.tokenizer import Tokenizer, TokenizerConfig
+from benchmarks.common import arguments, prepare_corpus, show, spread
+from saccade.text.prepare import open_prepared
+from saccade.text.tokenizer import Tokenizer
 
 BATCH_TOKENS = 4096
 UNMEASURED = 2
@@ -204,11 +203,8 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in ("saccade", *pythons)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        text = corpus(options.data, folder / "text")
-        config = DataConfig(source=text.train[0], target=text.train[1], holdout=0)
-        vocab_size = 8000 if "multi30k" in text.name else None
-        prepared = prepare(config, TokenizerConfig(vocab_size=vocab_size), out=folder / "data")
-        write_pieces(prepared.tokenizer, text.train, folder)
+        text = prepare_corpus(options.data, folder)
+        write_pieces(open_prepared(folder / "data").tokenizer, text.train, folder)
         for _ in range(options.runs):
             found["saccade"].append(ours(folder / "data", **settings))
             for name, python in pythons.items():

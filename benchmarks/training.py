@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import arguments, corpus, show, spread
+from benchmarks.common import arguments, prepare_corpus, show, spread
 from benchmarks.training_peers import MarianTransformer, TorchTransformer, plain_update
 from benchmarks.training_speed import Update, our_update, update_speed
 from saccade.checkpoint import vocabulary_of
@@ -23,9 +23,7 @@ from saccade.models import model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import TransformerConfig
 from saccade.text.batching import padding_share, plan_batches
-from saccade.text.corpus import DataConfig
-from saccade.text.prepare import open_prepared, prepare
-from saccade.text.tokenizer import TokenizerConfig
+from saccade.text.prepare import open_prepared
 from saccade.training.distributed import Group
 
 BATCH_TOKENS = 4096
@@ -92,14 +90,8 @@ def main() -> None:
         print(json.dumps(measure(Path(data), peer, precision, options)))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        text = corpus(options.data, Path(scratch) / "text")
-        data = Path(scratch) / "data"
-        prepare(
-            DataConfig(source=text.train[0], target=text.train[1], holdout=0),
-            TokenizerConfig(vocab_size=8000 if "multi30k" in text.name else None),
-            out=data,
-        )
-        found = in_turn(data, options)
+        text = prepare_corpus(options.data, Path(scratch))
+        found = in_turn(Path(scratch) / "data", options)
     rows: list[dict[str, object]] = [
         {
             "precision": precision,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.training_speed import SMOOTHING, Update
+from benchmarks.training_speed import RATE, SMOOTHING, Update
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import TransformerConfig
 from saccade.nn.positions import sinusoids
@@ -99,11 +99,11 @@ class MarianTransformer(nn.Module):
 def plain_update(module: nn.Module, group: Group, precision: str, *, pad: int) -> Update:
     """The usual loop: logits, smoothed cross-entropy over real tokens, fused Adam."""
     module = module.to(group.device).train()
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, fused=True)
+    optimizer = torch.optim.Adam(module.parameters(), lr=RATE, betas=(0.9, 0.98), eps=1e-9, fused=True)
     low = uses_bfloat16(precision, group.device)
 
-    def update(batches: Sequence[Batch]) -> int:
-        tokens = sum(batch.target_tokens for batch in batches)
+    def update(batches: Sequence[Batch], *, rate: float = RATE) -> tuple[int, float]:
+        total, tokens = 0.0, sum(batch.target_tokens for batch in batches)
         for batch in (batch.to(group.device) for batch in batches):
             with torch.autocast(group.device.type, torch.bfloat16, enabled=low):
                 logits = module(batch).flatten(0, 1)
@@ -115,8 +115,11 @@ def plain_update(module: nn.Module, group: Group, precision: str, *, pad: int) -
                     reduction="sum",
                 )
             (loss / tokens).backward()
+            total += loss.item()
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return tokens
+        return tokens, total / tokens
 
     return update

@@ -2,11 +2,13 @@
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Protocol, cast
 
 import torch
+from torch import nn
 
 from saccade.checkpoint import vocabulary_of
 from saccade.config import Section
@@ -24,14 +26,26 @@ from saccade.training.update import Updater
 
 SMOOTHING = 0.1
 
-Update = Callable[[Sequence[Batch]], int]
-"""Trains on the batches of an update; returns their target tokens."""
+RATE = 1e-4
+
+
+class Update(Protocol):
+    """A model, its optimiser, and the way to train it."""
+
+    def __call__(self, batches: Sequence[Batch], *, rate: float = RATE) -> tuple[int, float]:
+        """Train on the batches of an update; their target tokens, and the loss in nats a token before it."""
+        ...
 
 
 def our_update(model: Section, vocabulary: Vocabulary, group: Group, precision: str) -> Update:
     """A fresh model in our own loop, in a process settled as `saccade train` settles its own."""
+    return our_update_of(cast(nn.Module, build_model(model, vocabulary)), group, precision)
+
+
+def our_update_of(module: nn.Module, group: Group, precision: str) -> Update:
+    """The same for a given model."""
     steady_memory()
-    module = build_model(model, vocabulary).to(group.device).train()  # type: ignore[attr-defined]
+    module = module.to(group.device).train()
     updater = Updater(
         Loss(module, CrossEntropy(SMOOTHING)),
         make_optimizer(module, OptimizerConfig()),
@@ -40,7 +54,12 @@ def our_update(model: Section, vocabulary: Vocabulary, group: Group, precision: 
         autocast=uses_bfloat16(precision, group.device),
         compiled=False,
     )
-    return lambda batches: updater.update(batches, rate=1e-4).tokens
+
+    def update(batches: Sequence[Batch], *, rate: float = RATE) -> tuple[int, float]:
+        result = updater.update(batches, rate=rate)
+        return result.tokens, result.loss
+
+    return update
 
 
 def training_speed(
@@ -72,7 +91,7 @@ def update_speed(
         asked = time.perf_counter()
         batches = next(source)
         waited += time.perf_counter() - asked
-        tokens += update(batches)
+        tokens += update(batches)[0]
     seconds = time.perf_counter() - started
     return {
         "tokens_per_second": tokens / seconds,

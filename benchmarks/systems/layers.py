@@ -112,7 +112,7 @@ def peak_bytes(kind: str, length: int) -> int:
     _, layer = KINDS[kind]()
     x = torch.randn(1, length, WIDTH, requires_grad=True)
     layer(x).sum().backward()  # gradients of parameters are there from now on
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as recorded:
         layer(x).sum().backward()
     events: Any = recorded.profiler.kineto_results.events()
     changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
