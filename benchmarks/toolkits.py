@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,29 +157,91 @@ def joeynmt(updates: int) -> dict[str, Any]:
     }
 
 
-# Its configuration, its command, and what it reports.
-TOOLKITS: dict[str, tuple[Callable[[int], dict[str, Any]], list[str], str]] = {
-    "eole": (eole, ["-m", "eole.bin.main", "train", "-c"], r"/(\d+) tok/s"),
-    "joeynmt": (joeynmt, ["-m", "joeynmt", "train", "--skip-test"], r"Tokens per Sec: +([\d,]+)"),
+def fairseq(updates: int) -> list[str]:
+    """Its options for the small preset."""
+    sides = [f"--{side}-{name}" for side in ("encoder", "decoder") for name in ("layers", "embed-dim")]
+    sizes = dict(zip(sides, ("3", "256", "3", "256"), strict=True))
+    for side in ("encoder", "decoder"):
+        sizes |= {f"--{side}-ffn-embed-dim": "1024", f"--{side}-attention-heads": "4"}
+    options = {
+        "--arch": "transformer",
+        **sizes,
+        "--dropout": "0.1",
+        "--attention-dropout": "0",
+        "--activation-dropout": "0",
+        "--criterion": "label_smoothed_cross_entropy",
+        "--label-smoothing": "0.1",
+        "--optimizer": "adam",
+        "--adam-betas": "(0.9, 0.98)",
+        "--lr-scheduler": "inverse_sqrt",
+        "--warmup-updates": "4000",
+        "--lr": "7e-4",
+        "--max-tokens": str(BATCH_TOKENS),
+        "--max-update": str(updates),
+        "--seed": "1",
+        "--log-format": "json",
+        "--log-interval": "1",
+    }
+    flags = ["--share-all-embeddings", "--cpu", "--no-save", "--disable-validation"]
+    return [*flags, *(word for pair in options.items() for word in pair)]
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """commands: of an interpreter that has it, run one after the other beside the pieces, for so many updates;
+    configuration: what they find in NAME.yaml; report: what it says after each update."""
+
+    commands: Callable[[int], list[list[str]]]
+    report: str
+    configuration: Callable[[int], dict[str, Any]] | None = None
+
+
+_PREPROCESS = [
+    "-m",
+    "fairseq_cli.preprocess",
+    "--source-lang",
+    "src",
+    "--target-lang",
+    "tgt",
+    "--joined-dictionary",
+]
+_PREPROCESS += ["--trainpref", "train", "--validpref", "valid", "--destdir", "fairseq-data"]
+TOOLKITS = {
+    "eole": Toolkit(lambda _: [["-m", "eole.bin.main", "train", "-c", "eole.yaml"]], r"/(\d+) tok/s", eole),
+    "fairseq": Toolkit(
+        lambda updates: [_PREPROCESS, ["-m", "fairseq_cli.train", "fairseq-data", *fairseq(updates)]],
+        r'"wps": "([\d.]+)"',
+    ),
+    "joeynmt": Toolkit(
+        lambda _: [["-m", "joeynmt", "train", "--skip-test", "joeynmt.yaml"]],
+        r"Tokens per Sec: +([\d,]+)",
+        joeynmt,
+    ),
 }
 
 
 def measure(name: str, python: Path, folder: Path, *, updates: int, threads: int) -> float:
     """Median of its own reports, the first ones left out."""
-    configuration, command, report = TOOLKITS[name]
-    (folder / f"{name}.yaml").write_text(json.dumps(configuration(updates)), encoding="utf-8")  # JSON is YAML
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [str(python.absolute()), *command, f"{name}.yaml"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = [float(rate.replace(",", "")) for rate in re.findall(report, done.stdout + done.stderr)]
-    if done.returncode or len(found) <= UNMEASURED:
-        sys.exit(f"{name} failed:\n{(done.stderr or done.stdout)[-2000:]}")
+    toolkit = TOOLKITS[name]
+    if toolkit.configuration is not None:
+        text = json.dumps(toolkit.configuration(updates))  # JSON is YAML
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    said = ""
+    for command in toolkit.commands(updates):
+        done = subprocess.run(
+            [str(python.absolute()), *command],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        if done.returncode:
+            sys.exit(f"{name} failed:\n{said[-2000:]}")
+    found = [float(rate.replace(",", "")) for rate in re.findall(toolkit.report, said)]
+    if len(found) <= UNMEASURED:
+        sys.exit(f"{name} reported {len(found)} updates:\n{said[-2000:]}")
     return statistics.median(found[UNMEASURED:])
 
 

@@ -119,14 +119,15 @@ class _Training:
         self.report = Report(
             setup.run, step=self.counters.step, steps=self.config.steps, quiet=not self.group.leads
         )
-        self.meter = Meter()
+        self.meter = Meter(self.counters.window)
 
     def run(self) -> Counters:
         with self.report, stop_requests() as stop:
             for batches in self.meter.waiting(self._updates()):
                 self._update(batches)
                 if self.counters.step % self.setup.validation.every == 0:
-                    self._validate()
+                    with self.meter.paused():
+                        self._validate()
                     self._save()
                 elif self.counters.step % self.config.save_every == 0:
                     self._save()
@@ -231,7 +232,6 @@ class _Training:
         counters.best, counters.best_step, counters.stale = self.group.broadcast(
             (counters.best, counters.best_step, counters.stale)
         )
-        self.meter.forget()
 
     def _save(self) -> None:
         generators = self.group.gather(generator_states(self.group.device))

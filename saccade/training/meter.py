@@ -1,26 +1,30 @@
 """How fast training goes and how long it waits for data."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from saccade.training.state import Window
 from saccade.training.update import UpdateResult
 
 Item = TypeVar("Item")
 
 
 class Meter:
-    """Sums over the updates since the last `take`."""
+    """Losses over a window of updates, which may have begun before a restart; speed since the last `take`."""
 
-    def __init__(self) -> None:
-        self._lap = time.perf_counter()
-        self.forget()
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self._start = self._lap = time.perf_counter()
+        self._waited, self._tokens = 0.0, 0
 
-    def forget(self) -> None:
-        """Start a new window; what happened in between counts for nothing."""
-        self._start = time.perf_counter()
-        self._waited = self._loss = self._norm = 0.0
-        self._tokens = self._updates = 0
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens meanwhile takes no time."""
+        began = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - began
 
     def waiting(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items, with the time spent on fetching them counted as waiting."""
@@ -37,10 +41,11 @@ class Meter:
     def add(self, result: UpdateResult) -> None:
         """Count one update; skipped ones count as time only."""
         if result.applied:
-            self._loss += result.loss * result.tokens
-            self._norm += result.gradient_norm
+            self.window.loss += result.loss * result.tokens
+            self.window.norm += result.gradient_norm
+            self.window.tokens += result.tokens
+            self.window.updates += 1
             self._tokens += result.tokens
-            self._updates += 1
 
     def line(self, rate: float) -> str:
         """For the live display."""
@@ -53,7 +58,9 @@ class Meter:
     def take(self) -> dict[str, float]:
         """Loss (nats a target token), gradient norm, target tokens/s, share of time waiting; starts anew."""
         values = self._values()
-        self.forget()
+        vars(self.window).update(vars(Window()))
+        self._start = time.perf_counter()
+        self._waited, self._tokens = 0.0, 0
         return values
 
     def lap(self) -> float:
@@ -65,8 +72,8 @@ class Meter:
     def _values(self) -> dict[str, float]:
         seconds = max(time.perf_counter() - self._start, 1e-9)
         return {
-            "loss": self._loss / max(self._tokens, 1),
-            "gradient_norm": self._norm / max(self._updates, 1),
+            "loss": self.window.loss / max(self.window.tokens, 1),
+            "gradient_norm": self.window.norm / max(self.window.updates, 1),
             "tokens_per_second": self._tokens / seconds,
             "waiting": self._waited / seconds,
         }

@@ -12,12 +12,22 @@ from saccade.errors import UserError
 
 
 @dataclass
+class Window:
+    """Sums over the updates since metrics were last written; skipped ones are left out."""
+
+    loss: float = 0.0
+    norm: float = 0.0
+    tokens: int = 0
+    updates: int = 0
+
+
+@dataclass
 class Counters:
     """Where a run stands. Written to training.json as it is.
 
     step: updates done, skipped ones in; epoch, done: position in the data; stale: validations
     since the best one; skipped, skipped_in_row: updates left out for not being finite; pieces:
-    parts into which memory made it cut batches; kept: steps whose weights wait to be averaged.
+    parts into which memory made it cut batches; kept: steps whose weights wait to be averaged; window: see `Window`.
     """
 
     step: int = 0
@@ -33,6 +43,7 @@ class Counters:
     pieces: int = 1
     finished: bool = False
     kept: list[int] = field(default_factory=list)
+    window: Window = field(default_factory=Window)
 
 
 def write_state(
@@ -83,7 +94,8 @@ def read_state(
     """Restore the optimiser; returns the rest."""
     description, tensors = read_json(folder / "training.json"), read_tensors(folder / "training.safetensors")
     try:
-        counters = Counters(**description["counters"])
+        saved = dict(description["counters"])
+        counters = Counters(**{**saved, "window": Window(**saved.get("window", {}))})
         _restore_optimizer(network, optimizer, _under(tensors, "optimizer/"))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(

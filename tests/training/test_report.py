@@ -8,6 +8,7 @@ from rich.console import Console
 
 from saccade.training.meter import Meter
 from saccade.training.report import Report, forget_after
+from saccade.training.state import Window
 from saccade.training.update import UpdateResult
 
 
@@ -46,7 +47,7 @@ def test_a_quiet_report_touches_no_file(tmp_path: Path) -> None:
 
 
 def test_the_meter_weighs_losses_by_tokens_and_leaves_skipped_updates_out() -> None:
-    meter = Meter()
+    meter = Meter(Window())
     meter.add(UpdateResult(loss=1.0, tokens=100, gradient_norm=2.0, applied=True))
     meter.add(UpdateResult(loss=4.0, tokens=300, gradient_norm=4.0, applied=True))
     meter.add(UpdateResult(loss=float("nan"), tokens=300, gradient_norm=float("nan"), applied=False))

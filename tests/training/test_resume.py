@@ -16,6 +16,7 @@ EVERYTHING = (
     "training.average=2",
     "training.accumulate=2",
     "tokenizer.sampling=0.1",
+    "training.log_every=4",  # means that began before the restart
 )
 
 
