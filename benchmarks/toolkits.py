@@ -188,7 +188,7 @@ def fairseq(updates: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Toolkit:
-    """commands: of an interpreter that has it, run one after the other beside the pieces, for so many updates;
+    """commands: of an interpreter that has it, one after the other, beside the pieces, for so many updates;
     configuration: what they find in NAME.yaml; report: what it says after each update."""
 
     commands: Callable[[int], list[list[str]]]

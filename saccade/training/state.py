@@ -27,7 +27,8 @@ class Counters:
 
     step: updates done, skipped ones in; epoch, done: position in the data; stale: validations
     since the best one; skipped, skipped_in_row: updates left out for not being finite; pieces:
-    parts into which memory made it cut batches; kept: steps whose weights wait to be averaged; window: see `Window`.
+    parts into which memory made it cut batches; kept: steps whose weights wait to be averaged;
+    window: of the metrics.
     """
 
     step: int = 0
