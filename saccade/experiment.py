@@ -70,14 +70,14 @@ def read_experiment(
         merged = settings_of(training.init_from, merged)
     elif training.teacher is not None:
         require_no_tokenizer(merged, training.teacher, key="training.teacher")
-    if training.teacher is not None and not resolved:
-        require_teacher(training.teacher)
     model = model_config(merged.get("model", {}))
     own: dict[str, Any] = {
         name: build(section, merged.get(name, {}), where=name)
         for name, section in task_of(model).sections(model).items()
     }
     require_fit(model, training, own["data"], own["validation"])
+    if training.teacher is not None and not resolved:
+        require_teacher(training.teacher)
     return Experiment(model=model, training=training, **own)
 
 
