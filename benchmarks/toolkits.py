@@ -2,12 +2,13 @@
 
 Same text in the same pieces, same sizes, label smoothing and batch size; each makes its own batches of about
 4,096 tokens, with its own command and its own counter of target tokens. Dropout is as near as their settings
-allow: both also drop inside the feed-forward network, JoeyNMT on attention weights besides. Before:
+allow: fairseq has it where we do, the others also drop inside the feed-forward network, JoeyNMT on attention
+weights besides. Before (fairseq's packages are for Python up to 3.8):
 
     python -m venv eole && eole/bin/pip install eole==0.6.4
     python -m venv joeynmt && joeynmt/bin/pip install joeynmt==2.3.0 "sentencepiece==0.2.0"
-
-fairseq 0.12.2 does not import on Python 3.11.
+    python3.8 -m venv fairseq && fairseq/bin/pip install "pip<24.1" &&
+        fairseq/bin/pip install fairseq==0.12.2 torch==2.4.1
 """
 
 import json
