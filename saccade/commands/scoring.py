@@ -4,7 +4,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,6 +40,9 @@ from saccade.commands.options import (
     given,
     load_translator,
 )
+
+if TYPE_CHECKING:
+    from saccade.evaluation import Scores
 
 
 def evaluate(
@@ -94,6 +97,16 @@ def evaluate(
       saccade evaluate runs/model --source test.en --reference test.zh --tokenize zh --beam 5
       saccade evaluate runs/wikitext-2-transformer-xl --text test.txt --memory 640 --same-length
     """
+    options = given(
+        beam=beam,
+        length_penalty=length_penalty,
+        alpha=alpha,
+        max_length=max_length,
+        candidates=candidates,
+        iterations=iterations,
+        fertilities=fertilities,
+        batch_tokens=batch_tokens,
+    )
     for_text = text_settings(segment, memory, same_length=same_length, clamp_length=clamp_length)
     if text is not None:
         _refuse(
@@ -103,14 +116,11 @@ def evaluate(
             output=output,
             tokenize=tokenize,
             lowercase=lowercase or None,
-            beam=beam,
-            length_penalty=length_penalty,
-            alpha=alpha,
-            max_length=max_length,
+            teacher=teacher,
             source_language=source_language,
             target_language=target_language,
             precision=precision,
-            batch_tokens=batch_tokens,
+            **options,
         )
         evaluate_text(
             model,
@@ -135,16 +145,6 @@ def evaluate(
     sources, references = read_parallel(source, reference)
     translator = load_translator(model, device=device, threads=threads, precision=precision, teacher=teacher)
     translator = translator.between(source_language, target_language)
-    options = given(
-        beam=beam,
-        length_penalty=length_penalty,
-        alpha=alpha,
-        max_length=max_length,
-        candidates=candidates,
-        iterations=iterations,
-        fertilities=fertilities,
-        batch_tokens=batch_tokens,
-    )
     started = time.perf_counter()
     scores, translations = evaluation.evaluate(
         translator, sources, references, tokenize=tokenize, lowercase=lowercase, **options
@@ -155,8 +155,13 @@ def evaluate(
             typer.echo(f"line {number}: {translation.problem}", err=True)
     if output is not None:
         _write(output, [translation.text for translation in translations])
-    speed = {"seconds": round(seconds, 6), "sentences_per_second": round(len(sources) / seconds, 3)}
+    _show(scores, seconds, as_json=as_json)
+
+
+def _show(scores: "Scores", seconds: float, *, as_json: bool) -> None:
+    rate = scores.lines / seconds
     if as_json:
+        speed = {"seconds": round(seconds, 6), "sentences_per_second": round(rate, 3)}
         typer.echo(json.dumps(scores.as_dict() | speed))
         return
     typer.echo(f"BLEU   {scores.bleu:6.2f}   {scores.signature}")
@@ -166,9 +171,7 @@ def evaluate(
     typer.echo(
         f"exact  {scores.exact:6.1%}   {round(scores.exact * scores.lines):,} of {scores.lines:,} lines"
     )
-    typer.echo(
-        f"{len(sources):,} sentences in {seconds:.1f} s: {speed['sentences_per_second']:,.1f} a second"
-    )
+    typer.echo(f"{scores.lines:,} sentences in {seconds:.1f} s: {rate:,.1f} a second")
 
 
 def score(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,16 +165,25 @@ def translate(
         translator, _lines(file), prefixes, chunk=1 if interactive else CHUNK, options=options
     )
     show = _as_json if as_json else _as_nbest if nbest is not None else _as_text
-    shows_progress = (
-        file is not None and sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
-    )
-    progress = Progress(_count(file)) if shows_progress and file is not None else None
+    visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    progress = Progress(_count(file)) if visible and file is not None else None
+    _write(results, show, output, flush_every=1 if interactive else CHUNK, progress=progress)
+
+
+def _write(
+    results: Iterable["Translation"],
+    show: Callable[[int, "Translation"], str],
+    output: Path | None,
+    *,
+    flush_every: int,
+    progress: Progress | None,
+) -> None:
     with output_file(output) as stream:
         for number, result in enumerate(results):
             if result.problem is not None:
                 typer.echo(f"line {number + 1}: {result.problem}", err=True)
             stream.write(show(number, result).encode("utf-8", errors="replace"))
-            if interactive or (number + 1) % CHUNK == 0:
+            if (number + 1) % flush_every == 0:
                 stream.flush()
                 if progress is not None:
                     progress.at(number + 1)

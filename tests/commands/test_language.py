@@ -143,6 +143,8 @@ def test_a_translator_neither_continues_nor_judges_text(saccade: Run, run_folder
     [
         (["evaluate", "{lm}"], ["--source and --reference", "--text"]),
         (["evaluate", "{lm}", "--text", "{text}", "--beam", "3"], ["--beam", "of translators"]),
+        (["evaluate", "{lm}", "--text", "{text}", "--candidates", "3"], ["--candidates", "of translators"]),
+        (["evaluate", "{lm}", "--text", "{text}", "--teacher", "{lm}"], ["--teacher", "of translators"]),
         (["evaluate", "{lm}", "--source", "{text}", "--segment", "3"], ["--segment", "of language models"]),
         (["evaluate", "{lm}", "--text", "{folder}/none.txt"], ["none.txt", "no such file"]),
         (["evaluate", "{lm}", "--text", "{empty}"], ["empty"]),
