@@ -44,7 +44,7 @@ class System:
 
 def ways(name: str, translator: Translator, *, judged: bool) -> list[System]:
     """The ways of decoding that there are for this model."""
-    network = translator.model.network
+    network = translator.network
     if not isinstance(network, Parallel):
         return [
             System(f"{name}, {'greedy' if beam == 1 else f'beam {beam}'}", translator, {"beam": beam})
@@ -77,7 +77,7 @@ class Counted:
 def decoder_calls(system: System, lines: Sequence[str]) -> float:
     """Passes through the decoder for each sentence, one sentence at a time."""
     translator = copy(system.translator)
-    network = translator.model.network
+    network = translator.network
     if not isinstance(network, Parallel):
         counted = Counted(ready(network))
         translator.writing = WordByWord(network, lambda: cast(Stepwise, counted))
@@ -183,7 +183,7 @@ def trained_systems(teacher: Path, others: Sequence[Path]) -> list[System]:
     found = ways("teacher", Translator.load(teacher), judged=False)
     for folder in others:
         translator = Translator.load(folder)
-        network = translator.model.network
+        network = translator.network
         judged = isinstance(network, Parallel) and network.scheme == "fertility"
         if judged:
             translator = Translator.load(folder, teacher=teacher)

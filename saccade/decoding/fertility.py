@@ -35,8 +35,7 @@ def decode_fertility(
         )
     memory = model.encode(source, source_lengths)
     fertilities = fertility_sequences(model, memory, options=options, lines=lines).flatten(0, 1)
-    hidden, lengths = model.write(fertilities, memory.repeat(count))
-    tokens, log_probs = _words(model, hidden, lengths)
+    tokens, log_probs = likeliest_words(model, fertilities, memory.repeat(count))
     scores = log_probs
     if judge is not None and count > 1:
         many, long = source.repeat_interleave(count, 0), source_lengths.repeat_interleave(count, 0)
@@ -73,7 +72,11 @@ def fertility_sequences(
     return cut_sums(sequences, most[:, None])
 
 
-def _words(model: Fertile, hidden: Tensor, lengths: Tensor) -> tuple[list[list[int]], list[float]]:
+def likeliest_words(
+    model: Fertile, fertilities: Tensor, memory: object
+) -> tuple[list[list[int]], list[float]]:
+    """The likeliest ids given fertilities (batch, source), and the sum of their log-probabilities."""
+    hidden, lengths = model.write(fertilities, memory)
     real = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]
     found, found_log_probs = likeliest(model, hidden[real], never=special(model))
     tokens = torch.zeros(real.shape, dtype=torch.int64, device=hidden.device)

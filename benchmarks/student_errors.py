@@ -1,0 +1,119 @@
+"""Where students that write all words at once fall short: length, repetition, fertilities, or words.
+
+For the teacher and each student: BLEU, pieces written for each of the reference's, mean difference of the two
+lengths, share of pieces that repeat the one before. Of a student with fertilities besides: the share that
+equals those of the teacher's own greedy translation, aligned by its attention, and BLEU when it is given
+them, which leaves only the words to blame.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from benchmarks.common import ROOT, show
+from benchmarks.nonautoregressive import System, trained_systems
+from saccade.alignment.fertilities import fertilities
+from saccade.decoding.fertility import likeliest_words
+from saccade.evaluation import score_text
+from saccade.models.interface import Fertile
+from saccade.text.batching import plan_for_inference
+from saccade.text.corpus import read_parallel
+from saccade.translator import Translator
+
+Rows = Sequence[Sequence[int]]
+TEXT = ROOT / "../shared/data/multi30k/test_2016_flickr.en"
+BATCH_TOKENS = 4096
+
+
+def repetition(rows: Rows) -> float:
+    """Share of ids that equal the one before, of those that have one before."""
+    pairs = [(a, b) for row in rows for a, b in pairwise(row)]
+    return sum(a == b for a, b in pairs) / max(len(pairs), 1)
+
+
+def errors_of(written: Rows, right: Rows) -> dict[str, object]:
+    """Of ids without end symbols."""
+    off = [abs(len(a) - len(b)) for a, b in zip(written, right, strict=True)]
+    return {
+        "length": f"{sum(map(len, written)) / sum(map(len, right)):.3f}",
+        "off by": f"{sum(off) / len(off):.2f}",
+        "repeats": f"{repetition(written):.1%}",
+    }
+
+
+@torch.inference_mode()
+def from_fertilities(translator: Translator, lines: Sequence[str], labels: Rows) -> tuple[float, list[str]]:
+    """The share of fertilities that the model would have chosen, and what it writes when given them."""
+    network = translator.network
+    assert isinstance(network, Fertile)
+    tokenizer = translator.model.tokenizer
+    sources = tokenizer.encode_source(lines)
+    texts, right = [""] * len(lines), []
+    for rows in plan_for_inference([len(ids) for ids in sources], batch_tokens=BATCH_TOKENS):
+        batch = [int(row) for row in rows]
+        source, lengths = translator.padded([sources[row] for row in batch])
+        given = torch.zeros_like(source)
+        for place, row in enumerate(batch):
+            given[place, : len(labels[row])] = torch.tensor(labels[row])
+        memory = network.encode(source, lengths)
+        chosen = network.fertility_logits(memory).argmax(-1)
+        right.append((chosen == given)[network.has_fertility(memory)])
+        for row, ids in zip(batch, likeliest_words(network, given, memory)[0], strict=True):
+            texts[row] = tokenizer.decode(ids)
+    return float(torch.cat(right).float().mean()), texts
+
+
+def measured(system: System, lines: list[str], references: list[str], *, tokenize: str) -> dict[str, object]:
+    """A row of the table."""
+    tokenizer = system.translator.model.tokenizer
+    texts = [one.text for one in system.translator.translate(lines, **system.options)]
+    ids = [[row[:-1] for row in tokenizer.encode_target(side)] for side in (texts, references)]
+    return {
+        "system": system.name,
+        "BLEU": f"{score_text(texts, references, tokenize=tokenize).bleu:.2f}",
+        **errors_of(*ids),
+    }
+
+
+def main() -> None:
+    """Print a row for each system and way to decode it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--model", type=Path, action="append", default=[], help="a student; repeat")
+    parser.add_argument("--source", type=Path, default=TEXT.with_suffix(".en"))
+    parser.add_argument("--reference", type=Path, default=TEXT.with_suffix(".de"))
+    parser.add_argument("--tokenize", default="none", help="sacreBLEU's tokeniser; none: tokenised text")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="append the rows to this JSONL file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    lines, references = read_parallel(options.source, options.reference)
+    systems = trained_systems(options.teacher, options.model)
+    rows = [measured(system, lines, references, tokenize=options.tokenize) for system in systems]
+    teacher = systems[0].translator
+    ids = [row[:-1] for row in teacher.model.tokenizer.encode_target(references)]
+    rows.append({"system": "reference", "BLEU": "", **errors_of(ids, ids)})
+    labels = fertilities(teacher, lines, [one.text for one in teacher.translate(lines, beam=1)])
+    given: list[dict[str, object]] = []
+    for translator in dict.fromkeys(system.translator for system in systems):
+        if isinstance(translator.network, Fertile):
+            share, texts = from_fertilities(translator, lines, labels)
+            bleu = score_text(texts, references, tokenize=options.tokenize).bleu
+            name = next(one.name for one in systems if one.translator is translator).split(",")[0]
+            given.append(
+                {"student": name, "fertilities right": f"{share:.1%}", "BLEU, given them": f"{bleu:.2f}"}
+            )
+    show(f"errors of students of {options.teacher}, {len(lines):,} lines", rows, options.out)
+    if given:
+        show("fertilities, beside those of the teacher's greedy translation", given, options.out)
+
+
+if __name__ == "__main__":
+    main()
