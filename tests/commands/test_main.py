@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -125,13 +126,20 @@ def test_a_reader_that_has_seen_enough_is_no_error(run_folder: Path) -> None:
     assert done.stderr == b""
 
 
-def start(*words: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def started(*words: object) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
         [sys.executable, "-m", "saccade", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
-    )
+        # Tests that run in the background have Ctrl-C ignored, and what they start would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(condition: Callable[[], bool], *, process: subprocess.Popen[bytes]) -> None:
@@ -147,10 +155,10 @@ def test_ctrl_c_while_the_data_are_prepared_says_how_to_go_on(tmp_path: Path) ->
         lines = [f"{side} {number} {number * 7919 % 1000003:x}" for number in range(100_000)]
         (tmp_path / side).write_text("\n".join(lines) + "\n", encoding="utf-8")
     run = tmp_path / "run"
-    process = start("train", "--source", tmp_path / "en", "--target", tmp_path / "de", "--out", run)
-    wait_for((run / "config.toml").is_file, process=process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with started("train", "--source", tmp_path / "en", "--target", tmp_path / "de", "--out", run) as process:
+        wait_for((run / "config.toml").is_file, process=process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.decode("utf-8").endswith(f"Go on with: saccade train --resume {run}\n")
     assert b"Traceback" not in errors
