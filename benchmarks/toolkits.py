@@ -197,6 +197,7 @@ class Toolkit:
     configuration: Callable[[int], dict[str, Any]] | None = None
 
 
+_ANEW = ["-c", "import shutil; shutil.rmtree('fairseq-data', ignore_errors=True)"]
 _PREPROCESS = [
     "-m",
     "fairseq_cli.preprocess",
@@ -210,7 +211,7 @@ _PREPROCESS += ["--trainpref", "train", "--validpref", "valid", "--destdir", "fa
 TOOLKITS = {
     "eole": Toolkit(lambda _: [["-m", "eole.bin.main", "train", "-c", "eole.yaml"]], r"/(\d+) tok/s", eole),
     "fairseq": Toolkit(
-        lambda updates: [_PREPROCESS, ["-m", "fairseq_cli.train", "fairseq-data", *fairseq(updates)]],
+        lambda updates: [_ANEW, _PREPROCESS, ["-m", "fairseq_cli.train", "fairseq-data", *fairseq(updates)]],
         r'"wps": "([\d.]+)"',
     ),
     "joeynmt": Toolkit(
