@@ -20,6 +20,7 @@ from saccade.native.linear import pack
 from saccade.native.quantise import Precision
 
 _ROOM = 64  # positions to begin with
+_PIECE = 1 << 16  # numbers, a quarter of a megabyte
 
 
 class _CStep(ctypes.Structure):
@@ -51,17 +52,26 @@ def why_slow(network: Transformer) -> str | None:
 
 
 class Past:
-    """Keys and values of each position, (layers, rows then, 2, width), and where C finds them."""
+    """Keys and values of each position, (layers, rows then, 2, width), and where C finds them.
+
+    Made for several positions at once: small pieces that stay would lie between those that grow by a
+    token a step and are made anew each time, and what these leave behind could never be used again.
+    """
 
     def __init__(self) -> None:
-        self.tensors: list[Tensor] = []
+        self._pieces: list[Tensor] = []
+        self._used = 0  # positions of the last piece
         self.pointers, self.rows = array("q"), array("q")
 
     def add(self, layers: int, rows: int, width: int) -> None:
         """Room for one more position."""
-        self.tensors.append(torch.empty(layers, rows, 2, width))
-        self.pointers.append(self.tensors[-1].data_ptr())
+        if not self.rows or self.rows[-1] != rows or self._used == len(self._pieces[-1]):
+            each = layers * rows * 2 * width
+            self._pieces.append(torch.empty(max(1, _PIECE // each), layers, rows, 2, width))
+            self._used = 0
+        self.pointers.append(self._pieces[-1][self._used].data_ptr())
         self.rows.append(rows)
+        self._used += 1
 
 
 @dataclass
