@@ -143,7 +143,8 @@ INLINE Input input(const Linear *l, const float *x, long rows, void *spare) {
     return in;
 }
 
-/* Panel p of the outputs of all rows to y, whose rows are y_row apart; how many outputs it has. */
+/* Panel p of the outputs of all rows to y, whose rows are y_row apart; how many outputs it has. The sums of up to 6
+   rows stay in registers. */
 static long panel(const Linear *l, long p, const Input *in, long rows, float *y, long y_row) {
     const long first = p * PANEL, columns = l->outputs - first;
     const float *bias = l->bias + first;
@@ -153,17 +154,19 @@ static long panel(const Linear *l, long p, const Input *in, long rows, float *y,
 #define BYTES(n) panel_of_bytes(n, in->rounded.bytes + i * l->inputs, in->rounded.scale + i, in->rounded.zero + i, \
                                 (const int8_t *)l->weight + p * l->inputs * PANEL, l->scale + first, \
                                 l->total + first, bias, l->inputs, y + i * y_row, y_row, columns)
-#define TILES(kernel) \
-    do { \
-        long i = 0; \
-        for (; i + 6 <= rows; i += 6) kernel(6); \
-        if (rows - i >= 4) { kernel(4); i += 4; } \
-        if (rows - i >= 2) { kernel(2); i += 2; } \
-        if (rows - i >= 1) kernel(1); \
-    } while (0)
-    if (l->scale) TILES(BYTES);
-    else TILES(FLOATS);
-#undef TILES
+#define TILE(kernel) \
+    switch (rows - i) { \
+    case 1: kernel(1); break; \
+    case 2: kernel(2); break; \
+    case 3: kernel(3); break; \
+    case 4: kernel(4); break; \
+    case 5: kernel(5); break; \
+    default: kernel(6); \
+    }
+    for (long i = 0; i < rows; i += 6)
+        if (l->scale) TILE(BYTES)
+        else TILE(FLOATS)
+#undef TILE
 #undef BYTES
 #undef FLOATS
     return columns < PANEL ? columns : PANEL;
