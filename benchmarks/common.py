@@ -72,7 +72,7 @@ def prepare_corpus(folder: Path, scratch: Path) -> Corpus:
     """`corpus`, prepared in `scratch`/data: Multi30k with 8,000 pieces."""
     text = corpus(folder, scratch / "text")
     prepare(
-        DataConfig(source=text.train[0], target=text.train[1], holdout=0),
+        DataConfig(source=(text.train[0],), target=(text.train[1],), holdout=0),
         TokenizerConfig(vocab_size=8000 if "multi30k" in text.name else None),
         out=scratch / "data",
     )

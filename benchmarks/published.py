@@ -51,7 +51,8 @@ def begin(folder: Path, source: Path, target: Path, *, pieces: int, size: dict[s
     ]
     table = dict.fromkeys([END, UNKNOWN, *sides[0], *sides[1], "<pad>"])
     pad = len(table) - 1
-    special = {"eos_token_id": 0, "bos_token_id": 0, "pad_token_id": pad, "decoder_start_token_id": pad}
+    special: dict[str, Any] = {"eos_token_id": 0, "bos_token_id": 0}
+    special |= {"pad_token_id": pad, "decoder_start_token_id": pad}
     config = MarianConfig(
         vocab_size=len(table),
         d_model=size["width"],
@@ -67,7 +68,8 @@ def begin(folder: Path, source: Path, target: Path, *, pieces: int, size: dict[s
         forced_eos_token_id=0,
         **special,
     )
-    generation = {"bad_words_ids": [[pad]], "max_length": 512, "num_beams": 4, "renormalize_logits": True}
+    generation: dict[str, Any] = {"bad_words_ids": [[pad]], "max_length": 512, "num_beams": 4}
+    generation["renormalize_logits"] = True
     GenerationConfig(**special, **generation, forced_eos_token_id=0).save_pretrained(folder)
     config.save_pretrained(folder)
     names = {"tokenizer_class": "MarianTokenizer", "source_lang": "en", "target_lang": "de"}

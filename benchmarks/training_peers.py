@@ -21,6 +21,8 @@ from saccade.training.loop import uses_bfloat16
 class TorchTransformer(nn.Module):
     """torch.nn.Transformer with scaled, tied embeddings and sinusoids."""
 
+    positions: Tensor
+
     def __init__(self, config: TransformerConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary.target_size, config.width)
@@ -49,7 +51,8 @@ class TorchTransformer(nn.Module):
             memory_key_padding_mask=padding,
             tgt_is_causal=True,
         )
-        return hidden @ self.embedding.weight.T
+        logits: Tensor = hidden @ self.embedding.weight.T
+        return logits
 
     def _embedded(self, ids: Tensor) -> Tensor:
         x = self.embedding(ids) * self.embedding.embedding_dim**0.5 + self.positions[: ids.size(1)]

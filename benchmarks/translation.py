@@ -27,6 +27,7 @@ from saccade.engine import ready
 from saccade.interop.ctranslate2 import vocabularies, write_ctranslate2
 from saccade.models import build_model, model_config
 from saccade.models.interface import Stepwise, Vocabulary
+from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
 
@@ -65,7 +66,7 @@ class Way:
     bulk: Callable[[Ids, int], Ids]
 
 
-def ours(network: Stepwise, name: str, lengths: dict[str, int]) -> Way:
+def ours(network: Stepwise, name: str, lengths: dict[str, Any]) -> Way:
     """Our search over an engine or a plain network."""
 
     def decode(ids: Ids, beam: int) -> Ids:
@@ -83,7 +84,7 @@ def ours(network: Stepwise, name: str, lengths: dict[str, int]) -> Way:
     return Way(name, decode, decode)
 
 
-def theirs(model: Model, folder: Path, precision: str, lengths: dict[str, int], *, threads: int) -> Way:
+def theirs(model: Model, folder: Path, precision: str, lengths: dict[str, Any], *, threads: int) -> Way:
     """CTranslate2: one sentence on as many threads as serve it best, bulk on one worker a thread."""
     sources, targets = vocabularies(model.tokenizer)
     numbers = {name: number for number, name in enumerate(targets)}
@@ -137,8 +138,9 @@ def random_model(size: str) -> Model:
     config = model_config(table)
     vocabulary = Vocabulary(vocabulary_size, vocabulary_size, pad=0, start=2, end=3, shared=True)
     network = build_model(config, vocabulary)
-    torch.nn.Module.eval(network)  # type: ignore[arg-type]
-    return Model(network, config, NamedIds(vocabulary_size))  # type: ignore[arg-type]
+    assert isinstance(network, Transformer)
+    names: Any = NamedIds(vocabulary_size)
+    return Model(network.eval(), config, names)
 
 
 def options_of(arguments_: argparse.ArgumentParser) -> argparse.Namespace:
@@ -158,7 +160,7 @@ class Question:
 
     model: Model
     ids: Ids
-    lengths: dict[str, int]
+    lengths: dict[str, Any]
     references: list[str] | None = None
 
 
@@ -181,6 +183,7 @@ def ways_of(question: Question, folder: Path, *, threads: int, plain: bool) -> l
     folder.mkdir()
     write_ctranslate2(question.model, folder)
     network, lengths = question.model.network, question.lengths
+    assert isinstance(network, Transformer)  # the others can't be exported
     ways = [
         *(ours(ready(network, precision=name), f"Saccade {name}", lengths) for name in PRECISIONS),
         *(theirs(question.model, folder, name, lengths, threads=threads) for name in PRECISIONS),

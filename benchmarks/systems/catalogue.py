@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from saccade.experiment import Experiment, read_experiment
+from saccade.experiment import read_experiment
+from saccade.training.plan import Experiment
 
 
 @dataclass(frozen=True)

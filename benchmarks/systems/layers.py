@@ -126,7 +126,7 @@ def peak_bytes(kind: str, length: int) -> int:
 def longest_chain(out: Tensor) -> int:
     """Operations of the longest chain that leads to `out`, each waiting for the one before."""
     depth: dict[Any, int] = {}
-    stack = [out.grad_fn]
+    stack: list[Any] = [out.grad_fn]
     while stack:
         node = stack[-1]
         below = [following for following, _ in node.next_functions if following is not None]

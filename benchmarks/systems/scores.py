@@ -13,7 +13,7 @@ from saccade.errors import UserError
 from saccade.evaluation import score_text
 from saccade.experiment import read_experiment
 from saccade.inspection.curves import read_metrics
-from saccade.text.corpus import read_parallel
+from saccade.text.corpus import DataConfig, read_parallel
 from saccade.translator import Translator
 
 RESULT, TRANSLATIONS = "test.json", "test.txt"
@@ -75,7 +75,7 @@ def read_result(run: Path) -> Result:
 def test_text(run: Path) -> tuple[list[str], list[str]]:
     """Source and reference lines of the run's test text; UserError where its configuration names none."""
     data = read_experiment(run / "config.toml", resolved=True).data
-    if len(data.test_source) != 1:
+    if not isinstance(data, DataConfig) or len(data.test_source) != 1:
         raise UserError(f"{run}: set data.test_source and data.test_target to one file each.")
     return read_parallel(data.test_source[0], data.test_target[0])
 
