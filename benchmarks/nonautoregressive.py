@@ -28,7 +28,6 @@ from saccade.models.interface import Parallel, Stepwise
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
 from saccade.translator import Translator
 
-LENGTH = 15  # target tokens, end symbol in, when the weights are random
 ROUNDS = (1, 4, 10)
 CANDIDATES = 10
 
@@ -158,11 +157,11 @@ def random_model(tokenizer: Tokenizer, preset: str, table: dict[str, object]) ->
     return Model(network, config, tokenizer)
 
 
-def random_systems(train: tuple[Path, Path], preset: str) -> list[System]:
-    """Models that know nothing, for their speed alone."""
+def random_systems(train: tuple[Path, Path], preset: str, tokens: int) -> list[System]:
+    """Models that know nothing, for their speed alone. tokens: of each search result, end symbol in."""
     texts = [path.read_text(encoding="utf-8").split("\n")[:-1] for path in train]
     tokenizer = SentencePieceTokenizer.learn(TokenizerConfig(), *texts)
-    fixed = {"min_length": LENGTH - 1, "max_length": LENGTH}
+    fixed = {"min_length": tokens - 1, "max_length": tokens}
     teacher = random_model(tokenizer, preset, {})
     config: Any = teacher.config
     layers = config.encoder_layers + config.decoder_layers
@@ -176,6 +175,20 @@ def random_systems(train: tuple[Path, Path], preset: str) -> list[System]:
         judged = decoder == "fertility"
         found += ways(decoder, Translator(model, teacher=teacher if judged else None), judged=judged)
     return found
+
+
+def as_long(lines: Sequence[str], tokens: int, tokenizer: Tokenizer) -> list[str]:
+    """The words of these lines in order, cut into lines of at most so many pieces, end symbol in."""
+    found: list[list[str]] = [[]]
+    pieces = 1
+    for word in " ".join(lines).split():
+        size = len(tokenizer.encode_source([word])[0]) - 1
+        if pieces + size > tokens and found[-1]:
+            found.append([])
+            pieces = 1
+        found[-1].append(word)
+        pieces += size
+    return [" ".join(words) for words in found[:-1]]
 
 
 def trained_systems(teacher: Path, others: Sequence[Path]) -> list[System]:
@@ -197,6 +210,9 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="a model or run folder; without it, random weights")
     parser.add_argument("--preset", default="tiny", help="of random weights")
     parser.add_argument("--model", type=Path, action="append", default=[], help="a student or rival; repeat")
+    parser.add_argument(
+        "--tokens", type=int, help="of source and target with random weights; unset: the text, and 15"
+    )
     parser.add_argument("--source", type=Path, help="test text (with --reference), tokenised as in training")
     parser.add_argument("--reference", type=Path)
     parser.add_argument("--tokenize", default="none", help="sacreBLEU's tokeniser; none: tokenised text")
@@ -207,16 +223,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         text = corpus(options.data, Path(scratch))
         source, reference = (options.source, options.reference) if options.source else text.test
-        lines = source.read_text(encoding="utf-8").split("\n")[:-1][: options.sentences]
+        lines = source.read_text(encoding="utf-8").split("\n")[:-1]
         references = None
         if options.teacher is not None:
             references = reference.read_text(encoding="utf-8").split("\n")[:-1][: options.sentences]
             systems = trained_systems(options.teacher, options.model)
         else:
-            systems = random_systems(text.train, options.preset)
+            systems = random_systems(text.train, options.preset, options.tokens or 15)
+            if options.tokens:
+                lines = as_long(lines, options.tokens, systems[0].translator.model.tokenizer)
+        lines = lines[: options.sentences]
         settings = {name: getattr(options, name) for name in ("tokenize", "single", "runs")}
         rows = measured(systems, lines, references, **settings)
     weights = f"{options.preset}, random weights" if options.teacher is None else str(options.teacher)
+    weights += f", {options.tokens} tokens" if options.tokens else ""
     title = f"non-autoregressive, {weights}, {text.name}, float32, {options.threads} threads"
     show(title, rows, options.out)
 
