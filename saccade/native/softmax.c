@@ -1,11 +1,11 @@
-/* Softmax minus target, in place of the logits, and the loss: one row at a time, while it is in the cache. */
+/* Softmax in place of the logits, with or without the target taken off: one row at a time, while it is in the cache. */
 #include <stdlib.h>
 
 #include "vector.h"
 
-/* Scratch: round_up(classes) floats. Returns logsumexp - logit of gold. */
-INLINE float gradient_row(void *logits, long classes, long gold, float smoothing, float *scratch,
-                          float *gold_logit, int low) {
+/* In place; returns log sum e^logit. Scratch: round_up(classes) floats, e^(logit - peak) afterwards, whose sum is
+   1 / scale. said: the likeliest class, of equals the first; NULL: nobody asks. */
+INLINE float softmax_row(void *logits, long classes, float *scratch, float *scale, int64_t *said, int low) {
     const long whole = classes / LANES * LANES;
     vec most = broadcast(-INFINITY);
     for (long j = 0; j < whole; j += LANES) {
@@ -18,6 +18,11 @@ INLINE float gradient_row(void *logits, long classes, long gold, float smoothing
         scratch[j] = load_one(logits, j, low);
         peak = scratch[j] > peak ? scratch[j] : peak;
     }
+    if (said) {
+        long j = 0;
+        while (j < classes - 1 && scratch[j] != peak) j++;
+        *said = j;
+    }
     for (long j = classes; j < round_up(classes); j++) scratch[j] = -INFINITY;
     vec total = {0};
     for (long j = 0; j < classes; j += LANES) {
@@ -25,12 +30,21 @@ INLINE float gradient_row(void *logits, long classes, long gold, float smoothing
         store(scratch, j, e, 0);
         total += e;
     }
-    float sum = sum_lanes(total), scale = 1 / sum;
+    const float sum = sum_lanes(total);
+    *scale = 1 / sum;
+    for (long j = 0; j < whole; j += LANES) store(logits, j, load(scratch, j, 0) * *scale, low);
+    for (long j = whole; j < classes; j++) store_one(logits, j, scratch[j] * *scale, low);
+    return peak + logf(sum);
+}
+
+/* Returns logsumexp - logit of gold. */
+INLINE float gradient_row(void *logits, long classes, long gold, float smoothing, float *scratch,
+                          float *gold_logit, int low) {
+    float scale;
     *gold_logit = load_one(logits, gold, low);
-    for (long j = 0; j < whole; j += LANES) store(logits, j, load(scratch, j, 0) * scale, low);
-    for (long j = whole; j < classes; j++) store_one(logits, j, scratch[j] * scale, low);
+    const float normaliser = softmax_row(logits, classes, scratch, &scale, NULL, low);
     store_one(logits, gold, scratch[gold] * scale + smoothing - 1, low);
-    return peak + logf(sum) - *gold_logit;
+    return normaliser - *gold_logit;
 }
 
 INLINE void gradient_rows(void *logits, long rows, long classes, const int64_t *gold, float smoothing,
@@ -52,4 +66,22 @@ EXPORT void softmax_gradient(void *logits, long rows, long classes, const int64_
                              float *loss, float *gold_logit, int low) {
     if (low) gradient_rows(logits, rows, classes, gold, smoothing, loss, gold_logit, 1);
     else gradient_rows(logits, rows, classes, gold, smoothing, loss, gold_logit, 0);
+}
+
+INLINE void softmax_some(void *logits, long rows, long classes, float *normaliser, int64_t *said, int low) {
+#pragma omp parallel
+    {
+        float *scratch = malloc(sizeof(float) * (size_t)round_up(classes)), scale;
+#pragma omp for
+        for (long row = 0; row < rows; row++)
+            normaliser[row] = softmax_row((char *)logits + row * classes * (low ? 2 : 4), classes, scratch, &scale,
+                                          &said[row], low);
+        free(scratch);
+    }
+}
+
+/* logits (rows, classes) become their softmax; logsumexp and the likeliest class (rows,). */
+EXPORT void softmax_rows(void *logits, long rows, long classes, float *normaliser, int64_t *said, int low) {
+    if (low) softmax_some(logits, rows, classes, normaliser, said, 1);
+    else softmax_some(logits, rows, classes, normaliser, said, 0);
 }

@@ -1,4 +1,4 @@
-"""Softmax minus target in one pass over the logits (softmax.c)."""
+"""Softmax, and softmax minus target, in one pass over the logits (softmax.c)."""
 
 import ctypes
 
@@ -36,3 +36,21 @@ def softmax_gradient_(logits: Tensor, gold: Tensor, *, smoothing: float) -> tupl
         ctypes.c_int(logits.dtype == torch.bfloat16),
     )
     return loss, gold_logit
+
+
+def softmax_(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace logits (rows, classes) by their softmax, in place.
+
+    Returns logsumexp, float32, and the likeliest class, of equals the first, int64; both (rows,).
+    """
+    rows, classes = logits.shape
+    normaliser, said = torch.empty(rows), torch.empty(rows, dtype=torch.int64)
+    kernels().softmax_rows(
+        ctypes.c_void_p(logits.data_ptr()),
+        ctypes.c_long(rows),
+        ctypes.c_long(classes),
+        ctypes.c_void_p(normaliser.data_ptr()),
+        ctypes.c_void_p(said.data_ptr()),
+        ctypes.c_int(logits.dtype == torch.bfloat16),
+    )
+    return normaliser, said

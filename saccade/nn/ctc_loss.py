@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
+from saccade.native import softmax as native
+from saccade.nn.linear import product, transposed_product
+
 _GROUP_ELEMENTS = 1 << 22  # logits held at a time: 16 MB in float32
 
 
@@ -47,12 +50,11 @@ def class_log_probs(part: Slots, weight: Tensor, *, blank: int) -> tuple[Tensor,
     weight (vocabulary, width); what stands at slots that are not real means nothing.
     """
     real = part.real()
-    wide = torch.promote_types(part.hidden.dtype, torch.float32)
-    logits = (part.hidden[real] @ weight.to(part.hidden.dtype).t()).to(wide)
-    values, _ = _of_classes(logits, part, real, blank)
+    logits = product(part.hidden[real], weight.to(part.hidden.dtype))
+    found = _softmax_of(logits, part, real, blank)
     said = torch.zeros_like(real, dtype=torch.int64)
-    said[real] = logits.argmax(-1)
-    return values, said
+    said[real] = found.said
+    return found.log_probs, said
 
 
 # Not compiled: the loop would be compiled anew for each number of sentences.
@@ -86,14 +88,14 @@ class _LinearCtc(torch.autograd.Function):
             for place, part in whole.groups(weight.size(0)):
                 real = part.real()
                 rows = part.hidden[real]
-                logits = (rows @ low_weight.t()).to(wide)
+                logits = product(rows, low_weight)
                 loss, gradient = _group(logits, part, real, blank, smoothing)
                 total += loss
                 if d_hidden is None or d_weight is None:
                     continue
                 low_gradient = gradient.to(low)
-                d_hidden[place, : real.size(1)][real] = low_gradient @ low_weight
-                d_weight += low_gradient.t() @ rows
+                d_hidden[place, : real.size(1)][real] = product(low_gradient, low_weight.t())
+                d_weight += transposed_product(low_gradient, rows)
         ctx.dtypes = hidden.dtype, weight.dtype
         ctx.save_for_backward(d_hidden, d_weight)
         return total
@@ -106,44 +108,71 @@ class _LinearCtc(torch.autograd.Function):
 
 
 def _group(logits: Tensor, part: Slots, real: Tensor, blank: int, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Loss of a few sentences, and its gradient for their logits (real slots, vocabulary)."""
-    log_probs, normaliser = _of_classes(logits, part, real, blank)
-    loss, posterior = _posterior(log_probs, part)
-    classes = part.classes(blank)[real.nonzero()[:, 0]]
-    share = posterior[real]
-    # Of a slot: softmax times what it counts (1, or 0 without room) minus the posterior of its classes.
-    gradient = (logits - normaliser[:, None]).exp_()
-    if smoothing:
-        loss = (1 - smoothing) * loss + smoothing * (normaliser - logits.mean(-1)).sum()
-        mass = (1 - smoothing) * share.sum(-1, keepdim=True) + smoothing
-        gradient.mul_(mass).sub_(smoothing / logits.size(1))
-        share = (1 - smoothing) * share
-    else:
-        gradient.mul_(share.sum(-1, keepdim=True))
-    return loss, gradient.scatter_add_(1, classes, -share)
+    """Loss of a few sentences, and its gradient for their logits (real slots, vocabulary), which it may
+    overwrite."""
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    mean = logits.mean(-1, dtype=wide) if smoothing else None
+    softmax, normaliser, _, log_probs = _softmax_of(logits, part, real, blank)
+    loss, posterior, room = _posterior(log_probs, part, blank)
+    # Of a slot: softmax minus the posterior of its classes; without room for the target nothing.
+    sentence = real.nonzero()[:, 0]
+    if not bool(room.all()):
+        softmax[~room[sentence]] *= smoothing
+    if mean is not None:
+        loss = (1 - smoothing) * loss + smoothing * (normaliser - mean).sum()
+        softmax -= smoothing / softmax.size(1)
+    ids = part.classes(blank)[sentence]
+    less = softmax.gather(1, ids) - (1 - smoothing) * posterior[real]
+    # Not scatter_, which copies all of a bfloat16 matrix twice on a CPU.
+    softmax[torch.arange(len(ids), device=ids.device)[:, None], ids] = less.to(softmax.dtype)
+    return loss, softmax
 
 
-def _of_classes(logits: Tensor, part: Slots, real: Tensor, blank: int) -> tuple[Tensor, Tensor]:
-    """(batch, slots, target + 1) log-probabilities, 0 where no slot is; and logsumexp of the real slots."""
+class _Softmax(NamedTuple):
+    """Of real slots: softmax (real slots, vocabulary), logsumexp and likeliest id (real slots,). Of all:
+    log-probabilities of the classes (batch, slots, target + 1), 0 where no slot is."""
+
+    softmax: Tensor
+    normaliser: Tensor
+    said: Tensor
+    log_probs: Tensor
+
+
+def _softmax_of(logits: Tensor, part: Slots, real: Tensor, blank: int) -> _Softmax:
+    """logits (real slots, vocabulary) may be overwritten."""
+    wide = torch.promote_types(logits.dtype, torch.float32)
     classes = part.classes(blank)
-    normaliser = logits.logsumexp(-1)
-    own = logits.gather(1, classes[real.nonzero()[:, 0]]) - normaliser[:, None]
-    values = torch.zeros((*real.shape, classes.size(1)), dtype=logits.dtype, device=logits.device)
-    values[real] = own
-    return values, normaliser
+    own = logits.gather(1, classes[real.nonzero()[:, 0]]).to(wide)
+    if native.serves(logits):
+        softmax, (normaliser, said) = logits, native.softmax_(logits)
+    else:
+        logits = logits.to(wide)
+        normaliser, said = logits.logsumexp(-1), logits.argmax(-1)
+        softmax = (logits - normaliser[:, None]).exp_()
+    log_probs = torch.zeros((*real.shape, classes.size(1)), dtype=wide, device=logits.device)
+    log_probs[real] = own - normaliser[:, None]
+    return _Softmax(softmax, normaliser, said, log_probs)
 
 
-def _posterior(log_probs: Tensor, part: Slots) -> tuple[Tensor, Tensor]:
-    """Summed loss; probability of each class in each slot given the target, (batch, slots, classes)."""
-    # A token that occurs twice is one class, its first: else repetitions would need no blank between them.
-    same = part.targets[:, :, None] == part.targets[:, None, :]
-    first = same.int().argmax(2) + 1
+def _posterior(log_probs: Tensor, part: Slots, blank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Summed loss; probability of each class's id in each slot given the target, (batch, slots, classes); and
+    which sentences (batch,) have room for their target: of the others all is 0."""
+    # A token that occurs twice counts as its first: else repetitions would need no blank between them.
+    classes = part.classes(blank)
+    first = (classes[:, :, None] == classes[:, None, :]).int().argmax(2)
     with torch.enable_grad():
         values = log_probs.detach().requires_grad_()
         losses = ctc_loss(
-            values.transpose(0, 1), first, part.slots, part.lengths, reduction="none", zero_infinity=True
+            values.transpose(0, 1),
+            first[:, 1:],
+            part.slots,
+            part.lengths,
+            reduction="none",
+            zero_infinity=True,
         )
         (gradient,) = torch.autograd.grad(losses.sum(), values)
+    room = losses.detach() != 0
     # torch's gradient is that of logits behind a softmax: exp(log_probs) - posterior.
-    posterior = (log_probs.exp() - gradient).masked_fill_((losses == 0)[:, None, None], 0.0)
-    return losses.detach().sum(), posterior.masked_fill_(~part.real()[..., None], 0.0)
+    posterior = (log_probs.exp() - gradient).masked_fill_(~room[:, None, None], 0.0)
+    posterior.masked_fill_(~part.real()[..., None], 0.0)
+    return losses.detach().sum(), posterior.gather(2, first[:, None].expand_as(posterior)), room

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, one_hot
 
 from saccade.native.library import library, why_not
-from saccade.native.softmax import softmax_gradient_
+from saccade.native.softmax import softmax_, softmax_gradient_
 
 if library() is None:
     pytest.skip(f"no kernels here: {why_not()}", allow_module_level=True)
@@ -36,6 +36,27 @@ def test_it_is_softmax_minus_target_and_the_cross_entropy(
         loss.double(), cross_entropy(exact, gold, reduction="none"), rtol=1e-6, atol=2e-5
     )
     assert torch.equal(gold_logit.double(), exact.gather(1, gold[:, None])[:, 0])
+
+
+@given(
+    rows=st.integers(1, 9),
+    classes=st.integers(1, 70),
+    size=st.sampled_from([0.1, 5.0, 40.0]),
+    low=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_in_place_it_is_softmax_with_its_normaliser_and_its_likeliest_class(
+    rows: int, classes: int, size: float, low: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    logits = (size * torch.randn(rows, classes)).to(torch.bfloat16 if low else torch.float32)
+    exact = logits.double()
+    normaliser, said = softmax_(logits)
+    tolerance = 2**-8 if low else 2e-6
+    torch.testing.assert_close(logits.double(), exact.softmax(-1), rtol=tolerance, atol=1e-6)
+    torch.testing.assert_close(normaliser.double(), exact.logsumexp(-1), rtol=1e-6, atol=2e-5)
+    # Of equals, which bfloat16 has, the first.
+    assert said.tolist() == [row.index(max(row)) for row in exact.tolist()]
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])

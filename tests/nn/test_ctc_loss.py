@@ -60,6 +60,20 @@ def test_value_and_gradients_equal_torchs_of_all_logits(
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_in_float32_too_where_there_may_be_kernels(smoothing: float) -> None:
+    part, weight = setting([(7, [1, 2, 1]), (1, [2, 2]), (3, [4])], 5, torch.float32)
+    expected = plain(part, weight, smoothing)
+    ours = linear_ctc(part, weight, blank=BLANK, label_smoothing=smoothing)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+    for one, other in zip(
+        torch.autograd.grad(ours, [part.hidden, weight]),
+        torch.autograd.grad(expected, [part.hidden, weight]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_sentences_in_groups_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [(7, [1, 2, 1]), (3, [4]), (6, [5, 5]), (1, [2, 2]), (5, [3, 1, 2, 4])]
     part, weight = setting(pairs, 3)
