@@ -273,8 +273,10 @@ class Translator:
         """What must be written first: without a text, what every target begins with (a language)."""
         if prefixes is not None and len(prefixes) != count:
             raise ValueError(f"{len(prefixes)} prefixes for {count} lines")
-        texts = [""] * count if prefixes is None else prefixes
-        return [target[:-1] for target in self.model.tokenizer.encode_target(texts)]
+        encode = self.model.tokenizer.encode_target
+        if prefixes is None:
+            return [encode([""])[0][:-1]] * count
+        return [target[:-1] for target in encode(prefixes)]
 
     def _translation(self, line: str, hypotheses: list[Hypothesis]) -> Translation:
         tokenizer = self.model.tokenizer
