@@ -4,6 +4,7 @@
 #include "stack.h"
 
 #define ROWS 96            /* of a block: enough for the products, few enough for the cache */
+#define QUERIES 48        /* whose scores are held at a time */
 #define WORTH (256L << 10) /* multiplications of a layer from which on threads may wait for each other */
 
 enum { ALL, OTHERS, PAST };
@@ -20,17 +21,38 @@ typedef struct {
     const int32_t *sentence;      /* (batch,): whose memory each sequence attends to */
 } Sequences;
 
-static void attend_self(const Stack *s, const Sequences *q, long window, const Work *w, const float *own, long length,
+/* One head after the other, queries of a sequence over the same keys as products of small matrices. Rows of each are
+   so many floats apart; out (queries, width). */
+static void attend(const Stack *s, const Work *w, const float *query, long query_row, long queries, const float *key,
+                   const float *value, long key_row, long value_row, long keys, int64_t sees, float *out) {
+    const long width = s->width, head = width / s->heads, stride = round_up(keys);
+    const float shrink = 1 / sqrtf((float)head);
+    float *turned = w->scores, *scores = turned + head * stride; /* keys by column; (QUERIES, keys) */
+    for (long at = 0; at < width; at += head) {
+        for (long d = 0; d < head; d++)
+            for (long j = 0; j < stride; j++) turned[d * stride + j] = j < keys ? key[j * key_row + at + d] * shrink : 0;
+        for (long first = 0; first < queries; first += QUERIES) {
+            const long rows = first + QUERIES < queries ? QUERIES : queries - first;
+            product(query + first * query_row + at, query_row, turned, stride, scores, stride, rows, keys, head);
+            for (long i = 0; i < rows; i++) {
+                float *own = scores + i * stride;
+                if (sees == OTHERS) own[first + i] = -INFINITY;
+                for (long j = first + i + 1; sees == PAST && j < keys; j++) own[j] = -INFINITY;
+                softmax(own, keys);
+            }
+            product(scores, stride, value + at, value_row, out + first * width + at, width, rows, head, keys);
+        }
+    }
+}
+
+/* The same for a window, one query after the other. */
+static void attend_near(const Stack *s, const Sequences *q, long window, const Work *w, const float *own, long length,
                         float *out) {
     const long width = s->width;
     for (long i = 0; i < length; i++) {
-        const long first = window && i > window ? i - window : 0;
-        const long last = q->sees == PAST ? i + 1 : window && i + window < length ? i + window + 1 : length;
+        const long first = i > window ? i - window : 0;
+        const long last = q->sees == PAST ? i + 1 : i + window < length ? i + window + 1 : length;
         const long count = last - first, hidden = q->sees == OTHERS ? i - first : -1;
-        if (hidden == 0 && count == 1) { /* alone, and not seeing itself */
-            memset(out, 0, sizeof(float) * (size_t)width);
-            continue;
-        }
 #define KEY(j) (own + (3 * (first + (j)) + 1) * width)
 #define VALUE(j) (KEY(j) + width)
         ATTEND(s, own + 3 * i * width, out + i * width, count, hidden, w->scores, KEY, VALUE);
@@ -39,16 +61,15 @@ static void attend_self(const Stack *s, const Sequences *q, long window, const W
     }
 }
 
-static void attend_places(const Stack *s, const Layer *layer, const Work *w, const float *values, long length,
-                          float *out) {
+static void attend_self(const Stack *s, const Sequences *q, long window, const Work *w, const float *own, long length,
+                        float *out) {
     const long width = s->width;
-    for (long i = 0; i < length; i++) {
-#define KEY(j) (layer->places + (2 * (j) + 1) * width)
-#define VALUE(j) (values + (j) * width)
-        ATTEND(s, layer->places + 2 * i * width, out + i * width, length, -1, w->scores, KEY, VALUE);
-#undef VALUE
-#undef KEY
-    }
+    if (q->sees == OTHERS && length == 1) /* alone, and not seeing itself */
+        memset(out, 0, sizeof(float) * (size_t)width);
+    else if (window && window < length - 1)
+        attend_near(s, q, window, w, own, length, out);
+    else
+        attend(s, w, own, 3 * width, length, own + width, own + 2 * width, 3 * width, 3 * width, length, q->sees, out);
 }
 
 /* Sequences first ... last - 1, their rows one after another without padding. */
@@ -64,7 +85,9 @@ static void through_layer(const Stack *s, long n, const Sequences *q, const Work
     after(s, &layer->self_norm, w->x, w->y, rows);
     if (layer->places) {
         multiply(w, &layer->place_value, before(s, &layer->place_norm, w->x, w->mixed, rows), w->wide, rows);
-        EACH_SEQUENCE attend_places(s, layer, w, w->wide + row * width, q->lengths[b], w->mixed + row * width);
+        EACH_SEQUENCE
+        attend(s, w, layer->places, 2 * width, q->lengths[b], layer->places + width, w->wide + row * width, 2 * width,
+               width, q->lengths[b], ALL, w->mixed + row * width);
         multiply(w, &layer->place_output, w->mixed, w->y, rows);
         after(s, &layer->place_norm, w->x, w->y, rows);
     }
@@ -73,9 +96,8 @@ static void through_layer(const Stack *s, long n, const Sequences *q, const Work
         EACH_SEQUENCE {
             const long sentence = q->sentence[b];
             const float *memory = q->memory + (n * q->sentences + sentence) * q->memory_longest * 2 * width;
-            for (long i = row; i < row + q->lengths[b]; i++)
-                attend_memory(s, w->wide + i * width, memory, q->memory_lengths[sentence], w->mixed + i * width,
-                              w->scores);
+            attend(s, w, w->wide + row * width, width, q->lengths[b], memory, memory + width, 2 * width, 2 * width,
+                   q->memory_lengths[sentence], ALL, w->mixed + row * width);
         }
         multiply(w, &layer->cross_output, w->mixed, w->y, rows);
         after(s, &layer->cross_norm, w->x, w->y, rows);
@@ -101,19 +123,20 @@ static void through(const Stack *s, const Sequences *q, const Work *w, long firs
 
 static void block_of(const Stack *s, const Sequences *q, long first, long last, int threads) {
     const long longest = q->longest > q->memory_longest ? q->longest : q->memory_longest;
+    const long head = s->width / s->heads, scores = s->heads > head + QUERIES ? s->heads : head + QUERIES;
     long rows = 0;
     for (long b = first; b < last; b++) rows += q->lengths[b];
     if (threads == 1) {
-        Work w = work_for(s, rows, longest);
+        Work w = work_for(s, rows, longest, scores);
         through(s, q, &w, first, last, rows);
         free(w.all);
         return;
     }
-    Work shared = work_for(s, rows, longest);
+    Work shared = work_for(s, rows, longest, scores);
     Team team = {threads, 0, 0};
 #pragma omp parallel num_threads(threads)
     {
-        Work w = work_for(s, rows, longest);
+        Work w = work_for(s, rows, longest, scores);
         w.y = shared.y, w.wide = shared.wide, w.team = &team;
 #ifdef _OPENMP
 #pragma omp single

@@ -170,11 +170,12 @@ typedef struct {
 
 static Team ALONE = {1, 0, 0};
 
-static Work work_for(const Stack *s, long rows, long longest) {
+/* scores: room for so many times `longest` scores. */
+static Work work_for(const Stack *s, long rows, long longest, long scores) {
     const long widest = s->feed_forward > 3 * s->width ? s->feed_forward : 3 * s->width;
     const long narrow = rows * s->width, bytes = SPARE(rows, widest) / 4 + LANES;
     Work w;
-    const long scores = s->heads * round_up(longest);
+    scores *= round_up(longest);
     w.all = aligned_alloc(64, sizeof(float) * (size_t)round_up(3 * narrow + rows * widest + scores + bytes));
     w.x = w.all;
     w.y = w.x + narrow;

@@ -86,7 +86,7 @@ static long weights_of(const Stack *decoder, const Linear *output) {
 EXPORT void transformer_step(const Stack *decoder, const Linear *output, const Step *step) {
     const long longest = step->position + 1 > step->longest ? step->position + 1 : step->longest;
     const int together = step->rows <= FEW && weights_of(decoder, output) >= WORTH;
-    Work shared = work_for(decoder, together ? step->rows : 0, longest);
+    Work shared = work_for(decoder, together ? step->rows : 0, longest, decoder->heads);
     Team team = ALONE;
 #pragma omp parallel if (together || step->rows > FEW)
     {
@@ -97,7 +97,7 @@ EXPORT void transformer_step(const Stack *decoder, const Linear *output, const S
         const int sharing = step->rows <= FEW ? 1 : threads; /* rows, not products */
         const long first = together ? 0 : me < sharing ? step->rows * me / sharing : step->rows;
         const long last = together || me >= sharing ? step->rows : step->rows * (me + 1) / sharing;
-        Work w = work_for(decoder, last - first, longest);
+        Work w = work_for(decoder, last - first, longest, decoder->heads);
         if (together) {
             if (!me) team.size = threads;
 #pragma omp barrier

@@ -76,6 +76,12 @@ def test_hidden_states_are_those_of_the_model(decoder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
+def test_sequences_of_several_blocks_of_queries_too(decoder: str) -> None:
+    model = network(decoder)
+    assert_equal(ready(model), model, *padded(sentences([60, 1, 110, 48, 49], size=80)))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
 def test_threads_change_nothing(decoder: str) -> None:
     """One long sentence is computed by all threads together, many sentences are shared out."""
     model = network(decoder, feed_forward=1024)

@@ -90,13 +90,14 @@ def test_search_finds_the_same_with_it(options: dict[str, Any]) -> None:
         assert [x.score for x in mine] == pytest.approx([x.score for x in other], abs=1e-3)
 
 
+@pytest.mark.parametrize("longest", [11, 120])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_given_targets_have_the_hidden_states_and_scores_of_the_model(name: str) -> None:
+def test_given_targets_have_the_hidden_states_and_scores_of_the_model(name: str, longest: int) -> None:
     model = network(name)
     engine = TransformerEngine(model)
-    source, lengths = sentences()
+    source, lengths = sentences(longest=longest)
     torch.manual_seed(5)
-    target = torch.randint(4, 75, (7, 13))
+    target = torch.randint(4, 75, (7, longest + 2))
     with torch.inference_mode():
         ours = engine.decode(target, engine.encode(source, lengths))
         theirs = model.decode(target, model.encode(source, lengths))
