@@ -7,8 +7,7 @@ import platform
 import shlex
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -98,17 +97,6 @@ def machine() -> dict[str, str | int]:
         "saccade": version("saccade"),
         "date": datetime.now(UTC).date().isoformat(),
     }
-
-
-def timed(work: Callable[[], float], runs: int) -> list[float]:
-    """Units a second over `runs` calls of `work`, which returns its units, after one call unmeasured."""
-    work()
-    rates = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        units = work()
-        rates.append(units / (time.perf_counter() - started))
-    return rates
 
 
 def spread(values: Sequence[float]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import arguments, corpus, show, timed
+from benchmarks.common import arguments, corpus, show
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.decoding.parallel import AllAtOnce
 from saccade.decoding.writing import WordByWord
@@ -108,6 +108,13 @@ def alone(system: System, lines: Sequence[str]) -> float:
     return 1000 * statistics.median(took[1:])
 
 
+def in_bulk(system: System, lines: Sequence[str]) -> float:
+    """Sentences/s of all together."""
+    started = time.perf_counter()
+    system.translator.translate(lines, **system.options)
+    return len(lines) / (time.perf_counter() - started)
+
+
 def measured(
     systems: Sequence[System],
     lines: Sequence[str],
@@ -117,27 +124,26 @@ def measured(
     single: int,
     runs: int,
 ) -> list[dict[str, object]]:
-    """A row for each system; speeds are compared with the first one's."""
+    """A row for each system, which take turns; speeds are compared with the first one's."""
+    latencies: list[list[float]] = [[] for _ in systems]
+    rates: list[list[float]] = [[] for _ in systems]
+    for _ in range(runs):
+        for system, own, rate in zip(systems, latencies, rates, strict=True):
+            own.append(alone(system, lines[:single]))
+            rate.append(in_bulk(system, lines))
+    base = statistics.median(latencies[0])
     rows: list[dict[str, object]] = []
-    base = 0.0
-    for system in systems:
-        latency = statistics.median(alone(system, lines[:single]) for _ in range(runs))
-        base = base or latency
-
-        def in_bulk(system: System = system) -> float:
-            system.translator.translate(lines, **system.options)
-            return len(lines)
-
-        rates = timed(in_bulk, max(runs // 2, 1))
+    for system, own, rate in zip(systems, latencies, rates, strict=True):
+        latency = statistics.median(own)
         row: dict[str, object] = {"system": system.name}
         if references is not None:
             texts = [one.text for one in system.translator.translate(lines, **system.options)]
             row["BLEU"] = f"{score_text(texts, references, tokenize=tokenize).bleu:.2f}"
         row |= {
             "calls": f"{decoder_calls(system, lines[:single]):.1f}",
-            "ms alone": f"{latency:.1f}",
+            "ms alone": f"{latency:.1f} [{min(own):.1f}-{max(own):.1f}]",
             "times faster": f"{base / latency:.1f}",
-            "sentences/s in bulk": f"{statistics.median(rates):,.0f}",
+            "sentences/s in bulk": f"{statistics.median(rate):,.0f}",
         }
         rows.append(row)
     return rows
