@@ -4,7 +4,7 @@
 #include "stack.h"
 
 #define ROWS 96            /* of a block: enough for the products, few enough for the cache */
-#define QUERIES 48        /* whose scores are held at a time */
+#define QUERIES 48         /* whose scores are held at a time */
 #define WORTH (256L << 10) /* multiplications of a layer from which on threads may wait for each other */
 
 enum { ALL, OTHERS, PAST };
