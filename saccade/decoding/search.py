@@ -16,16 +16,33 @@ from saccade.native.search import log_softmax_
 
 
 class Candidates(Protocol):
-    """What the loop drives; see `Beam` for the meaning of each verb."""
+    """What the loop drives; the shapes are told where `Beam` has these verbs."""
 
     @property
-    def length(self) -> int: ...  # noqa: D102
+    def length(self) -> int:
+        """Tokens written so far."""
+        ...
+
     @property
-    def last(self) -> Tensor: ...  # noqa: D102
-    def advance(self, log_probs: Tensor) -> tuple[Self, Tensor | None]: ...  # noqa: D102
-    def done(self, max_length: Tensor) -> Tensor: ...  # noqa: D102
-    def select(self, kept: Tensor) -> Self: ...  # noqa: D102
-    def results(self, sentence: int) -> list[Hypothesis]: ...  # noqa: D102
+    def last(self) -> Tensor:
+        """The token written last in each row."""
+        ...
+
+    def advance(self, log_probs: Tensor) -> tuple[Self, Tensor | None]:
+        """One token further; and the rows of the state to go on from, None where they stay."""
+        ...
+
+    def done(self, max_length: Tensor) -> Tensor:
+        """Which sentences are finished."""
+        ...
+
+    def select(self, kept: Tensor) -> Self:
+        """These sentences alone."""
+        ...
+
+    def results(self, sentence: int) -> list[Hypothesis]:
+        """What was found for a sentence, best first."""
+        ...
 
 
 @torch.inference_mode()

@@ -46,10 +46,21 @@ class ManyLanguagesConfig(Section):
 class Engine(Protocol):
     """Text to ids and back, without special tokens."""
 
-    def encode(self, lines: Sequence[str]) -> list[list[int]]: ...  # noqa: D102
-    def decode(self, ids: Sequence[int]) -> str: ...  # noqa: D102
-    def names(self, ids: Sequence[int]) -> list[str]: ...  # noqa: D102
-    def save(self, folder: Path) -> None: ...  # noqa: D102
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of the pieces of each line."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of these ids."""
+        ...
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Each id's piece, as people read it."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Into this folder, under names that loading knows."""
+        ...
 
 
 class SentencePieces:

@@ -25,11 +25,19 @@ class Schedule(Protocol):
     """When to validate, and what makes a checkpoint the best: all that the loop knows of `[validation]`."""
 
     @property
-    def every(self) -> int: ...  # noqa: D102
+    def every(self) -> int:
+        """Updates between validations."""
+        ...
+
     @property
-    def patience(self) -> int | None: ...  # noqa: D102
+    def patience(self) -> int | None:
+        """Validations without a better one before training stops; None: never."""
+        ...
+
     @property
-    def metric(self) -> str: ...  # noqa: D102
+    def metric(self) -> str:
+        """The name of what ranks checkpoints."""
+        ...
 
 
 class ValidationSchedule(Section):

@@ -38,11 +38,19 @@ class Report(Protocol):
     """What preparing the text found."""
 
     @property
-    def source_vocab_size(self) -> int: ...  # noqa: D102
+    def source_vocab_size(self) -> int:
+        """Ids of the source."""
+        ...
+
     @property
-    def target_vocab_size(self) -> int: ...  # noqa: D102
+    def target_vocab_size(self) -> int:
+        """Ids of the target."""
+        ...
+
     @property
-    def shared_vocabulary(self) -> bool: ...  # noqa: D102
+    def shared_vocabulary(self) -> bool:
+        """Whether both sides have the same ids."""
+        ...
 
     def summary(self) -> list[str]:
         """Lines for people."""
