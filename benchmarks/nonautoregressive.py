@@ -41,21 +41,27 @@ class System:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def ways(name: str, translator: Translator, *, judged: bool) -> list[System]:
-    """The ways of decoding that there are for this model."""
+def ways(name: str, translator: Translator, teacher: Model | None = None) -> list[System]:
+    """The ways of decoding that there are for this model, by itself and with a teacher."""
     network = translator.network
     if not isinstance(network, Parallel):
         return [
             System(f"{name}, {'greedy' if beam == 1 else f'beam {beam}'}", translator, {"beam": beam})
             for beam in (1, 5)
         ]
-    if network.scheme == "ctc":
-        return [System(name, translator)]
     if network.scheme == "mask-predict":
         return [System(f"{name}, {n} rounds", translator, {"iterations": n}) for n in ROUNDS]
-    found = [System(f"{name}, {way}", translator, {"fertilities": way}) for way in ("argmax", "average")]
-    if judged:
-        found.append(System(f"{name}, NPD {CANDIDATES}", translator, {"candidates": CANDIDATES}))
+    if network.scheme == "ctc":
+        found = [
+            System(f"{name}, best path", translator),
+            System(f"{name}, {CANDIDATES} candidates", translator, {"candidates": CANDIDATES}),
+        ]
+    else:
+        found = [System(f"{name}, {way}", translator, {"fertilities": way}) for way in ("argmax", "average")]
+    if teacher is not None:
+        judged = Translator(translator.model, teacher=teacher)
+        own = f"{name}, {CANDIDATES} candidates and the teacher"
+        found.append(System(own, judged, {"candidates": CANDIDATES}))
     return found
 
 
@@ -174,12 +180,11 @@ def random_systems(train: tuple[Path, Path], preset: str, tokens: int) -> list[S
     deep = random_model(tokenizer, preset, {"encoder_layers": layers - 1, "decoder_layers": 1})
     found: list[System] = []
     for name, model in (("teacher", teacher), ("deep encoder", deep)):
-        both = ways(name, Translator(model), judged=False)
+        both = ways(name, Translator(model))
         found += [System(one.name, one.translator, {**one.options, **fixed}) for one in both]
     for decoder in ("fertility", "mask-predict", "ctc"):
         model = random_model(tokenizer, preset, {"kind": "nonautoregressive", "decoder": decoder})
-        judged = decoder == "fertility"
-        found += ways(decoder, Translator(model, teacher=teacher if judged else None), judged=judged)
+        found += ways(decoder, Translator(model), teacher)
     return found
 
 
@@ -199,14 +204,10 @@ def as_long(lines: Sequence[str], tokens: int, tokenizer: Tokenizer) -> list[str
 
 def trained_systems(teacher: Path, others: Sequence[Path]) -> list[System]:
     """The teacher first, which the others are compared with."""
-    found = ways("teacher", Translator.load(teacher), judged=False)
+    first = Translator.load(teacher)
+    found = ways("teacher", first)
     for folder in others:
-        translator = Translator.load(folder)
-        network = translator.network
-        judged = isinstance(network, Parallel) and network.scheme == "fertility"
-        if judged:
-            translator = Translator.load(folder, teacher=teacher)
-        found += ways(folder.name, translator, judged=judged)
+        found += ways(folder.name, Translator.load(folder), first.model)
     return found
 
 

@@ -102,11 +102,10 @@ def main() -> None:
     rows.append({"system": "reference", "BLEU": "", **errors_of(ids, ids)})
     labels = fertilities(teacher, lines, [one.text for one in teacher.translate(lines, beam=1)])
     given: list[dict[str, object]] = []
-    for translator in dict.fromkeys(system.translator for system in systems):
+    for name, translator in {one.name.split(",")[0]: one.translator for one in systems}.items():
         if isinstance(translator.network, Fertile):
             share, texts = from_fertilities(translator, lines, labels)
             bleu = score_text(texts, references, tokenize=options.tokenize).bleu
-            name = next(one.name for one in systems if one.translator is translator).split(",")[0]
             given.append(
                 {"student": name, "fertilities right": f"{share:.1%}", "BLEU, given them": f"{bleu:.2f}"}
             )

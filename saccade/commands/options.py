@@ -96,7 +96,8 @@ Candidates = Annotated[
         min=1,
         metavar="N",
         show_default="the model's",
-        help="Non-autoregressive: fertility sequences a teacher chooses among, or lengths that are tried.",
+        help="Non-autoregressive: fertility sequences, lengths or targets that are tried; the model or "
+        "--teacher chooses.",
     ),
 ]
 Iterations = Annotated[

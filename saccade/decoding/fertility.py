@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from saccade.decoding.choice import best_of
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.likeliest import likeliest, rows_of, special
 from saccade.decoding.parallel_options import FertilityDecoding
@@ -36,16 +37,12 @@ def decode_fertility(
     memory = model.encode(source, source_lengths)
     fertilities = fertility_sequences(model, memory, options=options, lines=lines).flatten(0, 1)
     tokens, log_probs = likeliest_words(model, fertilities, memory.repeat(count))
-    scores = log_probs
-    if judge is not None and count > 1:
-        many, long = source.repeat_interleave(count, 0), source_lengths.repeat_interleave(count, 0)
-        scores = judge.scores(many, long, tokens)
     found = [
-        Hypothesis(tuple(ids), log_prob, score)
-        for ids, log_prob, score in zip(tokens, log_probs, scores, strict=True)
+        Hypothesis(tuple(ids), log_prob, log_prob) for ids, log_prob in zip(tokens, log_probs, strict=True)
     ]
-    # max takes the first of equals: the candidate that is not drawn.
-    return [[max(found[i : i + count], key=lambda one: one.score)] for i in range(0, len(found), count)]
+    # The first, which is taken of equals, is the one that is not drawn.
+    candidates = [found[i : i + count] for i in range(0, len(found), count)]
+    return best_of(candidates, source, source_lengths, judge)
 
 
 def fertility_sequences(

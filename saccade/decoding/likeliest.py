@@ -1,10 +1,11 @@
-"""The likeliest token of each position by itself."""
+"""The likeliest tokens of each position by itself."""
 
 import torch
 from torch import Tensor
 
 from saccade.models.interface import Parallel
 from saccade.native.linear import PackedLinear
+from saccade.native.search import log_softmax_, top
 
 _CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB
 
@@ -25,6 +26,25 @@ def likeliest(model: Parallel, hidden: Tensor, *, never: list[int]) -> tuple[Ten
         tokens.append(token)
         log_probs.append(best - total)
     return torch.cat(tokens), torch.cat(log_probs)
+
+
+def few_likeliest(
+    model: Parallel, hidden: Tensor, *, count: int, aside: int, never: list[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of hidden states (positions, width): the log-probability of the id `aside` (positions,), the `count`
+    likeliest others, best first, and their log-probabilities (positions, count); float64.
+
+    never: ids that are not taken; the others keep their log-probabilities.
+    """
+    found = []
+    for part in hidden.split(max(1, _CHUNK_ELEMENTS // model.output.out_features)):
+        log_probs = log_softmax_(model.output(part))
+        own = log_probs[:, aside].double()
+        log_probs[:, [aside, *never]] = -torch.inf
+        values, tokens = top(log_probs, count)
+        found.append((own, tokens, values.double()))
+    own, tokens, values = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return own, tokens, values
 
 
 def special(model: Parallel) -> list[int]:

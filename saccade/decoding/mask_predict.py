@@ -4,18 +4,25 @@
 import torch
 from torch import Tensor
 
+from saccade.decoding.choice import best_of
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.likeliest import likeliest, rows_of, special
 from saccade.decoding.lowest import lowest
 from saccade.decoding.parallel_options import MaskPredictDecoding
+from saccade.decoding.scoring import Judge
 from saccade.models.interface import Masked
 
 
 def decode_masked(
-    model: Masked, source: Tensor, source_lengths: Tensor, *, options: MaskPredictDecoding
+    model: Masked,
+    source: Tensor,
+    source_lengths: Tensor,
+    *,
+    options: MaskPredictDecoding,
+    judge: Judge | None = None,
 ) -> list[list[Hypothesis]]:
     """One hypothesis a sentence. log_prob: the sum over its words, each as of the round that wrote it;
-    score: their mean, by which one of the lengths is chosen."""
+    score: their mean, by which one of the lengths is chosen, or the judge's."""
     memory = model.encode(source, source_lengths)
     logits = model.length_logits(memory)
     count = min(options.candidates, logits.size(1))
@@ -29,7 +36,8 @@ def decode_masked(
             rows_of(tokens, lengths), totals.tolist(), means.tolist(), strict=True
         )
     ]
-    return [[max(found[i : i + count], key=lambda one: one.score)] for i in range(0, len(found), count)]
+    candidates = [found[i : i + count] for i in range(0, len(found), count)]
+    return best_of(candidates, source, source_lengths, judge)
 
 
 def refine(model: Masked, memory: object, lengths: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from saccade.config import Section
-from saccade.decoding.ctc import aligned_log_probs, decode_aligned
+from saccade.decoding.ctc import aligned_log_probs, decode_aligned, likeliest_paths
 from saccade.decoding.fertility import decode_fertility
 from saccade.decoding.forced_fertilities import likeliest_with_sum
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.mask_predict import decode_masked
-from saccade.decoding.parallel_options import SCHEMES, FertilityDecoding, MaskPredictDecoding
+from saccade.decoding.parallel_options import SCHEMES, CtcDecoding, FertilityDecoding, MaskPredictDecoding
 from saccade.decoding.scoring import Judge
 from saccade.errors import UserError
 from saccade.models.interface import Aligned, Fertile, Masked, Parallel
@@ -23,18 +23,11 @@ from saccade.models.interface import Aligned, Fertile, Masked, Parallel
 @dataclass(frozen=True)
 class AllAtOnce:
     """See `Writing`. ready: makes what is driven of the model, when it is first needed; judge: who picks
-    among the candidates of a fertility model."""
+    among the candidates."""
 
     model: Parallel
     ready: Callable[[], Parallel]
     judge: Judge | None = None
-
-    def __post_init__(self) -> None:
-        if self.judge is not None and self.model.scheme != "fertility":
-            raise UserError(
-                "a teacher picks among the candidates of models with decoder = fertility; this one is "
-                f"{self.model.scheme} and has none for it."
-            )
 
     @cached_property
     def _driven(self) -> Parallel:
@@ -72,8 +65,9 @@ class AllAtOnce:
                 model, source, source_lengths, options=options, lines=lines, judge=self.judge
             )
         if isinstance(options, MaskPredictDecoding):
-            return decode_masked(model, source, source_lengths, options=options)
-        return decode_aligned(model, source, source_lengths)
+            return decode_masked(model, source, source_lengths, options=options, judge=self.judge)
+        assert isinstance(options, CtcDecoding)
+        return decode_aligned(model, source, source_lengths, options=options, judge=self.judge)
 
     def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
         """All paths of CTC together; UserError for the others, which have no such sum."""
@@ -106,6 +100,6 @@ class AllAtOnce:
     def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
         """Targets without end symbol; of CTC what stands in the slots."""
         if isinstance(self.model, Aligned):
-            [[found]] = decode_aligned(self.model, source, source_lengths)
+            [[found]] = likeliest_paths(self.model, source, source_lengths)
             return list(found.path)
         return list(target[:-1])

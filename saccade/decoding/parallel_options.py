@@ -21,7 +21,6 @@ _OF_SEARCH = {
 }
 _OF_SCHEMES = {
     "fertilities": "fertility",
-    "candidates": "fertility and mask-predict",
     "iterations": "mask-predict, which works in rounds",
 }
 assert set(_OF_SEARCH) >= DecodingConfig.model_fields.keys() - {"batch_tokens"}
@@ -76,7 +75,8 @@ class MaskPredictDecoding(ParallelDecoding):
     iterations: PositiveInt = 10
     """Rounds; 1 writes everything once, each further one masks and predicts the least certain words anew."""
     candidates: PositiveInt = 5
-    """The likeliest so many lengths are written out; the words' mean log-probability picks the best."""
+    """The likeliest so many lengths are written out; the words' mean log-probability picks the best, or a
+    teacher does."""
 
     @property
     def rows_per_sentence(self) -> int:
@@ -85,9 +85,17 @@ class MaskPredictDecoding(ParallelDecoding):
 
 
 class CtcDecoding(ParallelDecoding):
-    """`decoder = "ctc"`: the likeliest path, collapsed; there is nothing to choose."""
+    """`decoder = "ctc"` (Graves et al. 2006, section 3.2)."""
 
     scheme = "ctc"
+    candidates: PositiveInt = 1
+    """1: the likeliest path, collapsed. More: the targets that a prefix search of that width finds, the paths
+    to each counted together; the likeliest is taken, or the one that a teacher picks."""
+
+    @property
+    def rows_per_sentence(self) -> int:
+        """One for each target."""
+        return self.candidates
 
 
 SCHEMES: dict[str, type[ParallelDecoding]] = {

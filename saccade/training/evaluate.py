@@ -122,7 +122,7 @@ def validate(
 def _plain(translator: Translator, *, beam: int) -> dict[str, Any]:
     """One candidate a sentence, which needs no teacher, where there is no search."""
     if isinstance(translator.model.network, Parallel):
-        return {"candidates": 1} if "candidates" in translator.writing.options.model_fields else {}
+        return {"candidates": 1}
     return {"beam": beam, **_PLAIN_SEARCH}
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.decoding.ctc import aligned_log_probs, collapse, decode_aligned
+from saccade.decoding.ctc import aligned_log_probs, collapse, decode_aligned, likeliest_targets
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.parallel_options import CtcDecoding
+from saccade.decoding.scoring import Judge
+from saccade.models.interface import Aligned
 from tests.models.test_nonautoregressive import network
 from tests.reference import nonautoregressive as reference
-from tests.tiny import padded, sentences
+from tests.tiny import padded, sentences, transformer
+
+
+def decode(
+    model: Aligned, source: list[list[int]], *, judge: Judge | None = None, **options: int
+) -> list[Hypothesis]:
+    with torch.inference_mode():
+        found = decode_aligned(model, *padded(source), options=CtcDecoding(**options), judge=judge)
+    return [one for [one] in found]
 
 
 @given(st.lists(st.integers(0, 3)))
@@ -21,7 +35,7 @@ def test_a_path_collapses_as_in_the_paper(path: list[int]) -> None:
 def test_the_translation_is_the_likeliest_path_collapsed() -> None:
     model, source = network("ctc", seed=2), sentences([4, 6])
     with torch.no_grad():
-        found = [one for [one] in decode_aligned(model, *padded(source))]
+        found = decode(model, source)
         hidden, slots = model.write(model.encode(*padded(source)))
         log_probs = model.output(hidden).log_softmax(-1)
     log_probs[..., [2, 3]] = -torch.inf  # start and end; padding is the blank
@@ -60,3 +74,38 @@ def test_a_batch_of_targets_equals_one_by_one() -> None:
             for row, target in zip(source, targets, strict=True)
         ]
     assert together == pytest.approx(alone, abs=1e-5)
+
+
+def test_several_candidates_are_the_likeliest_targets() -> None:
+    """Wide enough, the search forgets nothing: every target, its probability that of all its paths."""
+    model, [source] = network("ctc", size=6), sentences([3], size=6)
+    found = decode(model, [source], candidates=150)[0]
+    every = [list(target) for n in range(5) for target in itertools.product([4, 5], repeat=n)]
+    with torch.no_grad():
+        log_probs = [float(aligned_log_probs(model, *padded([source]), [target])[0]) for target in every]
+    best = max(range(len(every)), key=log_probs.__getitem__)
+    assert list(found.tokens) == every[best]
+    assert found.log_prob == found.score == pytest.approx(log_probs[best], abs=1e-5)
+
+
+def test_a_judge_picks_among_them_and_tells_its_score() -> None:
+    model, source = network("ctc", seed=3), sentences([6, 4, 2])
+    judge = Judge(transformer(seed=5), "power", 1.0)
+    found = decode(model, source, judge=judge, candidates=6)
+    with torch.inference_mode():
+        every = likeliest_targets(model, *padded(source), count=6)
+        for one, row, own in zip(found, source, every, strict=True):
+            scores = judge.scores(*padded([row] * len(own)), [other.tokens for other in own])
+            best = max(range(len(own)), key=scores.__getitem__)
+            assert one.tokens == own[best].tokens
+            assert one.score == pytest.approx(scores[best], abs=1e-5)
+            assert one.log_prob == pytest.approx(own[best].log_prob, abs=1e-5)
+    assert decode(model, source, judge=judge) == decode(model, source)
+
+
+def test_candidates_do_not_depend_on_what_is_decoded_beside() -> None:
+    model, source = network("ctc", seed=4), sentences([3, 9, 6])
+    together = decode(model, source, candidates=5)
+    alone = [decode(model, [row], candidates=5)[0] for row in source]
+    assert [one.tokens for one in together] == [one.tokens for one in alone]
+    assert [one.score for one in together] == pytest.approx([one.score for one in alone], abs=1e-5)

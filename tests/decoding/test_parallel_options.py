@@ -40,7 +40,7 @@ def test_settings_of_search_mean_nothing(scheme: str, setting: str) -> None:
             {"iterations": 2},
             "decoder = mask-predict, which works in rounds",
         ),
-        ("ctc", {"candidates": 2}, "only for models with decoder = fertility and mask-predict"),
+        ("ctc", {"fertilities": "average"}, "only for models with decoder = fertility"),
         ("mask-predict", {"fertilities": "average"}, "only for models with decoder = fertility"),
         ("mask-predict", {"seed": 3}, "words are not drawn"),
         ("fertility", {"fertilities": "median"}, "decoding.fertilities"),
@@ -58,7 +58,6 @@ def test_search_knows_none_of_them(setting: dict[str, object]) -> None:
         build(DecodingConfig, setting, where="decoding")
 
 
-@pytest.mark.parametrize(("scheme", "rows"), [("fertility", 3), ("mask-predict", 3), ("ctc", 1)])
-def test_candidates_count_in_the_size_of_a_batch(scheme: str, rows: int) -> None:
-    table = {} if scheme == "ctc" else {"candidates": 3}
-    assert build(SCHEMES[scheme], table, where="decoding").rows_per_sentence == rows
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_candidates_count_in_the_size_of_a_batch(scheme: str) -> None:
+    assert build(SCHEMES[scheme], {"candidates": 3}, where="decoding").rows_per_sentence == 3

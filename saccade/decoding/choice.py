@@ -1,0 +1,25 @@
+"""Which of a sentence's candidates is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.scoring import Judge
+
+
+def best_of(
+    candidates: Sequence[Sequence[Hypothesis]], source: Tensor, source_lengths: Tensor, judge: Judge | None
+) -> list[list[Hypothesis]]:
+    """The candidate of the highest score of each sentence, of equals the first. Where there is a choice and a
+    judge, the score is the judge's."""
+    if judge is not None and any(len(own) > 1 for own in candidates):
+        counts = torch.tensor([len(own) for own in candidates], device=source.device)
+        many, long = source.repeat_interleave(counts, 0), source_lengths.repeat_interleave(counts, 0)
+        scores = iter(judge.scores(many, long, [one.tokens for own in candidates for one in own]))
+        candidates = [[replace(one, score=next(scores)) for one in own] for own in candidates]
+    return [[max(own, key=lambda one: one.score)] for own in candidates]

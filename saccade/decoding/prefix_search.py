@@ -1,0 +1,103 @@
+"""Prefix search: what CTC finds likeliest when all paths to a target are counted together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+_FACTOR = 6_364_136_223_846_793_005  # of a prefix's key: an odd number with bits all over 64
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """What a batch of sentences may begin with; tensors (sentences, kept), tokens (sentences, kept, longest).
+
+    key: a hash of the tokens. blank, token: log-probability in nats of all paths so far whose last slot holds
+    the blank, or the prefix's last token; -inf where there is no such path, or no such prefix.
+    """
+
+    tokens: Tensor
+    length: Tensor
+    last: Tensor
+    key: Tensor
+    blank: Tensor
+    token: Tensor
+
+    @property
+    def log_prob(self) -> Tensor:
+        """Of either."""
+        return torch.logaddexp(self.blank, self.token)
+
+    def of(self, rows: Tensor) -> Prefixes:
+        """These (sentences, kept) of each sentence's prefixes."""
+        picked = {name: value.gather(1, rows) for name, value in vars(self).items() if name != "tokens"}
+        longer = rows[..., None].expand(-1, -1, self.tokens.size(-1))
+        return Prefixes(tokens=self.tokens.gather(1, longer), **picked)
+
+
+def prefix_search(blank: Tensor, tokens: Tensor, log_probs: Tensor, slots: Tensor, *, kept: int) -> Prefixes:
+    """The likeliest prefixes at the last slot, best first (Graves et al. 2006, section 3.2, with a beam).
+
+    blank (sentences, slots): log-probabilities of the blank; tokens, log_probs (sentences, slots, choices):
+    the likeliest others of each slot, among which a slot's token is; slots (sentences,): how many there are.
+    kept: prefixes that go on to the next slot.
+    """
+    sentences, longest = blank.shape
+    found = _nothing_yet(sentences, kept, longest, device=blank.device)
+    for slot in range(longest):
+        further = _advance(found, blank[:, slot], tokens[:, slot], log_probs[:, slot])
+        present = slot < slots
+        found = Prefixes(
+            **{
+                name: torch.where(present.view(-1, *(1,) * (value.dim() - 1)), value, getattr(found, name))
+                for name, value in vars(further).items()
+            }
+        )
+    return found
+
+
+def _nothing_yet(sentences: int, kept: int, longest: int, *, device: torch.device) -> Prefixes:
+    whole = torch.zeros(sentences, kept, dtype=torch.int64, device=device)
+    never = torch.full(whole.shape, -torch.inf, dtype=torch.float64, device=device)
+    blank = never.clone()
+    blank[:, 0] = 0.0
+    return Prefixes(whole.new_zeros(sentences, kept, longest), whole, whole - 1, whole, blank, never)
+
+
+def _advance(found: Prefixes, blank: Tensor, tokens: Tensor, log_probs: Tensor) -> Prefixes:
+    """One slot further: blank (sentences,), tokens and log_probs (sentences, choices)."""
+    kept, choices, before = found.length.size(1), tokens.size(1), found.log_prob
+    ends_so = found.last[..., None] == tokens[:, None]  # (sentences, kept, choices)
+    its_last = log_probs[:, None].masked_fill(~ends_so, -torch.inf).logsumexp(-1)
+    # (sentences, longer, shorter): which prefix is another one and a token more. All others may hold any key.
+    grows = found.key[:, None] * _FACTOR + found.last[..., None] + 1 == found.key[..., None]
+    grows &= (found.length[:, None] + 1 == found.length[..., None]) & before[..., None].isfinite()
+    # The same token again is a token more only behind a blank.
+    doubled = found.last[:, None] == found.last[..., None]
+    into = torch.where(doubled, found.blank[:, None], before[:, None]).masked_fill(~grows, -torch.inf)
+    stays = replace(
+        found,
+        blank=before + blank[:, None],
+        token=torch.logaddexp(found.token, into.logsumexp(-1)) + its_last,
+    )
+    longer = torch.where(ends_so, found.blank[..., None], before[..., None]) + log_probs[:, None]
+    counted = grows.transpose(1, 2).float() @ ends_so.float() > 0  # among those that stay
+    longer = longer.masked_fill(counted, -torch.inf).flatten(1)
+
+    best = torch.cat([stays.log_prob, longer], 1).topk(kept, dim=1).indices
+    grown, choice = best >= kept, (best - kept).clamp(min=0)
+    parents = stays.of(torch.where(grown, choice // choices, best))
+    token = tokens.gather(1, choice % choices)
+    written = parents.tokens.scatter(
+        2, parents.length.clamp(max=parents.tokens.size(2) - 1)[..., None], token[..., None]
+    )
+    return Prefixes(
+        tokens=torch.where(grown[..., None], written, parents.tokens),
+        length=parents.length + grown,
+        last=torch.where(grown, token, parents.last),
+        key=torch.where(grown, parents.key * _FACTOR + token + 1, parents.key),
+        blank=parents.blank.masked_fill(grown, -torch.inf),
+        token=torch.where(grown, longer.gather(1, choice), parents.token),
+    )
