@@ -10,13 +10,15 @@ from torch import Tensor
 
 from saccade.decoding.mask_predict import decode_masked, refine
 from saccade.decoding.parallel_options import MaskPredictDecoding
+from saccade.decoding.scoring import Judge
 from tests.models.test_nonautoregressive import network
-from tests.tiny import padded, sentences
+from tests.tiny import padded, sentences, transformer
 
 
-def decode(model: Any, source: list[list[int]], **options: Any) -> Any:
+def decode(model: Any, source: list[list[int]], judge: Judge | None = None, **options: Any) -> Any:
+    settings = MaskPredictDecoding(**options)
     with torch.inference_mode():
-        found = decode_masked(model, *padded(source), options=MaskPredictDecoding(**options))
+        found = decode_masked(model, *padded(source), options=settings, judge=judge)
     return [one for [one] in found]
 
 
@@ -94,3 +96,19 @@ def test_a_sentence_alone_and_in_a_batch_gives_the_same() -> None:
     model, source = network("mask-predict", seed=4), sentences([6, 3, 8])
     together = decode(model, source)
     assert [one.tokens for one in together] == [decode(model, [row])[0].tokens for row in source]
+
+
+def test_a_judge_picks_the_length() -> None:
+    model, source = network("mask-predict", seed=3), sentences([6, 4, 2])
+    judge = Judge(transformer(seed=5), "power", 1.0)
+    judged = decode(model, source, judge=judge, iterations=2, candidates=4)
+    with torch.inference_mode():
+        logits = model.length_logits(model.encode(*padded(source)))
+        for one, row, likeliest in zip(judged, source, logits.topk(4).indices, strict=True):
+            memory = model.encode(*padded([row])).repeat(4)
+            lengths = model.length_of(likeliest[None], model.encode(*padded([row]))).flatten()
+            tokens, _ = refine(model, memory, lengths, iterations=2)
+            own = [ids[:length].tolist() for ids, length in zip(tokens, lengths.tolist(), strict=True)]
+            scores = judge.scores(*padded([row] * 4), own)
+            assert one.score == pytest.approx(max(scores), abs=1e-5)
+            assert list(one.tokens) == own[max(range(4), key=scores.__getitem__)]
