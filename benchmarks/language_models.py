@@ -72,6 +72,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         else:
             axes.plot([row["memory"] for row in own], values, marker="o", label=label)
     axes.set_xscale("symlog", base=2, linthresh=16)
+    lengths = sorted({row["memory"] for row in rows} - {None})
+    axes.set_xticks(lengths, labels=[str(length) for length in lengths])
     axes.set_xlabel("memory at evaluation, tokens")
     axes.set_ylabel("perplexity per word")
     axes.legend()
