@@ -90,7 +90,8 @@ def export(
     too, and `saccade translate DIR` runs them. Nothing is written when greedy translations differ. saccade:
     a model folder like any other, for all that models can do; the one to deploy with --precision int8.
     int8 makes about a quarter of the size; it changes some translations, and it is printed how many stay the
-    same. Transformers with sinusoidal, learned or no positions can be exported.
+    same. Transformers with sinusoidal, learned or no positions can be exported, and non-autoregressive
+    models, but not to ctranslate2, which knows no such thing.
 
     \b
     Examples:

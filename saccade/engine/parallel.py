@@ -14,6 +14,9 @@ from saccade.native.quantise import Precision
 def why_not_parallel(network: NonAutoregressive) -> str | None:
     """Why this network can't run in C; None where it can."""
     config = network.config
+    output: Any = network.output
+    if not isinstance(output, nn.Linear):
+        return "it runs in another engine already"
     return why_not_packed(
         network.output.weight, head_width=config.head_width, feed_forward=config.feed_forward
     )

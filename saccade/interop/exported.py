@@ -14,7 +14,9 @@ from saccade.checkpoint import Model, write_json
 from saccade.config import Section
 from saccade.errors import UserError
 from saccade.folders import replace_folder
+from saccade.models import model_config
 from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.models.nonautoregressive import NonAutoregressiveConfig
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.tokenizer import load_tokenizer, save_tokenizer
 
@@ -36,7 +38,7 @@ _POSITIONS = ("sinusoidal", "learned", "none")
 class Placeholder(nn.Module):
     """Stands where a network stood that now runs in another engine: it knows sizes, and computes nothing."""
 
-    def __init__(self, vocabulary: Vocabulary, longest: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, longest: int | None) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.output = nn.Identity()
@@ -76,12 +78,16 @@ def position_table(network: Transformer, embedding: str) -> Tensor:
 @contextmanager
 def exported_folder(out: Path, model: Model, *, target: Target) -> Iterator[Path]:
     """A folder that appears when it is complete, with the tokeniser and what decoding needs to know."""
-    network = transformer_of(model, target=target)
+    about: dict[str, Any] = {}
+    if target == "onnx" and isinstance(model.config, NonAutoregressiveConfig):
+        about["model"] = model.config.model_dump(mode="json", exclude_none=True)
+    else:
+        about["longest"] = position_table(transformer_of(model, target=target), "source_embedding").size(0)
     with replace_folder(out) as new:
         description = {
             "target": target,
             "tokenizer": save_tokenizer(model.tokenizer, new),
-            "longest": position_table(network, "source_embedding").size(0),
+            **about,
             "vocabulary": asdict(model.network.vocabulary),
             "decoding": model.decoding,
             "provenance": model.provenance,
@@ -104,18 +110,22 @@ def exported_target(folder: Path) -> Target:
 
 
 def load_exported(folder: Path, *, target: Target) -> Model:
-    """The model without its network; UserError when the folder is damaged or another target's."""
+    """The model without its network, with its configuration where decoding depends on that.
+
+    UserError when the folder is damaged or another target's.
+    """
     if exported_target(folder) != target:
         raise UserError(f"{folder}: exported for {exported_target(folder)}, not for {target}.")
     description = _description(folder)
     try:
-        network = Placeholder(Vocabulary(**description["vocabulary"]), description["longest"])
+        config = model_config(description["model"]) if "model" in description else Section()
+        network = Placeholder(Vocabulary(**description["vocabulary"]), description.get("longest"))
         decoding, provenance = dict(description["decoding"]), dict(description["provenance"])
         digests = dict(description.get("tokenizer", {}))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, UserError) as error:
         raise _damaged(folder, error) from error
     tokenizer = load_tokenizer(folder, digests=digests)
-    return Model(cast(Seq2Seq, network), Section(), tokenizer, decoding, provenance)
+    return Model(cast(Seq2Seq, network), config, tokenizer, decoding, provenance)
 
 
 def _description(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from saccade.errors import UserError
 from saccade.interop.ctranslate2 import CTranslate2Translator, open_ctranslate2, write_ctranslate2
 from saccade.interop.exported import Target, exported_folder, exported_target, is_exported
 from saccade.interop.onnx import open_onnx, write_onnx
+from saccade.models.interface import Parallel
+from saccade.models.nonautoregressive import NonAutoregressive
 from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
 from saccade.text.m2m import ManyLanguagesTokenizer
@@ -65,12 +67,13 @@ def store_model(
 ) -> Checked:
     """Write a model folder of our own, its weights stored as `precision` says, and compare translations.
 
-    Raises UserError for other models than Transformers, which compute in float32 whatever is stored.
+    Raises UserError for models that compute in float32 whatever is stored.
     """
-    if not isinstance(model.network, Transformer):
+    if not isinstance(model.network, Transformer | NonAutoregressive):
         kind = getattr(model.config, "kind", type(model.config).__name__)
         raise UserError(
-            f"model.kind = {kind}: only a transformer is stored anew; copy the model folder instead."
+            f"model.kind = {kind}: only transformer and nonautoregressive are stored anew; copy the model "
+            "folder instead."
         )
     ours, lines = _speaking(Translator(model)), list(lines or sample_lines(model.tokenizer))
     save_model(out, replace(model, precision=precision))
@@ -102,8 +105,9 @@ def sample_lines(tokenizer: Tokenizer, *, count: int = _LINES, seed: int = 1) ->
 
 def _check(ours: Translator, theirs: Translator, lines: list[str]) -> Checked:
     checked = _counted(ours, theirs, lines)
-    if checked.same[_GREEDY] < checked.lines:
-        different = _different(ours, theirs, lines, beam=1)
+    name, options = next(iter(_ways(ours, theirs).items()))
+    if checked.same[name] < checked.lines:
+        different = _different(ours, theirs, lines, **options)
         raise UserError(
             f"the exported model translates {len(different)} of {len(lines)} lines otherwise, the first: "
             f"{lines[different[0]]!r}. It was not written."
@@ -112,12 +116,23 @@ def _check(ours: Translator, theirs: Translator, lines: list[str]) -> Checked:
 
 
 def _counted(ours: Translator, theirs: Translator, lines: list[str]) -> Checked:
-    same = {_GREEDY: len(lines) - len(_different(ours, theirs, lines, beam=1))}
-    for options in _beams(ours, theirs):
-        found = _different(ours, theirs, lines, **options)
-        settings = ", ".join(f"{name} {value}" for name, value in options.items()).replace("_", " ")
-        same[settings] = len(lines) - len(found)
+    same = {
+        name: len(lines) - len(_different(ours, theirs, lines, **options))
+        for name, options in _ways(ours, theirs).items()
+    }
     return Checked(len(lines), same)
+
+
+def _ways(ours: Translator, theirs: Translator) -> dict[str, dict[str, Any]]:
+    """The settings that are compared, by what they are called; those that must give the same come first."""
+    if isinstance(ours.network, Parallel):
+        return {"one candidate": {"candidates": 1}}
+    length = {"max_length": _LONGEST}
+    found = {_GREEDY: {"beam": 1, **length}}
+    for options in _beams(ours, theirs):
+        name = ", ".join(f"{name} {value}" for name, value in options.items()).replace("_", " ")
+        found[name] = {**options, **length}
+    return found
 
 
 def _beams(ours: Translator, theirs: Translator) -> list[dict[str, Any]]:
@@ -133,7 +148,7 @@ def _beams(ours: Translator, theirs: Translator) -> list[dict[str, Any]]:
 
 
 def _different(ours: Translator, theirs: Translator, lines: list[str], **options: Any) -> list[int]:
-    first, second = (one.translate(lines, max_length=_LONGEST, **options) for one in (ours, theirs))
+    first, second = (one.translate(lines, **options) for one in (ours, theirs))
     pairs = enumerate(zip(first, second, strict=True))
     return [number for number, (one, other) in pairs if one.text != other.text]
 

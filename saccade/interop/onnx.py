@@ -1,5 +1,7 @@
 """ONNX: encoder and one cached decoder step as two graphs, and onnxruntime behind our Translator.
 
+`onnx_parallel.py` does the same for models that write all words at once.
+
 encoder.onnx   source (sentences, source) ids, lengths (sentences,)
                -> keys, values (layers, sentences, heads, source, d): what cross-attention reads
 decoder.onnx   token (sentences, hypotheses) ids, position (), past_keys, past_values (layers, rows, heads,
@@ -9,9 +11,6 @@ decoder.onnx   token (sentences, hypotheses) ids, position (), past_keys, past_v
 Rows are sentences times hypotheses. The search is ours: the same for both engines.
 """
 
-import logging
-import warnings
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,15 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from saccade.checkpoint import Model
-from saccade.errors import UserError
 from saccade.interop.exported import Placeholder, load_exported, position_table, transformer_of
+from saccade.interop.graphs import DECODER, ENCODER, export_graph, require_exporter, run, sessions
+from saccade.interop.onnx_parallel import open_parallel_onnx, write_parallel_onnx
 from saccade.models.interface import Seq2Seq, select_sentences
+from saccade.models.nonautoregressive import NonAutoregressive, NonAutoregressiveConfig
 from saccade.models.transformer import Transformer
 from saccade.nn.cache import KeyValueCache
 from saccade.translator import Translator
-
-ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-_LARGEST_IN_ONE_FILE = 1 << 30  # bytes of weights; protobuf ends at 2 GiB
 
 
 def write_onnx(model: Model, folder: Path) -> None:
@@ -37,12 +35,11 @@ def write_onnx(model: Model, folder: Path) -> None:
 
     Raises UserError for a model that they can't express, and when the packages are missing.
     """
+    require_exporter()
+    if isinstance(model.network, NonAutoregressive):
+        write_parallel_onnx(model.network, folder)
+        return
     network = transformer_of(model, target="onnx")
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError("exporting to ONNX needs more packages: pip install 'saccade[onnx]'.") from error
     network = deepcopy(network).float().cpu().eval()
     config = network.config
     layers, heads, width = config.decoder_layers, config.heads, config.width // config.heads
@@ -53,7 +50,7 @@ def write_onnx(model: Model, folder: Path) -> None:
     token = torch.zeros(2, 3, dtype=torch.int64)
     memory_shape = {1: sentences, 3: length}
     rows = torch.export.Dim.AUTO
-    _export(
+    export_graph(
         _Encoder(network),
         (source, lengths),
         folder / ENCODER,
@@ -61,7 +58,7 @@ def write_onnx(model: Model, folder: Path) -> None:
         inputs=["source", "lengths"],
         outputs=["keys", "values"],
     )
-    _export(
+    export_graph(
         _Step(network),
         # Clones: the exporter takes one tensor given twice for one input.
         (token, torch.tensor(4), before, before.clone(), remembered, remembered.clone(), lengths),
@@ -78,35 +75,6 @@ def write_onnx(model: Model, folder: Path) -> None:
         inputs=["token", "position", "past_keys", "past_values", "keys", "values", "lengths"],
         outputs=["logits", "new_keys", "new_values"],
     )
-
-
-def _export(
-    module: nn.Module,
-    arguments: tuple[Tensor, ...],
-    file: Path,
-    *,
-    shapes: Any,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-) -> None:
-    size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # it reports packages that it could do more with
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module.eval(),
-            arguments,
-            file,
-            dynamo=True,
-            dynamic_shapes=shapes,
-            input_names=inputs,
-            output_names=outputs,
-            external_data=size > _LARGEST_IN_ONE_FILE,
-            verbose=False,
-        )
-    exporter.setLevel(level)
 
 
 class _Graph(nn.Module):
@@ -204,25 +172,11 @@ class OnnxNetwork(Placeholder):
     def __init__(self, description: Placeholder, folder: Path, *, threads: int | None = None) -> None:
         """Raises UserError when onnxruntime is missing or can't load the graphs."""
         super().__init__(description.vocabulary, description.max_source_length)
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError("onnxruntime is not installed: pip install 'saccade[onnx]'.") from error
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self._encoder, self._decoder = (
-                onnxruntime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
-                for name in (ENCODER, DECODER)
-            )
-        except Exception as error:  # onnxruntime has a dozen exceptions without a common class
-            raise UserError(f"{folder}: onnxruntime cannot load it: {error}.") from error
+        self._encoder, self._decoder = sessions(folder, threads=threads)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> _Memory:
         """See `Seq2Seq.encode`."""
-        keys, values = _run(self._encoder, source=source, lengths=source_lengths)
+        keys, values = run(self._encoder, source=source, lengths=source_lengths)
         return _Memory(keys, values, source_lengths)
 
     def start(self, memory: _Memory, max_length: int) -> _State:  # noqa: ARG002 - the graphs' cache grows
@@ -234,7 +188,7 @@ class OnnxNetwork(Placeholder):
     def step(self, token: Tensor, state: _State) -> tuple[Tensor, _State]:
         """See `Seq2Seq.step`."""
         memory = state.memory
-        logits, keys, values = _run(
+        logits, keys, values = run(
             self._decoder,
             token=token.view(state.sentences, state.hypotheses),
             position=torch.tensor(state.past_keys.size(3)),
@@ -247,13 +201,12 @@ class OnnxNetwork(Placeholder):
         return logits, replace(state, past_keys=keys, past_values=values)
 
 
-def _run(session: Any, **inputs: Tensor) -> list[Tensor]:
-    arrays = {name: tensor.contiguous().numpy() for name, tensor in inputs.items()}
-    return [torch.from_numpy(array) for array in session.run(None, arrays)]
-
-
 def open_onnx(folder: Path, *, threads: int | None = None) -> Translator:
     """A translator over an exported folder; on the processor."""
     model = load_exported(folder, target="onnx")
+    if isinstance(model.config, NonAutoregressiveConfig):
+        vocabulary = model.network.vocabulary
+        parallel = open_parallel_onnx(model.config, vocabulary, folder, threads=threads)
+        return Translator(replace(model, network=parallel))
     network = OnnxNetwork(cast(Placeholder, model.network), folder, threads=threads)
     return Translator(replace(model, network=cast(Seq2Seq, network)))

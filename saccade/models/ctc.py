@@ -36,9 +36,10 @@ class CtcModel(NonAutoregressive):
         revealed: (batch, slots) ids that slots read instead of their copies, -1 where they don't.
         """
         slots = self.slots(memory)
-        x = self.copied(copies_uniformly(memory.source_lengths - 1, slots), memory)
-        if revealed is not None:
-            assert self.target_embedding is not None
-            known = self.target_embedding.tokens(revealed.clamp(min=0)) * self.target_embedding.scale
-            x = torch.where((revealed >= 0)[..., None], known, x)
+        index = copies_uniformly(memory.source_lengths - 1, slots)
+        if revealed is None:
+            return self.read_copies(index, slots, memory), slots
+        assert self.target_embedding is not None
+        known = self.target_embedding.tokens(revealed.clamp(min=0)) * self.target_embedding.scale
+        x = torch.where((revealed >= 0)[..., None], known, self.copied(index, memory))
         return self.decode(self.placed(x), slots, memory), slots

@@ -46,4 +46,4 @@ class FertilityModel(NonAutoregressive):
         index, lengths = copies_by_fertility(fertilities)
         if self.config.copies == "uniform":
             index = copies_uniformly(memory.source_lengths - 1, lengths)
-        return self.decode(self.placed(self.copied(index, memory)), lengths, memory), lengths
+        return self.read_copies(index, lengths, memory), lengths

@@ -144,6 +144,11 @@ class NonAutoregressive(nn.Module):
         hidden: Tensor = self.decoder_norm(x)
         return hidden
 
+    def read_copies(self, index: Tensor, lengths: Tensor, memory: ParallelMemory) -> Tensor:
+        """Hidden states (batch, target, width) of a decoder that reads copies of the source positions `index`
+        (batch, target); lengths (batch,)."""
+        return self.decode(self.placed(self.copied(index, memory)), lengths, memory)
+
     def copied(self, index: Tensor, memory: ParallelMemory) -> Tensor:
         """Embeddings of the source positions `index` (batch, target), without positions."""
         return memory.embedded.gather(1, index[..., None].expand(-1, -1, memory.embedded.size(2)))

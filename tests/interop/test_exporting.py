@@ -243,7 +243,7 @@ def test_sample_lines_are_readable_text_and_always_the_same() -> None:
     assert all(line and "\u2581" not in line and "<0x" not in line for line in lines)
 
 
-def test_only_a_transformer_is_stored_anew(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.kind = recurrent: only a transformer is stored anew"):
+def test_other_kinds_are_not_stored_anew(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.kind = recurrent: only transformer and nonautoreg"):
         store_model(kinds.model("recurrent, additive"), tmp_path / "out", precision="int8")
     assert list(tmp_path.iterdir()) == []

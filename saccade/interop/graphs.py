@@ -1,0 +1,80 @@
+"""What ONNX graphs have in common: how they are written, and how onnxruntime runs them."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saccade.errors import UserError
+
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+_LARGEST_IN_ONE_FILE = 1 << 30  # bytes of weights; protobuf ends at 2 GiB
+
+
+def require_exporter() -> None:
+    """UserError when the packages are missing."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError("exporting to ONNX needs more packages: pip install 'saccade[onnx]'.") from error
+
+
+def export_graph(
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    file: Path,
+    *,
+    shapes: Any,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+) -> None:
+    """Write a module's forward as a graph; shapes: of each argument, see `torch.onnx.export`."""
+    size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)  # it reports packages that it could do more with
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            arguments,
+            file,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=inputs,
+            output_names=outputs,
+            external_data=size > _LARGEST_IN_ONE_FILE,
+            verbose=False,
+        )
+    exporter.setLevel(level)
+
+
+def sessions(folder: Path, *, threads: int | None) -> tuple[Any, Any]:
+    """Encoder and decoder, on the processor; UserError when onnxruntime is missing or can't load them."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError("onnxruntime is not installed: pip install 'saccade[onnx]'.") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        encoder, decoder = (
+            onnxruntime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
+            for name in (ENCODER, DECODER)
+        )
+    except Exception as error:  # onnxruntime has a dozen exceptions without a common class
+        raise UserError(f"{folder}: onnxruntime cannot load it: {error}.") from error
+    return encoder, decoder
+
+
+def run(session: Any, **inputs: Tensor) -> list[Tensor]:
+    """A graph's outputs."""
+    arrays = {name: tensor.contiguous().numpy() for name, tensor in inputs.items()}
+    return [torch.from_numpy(array) for array in session.run(None, arrays)]
