@@ -2,8 +2,9 @@
 
 For the teacher and each student: BLEU, pieces written for each of the reference's, mean difference of the two
 lengths, share of pieces that repeat the one before. Of a student with fertilities besides: the share that
-equals those of the teacher's own greedy translation, aligned by its attention, and BLEU when it is given
-them, which leaves only the words to blame.
+equals those of the teacher's own greedy translation, and BLEU when it is given them, which leaves only the
+words to blame. --fertilities FILE has them as the student learned them (`saccade distill --beam 1
+--fertilities FILE --method ...`); without it they are aligned by the teacher's attention.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from saccade.decoding.fertility import likeliest_words
 from saccade.evaluation import score_text
 from saccade.models.interface import Fertile
 from saccade.text.batching import plan_for_inference
-from saccade.text.corpus import read_parallel
+from saccade.text.corpus import read_parallel, read_text
+from saccade.text.fertilities import fertilities_of
 from saccade.translator import Translator
 
 Rows = Sequence[Sequence[int]]
@@ -89,6 +91,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, action="append", default=[], help="a student; repeat")
     parser.add_argument("--source", type=Path, default=TEXT.with_suffix(".en"))
     parser.add_argument("--reference", type=Path, default=TEXT.with_suffix(".de"))
+    parser.add_argument("--fertilities", type=Path, help="of the teacher's greedy translations")
     parser.add_argument("--tokenize", default="none", help="sacreBLEU's tokeniser; none: tokenised text")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="append the rows to this JSONL file")
@@ -100,7 +103,14 @@ def main() -> None:
     teacher = systems[0].translator
     ids = [row[:-1] for row in teacher.model.tokenizer.encode_target(references)]
     rows.append({"system": "reference", "BLEU": "", **errors_of(ids, ids)})
-    labels = fertilities(teacher, lines, [one.text for one in teacher.translate(lines, beam=1)])
+    labels: Rows
+    if options.fertilities is None:
+        labels = fertilities(teacher, lines, [one.text for one in teacher.translate(lines, beam=1)])
+    else:
+        labels = [
+            fertilities_of(line, place=f"{options.fertilities}, line {number}")
+            for number, line in enumerate(read_text(options.fertilities), start=1)
+        ]
     given: list[dict[str, object]] = []
     for name, translator in {one.name.split(",")[0]: one.translator for one in systems}.items():
         if isinstance(translator.network, Fertile):
