@@ -60,14 +60,14 @@ def likeliest_targets(
     choices = min(count, model.output.out_features - len(never) - 1)
     few = few_likeliest(model, hidden[real], count=choices, aside=model.blank, never=never)
     blank, tokens, log_probs = (_placed(values, real) for values in few)
-    found = prefix_search(blank, tokens, log_probs, lengths, kept=count)
+    found = (x.tolist() for x in prefix_search(blank, tokens, log_probs, lengths, kept=count))
     return [
         [
             Hypothesis(tuple(ids[:length]), log_prob, log_prob)
             for ids, length, log_prob in zip(*row, strict=True)
             if log_prob > -torch.inf
         ]
-        for row in zip(found.tokens.tolist(), found.length.tolist(), found.log_prob.tolist(), strict=True)
+        for row in zip(*found, strict=True)
     ]
 
 

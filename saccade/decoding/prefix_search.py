@@ -7,11 +7,45 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from saccade.native.prefixes import searched
+
 _FACTOR = 6_364_136_223_846_793_005  # of a prefix's key: an odd number with bits all over 64
 
 
+def prefix_search(
+    blank: Tensor, tokens: Tensor, log_probs: Tensor, slots: Tensor, *, kept: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The likeliest targets, best first (Graves et al. 2006, section 3.2, with a beam).
+
+    blank (sentences, slots): log-probabilities of the blank; tokens, log_probs (sentences, slots, choices):
+    the likeliest others of each slot, among which a slot's token is; slots (sentences,): how many there are.
+    kept: prefixes that go on to the next slot. Returns ids (sentences, kept, slots), their number and their
+    log-probability (sentences, kept), -inf where there are fewer.
+    """
+    found = searched(blank, tokens, log_probs, slots, kept=kept)
+    return in_torch(blank, tokens, log_probs, slots, kept=kept) if found is None else found
+
+
+def in_torch(
+    blank: Tensor, tokens: Tensor, log_probs: Tensor, slots: Tensor, *, kept: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, all sentences of a batch side by side."""
+    sentences, longest = blank.shape
+    found = _nothing_yet(sentences, kept, longest, device=blank.device)
+    for slot in range(longest):
+        further = _advance(found, blank[:, slot], tokens[:, slot], log_probs[:, slot])
+        present = slot < slots
+        found = _Prefixes(
+            **{
+                name: torch.where(present.view(-1, *(1,) * (value.dim() - 1)), value, getattr(found, name))
+                for name, value in vars(further).items()
+            }
+        )
+    return found.tokens, found.length, found.log_prob
+
+
 @dataclass(frozen=True)
-class Prefixes:
+class _Prefixes:
     """What a batch of sentences may begin with; tensors (sentences, kept), tokens (sentences, kept, longest).
 
     key: a hash of the tokens. blank, token: log-probability in nats of all paths so far whose last slot holds
@@ -30,43 +64,22 @@ class Prefixes:
         """Of either."""
         return torch.logaddexp(self.blank, self.token)
 
-    def of(self, rows: Tensor) -> Prefixes:
+    def of(self, rows: Tensor) -> _Prefixes:
         """These (sentences, kept) of each sentence's prefixes."""
         picked = {name: value.gather(1, rows) for name, value in vars(self).items() if name != "tokens"}
         longer = rows[..., None].expand(-1, -1, self.tokens.size(-1))
-        return Prefixes(tokens=self.tokens.gather(1, longer), **picked)
+        return _Prefixes(tokens=self.tokens.gather(1, longer), **picked)
 
 
-def prefix_search(blank: Tensor, tokens: Tensor, log_probs: Tensor, slots: Tensor, *, kept: int) -> Prefixes:
-    """The likeliest prefixes at the last slot, best first (Graves et al. 2006, section 3.2, with a beam).
-
-    blank (sentences, slots): log-probabilities of the blank; tokens, log_probs (sentences, slots, choices):
-    the likeliest others of each slot, among which a slot's token is; slots (sentences,): how many there are.
-    kept: prefixes that go on to the next slot.
-    """
-    sentences, longest = blank.shape
-    found = _nothing_yet(sentences, kept, longest, device=blank.device)
-    for slot in range(longest):
-        further = _advance(found, blank[:, slot], tokens[:, slot], log_probs[:, slot])
-        present = slot < slots
-        found = Prefixes(
-            **{
-                name: torch.where(present.view(-1, *(1,) * (value.dim() - 1)), value, getattr(found, name))
-                for name, value in vars(further).items()
-            }
-        )
-    return found
-
-
-def _nothing_yet(sentences: int, kept: int, longest: int, *, device: torch.device) -> Prefixes:
+def _nothing_yet(sentences: int, kept: int, longest: int, *, device: torch.device) -> _Prefixes:
     whole = torch.zeros(sentences, kept, dtype=torch.int64, device=device)
     never = torch.full(whole.shape, -torch.inf, dtype=torch.float64, device=device)
     blank = never.clone()
     blank[:, 0] = 0.0
-    return Prefixes(whole.new_zeros(sentences, kept, longest), whole, whole - 1, whole, blank, never)
+    return _Prefixes(whole.new_zeros(sentences, kept, longest), whole, whole - 1, whole, blank, never)
 
 
-def _advance(found: Prefixes, blank: Tensor, tokens: Tensor, log_probs: Tensor) -> Prefixes:
+def _advance(found: _Prefixes, blank: Tensor, tokens: Tensor, log_probs: Tensor) -> _Prefixes:
     """One slot further: blank (sentences,), tokens and log_probs (sentences, choices)."""
     kept, choices, before = found.length.size(1), tokens.size(1), found.log_prob
     ends_so = found.last[..., None] == tokens[:, None]  # (sentences, kept, choices)
@@ -93,7 +106,7 @@ def _advance(found: Prefixes, blank: Tensor, tokens: Tensor, log_probs: Tensor) 
     written = parents.tokens.scatter(
         2, parents.length.clamp(max=parents.tokens.size(2) - 1)[..., None], token[..., None]
     )
-    return Prefixes(
+    return _Prefixes(
         tokens=torch.where(grown[..., None], written, parents.tokens),
         length=parents.length + grown,
         last=torch.where(grown, token, parents.last),

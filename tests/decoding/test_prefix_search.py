@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saccade.decoding.prefix_search import prefix_search
+from saccade.decoding.prefix_search import in_torch, prefix_search
 from tests.reference.nonautoregressive import ctc_log_prob
 
 BLANK = 0
+Search = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 def by_hand(log_probs: Tensor, kept: int) -> dict[tuple[int, ...], float]:
@@ -38,16 +40,18 @@ def by_hand(log_probs: Tensor, kept: int) -> dict[tuple[int, ...], float]:
     return {prefix: math.log(sum(ends)) for prefix, ends in found.items()}
 
 
-def searched(rows: list[Tensor], kept: int) -> list[dict[tuple[int, ...], float]]:
+def searched(
+    rows: list[Tensor], kept: int, search: Search = prefix_search
+) -> list[dict[tuple[int, ...], float]]:
     """What the batched search finds; rows of log-probabilities (slots, vocabulary) of any lengths."""
     whole = torch.zeros(len(rows), max(map(len, rows)), rows[0].size(1), dtype=torch.float64)
     for row, log_probs in enumerate(rows):
         whole[row, : len(log_probs)] = log_probs
     values, tokens = whole[..., 1:].topk(whole.size(-1) - 1)
     slots = torch.tensor([len(row) for row in rows])
-    found = prefix_search(whole[..., BLANK], tokens + 1, values, slots, kept=kept)
+    found = search(whole[..., BLANK], tokens + 1, values, slots, kept=kept)
     result = []
-    for ids, lengths, scores in zip(found.tokens, found.length, found.log_prob, strict=True):
+    for ids, lengths, scores in zip(*found, strict=True):
         own = [
             (tuple(row[:length].tolist()), float(score))
             for row, length, score in zip(ids, lengths, scores, strict=True)
@@ -66,15 +70,18 @@ def random_rows(seed: int, slots: list[int], size: int) -> list[Tensor]:
     ]
 
 
+@pytest.mark.parametrize("search", [prefix_search, in_torch])
 @given(
     seed=st.integers(0, 1000),
     slots=st.lists(st.integers(1, 9), min_size=1, max_size=3),
     size=st.integers(2, 5),
     kept=st.integers(1, 8),
 )
-def test_it_equals_a_dictionary_of_prefixes(seed: int, slots: list[int], size: int, kept: int) -> None:
+def test_it_equals_a_dictionary_of_prefixes(
+    search: Search, seed: int, slots: list[int], size: int, kept: int
+) -> None:
     rows = random_rows(seed, slots, size)
-    for found, row in zip(searched(rows, kept), rows, strict=True):
+    for found, row in zip(searched(rows, kept, search), rows, strict=True):
         assert found == pytest.approx(by_hand(row, kept), abs=1e-9)
 
 
