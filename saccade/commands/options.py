@@ -160,11 +160,9 @@ def load_translator(
         return Translator.load(model, device=device, precision=_precision(precision), teacher=teacher)
     if precision is not None:
         raise UserError("--precision is for Saccade's own models; exported ones keep what they were given.")
-    if teacher is not None:
-        raise UserError("--teacher: only with --engine torch.")
     from saccade.interop.exporting import open_exported
 
-    return open_exported(model, target=_target(engine), device=device, threads=threads)
+    return open_exported(model, target=_target(engine), device=device, threads=threads, teacher=teacher)
 
 
 def set_up(*, device: str | None, threads: int | None) -> None:

@@ -81,9 +81,19 @@ def store_model(
 
 
 def open_exported(
-    folder: Path, *, target: Target | None = None, device: str | None = None, threads: int | None = None
+    folder: Path,
+    *,
+    target: Target | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    teacher: Path | None = None,
 ) -> Translator:
-    """A translator over an exported folder; or over a model or run folder, converted for `target`."""
+    """A translator over an exported folder; or over a model or run folder, converted for `target`.
+
+    teacher: a model folder of our own, see `Translator`.
+    """
+    if teacher is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
+        raise UserError("a teacher judges non-autoregressive models; CTranslate2 has none.")
     if not is_exported(folder) and target == "ctranslate2":
         return open_ctranslate2(load_model(folder), device=device, threads=threads)
     found = exported_target(folder)
@@ -91,7 +101,7 @@ def open_exported(
         raise UserError(f"{folder}: exported for {found}, not for {target}.")
     if found == "ctranslate2":
         return open_ctranslate2(folder, device=device, threads=threads)
-    return open_onnx(folder, threads=threads)
+    return open_onnx(folder, threads=threads, teacher=None if teacher is None else load_model(teacher))
 
 
 def sample_lines(tokenizer: Tokenizer, *, count: int = _LINES, seed: int = 1) -> list[str]:

@@ -201,12 +201,12 @@ class OnnxNetwork(Placeholder):
         return logits, replace(state, past_keys=keys, past_values=values)
 
 
-def open_onnx(folder: Path, *, threads: int | None = None) -> Translator:
-    """A translator over an exported folder; on the processor."""
+def open_onnx(folder: Path, *, threads: int | None = None, teacher: Model | None = None) -> Translator:
+    """A translator over an exported folder; on the processor. teacher: see `Translator`."""
     model = load_exported(folder, target="onnx")
     if isinstance(model.config, NonAutoregressiveConfig):
         vocabulary = model.network.vocabulary
         parallel = open_parallel_onnx(model.config, vocabulary, folder, threads=threads)
-        return Translator(replace(model, network=parallel))
+        return Translator(replace(model, network=parallel), teacher=teacher)
     network = OnnxNetwork(cast(Placeholder, model.network), folder, threads=threads)
-    return Translator(replace(model, network=cast(Seq2Seq, network)))
+    return Translator(replace(model, network=cast(Seq2Seq, network)), teacher=teacher)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import Model
+from saccade.checkpoint import Model, save_model
 from saccade.errors import UserError
 from saccade.interop.exporting import export_model, open_exported, store_model
 from saccade.translator import Translator
+from tests import tiny
 from tests.decoding.test_writing import model as parallel_model
 from tests.models.test_nonautoregressive import DECODERS
 from tests.tiny import LINES, sentence_pieces
@@ -58,6 +59,10 @@ def test_onnx_writes_the_same(decoder: str, variant: str, tmp_path: Path) -> Non
         same(Translator(ours), theirs, **options)
     if decoder == "fertility":
         assert len(theirs.translate(["a"], max_ratio=0.5, max_extra=0)[0].tokens) == 1
+    teacher = tiny.model(dtype=torch.float32)
+    save_model(tmp_path / "teacher", teacher)
+    judged = open_exported(tmp_path / "out", threads=1, teacher=tmp_path / "teacher")
+    same(Translator(ours, teacher=teacher), judged, candidates=3)
     with pytest.raises(UserError, match="means nothing to this non-autoregressive model"):
         theirs.translate(["a"], beam=2)
 
