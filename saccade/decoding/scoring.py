@@ -11,6 +11,7 @@ from saccade.config import build
 from saccade.decoding.options import DecodingConfig, Penalty, length_penalty
 from saccade.errors import UserError
 from saccade.models.interface import Forced, Parallel
+from saccade.native.search import log_softmax_
 
 _CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB
 
@@ -41,7 +42,7 @@ def _token_log_probs(model: Forced, hidden: Tensor, gold: Tensor) -> Tensor:
     """hidden (tokens, width), gold (tokens,); a few logits at a time."""
     rows = max(1, _CHUNK_ELEMENTS // model.output.out_features)
     found = [
-        model.output(part).log_softmax(-1, dtype=torch.float32).gather(1, answer[:, None]).squeeze(1)
+        log_softmax_(model.output(part)).gather(1, answer[:, None]).squeeze(1)
         for part, answer in zip(hidden.split(rows), gold.split(rows), strict=True)
     ]
     return torch.cat(found)
