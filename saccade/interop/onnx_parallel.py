@@ -21,7 +21,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from saccade.interop.graphs import DECODER, ENCODER, export_graph, require_exporter, run, sessions
+from saccade.interop.graphs import DECODER, ENCODER, export_graph, run, sessions
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
 from saccade.models.nonautoregressive import NonAutoregressive, NonAutoregressiveConfig, ParallelMemory
@@ -30,8 +30,7 @@ from saccade.nn.positions import sinusoids
 
 
 def write_parallel_onnx(network: NonAutoregressive, folder: Path) -> None:
-    """Write both graphs into an existing folder; UserError when the packages are missing."""
-    require_exporter()
+    """Write both graphs into an existing folder."""
     network = deepcopy(network).float().cpu().eval()
     config = network.config
     shape = config.decoder_layers, 2, config.heads, 5, config.width // config.heads

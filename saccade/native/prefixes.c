@@ -40,22 +40,21 @@ static long node_of(Node *nodes, long *used, long before, int64_t token) {
     return (*used)++;
 }
 
-/* One slot: `now` (count) and the nodes become `next`; returns how many. reach (kept): see below. */
+/* One slot: `now` (count) and the nodes become `next`; returns how many. */
 static long advance(const Prefix *now, long count, Prefix *next, Node *nodes, long *used, long kept, double blank,
-                    const int64_t *tokens, const double *log_probs, long choices, double *reach) {
+                    const int64_t *tokens, const double *log_probs, long choices) {
     long found = 0;
     for (long j = 0; j < count; j++) { /* what stays, and those that reach it with its last token */
         const Node node = nodes[now[j].node];
-        double last = -INFINITY;
+        double last = -INFINITY, reach = now[j].last;
         for (long k = 0; k < choices; k++)
             if (tokens[k] == node.token) last = log_probs[k];
-        reach[j] = now[j].last;
         for (long i = 0; i < count; i++)
             if (now[i].node == node.before)
-                reach[j] = log_add(reach[j], nodes[now[i].node].token == node.token ? now[i].blank : now[i].total);
+                reach = log_add(reach, nodes[now[i].node].token == node.token ? now[i].blank : now[i].total);
         Prefix stays = now[j];
         stays.blank = now[j].total + blank;
-        stays.last = reach[j] + last;
+        stays.last = reach + last;
         stays.total = log_add(stays.blank, stays.last);
         found = keep(next, found, kept, stays);
     }
@@ -83,13 +82,12 @@ static void search(const double *blank, const int64_t *tokens, const double *log
                    long kept, long longest, int64_t *written, int64_t *lengths, double *scores) {
     Node *nodes = malloc((kept * slots + 1) * sizeof *nodes);
     Prefix *now = malloc(2 * kept * sizeof *now), *next = now + kept, *first = now;
-    double *reach = malloc(kept * sizeof *reach);
     long count = 1, used = 1;
     nodes[0] = (Node){-1, 0, -1};
     now[0] = (Prefix){0, -INFINITY, 0, 0, -1};
     for (long slot = 0; slot < slots; slot++) {
         count = advance(now, count, next, nodes, &used, kept, blank[slot], tokens + slot * choices,
-                        log_probs + slot * choices, choices, reach);
+                        log_probs + slot * choices, choices);
         Prefix *old = now;
         now = next;
         next = old;
@@ -105,7 +103,6 @@ static void search(const double *blank, const int64_t *tokens, const double *log
     }
     free(nodes);
     free(first);
-    free(reach);
 }
 
 /* blank (sentences, longest); tokens, log_probs (sentences, longest, choices); slots (sentences,): slots of each.
