@@ -242,11 +242,10 @@ class Translator:
 
     def padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Source ids (sentences, longest) and lengths (sentences,), where the model is."""
-        lengths = torch.tensor([len(sequence) for sequence in sequences])
-        padded = torch.full((len(sequences), int(lengths.max())), self.model.network.vocabulary.pad)
-        for row, sequence in enumerate(sequences):
-            padded[row, : len(sequence)] = torch.tensor(sequence)
-        return padded.to(self.device), lengths.to(self.device)
+        pad, lengths = self.model.network.vocabulary.pad, [len(sequence) for sequence in sequences]
+        longest = max(lengths)
+        rows = [[*sequence, *[pad] * (longest - len(sequence))] for sequence in sequences]
+        return torch.tensor(rows, device=self.device), torch.tensor(lengths, device=self.device)
 
     def problem(self, source: Sequence[int], target: Sequence[int] = ()) -> str | None:
         """Why the model can't read or write so many ids; None where it can."""

@@ -9,7 +9,7 @@ from torch.nn.functional import ctc_loss
 
 from saccade.decoding.choice import best_of
 from saccade.decoding.hypothesis import Hypothesis
-from saccade.decoding.likeliest import few_likeliest, likeliest, rows_of, special
+from saccade.decoding.likeliest import few_likeliest, likeliest_rows, special
 from saccade.decoding.parallel_options import CtcDecoding
 from saccade.decoding.prefix_search import prefix_search
 from saccade.decoding.scoring import Judge
@@ -36,16 +36,11 @@ def likeliest_paths(model: Aligned, source: Tensor, source_lengths: Tensor) -> l
     """One hypothesis a sentence. log_prob and score: of the likeliest path, one of the many that collapse
     to the same words."""
     hidden, lengths = model.write(model.encode(source, source_lengths))
-    real = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]
     never = [token for token in special(model) if token != model.blank]
-    path = torch.full(real.shape, model.blank, device=hidden.device)
-    log_probs = torch.zeros(real.shape, dtype=torch.float64, device=hidden.device)
-    tokens, found = likeliest(model, hidden[real], never=never)
-    path[real], log_probs[real] = tokens, found.double()
-    totals = log_probs.sum(1).tolist()
+    paths, log_probs = likeliest_rows(model, hidden, lengths, never=never)
     return [
-        [Hypothesis(tuple(collapse(row, blank=model.blank)), total, total, path=tuple(row))]
-        for row, total in zip(rows_of(path, lengths), totals, strict=True)
+        [Hypothesis(tuple(collapse(path, blank=model.blank)), log_prob, log_prob, path=tuple(path))]
+        for path, log_prob in zip(paths, log_probs, strict=True)
     ]
 
 

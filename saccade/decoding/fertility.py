@@ -7,7 +7,7 @@ from torch import Tensor
 
 from saccade.decoding.choice import best_of
 from saccade.decoding.hypothesis import Hypothesis
-from saccade.decoding.likeliest import likeliest, rows_of, special
+from saccade.decoding.likeliest import likeliest_rows, special
 from saccade.decoding.parallel_options import FertilityDecoding
 from saccade.decoding.scoring import Judge
 from saccade.errors import UserError
@@ -52,17 +52,17 @@ def fertility_sequences(
 
     More candidates begin with the same ones. A sentence's draws depend on its line number and the seed.
     """
-    probabilities = model.fertility_logits(memory).float().softmax(-1)
+    logits = model.fertility_logits(memory).float()
     if options.fertilities == "argmax":
-        first = probabilities.argmax(-1)
+        first = logits.argmax(-1)
     else:
-        counts = torch.arange(probabilities.size(-1), device=probabilities.device, dtype=torch.float32)
-        first = (probabilities @ counts).round().long()
+        counts = torch.arange(logits.size(-1), device=logits.device, dtype=torch.float32)
+        first = (logits.softmax(-1) @ counts).round().long()
     real = model.has_fertility(memory)
     sequences = first[:, None]
     if options.candidates > 1:
         uniform = _draws(real, options.candidates - 1, seed=options.seed, lines=lines)
-        below = probabilities.double().cumsum(-1)[:, None, :, :-1] <= uniform.to(real.device)[..., None]
+        below = logits.softmax(-1).double().cumsum(-1)[:, None, :, :-1] <= uniform.to(real.device)[..., None]
         sequences = torch.cat([sequences, below.sum(-1)], 1)
     sequences = sequences * real[:, None]
     most = (real.sum(1) * options.max_ratio).long() + options.max_extra
@@ -74,12 +74,7 @@ def likeliest_words(
 ) -> tuple[list[list[int]], list[float]]:
     """The likeliest ids given fertilities (batch, source), and the sum of their log-probabilities."""
     hidden, lengths = model.write(fertilities, memory)
-    real = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]
-    found, found_log_probs = likeliest(model, hidden[real], never=special(model))
-    tokens = torch.zeros(real.shape, dtype=torch.int64, device=hidden.device)
-    log_probs = torch.zeros(real.shape, dtype=torch.float64, device=hidden.device)
-    tokens[real], log_probs[real] = found, found_log_probs.double()
-    return rows_of(tokens, lengths), log_probs.sum(1).tolist()
+    return likeliest_rows(model, hidden, lengths, never=special(model))
 
 
 def _draws(real: Tensor, count: int, *, seed: int, lines: Sequence[int]) -> Tensor:

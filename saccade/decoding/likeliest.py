@@ -1,5 +1,7 @@
 """The likeliest tokens of each position by itself."""
 
+from math import fsum
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,20 @@ def likeliest(model: Parallel, hidden: Tensor, *, never: list[int]) -> tuple[Ten
         tokens.append(token)
         log_probs.append(best - total)
     return torch.cat(tokens), torch.cat(log_probs)
+
+
+def likeliest_rows(
+    model: Parallel, hidden: Tensor, lengths: Tensor, *, never: list[int]
+) -> tuple[list[list[int]], list[float]]:
+    """The same of sequences, hidden (rows, longest, width) of `lengths` (rows,): each row's tokens, and the
+    sum of their log-probabilities."""
+    real = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]
+    tokens, log_probs = likeliest(model, hidden[real], never=never)
+    sizes = lengths.tolist()
+    return (
+        [row.tolist() for row in tokens.split(sizes)],
+        [fsum(row.tolist()) for row in log_probs.split(sizes)],
+    )
 
 
 def few_likeliest(

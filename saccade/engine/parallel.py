@@ -1,4 +1,4 @@
-"""Models that write all positions at once, their encoder, decoder and output layer in C."""
+"""Models that write all positions at once, their encoder, decoder and linear layers behind them in C."""
 
 from copy import copy
 from typing import Any
@@ -23,8 +23,8 @@ def why_not_parallel(network: NonAutoregressive) -> str | None:
 
 
 def in_c(network: NonAutoregressive, *, precision: Precision) -> NonAutoregressive:
-    """The same model, to decode with. Encoder, decoder and output are copies: training does not reach
-    them."""
+    """The same model, to decode with. Encoder, decoder and the linear layers are copies: training does not
+    reach them."""
     config: Any = network.config
     encoder = PackedStack(network.encoder, config=config, final=network.encoder_norm, precision=precision)
     decoder = PackedStack(network.decoder, config=config, final=network.decoder_norm, precision=precision)
@@ -33,9 +33,12 @@ def in_c(network: NonAutoregressive, *, precision: Precision) -> NonAutoregressi
     parts: dict[str, Any] = dict(network._modules)  # noqa: SLF001
     parts |= {"encoder": _Encoder(encoder), "decoder": _Decoder(decoder)}
     parts |= {"encoder_norm": nn.Identity(), "decoder_norm": nn.Identity()}
-    del parts["output"]
+    # The output, and what predicts fertilities or the length.
+    heads = {name: parts.pop(name) for name, part in network.named_children() if isinstance(part, nn.Linear)}
     stands_in.__dict__["_modules"] = parts
-    stands_in.__dict__["output"] = pack(network.output.weight, network.output.bias, precision=precision)
+    for name, head in heads.items():
+        own = precision if name == "output" else "float32"
+        stands_in.__dict__[name] = pack(head.weight, head.bias, precision=own)
     return stands_in
 
 

@@ -133,9 +133,10 @@ class NonAutoregressive(nn.Module):
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> ParallelMemory:
         """See `Parallel.encode`."""
-        states = self.encoder_norm(self.encoder(self.source_embedding(source), source_lengths))
+        embedded = self._scaled(source)
+        states = self.encoder_norm(self.encoder(self.placed(embedded), source_lengths))
         remembered = self.decoder.remember(states, source_lengths)
-        return ParallelMemory(states, remembered, self._scaled(source), source_lengths)
+        return ParallelMemory(states, remembered, embedded, source_lengths)
 
     def decode(self, x: Tensor, lengths: Tensor, memory: ParallelMemory) -> Tensor:
         """Hidden states of x (batch, target, width), which has positions in it; lengths (batch,)."""
@@ -154,7 +155,7 @@ class NonAutoregressive(nn.Module):
         return memory.embedded.gather(1, index[..., None].expand(-1, -1, memory.embedded.size(2)))
 
     def placed(self, x: Tensor) -> Tensor:
-        """x (batch, target, width) with target positions added."""
+        """x (batch, length, width) with positions added."""
         embedding = self.source_embedding
         out: Tensor = embedding.dropout(embedding.positions(x))
         return out
