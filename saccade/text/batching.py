@@ -154,6 +154,8 @@ def plan_for_inference(
     times longest sentence within `batch_tokens`; a sentence longer than that is alone in its batch."""
     known = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-known, kind="stable")
+    if len(order) == 1:
+        return [order]
     return _cut(order, (known[order],), batch_tokens=batch_tokens, max_rows=max_rows)
 
 

@@ -177,6 +177,8 @@ class SentencePieceTokenizer:
     ) -> list[list[int]]:
         lines = [without_surrogates(line) for line in lines]
         if seed is None or self.config.sampling == 0.0:
+            if len(lines) == 1:  # without starting threads
+                return [processor.encode(lines[0], out_type=int, add_eos=True)]
             ids: list[list[int]] = processor.encode(
                 lines, out_type=int, add_eos=True, num_threads=_ENCODING_THREADS
             )
