@@ -26,12 +26,21 @@ def in_c(network: NonAutoregressive, *, precision: Precision) -> NonAutoregressi
     """The same model, to decode with. Encoder, decoder and the linear layers are copies: training does not
     reach them."""
     config: Any = network.config
-    encoder = PackedStack(network.encoder, config=config, final=network.encoder_norm, precision=precision)
-    decoder = PackedStack(network.decoder, config=config, final=network.decoder_norm, precision=precision)
+    source, target = network.source_embedding, network.target_embedding
+    # Masked models put a token before the source and so embed it themselves; their decoder reads targets.
+    masked = network.scheme == "mask-predict"
+    encoder, decoder = (
+        PackedStack(layers, config=config, final=final, precision=precision, embedding=embedding)
+        for layers, final, embedding in (
+            (network.encoder, network.encoder_norm, None if masked else source),
+            (network.decoder, network.decoder_norm, target if masked else source),
+        )
+    )
     stands_in = copy(network)
     # The rest is shared with the network; only the list of its parts is another one.
     parts: dict[str, Any] = dict(network._modules)  # noqa: SLF001
-    parts |= {"encoder": _Encoder(encoder), "decoder": _Decoder(decoder)}
+    parts |= {"encoder": _Encoder(encoder, source.positions), "decoder": _Decoder(decoder)}
+    parts["target_embedding" if masked else "source_embedding"] = _Ids(source.positions)
     parts |= {"encoder_norm": nn.Identity(), "decoder_norm": nn.Identity()}
     # The output, and what predicts fertilities or the length.
     heads = {name: parts.pop(name) for name, part in network.named_children() if isinstance(part, nn.Linear)}
@@ -42,19 +51,31 @@ def in_c(network: NonAutoregressive, *, precision: Precision) -> NonAutoregressi
     return stands_in
 
 
-class _Encoder(nn.Module):
-    """See `EncoderStack`."""
+class _Ids(nn.Module):
+    """See `Embedding`: the stack behind it looks up the ids that it is given."""
 
-    def __init__(self, stack: PackedStack) -> None:
+    def __init__(self, positions: nn.Module) -> None:
         super().__init__()
-        self.stack = stack
+        self.positions = positions
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens
+
+
+class _Encoder(nn.Module):
+    """See `EncoderStack`; x may be ids."""
+
+    def __init__(self, stack: PackedStack, positions: nn.Module) -> None:
+        super().__init__()
+        self.stack, self.positions = stack, positions
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        self.stack.reach(x.size(1), self.positions)
         return self.stack.through(x, lengths)
 
 
 class _Decoder(nn.Module):
-    """See `ParallelDecoderStack`."""
+    """See `ParallelDecoderStack`; x may be ids."""
 
     def __init__(self, stack: PackedStack) -> None:
         super().__init__()

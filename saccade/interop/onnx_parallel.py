@@ -2,10 +2,9 @@
 
 encoder.onnx   source (sentences, source) ids, lengths (sentences,)
                -> keys, values (layers, sentences, heads, source, d): what cross-attention reads
-               -> embedded (sentences, source, width), of which the decoder gets copies; not with mask-predict
                -> fertilities (sentences, source, classes), or lengths_logits (sentences, classes); logits
-decoder.onnx   read (sentences, target): source positions that are copied; with mask-predict target ids
-               target_lengths (sentences,), keys, values, lengths, and embedded where the encoder gives it
+decoder.onnx   read (sentences, target): ids of copied source pieces; with mask-predict of the target
+               target_lengths (sentences,), keys, values, lengths
                -> logits (sentences, target, vocabulary)
 
 What happens between them, and after, is ours: the same for both engines.
@@ -39,16 +38,13 @@ def write_parallel_onnx(network: NonAutoregressive, folder: Path) -> None:
     rows: dict[int, Any] = {0: sentences}
     both = {**rows, 1: length}
     remembered = {1: sentences, 3: length}
-    embedded = (
-        {} if config.decoder == "mask-predict" else {"embedded": (torch.zeros(2, 5, config.width), both)}
-    )
     export_graph(
         _Encoder(network),
         (source, lengths),
         folder / ENCODER,
         shapes=(both, rows),
         inputs=["source", "lengths"],
-        outputs=["keys", "values", *embedded, *_CHOICES[config.decoder]],
+        outputs=["keys", "values", *_CHOICES[config.decoder]],
     )
     inputs = {
         "read": (torch.zeros(2, 7, dtype=torch.int64), {**rows, 1: target}),
@@ -56,7 +52,6 @@ def write_parallel_onnx(network: NonAutoregressive, folder: Path) -> None:
         "keys": (torch.zeros(shape), remembered),
         "values": (torch.zeros(shape), remembered),
         "lengths": (lengths, rows),
-        **embedded,
     }
     export_graph(
         _Decoder(network),
@@ -79,8 +74,7 @@ class _Encoder(nn.Module):
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         network: Any = self.network
         scheme, embedding = network.scheme, network.source_embedding
-        embedded = embedding.tokens(source) * embedding.scale
-        x = embedded + sinusoids(source.size(1), network.config.width)
+        x = embedding.scaled(source) + sinusoids(source.size(1), network.config.width)
         read = lengths
         if scheme == "mask-predict":
             x = torch.cat([network.length_token.expand(source.size(0), 1, -1), x], 1)
@@ -94,7 +88,7 @@ class _Encoder(nn.Module):
         found = torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs])
         if scheme == "mask-predict":
             return *found, network.length(x[:, 0])
-        return (*found, embedded, network.fertility(x)) if scheme == "fertility" else (*found, embedded)
+        return (*found, network.fertility(x)) if scheme == "fertility" else found
 
 
 class _Decoder(nn.Module):
@@ -105,25 +99,22 @@ class _Decoder(nn.Module):
             for layer in cast(Any, network.decoder):
                 layer.self_attention = _Alone(layer.self_attention)
 
-    def forward(  # noqa: PLR0917 - a graph takes its inputs by position
+    def forward(
         self,
         read: Tensor,
         target_lengths: Tensor,
         keys: Tensor,
         values: Tensor,
         lengths: Tensor,
-        embedded: Tensor | None = None,
     ) -> Tensor:
         network: Any = self.network
-        width, target = network.config.width, read.size(1)
-        if embedded is None:
-            x = network.target_embedding.tokens(read) * network.target_embedding.scale
-        else:
-            x = embedded.gather(1, read[..., None].expand(-1, -1, width))
-        places = sinusoids(target, width)
+        target = read.size(1)
+        masked = network.scheme == "mask-predict"
+        embedding = network.target_embedding if masked else network.source_embedding
+        places = sinusoids(target, network.config.width)
         real = _real(target_lengths, target)
         seen = real if network.sees_itself else real & ~torch.eye(target, dtype=torch.bool)
-        visible, x = _real(lengths, keys.size(3)), x + places
+        visible, x = _real(lengths, keys.size(3)), embedding.scaled(read) + places
         for layer, key, value in zip(network.decoder, keys, values, strict=True):
             x = layer(x, (key, value), places, seen=seen, real=real, visible=visible)
         logits: Tensor = network.output(network.decoder_norm(x))
@@ -177,12 +168,12 @@ def open_parallel_onnx(
         network: Any = build_model(config, vocabulary)
 
     def encode(source: Tensor, source_lengths: Tensor) -> ParallelMemory:
-        keys, values, *others = run(encoder, source=source, lengths=source_lengths)
-        # Of mask-predict the only other one, of fertilities the last one, is what a layer would make of it.
-        return ParallelMemory(others[-1], _Remembered(keys, values), others[0], source_lengths, others[-1])
+        keys, values, *choices = run(encoder, source=source, lengths=source_lengths)
+        # What a layer would make of states or summary; of CTC nothing.
+        states = choices[0] if choices else keys
+        return ParallelMemory(states, _Remembered(keys, values), source, source_lengths, states)
 
-    def write(read: Tensor, lengths: Tensor, memory: ParallelMemory) -> Tensor:
-        known = {} if config.decoder == "mask-predict" else {"embedded": memory.embedded}
+    def decode(read: Tensor, lengths: Tensor, memory: ParallelMemory) -> Tensor:
         [logits] = run(
             decoder,
             read=read,
@@ -190,7 +181,6 @@ def open_parallel_onnx(
             keys=memory.remembered.keys,
             values=memory.remembered.values,
             lengths=memory.source_lengths,
-            **known,
         )
         return logits
 
@@ -199,6 +189,5 @@ def open_parallel_onnx(
     for name, _ in list(network.named_children()):
         setattr(network, name, nn.Identity())
     network.output = _Logits(vocabulary.target_size)
-    network.encode = encode
-    setattr(network, "write" if config.decoder == "mask-predict" else "read_copies", write)
+    network.encode, network.decode = encode, decode
     return cast(NonAutoregressive, network.eval())

@@ -40,6 +40,7 @@ class CtcModel(NonAutoregressive):
         if revealed is None:
             return self.read_copies(index, slots, memory), slots
         assert self.target_embedding is not None
-        known = self.target_embedding.tokens(revealed.clamp(min=0)) * self.target_embedding.scale
-        x = torch.where((revealed >= 0)[..., None], known, self.copied(index, memory))
-        return self.decode(self.placed(x), slots, memory), slots
+        known = self.target_embedding.scaled(revealed.clamp(min=0))
+        copies = self.source_embedding.scaled(memory.source.gather(1, index))
+        x = torch.where((revealed >= 0)[..., None], known, copies)
+        return self.decode(self.source_embedding.placed(x), slots, memory), slots

@@ -38,7 +38,7 @@ class MaskPredictModel(NonAutoregressive):
         return ParallelMemory(
             states=states[:, 1:],
             remembered=self.decoder.remember(states[:, 1:], source_lengths),
-            embedded=self._scaled(source),
+            source=source,
             source_lengths=source_lengths,
             summary=states[:, 0],
         )

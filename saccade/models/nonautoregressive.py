@@ -65,13 +65,13 @@ class NonAutoregressiveConfig(BlocksConfig):
 
 @dataclass(frozen=True)
 class ParallelMemory:
-    """What the encoder read. states (batch, source, width); what the decoder layers remember of them; scaled
-    embeddings without positions (batch, source, width), of which the decoder gets copies; lengths, end
-    symbol counted. summary (batch, width): the state of a token for the sentence, where there is one."""
+    """What the encoder read. states (batch, source, width); what the decoder layers remember of them; the ids
+    (batch, source), of which the decoder gets copies; lengths, end symbol counted. summary (batch, width):
+    the state of a token for the sentence, where there is one."""
 
     states: Tensor
     remembered: Any
-    embedded: Tensor
+    source: Tensor
     source_lengths: Tensor
     summary: Tensor | None = None
 
@@ -82,7 +82,7 @@ class ParallelMemory:
         return ParallelMemory(
             states=self.states.repeat_interleave(count, 0),
             remembered=self.remembered.repeat(count),
-            embedded=self.embedded.repeat_interleave(count, 0),
+            source=self.source.repeat_interleave(count, 0),
             source_lengths=self.source_lengths.repeat_interleave(count, 0),
             summary=None if self.summary is None else self.summary.repeat_interleave(count, 0),
         )
@@ -133,10 +133,9 @@ class NonAutoregressive(nn.Module):
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> ParallelMemory:
         """See `Parallel.encode`."""
-        embedded = self._scaled(source)
-        states = self.encoder_norm(self.encoder(self.placed(embedded), source_lengths))
+        states = self.encoder_norm(self.encoder(self.source_embedding(source), source_lengths))
         remembered = self.decoder.remember(states, source_lengths)
-        return ParallelMemory(states, remembered, embedded, source_lengths)
+        return ParallelMemory(states, remembered, source, source_lengths)
 
     def decode(self, x: Tensor, lengths: Tensor, memory: ParallelMemory) -> Tensor:
         """Hidden states of x (batch, target, width), which has positions in it; lengths (batch,)."""
@@ -148,21 +147,7 @@ class NonAutoregressive(nn.Module):
     def read_copies(self, index: Tensor, lengths: Tensor, memory: ParallelMemory) -> Tensor:
         """Hidden states (batch, target, width) of a decoder that reads copies of the source positions `index`
         (batch, target); lengths (batch,)."""
-        return self.decode(self.placed(self.copied(index, memory)), lengths, memory)
-
-    def copied(self, index: Tensor, memory: ParallelMemory) -> Tensor:
-        """Embeddings of the source positions `index` (batch, target), without positions."""
-        return memory.embedded.gather(1, index[..., None].expand(-1, -1, memory.embedded.size(2)))
-
-    def placed(self, x: Tensor) -> Tensor:
-        """x (batch, length, width) with positions added."""
-        embedding = self.source_embedding
-        out: Tensor = embedding.dropout(embedding.positions(x))
-        return out
-
-    def _scaled(self, source: Tensor) -> Tensor:
-        scaled: Tensor = self.source_embedding.tokens(source) * self.source_embedding.scale
-        return scaled
+        return self.decode(self.source_embedding(memory.source.gather(1, index)), lengths, memory)
 
     def _embedding(self, size: int) -> Embedding:
         width, dropout = self.config.width, self.config.dropout

@@ -23,6 +23,14 @@ class Embedding(nn.Module):
 
     def forward(self, tokens: Tensor, *, start: int = 0) -> Tensor:
         """tokens (batch, length) ids whose first position is `start`; returns (batch, length, width)."""
-        x = self.tokens(tokens) * self.scale
+        return self.placed(self.scaled(tokens), start=start)
+
+    def scaled(self, tokens: Tensor) -> Tensor:
+        """The same without positions and dropout."""
+        x: Tensor = self.tokens(tokens)
+        return x * self.scale
+
+    def placed(self, x: Tensor, *, start: int = 0) -> Tensor:
+        """What `forward` makes of scaled embeddings x (batch, length, width)."""
         embedded: Tensor = self.dropout(self.positions(x, start=start))
         return embedded

@@ -79,7 +79,8 @@ def test_words_are_the_likeliest_of_each_position_and_no_special_ids() -> None:
     with torch.no_grad():
         memory = model.encode(*padded([source]))
         copies = torch.tensor([copied_by_fertility(range(6), counts)])
-        hidden = model.decode(model.placed(model.copied(copies, memory)), torch.tensor([sum(counts)]), memory)
+        read = model.source_embedding(torch.tensor([source])[0, copies])
+        hidden = model.decode(read, torch.tensor([sum(counts)]), memory)
         log_probs = model.output(hidden)[0].log_softmax(-1)
     log_probs[:, [0, 2, 3]] = -math.inf
     assert found.tokens == tuple(log_probs.argmax(-1).tolist())

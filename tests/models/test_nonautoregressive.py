@@ -108,7 +108,7 @@ def test_fertilities_that_are_all_one_read_the_source_in_its_order() -> None:
     source = sentences([5])
     memory = model.encode(*padded(source))
     seen: list[Tensor] = []
-    model.placed = lambda x: seen.append(x) or x  # what the decoder reads, before positions
+    model.source_embedding.placed = lambda x, start: seen.append(x) or x
     model.write(torch.tensor([[1, 1, 1, 1, 0]]), memory)
     expected = model.source_embedding.tokens(torch.tensor(source)[:, :4]) * 12**0.5
     torch.testing.assert_close(seen[0], expected)
