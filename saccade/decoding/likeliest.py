@@ -1,5 +1,6 @@
 """The likeliest tokens of each position by itself."""
 
+from itertools import accumulate
 from math import fsum
 
 import torch
@@ -35,13 +36,11 @@ def likeliest_rows(
 ) -> tuple[list[list[int]], list[float]]:
     """The same of sequences, hidden (rows, longest, width) of `lengths` (rows,): each row's tokens, and the
     sum of their log-probabilities."""
-    real = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]
-    tokens, log_probs = likeliest(model, hidden[real], never=never)
     sizes = lengths.tolist()
-    return (
-        [row.tolist() for row in tokens.split(sizes)],
-        [fsum(row.tolist()) for row in log_probs.split(sizes)],
-    )
+    real = torch.cat([row[:size] for row, size in zip(hidden, sizes, strict=True)])
+    tokens, log_probs = (values.tolist() for values in likeliest(model, real, never=never))
+    spans = [slice(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
+    return [tokens[span] for span in spans], [fsum(log_probs[span]) for span in spans]
 
 
 def few_likeliest(
