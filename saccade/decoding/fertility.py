@@ -35,14 +35,18 @@ def decode_fertility(
             "(from Python: saccade.load(model, teacher=...))."
         )
     memory = model.encode(source, source_lengths)
-    fertilities = fertility_sequences(model, memory, options=options, lines=lines).flatten(0, 1)
-    tokens, log_probs = likeliest_words(model, fertilities, memory.repeat(count))
-    found = [
-        Hypothesis(tuple(ids), log_prob, log_prob) for ids, log_prob in zip(tokens, log_probs, strict=True)
-    ]
-    # The first, which is taken of equals, is the one that is not drawn.
-    candidates = [found[i : i + count] for i in range(0, len(found), count)]
-    return best_of(candidates, source, source_lengths, judge)
+    sequences = fertility_sequences(model, memory, options=options, lines=lines)
+    if count == 1:
+        words = likeliest_words(model, sequences[:, 0], memory)
+        return [[Hypothesis(tuple(ids), log_prob, log_prob)] for ids, log_prob in zip(*words, strict=True)]
+    # Many are drawn more than once. The first, which is taken of equals, is the one that is not drawn.
+    distinct = [list(dict.fromkeys(map(tuple, own))) for own in sequences.tolist()]
+    counts = torch.tensor([len(own) for own in distinct], device=source.device)
+    sentences = torch.arange(len(source), device=source.device).repeat_interleave(counts)
+    fertilities = torch.tensor([row for own in distinct for row in own], device=source.device)
+    words = likeliest_words(model, fertilities, memory.select(sentences))
+    found = (Hypothesis(tuple(ids), log_prob, log_prob) for ids, log_prob in zip(*words, strict=True))
+    return best_of([[next(found) for _ in own] for own in distinct], source, source_lengths, judge)
 
 
 def fertility_sequences(

@@ -27,7 +27,8 @@ def decode_masked(
     logits = model.length_logits(memory)
     count = min(options.candidates, logits.size(1))
     lengths = model.length_of(logits.topk(count).indices, memory).flatten()
-    tokens, log_probs = refine(model, memory.repeat(count), lengths, iterations=options.iterations)
+    sentences = torch.arange(len(source), device=source.device).repeat_interleave(count)
+    tokens, log_probs = refine(model, memory.select(sentences), lengths, iterations=options.iterations)
     totals = log_probs.double().sum(1)
     means = totals / lengths
     found = [

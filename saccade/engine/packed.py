@@ -102,10 +102,6 @@ class Memory:
         """For these of the rows; what was read stays where it is."""
         return Memory(self.states, self.lengths, self.sentence[rows])
 
-    def repeat(self, count: int) -> "Memory":
-        """Each row `count` times in a row."""
-        return Memory(self.states, self.lengths, self.sentence.repeat_interleave(count))
-
 
 class PackedStack:
     """Layers, norm at the end, and embedding where C looks tokens up; all but the embedding are copies."""

@@ -147,8 +147,8 @@ class _Remembered:
     keys: Tensor
     values: Tensor
 
-    def repeat(self, count: int) -> _Remembered:
-        return _Remembered(self.keys.repeat_interleave(count, 1), self.values.repeat_interleave(count, 1))
+    def select(self, sentences: Tensor) -> _Remembered:
+        return _Remembered(self.keys[:, sentences], self.values[:, sentences])
 
 
 class _Logits(nn.Identity):

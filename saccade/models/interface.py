@@ -181,7 +181,8 @@ class Parallel(Protocol):
         ...
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
-        """As `Seq2Seq.encode`. The memory's `repeat(n)` has each sentence n times in a row."""
+        """As `Seq2Seq.encode`. The memory's `select(sentences)` has a row for each of these, as often as they
+        come."""
         ...
 
 

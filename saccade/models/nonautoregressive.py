@@ -75,16 +75,15 @@ class ParallelMemory:
     source_lengths: Tensor
     summary: Tensor | None = None
 
-    def repeat(self, count: int) -> "ParallelMemory":
-        """Each sentence `count` times in a row, for as many candidates."""
-        if count == 1:
-            return self
+    def select(self, sentences: Tensor) -> "ParallelMemory":
+        """A row for each of `sentences` (rows,), which may come several times, as often as they have
+        candidates."""
         return ParallelMemory(
-            states=self.states.repeat_interleave(count, 0),
-            remembered=self.remembered.repeat(count),
-            source=self.source.repeat_interleave(count, 0),
-            source_lengths=self.source_lengths.repeat_interleave(count, 0),
-            summary=None if self.summary is None else self.summary.repeat_interleave(count, 0),
+            states=self.states[sentences],
+            remembered=self.remembered.select(sentences),
+            source=self.source[sentences],
+            source_lengths=self.source_lengths[sentences],
+            summary=None if self.summary is None else self.summary[sentences],
         )
 
 

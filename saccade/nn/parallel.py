@@ -127,11 +127,10 @@ class Remembered:
     layers: tuple[KeyValue, ...]
     visible: Tensor | None
 
-    def repeat(self, count: int) -> "Remembered":
-        """Each sentence `count` times in a row."""
-        layers = [(k.repeat_interleave(count, 0), v.repeat_interleave(count, 0)) for k, v in self.layers]
-        visible = None if self.visible is None else self.visible.repeat_interleave(count, 0)
-        return Remembered(tuple(layers), visible)
+    def select(self, sentences: Tensor) -> "Remembered":
+        """A row for each of `sentences` (rows,), which may come several times."""
+        layers = tuple((key[sentences], value[sentences]) for key, value in self.layers)
+        return Remembered(layers, None if self.visible is None else self.visible[sentences])
 
 
 class ParallelDecoderStack(nn.ModuleList):

@@ -105,7 +105,7 @@ def test_a_judge_picks_the_length() -> None:
     with torch.inference_mode():
         logits = model.length_logits(model.encode(*padded(source)))
         for one, row, likeliest in zip(judged, source, logits.topk(4).indices, strict=True):
-            memory = model.encode(*padded([row])).repeat(4)
+            memory = model.encode(*padded([row])).select(torch.zeros(4, dtype=torch.int64))
             lengths = model.length_of(likeliest[None], model.encode(*padded([row]))).flatten()
             tokens, _ = refine(model, memory, lengths, iterations=2)
             own = [ids[:length].tolist() for ids, length in zip(tokens, lengths.tolist(), strict=True)]

@@ -46,7 +46,7 @@ def network(decoder: str, name: str = "as published", **sizes: Any) -> Any:
 
 def hidden(model: Any, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Hidden states of every output position, with several candidates a sentence, and which are real."""
-    memory = model.encode(source, lengths).repeat(2)
+    memory = model.encode(source, lengths).select(torch.arange(len(source)).repeat_interleave(2))
     torch.manual_seed(3)
     if model.scheme == "fertility":
         real = model.has_fertility(memory)
