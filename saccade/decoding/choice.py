@@ -15,9 +15,9 @@ from saccade.decoding.scoring import Judge
 def best_of(
     candidates: Sequence[Sequence[Hypothesis]], source: Tensor, source_lengths: Tensor, judge: Judge | None
 ) -> list[list[Hypothesis]]:
-    """The candidate of the highest score of each sentence, of equals the first. Where there is a choice and a
-    judge, the score is the judge's."""
-    if judge is not None and any(len(own) > 1 for own in candidates):
+    """The candidate of the highest score of each sentence, of equals the first. Where there is a judge, the
+    score is the judge's."""
+    if judge is not None:
         counts = torch.tensor([len(own) for own in candidates], device=source.device)
         many, long = source.repeat_interleave(counts, 0), source_lengths.repeat_interleave(counts, 0)
         scores = iter(judge.scores(many, long, [one.tokens for own in candidates for one in own]))

@@ -25,7 +25,7 @@ def decode_fertility(
 ) -> list[list[Hypothesis]]:
     """One hypothesis a sentence.
 
-    log_prob: of its words given the fertilities; score: the judge's where it had to choose, else log_prob.
+    log_prob: of its words given the fertilities; score: the same, or the judge's of several candidates.
     Raises UserError for several candidates without a judge.
     """
     count = options.candidates

@@ -38,7 +38,7 @@ def decode_masked(
         )
     ]
     candidates = [found[i : i + count] for i in range(0, len(found), count)]
-    return best_of(candidates, source, source_lengths, judge)
+    return best_of(candidates, source, source_lengths, judge if count > 1 else None)
 
 
 def refine(model: Masked, memory: object, lengths: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:

@@ -116,11 +116,19 @@ def test_a_judge_scores_as_it_scores_its_own_translations() -> None:
         assert one.score == pytest.approx(value / (len(one.tokens) + 1), abs=1e-5)
 
 
+def test_the_score_is_the_judges_where_all_draws_are_equal_too() -> None:
+    """So it does not depend on the draws, nor on what a sentence is batched with, whose scores are told."""
+    model, source, teacher = spread_out(), sentences([6]), judge()
+    model.fertility.bias.data[1] = 1000.0
+    assert len(set(map(tuple, chosen(model, source[0], candidates=4)))) == 1
+    [one] = decode(model, source, judge=teacher, candidates=4)
+    assert one.score == pytest.approx(teacher.scores(*padded(source), [one.tokens])[0], abs=1e-5)
+
+
 def test_more_candidates_are_never_worse_in_the_judges_eyes() -> None:
     model, source, teacher = spread_out(), sentences([6, 4, 5]), judge()
     scores = [
-        [one.score for one in decode(model, source, judge=teacher, candidates=count)]
-        for count in (1, 2, 5, 20)
+        [one.score for one in decode(model, source, judge=teacher, candidates=count)] for count in (2, 5, 20)
     ]
     for fewer, more in itertools.pairwise(scores):
         assert all(b >= a - 1e-6 for a, b in zip(fewer, more, strict=True))
