@@ -49,19 +49,17 @@ def ways(name: str, translator: Translator, teacher: Model | None = None) -> lis
             System(f"{name}, {'greedy' if beam == 1 else f'beam {beam}'}", translator, {"beam": beam})
             for beam in (1, 5)
         ]
+    many = System(f"{name}, {CANDIDATES} candidates", translator, {"candidates": CANDIDATES})
     if network.scheme == "mask-predict":
-        return [System(f"{name}, {n} rounds", translator, {"iterations": n}) for n in ROUNDS]
-    if network.scheme == "ctc":
-        found = [
-            System(f"{name}, best path", translator),
-            System(f"{name}, {CANDIDATES} candidates", translator, {"candidates": CANDIDATES}),
-        ]
+        found = [System(f"{name}, {n} rounds", translator, {"iterations": n}) for n in ROUNDS]
+        many = found[-1]
+    elif network.scheme == "ctc":
+        found = [System(f"{name}, best path", translator), many]
     else:
         found = [System(f"{name}, {way}", translator, {"fertilities": way}) for way in ("argmax", "average")]
     if teacher is not None:
         judged = Translator(translator.model, teacher=teacher)
-        own = f"{name}, {CANDIDATES} candidates and the teacher"
-        found.append(System(own, judged, {"candidates": CANDIDATES}))
+        found.append(System(f"{many.name} and the teacher", judged, many.options))
     return found
 
 

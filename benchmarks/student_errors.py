@@ -1,27 +1,30 @@
 """Where students that write all words at once fall short: length, repetition, fertilities, or words.
 
 For the teacher and each student: BLEU, pieces written for each of the reference's, mean difference of the two
-lengths, share of pieces that repeat the one before. Of a student with fertilities besides: the share that
-equals those of the teacher's own greedy translation, and BLEU when it is given them, which leaves only the
-words to blame. --fertilities FILE has them as the student learned them (`saccade distill --beam 1
---fertilities FILE --method ...`); without it they are aligned by the teacher's attention.
+lengths, share of pieces that repeat the one before. Of a student that predicts fertilities, or a length,
+besides: the share that equals those of the teacher's own greedy translation, and BLEU when it is given them,
+which leaves only the words to blame. --fertilities FILE has them as the student learned them (`saccade
+distill --beam 1 --fertilities FILE --method ...`); without it they are aligned by the teacher's attention.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.common import ROOT, show
-from benchmarks.nonautoregressive import System, trained_systems
+from benchmarks.nonautoregressive import ROUNDS, System, trained_systems
 from saccade.alignment.fertilities import fertilities
 from saccade.decoding.fertility import likeliest_words
+from saccade.decoding.likeliest import rows_of
+from saccade.decoding.mask_predict import refine
 from saccade.evaluation import score_text
-from saccade.models.interface import Fertile
+from saccade.models.interface import Fertile, Masked
 from saccade.text.batching import plan_for_inference
 from saccade.text.corpus import read_parallel, read_text
 from saccade.text.fertilities import fertilities_of
@@ -48,17 +51,21 @@ def errors_of(written: Rows, right: Rows) -> dict[str, object]:
     }
 
 
+def batches(translator: Translator, lines: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Numbers of lines, their source ids and lengths."""
+    sources = translator.model.tokenizer.encode_source(lines)
+    for rows in plan_for_inference([len(ids) for ids in sources], batch_tokens=BATCH_TOKENS):
+        batch = [int(row) for row in rows]
+        yield batch, *translator.padded([sources[row] for row in batch])
+
+
 @torch.inference_mode()
 def from_fertilities(translator: Translator, lines: Sequence[str], labels: Rows) -> tuple[float, list[str]]:
     """The share of fertilities that the model would have chosen, and what it writes when given them."""
     network = translator.network
     assert isinstance(network, Fertile)
-    tokenizer = translator.model.tokenizer
-    sources = tokenizer.encode_source(lines)
     texts, right = [""] * len(lines), []
-    for rows in plan_for_inference([len(ids) for ids in sources], batch_tokens=BATCH_TOKENS):
-        batch = [int(row) for row in rows]
-        source, lengths = translator.padded([sources[row] for row in batch])
+    for batch, source, lengths in batches(translator, lines):
         given = torch.zeros_like(source)
         for place, row in enumerate(batch):
             given[place, : len(labels[row])] = torch.tensor(labels[row])
@@ -66,7 +73,25 @@ def from_fertilities(translator: Translator, lines: Sequence[str], labels: Rows)
         chosen = network.fertility_logits(memory).argmax(-1)
         right.append((chosen == given)[network.has_fertility(memory)])
         for row, ids in zip(batch, likeliest_words(network, given, memory)[0], strict=True):
-            texts[row] = tokenizer.decode(ids)
+            texts[row] = translator.model.tokenizer.decode(ids)
+    return float(torch.cat(right).float().mean()), texts
+
+
+@torch.inference_mode()
+def from_lengths(translator: Translator, lines: Sequence[str], lengths: list[int]) -> tuple[float, list[str]]:
+    """The share of target lengths, end symbols not counted, that the model finds likeliest, and what it
+    writes in most rounds when given them."""
+    network = translator.network
+    assert isinstance(network, Masked)
+    texts, right = [""] * len(lines), []
+    for batch, source, source_lengths in batches(translator, lines):
+        given = torch.tensor([lengths[row] for row in batch])
+        memory = network.encode(source, source_lengths)
+        chosen = network.length_of(network.length_logits(memory).argmax(-1, keepdim=True), memory)
+        right.append(chosen[:, 0] == given)
+        tokens, _ = refine(network, memory, given, iterations=ROUNDS[-1])
+        for row, ids in zip(batch, rows_of(tokens, given), strict=True):
+            texts[row] = translator.model.tokenizer.decode(ids)
     return float(torch.cat(right).float().mean()), texts
 
 
@@ -103,9 +128,11 @@ def main() -> None:
     teacher = systems[0].translator
     ids = [row[:-1] for row in teacher.model.tokenizer.encode_target(references)]
     rows.append({"system": "reference", "BLEU": "", **errors_of(ids, ids)})
+    greedy = [one.text for one in teacher.translate(lines, beam=1)]
+    lengths = [len(ids) - 1 for ids in teacher.model.tokenizer.encode_target(greedy)]
     labels: Rows
     if options.fertilities is None:
-        labels = fertilities(teacher, lines, [one.text for one in teacher.translate(lines, beam=1)])
+        labels = fertilities(teacher, lines, greedy)
     else:
         labels = [
             fertilities_of(line, place=f"{options.fertilities}, line {number}")
@@ -114,14 +141,18 @@ def main() -> None:
     given: list[dict[str, object]] = []
     for name, translator in {one.name.split(",")[0]: one.translator for one in systems}.items():
         if isinstance(translator.network, Fertile):
-            share, texts = from_fertilities(translator, lines, labels)
-            bleu = score_text(texts, references, tokenize=options.tokenize).bleu
-            given.append(
-                {"student": name, "fertilities right": f"{share:.1%}", "BLEU, given them": f"{bleu:.2f}"}
-            )
+            what, (share, texts) = "fertilities", from_fertilities(translator, lines, labels)
+        elif isinstance(translator.network, Masked):
+            what, (share, texts) = "lengths", from_lengths(translator, lines, lengths)
+        else:
+            continue
+        bleu = score_text(texts, references, tokenize=options.tokenize).bleu
+        given.append(
+            {"student": name, "predicts": what, "right": f"{share:.1%}", "BLEU, given them": f"{bleu:.2f}"}
+        )
     show(f"errors of students of {options.teacher}, {len(lines):,} lines", rows, options.out)
     if given:
-        show("fertilities, beside those of the teacher's greedy translation", given, options.out)
+        show("what they predict, beside the teacher's greedy translation", given, options.out)
 
 
 if __name__ == "__main__":
