@@ -120,6 +120,14 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
     }
 }
 
+/* How many of `all` rows or sequences make a block: at most `most`, blocks of one size, and where there are more
+   than threads as many for each of them. */
+INLINE long block_size(long all, long most, int threads) {
+    long blocks = (all + most - 1) / most;
+    if (blocks > threads) blocks = (blocks + threads - 1) / threads * threads;
+    return blocks ? (all + blocks - 1) / blocks : 1;
+}
+
 /* Threads may share out the panels of a product: number `me` of `members` begins at this one. */
 INLINE long first_panel(const Linear *l, int members, int me) {
     return (l->outputs + PANEL - 1) / PANEL * me / members;

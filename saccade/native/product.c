@@ -8,19 +8,23 @@
 
 #define ROWS 96 /* of a block: enough for the products, few enough for the cache */
 
+static int threads_here(void) {
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
 /* Threads share out blocks of rows or, where those are too few, the outputs of each block. */
 static int shares_of(long blocks) {
-    int threads = 1;
-#ifdef _OPENMP
-    threads = omp_get_max_threads();
-#endif
-    return blocks < threads ? threads : 1;
+    return blocks < threads_here() ? threads_here() : 1;
 }
 
 /* x (rows, inputs) to y (rows, outputs). With `lengths`, rows are sequences of `height` each, of which only the first
    lengths[i] count: what comes behind is left alone. */
 EXPORT void linear_forward(const Linear *l, const float *x, float *y, long rows, long height, const int64_t *lengths) {
-    if (!lengths) height = ROWS;
+    if (!lengths) height = block_size(rows, ROWS, threads_here());
     const long blocks = (rows + height - 1) / height;
     const int shares = shares_of(blocks);
 #pragma omp parallel for collapse(2) schedule(dynamic) if (blocks * shares > 1)
@@ -73,13 +77,13 @@ INLINE void see(Seen *seen, float *y, long count, int64_t first, const int64_t *
    all; `never` (nevers,): places that count but are not taken. No row's outputs are ever held. */
 EXPORT void linear_likeliest(const Linear *l, const float *x, long rows, const int64_t *never, long nevers,
                              int64_t *places, float *log_probs) {
-    const long blocks = (rows + ROWS - 1) / ROWS;
+    const long height = block_size(rows, ROWS, threads_here()), blocks = (rows + height - 1) / height;
     const int shares = shares_of(blocks);
     Seen *all = malloc(sizeof(Seen) * (size_t)(rows * shares + 1));
 #pragma omp parallel for collapse(2) schedule(dynamic) if (blocks * shares > 1)
     for (long block = 0; block < blocks; block++)
         for (int share = 0; share < shares; share++) {
-            const long first = block * ROWS, count = rows - first < ROWS ? rows - first : ROWS;
+            const long first = block * height, count = rows - first < height ? rows - first : height;
             Seen *seen = all + share * rows + first;
             float *y = aligned_alloc(64, sizeof(float) * ROWS * PANEL);
             void *spare = malloc((size_t)SPARE(count, l->inputs));

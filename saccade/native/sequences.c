@@ -150,12 +150,12 @@ static void block_of(const Stack *s, const Sequences *q, long first, long last, 
 }
 
 EXPORT void sequences_through(const Stack *s, const Sequences *q) {
-    const long together = q->longest < ROWS && q->longest ? ROWS / q->longest : 1;
-    const long blocks = (q->batch + together - 1) / together;
     int threads = 1;
 #ifdef _OPENMP
     threads = omp_get_max_threads();
 #endif
+    const long together = block_size(q->batch, q->longest < ROWS && q->longest ? ROWS / q->longest : 1, threads);
+    const long blocks = (q->batch + together - 1) / together;
     if (blocks < threads && s->width * s->feed_forward * q->batch * q->longest >= WORTH) {
         for (long first = 0; first < q->batch; first += together)
             block_of(s, q, first, first + together < q->batch ? first + together : q->batch, threads);
