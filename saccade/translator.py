@@ -13,6 +13,7 @@ from torch import Tensor
 from saccade.checkpoint import Model, load_model
 from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.padding import padded
 from saccade.decoding.scoring import Judge
 from saccade.decoding.writing import Writing, writing_of
 from saccade.engine import ready, why_slow
@@ -242,10 +243,7 @@ class Translator:
 
     def padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Source ids (sentences, longest) and lengths (sentences,), where the model is."""
-        pad, lengths = self.model.network.vocabulary.pad, [len(sequence) for sequence in sequences]
-        longest = max(lengths)
-        rows = [[*sequence, *[pad] * (longest - len(sequence))] for sequence in sequences]
-        return torch.tensor(rows, device=self.device), torch.tensor(lengths, device=self.device)
+        return padded(sequences, pad=self.model.network.vocabulary.pad, device=self.device)
 
     def problem(self, source: Sequence[int], target: Sequence[int] = ()) -> str | None:
         """Why the model can't read or write so many ids; None where it can."""

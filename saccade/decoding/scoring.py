@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saccade.config import build
 from saccade.decoding.options import DecodingConfig, Penalty, length_penalty
+from saccade.decoding.padding import padded
 from saccade.errors import UserError
 from saccade.models.interface import Forced, Parallel
 from saccade.native.search import log_softmax_
@@ -24,11 +25,7 @@ def target_log_probs(
     source (batch, source), source_lengths (batch,); targets: ids of each, the end symbol last.
     """
     vocabulary = model.vocabulary
-    lengths = torch.tensor([len(target) for target in targets], device=source.device)
-    gold = torch.full((len(targets), int(lengths.max())), vocabulary.pad)
-    for row, target in enumerate(targets):
-        gold[row, : len(target)] = torch.tensor(target)
-    gold = gold.to(source.device)
+    gold, lengths = padded(targets, pad=vocabulary.pad, device=source.device)
     # What follows an end symbol in shorter rows is never looked at.
     shifted = torch.cat([torch.full_like(gold[:, :1], vocabulary.start), gold[:, :-1]], 1)
     hidden = model.decode(shifted, model.encode(source, source_lengths))
