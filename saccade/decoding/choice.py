@@ -19,7 +19,8 @@ def best_of(
     score is the judge's."""
     if judge is not None:
         counts = torch.tensor([len(own) for own in candidates], device=source.device)
-        many, long = source.repeat_interleave(counts, 0), source_lengths.repeat_interleave(counts, 0)
-        scores = iter(judge.scores(many, long, [one.tokens for own in candidates for one in own]))
+        sentences = torch.arange(len(candidates), device=source.device).repeat_interleave(counts)
+        tokens = [one.tokens for own in candidates for one in own]
+        scores = iter(judge.scores(source, source_lengths, tokens, sentences=sentences))
         candidates = [[replace(one, score=next(scores)) for one in own] for own in candidates]
     return [[max(own, key=lambda one: one.score)] for own in candidates]

@@ -18,17 +18,24 @@ _CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB
 
 
 def target_log_probs(
-    model: Forced, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
+    model: Forced,
+    source: Tensor,
+    source_lengths: Tensor,
+    targets: Sequence[Sequence[int]],
+    *,
+    sentences: Tensor | None = None,
 ) -> Tensor:
-    """Log-probability in nats of each target, end symbol in and counted; float64 (batch,).
+    """Log-probability in nats of each target, end symbol in and counted; float64 (targets,).
 
-    source (batch, source), source_lengths (batch,); targets: ids of each, the end symbol last.
+    source (batch, source), source_lengths (batch,); targets: ids of each, the end symbol last. sentences
+    (targets,): the row of source that each belongs to; None: there is one for each row.
     """
     vocabulary = model.vocabulary
     gold, lengths = padded(targets, pad=vocabulary.pad, device=source.device)
     # What follows an end symbol in shorter rows is never looked at.
     shifted = torch.cat([torch.full_like(gold[:, :1], vocabulary.start), gold[:, :-1]], 1)
-    hidden = model.decode(shifted, model.encode(source, source_lengths))
+    memory = model.encode(source, source_lengths)
+    hidden = model.decode(shifted, memory if sentences is None else memory.select(sentences))
     real = torch.arange(gold.size(1), device=source.device) < lengths[:, None]
     log_probs = torch.zeros(gold.shape, dtype=torch.float64, device=source.device)
     log_probs[real] = _token_log_probs(model, hidden[real], gold[real]).double()
@@ -65,12 +72,17 @@ class Judge:
         return cls(model, settings.length_penalty, settings.alpha)
 
     def scores(
-        self, source: Tensor, source_lengths: Tensor, candidates: Sequence[Sequence[int]]
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        candidates: Sequence[Sequence[int]],
+        *,
+        sentences: Tensor | None = None,
     ) -> list[float]:
-        """A score for each candidate, ids without end symbol; rows of source as many as candidates."""
+        """A score for each candidate, ids without end symbol. sentences: see `target_log_probs`."""
         end = self.model.vocabulary.end
         targets = [[*candidate, end] for candidate in candidates]
-        values = target_log_probs(self.model, source, source_lengths, targets)
+        values = target_log_probs(self.model, source, source_lengths, targets, sentences=sentences)
         return [
             float(value) / length_penalty(len(target), kind=self.penalty, alpha=self.alpha)
             for value, target in zip(values.tolist(), targets, strict=True)

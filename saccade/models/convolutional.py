@@ -68,6 +68,12 @@ class ConvolutionalMemory:
     source: Remembered
     visible: Tensor | None
 
+    def select(self, sentences: Tensor) -> "ConvolutionalMemory":
+        """See `Forced.encode`."""
+        keys, values, root = (tensor[sentences] for tensor in self.source)
+        visible = None if self.visible is None else self.visible[sentences]
+        return ConvolutionalMemory((keys, values, root), visible)
+
 
 class ConvolutionalDecoder(nn.Module):
     """Layers between the width of embeddings and back, all positions at once or one at a time."""

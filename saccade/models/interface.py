@@ -92,7 +92,8 @@ class Forced(Protocol):
         ...
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
-        """As `Stepwise.encode`."""
+        """As `Stepwise.encode`. The memory's `select(sentences)`, (rows,), has a row for each of these, which
+        may come several times."""
         ...
 
     def decode(self, target_in: Tensor, memory: Any) -> Tensor:
@@ -181,8 +182,7 @@ class Parallel(Protocol):
         ...
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
-        """As `Seq2Seq.encode`. The memory's `select(sentences)` has a row for each of these, as often as they
-        come."""
+        """As `Forced.encode`."""
         ...
 
 

@@ -76,8 +76,7 @@ class ParallelMemory:
     summary: Tensor | None = None
 
     def select(self, sentences: Tensor) -> "ParallelMemory":
-        """A row for each of `sentences` (rows,), which may come several times, as often as they have
-        candidates."""
+        """See `Forced.encode`."""
         return ParallelMemory(
             states=self.states[sentences],
             remembered=self.remembered.select(sentences),

@@ -104,6 +104,11 @@ class RecurrentMemory:
     visible: Tensor | None
     summary: Tensor
 
+    def select(self, sentences: Tensor) -> "RecurrentMemory":
+        """See `Forced.encode`."""
+        visible = None if self.visible is None else self.visible[sentences]
+        return RecurrentMemory(self.annotations[sentences], visible, self.summary[sentences])
+
 
 class Recurrent(nn.Module):
     """Recurrent encoder-decoder; satisfies `Seq2Seq`."""

@@ -110,6 +110,11 @@ class Memory:
     states: Tensor
     visible: Tensor | None
 
+    def select(self, sentences: Tensor) -> "Memory":
+        """See `Forced.encode`."""
+        visible = None if self.visible is None else self.visible[sentences]
+        return Memory(self.states[sentences], visible)
+
 
 @dataclass
 class TransformerState:

@@ -132,6 +132,16 @@ def test_a_sentence_alone_and_in_a_batch_gives_the_same(kind: str) -> None:
 
 
 @every_kind
+def test_a_memory_has_rows_for_the_sentences_that_it_is_asked_for(kind: str) -> None:
+    model, source, target = network(kind), sentences([6, 3, 4]), sentences([5, 2, 4, 3], seed=1)
+    wanted = [2, 0, 0, 1]
+    selected = model.encode(*padded(source)).select(torch.tensor(wanted))
+    found = model(padded(target)[0], selected)
+    expected = logits(model, [source[row] for row in wanted], target)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@every_kind
 def test_the_encoder_sees_the_order(kind: str) -> None:
     model = network(kind)
     forwards, swapped = [5, 6, 7, 8, 9, 3], [5, 7, 6, 8, 9, 3]
