@@ -61,7 +61,7 @@ def main() -> None:
     translator = Translator.load(options.model)
     tokenizer = translator.model.tokenizer
     sources, targets = tokenizer.encode_source(lines[0]), tokenizer.encode_target(lines[1])
-    layers = len(translator.model.module.get_submodule("decoder"))  # type: ignore[arg-type]
+    layers = len(translator.model.network.get_submodule("decoder"))  # type: ignore[arg-type]
     found = {
         f"attention, layer {layer}": aligned_by_attention(translator, sources, targets, layer=layer)
         for layer in range(1, layers + 1)

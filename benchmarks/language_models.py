@@ -45,7 +45,7 @@ def measure(run: Path, lines: list[str], *, options: argparse.Namespace) -> list
             {
                 "run": run.name,
                 "kind": kind,
-                "parameters": sum(weights.numel() for weights in plain.model.module.parameters()),
+                "parameters": sum(weights.numel() for weights in plain.model.network.parameters()),
                 "memory": memory,
                 "word perplexity": round(score.word_perplexity, 3),
                 "token perplexity": round(score.perplexity, 3),

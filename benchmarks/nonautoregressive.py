@@ -94,7 +94,7 @@ def decoder_calls(system: System, lines: Sequence[str]) -> float:
 
     # Counted on the model itself: its engine has no layers to hook into.
     translator.writing = replace(cast(AllAtOnce, translator.writing), ready=lambda: network)
-    decoder = cast(nn.ModuleList, translator.model.module.get_submodule("decoder"))
+    decoder = cast(nn.ModuleList, translator.model.network.get_submodule("decoder"))
     handle = decoder[0].register_forward_hook(count)
     for line in lines:
         translator.translate([line], **system.options)

@@ -124,7 +124,7 @@ def publish(model: Model, folder: Path) -> None:
     assert not unknown and all("embed" in name or "lm_head" in name for name in missing), (missing, unknown)
     hub.generation_config = type(hub.generation_config).from_pretrained(folder)
     hub.save_pretrained(folder)
-    again = unique_tensors(import_folder(folder).model.module)
+    again = unique_tensors(import_folder(folder).model.network)
     assert all(torch.equal(again[name], tensor) for name, tensor in ours.items())
 
 

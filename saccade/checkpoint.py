@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,13 +23,15 @@ from saccade.config import Section
 from saccade.errors import UserError
 from saccade.folders import beside, replace_folder
 from saccade.models import build_model, model_config
-from saccade.models.interface import Network, Vocabulary
+from saccade.models.families import Network
+from saccade.models.interface import Vocabulary
+from saccade.models.renamed import current_name
 from saccade.native.quantise import Precision, quantised, restored
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
-FORMAT = 2
-"""Raised when older versions of Saccade could no longer read a folder correctly. 2: weights in int8; a model
-in float32 is still written as 1."""
+FORMAT = 3
+"""Raised when older versions of Saccade can no longer read a folder correctly. 2: weights in int8; 3: the
+encoder is a module of its own, so that parameters have other names (`models.renamed`)."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,6 @@ class Model:
     provenance: dict[str, Any] = field(default_factory=dict)
     precision: Precision = "float32"
     """How its folder stores the weights."""
-
-    @property
-    def module(self) -> nn.Module:
-        """The network as a torch module."""
-        return cast(nn.Module, self.network)
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
@@ -65,16 +62,16 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
 def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write a model's files into an existing folder; `weights` in place of the network's own."""
     description = {
-        "format": 1 if model.precision == "float32" else FORMAT,
+        "format": FORMAT,
         "model": model.config.model_dump(mode="json", exclude_none=True),
         "vocabulary": asdict(model.network.vocabulary),
         "tokenizer": save_tokenizer(model.tokenizer, folder),
         "decoding": model.decoding,
         "provenance": model.provenance,
     }
-    tensors = dict(weights or unique_tensors(model.module))
+    tensors = dict(weights or unique_tensors(model.network))
     if model.precision == "int8":
-        description["precision"], tensors = model.precision, quantised(model.module, tensors)
+        description["precision"], tensors = model.precision, quantised(model.network, tensors)
     write_json(folder / "model.json", description)
     write_tensors(folder / "model.safetensors", tensors)
 
@@ -104,8 +101,8 @@ def load_model(folder: Path) -> Model:
     if vocabulary != vocabulary_of(tokenizer):
         raise _damaged(folder, "its tokeniser is not the one that the model was trained with")
     network = build_model(config, vocabulary)
-    load_weights(cast(nn.Module, network), read_weights(folder), folder=folder)
-    cast(nn.Module, network).eval()
+    load_weights(network, read_weights(folder), folder=folder)
+    network.eval()
     return Model(
         network,
         config,
@@ -117,8 +114,17 @@ def load_model(folder: Path) -> Model:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """A model folder's weights in float32; UserError when they are missing or damaged."""
-    return restored(read_tensors(folder / "model.safetensors"))
+    """A model folder's weights in float32 under today's names; UserError when they are missing or damaged."""
+    return under_current_names(restored(read_tensors(folder / "model.safetensors")), folder)
+
+
+def under_current_names(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """A model folder's tensors, which an older version may have written under other names."""
+    description = read_description(folder)
+    if description["format"] == FORMAT:
+        return dict(tensors)
+    kind = str(description["model"].get("kind", "transformer"))
+    return {current_name(name, kind=kind): tensor for name, tensor in tensors.items()}
 
 
 def find_model(folder: Path) -> Path:
@@ -173,11 +179,11 @@ def unique_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of several model folders' weights ("Attention Is All You Need", section 6.1)."""
-    first = read_tensors(folders[0] / "model.safetensors")
+    first = read_weights(folders[0])
     # float64 sums: averaging n copies of one checkpoint gives that checkpoint.
     total = {name: tensor.double() for name, tensor in first.items()}
     for folder in folders[1:]:
-        weights = read_tensors(folder / "model.safetensors")
+        weights = read_weights(folder)
         if {name: x.shape for name, x in weights.items()} != {name: x.shape for name, x in first.items()}:
             raise UserError(f"{folder}: cannot be averaged with {folders[0]}: their weights differ in shape.")
         for name, tensor in weights.items():

@@ -132,7 +132,7 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
         take_weights(model, experiment.training.init_from)
     if experiment.training.init_encoder and teacher is not None and not resumes:
         take_encoder(model, teacher)
-    parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
     say(f"{parameters:,} parameters, {group.size} process(es) on {group.device.type}, run folder {run}")
     setup = Setup(
         run=run,

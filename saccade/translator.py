@@ -78,7 +78,7 @@ class Translator:
         self.model = model
         self.network: Translating = network
         self.device = torch.device(device)
-        self.model.module.to(self.device)
+        self.model.network.to(self.device)
         judge = None if teacher is None else self._judge(teacher)
         self.writing: Writing = writing_of(network, _readily(network, precision, model.precision), judge)
 
@@ -209,7 +209,7 @@ class Translator:
     @torch.inference_mode()
     def _attention(self, source: list[int], target: list[int]) -> dict[str, Tensor]:
         """Recorded in one pass over a finished target, end symbol in."""
-        with record_attention(self.model.module) as maps:
+        with record_attention(self.model.network) as maps:
             self.writing.run(*self.padded([source]), target)
         return {name: weights[0].cpu() for name, weights in maps.items()}
 

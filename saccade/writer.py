@@ -82,7 +82,7 @@ class Writer:
         self.network = cast(LanguageModel, cast(object, self.model.network))
         self.config = cast(LanguageModelConfig, self.model.config)
         self.device = torch.device(device)
-        self.model.module.to(self.device)
+        self.model.network.to(self.device)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str | None = None, **settings: Any) -> Self:

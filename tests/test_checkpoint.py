@@ -51,7 +51,7 @@ def folder(tmp_path: Path, model: Model) -> Path:
 
 
 def weights(model: Model) -> dict[str, Tensor]:
-    return {name: tensor.detach() for name, tensor in model.module.state_dict().items()}
+    return {name: tensor.detach() for name, tensor in model.network.state_dict().items()}
 
 
 def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
@@ -104,7 +104,7 @@ def test_every_kind_of_model_comes_back_and_translates_alike(tmp_path: Path, kin
     assert_equal(weights(loaded), weights(model))
     stored = load_file(tmp_path / "m" / "model.safetensors")
     assert sum(tensor.numel() for tensor in stored.values()) == sum(
-        parameter.numel() for parameter in model.module.parameters()
+        parameter.numel() for parameter in model.network.parameters()
     )
     first, second = (Translator(m).translate(tiny.LINES[:5], beam=2, max_length=9) for m in (model, loaded))
     assert first == second
@@ -136,14 +136,14 @@ def test_tied_weights_are_stored_once(tmp_path: Path, tied: str, matrices: int) 
     words = model.network.vocabulary.source_size
     assert sum(tensor.shape == (words, 12) for tensor in stored.values()) == matrices
     assert sum(tensor.numel() for tensor in stored.values()) == sum(
-        parameter.numel() for parameter in model.module.parameters()
+        parameter.numel() for parameter in model.network.parameters()
     )
     network: Any = load_model(tmp_path / "m").network
     assert (network.output.weight is network.target_embedding.tokens.weight) == (tied != "none")
 
 
 def test_other_weights_can_be_stored_in_place_of_the_networks_own(tmp_path: Path, model: Model) -> None:
-    doubled = {name: 2 * tensor for name, tensor in unique_tensors(model.module).items()}
+    doubled = {name: 2 * tensor for name, tensor in unique_tensors(model.network).items()}
     save_model(tmp_path / "m", model, weights=doubled)
     assert_equal(unique_tensors(load_model(tmp_path / "m").module), doubled)
 
@@ -179,7 +179,7 @@ def test_a_relative_path_and_the_current_folder_serve_too(
 
 @pytest.mark.parametrize("copies", [1, 2, 3, 5, 7])
 def test_the_average_of_copies_is_the_checkpoint_itself(folder: Path, model: Model, copies: int) -> None:
-    assert_equal(average_weights([folder] * copies), unique_tensors(model.module))
+    assert_equal(average_weights([folder] * copies), unique_tensors(model.network))
 
 
 def test_an_average_is_the_mean_of_each_weight(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_average_is_the_mean_of_each_weight(tmp_path: Path) -> None:
     for number, model in enumerate(models):
         save_model(tmp_path / str(number), model)
     average = average_weights([tmp_path / str(number) for number in range(3)])
-    parts = [unique_tensors(model.module) for model in models]
+    parts = [unique_tensors(model.network) for model in models]
     for name, tensor in average.items():
         mean = sum(part[name].double() for part in parts) / 3
         assert tensor.dtype == torch.float32
@@ -252,8 +252,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "model.safetensors: damaged",
     ),
     "weight missing": (
-        lambda f: edit_weights(f, lambda w: w.pop("encoder.1.around_self.norm.bias")),
-        "lacks encoder.1.around_self.norm.bias",
+        lambda f: edit_weights(f, lambda w: w.pop("encoder.1.self_attention_residual.norm.bias")),
+        "lacks encoder.1.self_attention_residual.norm.bias",
     ),
     "weight unknown": (
         lambda f: edit_weights(f, lambda w: w.update(extra=torch.ones(1))),

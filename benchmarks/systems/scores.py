@@ -51,7 +51,7 @@ def score(run: Path) -> Result:
     texts = [one.text for one in translator.translate(sources)]
     cased, lower = score_text(texts, references), score_text(texts, references, lowercase=True)
     result = Result(
-        parameters=sum(parameter.numel() for parameter in translator.model.module.parameters()),
+        parameters=sum(parameter.numel() for parameter in translator.model.network.parameters()),
         step=translator.model.provenance["step"],
         bleu=cased.bleu,
         signature=cased.signature,

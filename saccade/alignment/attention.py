@@ -53,7 +53,7 @@ def _weights(
     """(rows, target, source)."""
     start = network.vocabulary.start
     shifted, _ = translator.padded([[start, *target[:-1]] for target in targets])
-    with record_attention(translator.model.module) as maps:
+    with record_attention(translator.model.network) as maps:
         network.decode(shifted, network.encode(*translator.padded(sources)))
     layers = [weights for name, weights in maps.items() if "cross_attention" in name]
     if not layers:

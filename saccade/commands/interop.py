@@ -133,7 +133,7 @@ def _tell(imported: "Imported", out: Path) -> None:
     model = imported.model
     for note in imported.notes:
         typer.echo(f"Note: {note}", err=True)
-    parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
     beam = model.decoding.get("beam", 4)
     typer.echo(
         f"{model.provenance['imported']}: {parameters:,} parameters, "

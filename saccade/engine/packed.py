@@ -13,7 +13,7 @@ from saccade.native.linear import CLinear, PackedLinear, pack
 from saccade.native.quantise import Precision
 from saccade.nn.embedding import Embedding
 from saccade.nn.layers import DecoderLayer, EncoderLayer
-from saccade.nn.parallel import ParallelDecoderLayer, PositionalAttention
+from saccade.nn.nonautoregressive import ParallelDecoderLayer, PositionalAttention
 
 _LANES = 16
 _ACTIVATIONS = {"relu": 0, "gelu": 1, "silu": 2}
@@ -200,8 +200,8 @@ class PackedStack:
             self_output=self._linear(layer.self_attention.output),
             inner=self._linear(layer.feed_forward.inner),
             outer=self._linear(layer.feed_forward.outer),
-            self_norm=self._norm(layer.around_self.norm),
-            feed_forward_norm=self._norm(layer.around_feed_forward.norm),
+            self_norm=self._norm(layer.self_attention_residual.norm),
+            feed_forward_norm=self._norm(layer.feed_forward_residual.norm),
             window=layer.self_attention.window or 0,
         )
         if not isinstance(layer, EncoderLayer):
@@ -209,12 +209,12 @@ class PackedStack:
             remembers = layer.cross_attention.key_value
             self._cross.append(pack(remembers.weight, remembers.bias, precision=self._precision))
             packed.cross_output = self._linear(layer.cross_attention.output)
-            packed.cross_norm = self._norm(layer.around_cross.norm)
+            packed.cross_norm = self._norm(layer.cross_attention_residual.norm)
         if isinstance(layer, ParallelDecoderLayer) and layer.positional_attention is not None:
-            assert layer.around_positional is not None
+            assert layer.positional_attention_residual is not None
             packed.place_value = self._linear(layer.positional_attention.value)
             packed.place_output = self._linear(layer.positional_attention.output)
-            packed.place_norm = self._norm(layer.around_positional.norm)
+            packed.place_norm = self._norm(layer.positional_attention_residual.norm)
             self._positional.append(layer.positional_attention)
         return packed
 

@@ -202,7 +202,7 @@ def _decoder(spec: Any, network: Transformer) -> None:
         modules = cross.query, cross.key_value, cross.output
         for part, module in zip(layer_spec.attention.linear, modules, strict=True):
             _linear(part, module)
-        around: Any = layer.around_cross
+        around: Any = layer.cross_attention_residual
         _norm(layer_spec.attention.layer_norm, around.norm)
         _feed_forward(layer_spec.ffn, layer)
     if network.config.norm == "pre":
@@ -221,13 +221,13 @@ def _self_attention(spec: Any, layer: Any) -> None:
     attention = layer.self_attention
     for part, module in zip(spec.linear, (attention.query_key_value, attention.output), strict=True):
         _linear(part, module)
-    _norm(spec.layer_norm, layer.around_self.norm)
+    _norm(spec.layer_norm, layer.self_attention_residual.norm)
 
 
 def _feed_forward(spec: Any, layer: Any) -> None:
     _linear(spec.linear_0, layer.feed_forward.inner)
     _linear(spec.linear_1, layer.feed_forward.outer)
-    _norm(spec.layer_norm, layer.around_feed_forward.norm)
+    _norm(spec.layer_norm, layer.feed_forward_residual.norm)
 
 
 def _linear(spec: Any, module: nn.Linear) -> None:

@@ -103,7 +103,7 @@ class _Encoder(_Graph):
         for layer in network.encoder:
             x = layer(x, visible=visible)
         x = network.encoder_norm(x)
-        pairs = [cast(Any, layer).cross_attention.remember(x) for layer in network.decoder]
+        pairs = [cast(Any, layer).cross_attention.project_memory(x) for layer in network.decoder]
         return torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs])
 
 

@@ -84,7 +84,7 @@ class _Encoder(nn.Module):
             x = layer(x, visible=visible)
         x = network.encoder_norm(x)
         states = x[:, 1:] if scheme == "mask-predict" else x
-        pairs = [layer.cross_attention.remember(states) for layer in network.decoder]
+        pairs = [layer.cross_attention.project_memory(states) for layer in network.decoder]
         found = torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs])
         if scheme == "mask-predict":
             return *found, network.length(x[:, 0])

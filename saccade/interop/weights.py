@@ -13,16 +13,16 @@ from saccade.models.transformer import Transformer, TransformerConfig
 _LAYER = {
     "self_attention.query_key_value": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "self_attention.output": ("self_attn.out_proj",),
-    "around_self.norm": ("self_attn_layer_norm",),
+    "self_attention_residual.norm": ("self_attn_layer_norm",),
     "feed_forward.inner": ("fc1",),
     "feed_forward.outer": ("fc2",),
-    "around_feed_forward.norm": ("final_layer_norm",),
+    "feed_forward_residual.norm": ("final_layer_norm",),
 }
 _CROSS = {
     "cross_attention.query": ("encoder_attn.q_proj",),
     "cross_attention.key_value": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
     "cross_attention.output": ("encoder_attn.out_proj",),
-    "around_cross.norm": ("encoder_attn_layer_norm",),
+    "cross_attention_residual.norm": ("encoder_attn_layer_norm",),
 }
 _SHARED, _HEAD = "model.shared.weight", "lm_head.weight"
 _EMBEDDED = {side: f"model.{side}.embed_tokens.weight" for side in ("encoder", "decoder")}

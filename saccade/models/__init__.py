@@ -1,7 +1,7 @@
-"""One file per system; `interface.py` says what the rest of Saccade asks of each."""
+"""The kinds of models, one record each; a kind's family says what it is for (`families.py`)."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from saccade.config import Section, build
 from saccade.errors import UserError
@@ -13,45 +13,56 @@ from saccade.models import (
     transformer_lm,
     transformer_xl,
 )
-from saccade.models.ctc import CtcModel
-from saccade.models.fertility import FertilityModel
-from saccade.models.interface import Network, Vocabulary
-from saccade.models.mask_predict import MaskPredictModel
-from saccade.models.nonautoregressive import Decoder, NonAutoregressive, NonAutoregressiveConfig
+from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
+from saccade.models.interface import Vocabulary
+from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 
 Presets = Mapping[str, Mapping[str, object]]
 """Name to the settings that it stands for."""
 
-DECODERS: dict[Decoder, Callable[[NonAutoregressiveConfig, Vocabulary], NonAutoregressive]] = {
-    "fertility": FertilityModel,
-    "mask-predict": MaskPredictModel,
-    "ctc": CtcModel,
-}
-"""Which non-autoregressive model `model.decoder` names."""
+
+@dataclass(frozen=True)
+class Kind:
+    """What `model.kind` names: the section `[model]`, the network built from it, its presets, its family.
+
+    The network is called with its configuration and a `Vocabulary`.
+    """
+
+    config: type[Section]
+    network: type[Network]
+    presets: Presets
+    family: type[Network]
 
 
-def _nonautoregressive(config: NonAutoregressiveConfig, vocabulary: Vocabulary) -> NonAutoregressive:
-    return DECODERS[config.decoder](config, vocabulary)
-
-
-MODELS: dict[str, tuple[type[Section], Callable[[Any, Vocabulary], Any], Presets]] = {
-    "transformer": (transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS),
-    "recurrent": (recurrent.RecurrentConfig, recurrent.Recurrent, recurrent.PRESETS),
-    "convolutional": (convolutional.ConvolutionalConfig, convolutional.Convolutional, convolutional.PRESETS),
-    "nonautoregressive": (NonAutoregressiveConfig, _nonautoregressive, transformer.PRESETS),
-    "transformer-xl": (
+KINDS: dict[str, Kind] = {
+    "transformer": Kind(
+        transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS, Seq2Seq
+    ),
+    "recurrent": Kind(recurrent.RecurrentConfig, recurrent.Recurrent, recurrent.PRESETS, Seq2Seq),
+    "convolutional": Kind(
+        convolutional.ConvolutionalConfig, convolutional.Convolutional, convolutional.PRESETS, Seq2Seq
+    ),
+    "nonautoregressive": Kind(
+        NonAutoregressiveConfig, NonAutoregressiveTransformer, transformer.PRESETS, NonAutoregressive
+    ),
+    "transformer-xl": Kind(
         transformer_xl.TransformerXLConfig,
         transformer_xl.TransformerXL,
         transformer_xl.PRESETS,
+        LanguageModel,
     ),
-    "transformer-lm": (
+    "transformer-lm": Kind(
         transformer_lm.TransformerLMConfig,
         transformer_lm.TransformerLM,
         transformer_lm.PRESETS,
+        LanguageModel,
     ),
-    "recurrent-lm": (recurrent_lm.RecurrentLMConfig, recurrent_lm.RecurrentLM, recurrent_lm.PRESETS),
+    "recurrent-lm": Kind(
+        recurrent_lm.RecurrentLMConfig, recurrent_lm.RecurrentLM, recurrent_lm.PRESETS, LanguageModel
+    ),
 }
-"""Kind to configuration, model and presets: where `[model] kind = ...` is looked up."""
+"""Where `[model] kind = ...` is looked up."""
 
 
 def model_config(table: Mapping[str, object]) -> Section:
@@ -61,9 +72,9 @@ def model_config(table: Mapping[str, object]) -> Section:
     """
     rest = dict(table)
     kind = rest.get("kind", "transformer")
-    if not isinstance(kind, str) or kind not in MODELS:
-        raise UserError(f"model.kind = {kind!r}: allowed are {', '.join(MODELS)}")
-    config, _, presets = MODELS[kind]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UserError(f"model.kind = {kind!r}: allowed are {', '.join(KINDS)}")
+    config, presets = KINDS[kind].config, KINDS[kind].presets
     preset = rest.pop("preset", None)
     if preset is not None and (not isinstance(preset, str) or preset not in presets):
         raise UserError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
@@ -74,8 +85,8 @@ def model_config(table: Mapping[str, object]) -> Section:
 def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
     """UserError for settings that exist, but not for this kind."""
     problems = []
-    for key in table.keys() - MODELS[kind][0].model_fields.keys():
-        owners = [name for name, (config, _, _) in MODELS.items() if key in config.model_fields]
+    for key in table.keys() - KINDS[kind].config.model_fields.keys():
+        owners = [name for name, other in KINDS.items() if key in other.config.model_fields]
         if owners:
             whose = f"a setting of kind {' and '.join(owners)}, and this model is {kind}"
             problems.append(f"model.{key} = {table[key]!r}: {whose}; leave it out or change model.kind")
@@ -83,16 +94,18 @@ def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
         raise UserError("\n".join(sorted(problems)))
 
 
+def kind_of(config: Section) -> Kind:
+    """The record of the kind that this section `[model]` configures."""
+    kind: str = config.model_dump(include={"kind"})["kind"]
+    return KINDS[kind]
+
+
 def build_model(config: Section, vocabulary: Vocabulary) -> Network:
     """A freshly initialised model; weights come from torch's global generator.
 
     Raises UserError when the configuration does not fit the vocabulary.
     """
-    for known, model, _ in MODELS.values():
-        if isinstance(config, known):
-            try:
-                built: Network = model(config, vocabulary)
-            except ValueError as error:
-                raise UserError(f"model: {error}") from error
-            return built
-    raise TypeError(f"no model is configured by {type(config).__name__}")
+    try:
+        return kind_of(config).network(config, vocabulary)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error

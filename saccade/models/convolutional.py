@@ -8,12 +8,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from saccade.config import Section
+from saccade.models.families import Seq2Seq
 from saccade.models.interface import Vocabulary, select_sentences
+from saccade.models.tying import resolve_tying
 from saccade.nn.convolution import (
     HALF,
     ConvolutionalDecoderLayer,
     ConvolutionalEncoderLayer,
-    Remembered,
+    ProjectedMemory,
     ScaleGradient,
     folded,
     normed_linear,
@@ -63,13 +65,13 @@ PRESETS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class ConvolutionalMemory:
-    """What the encoder read: keys, values and roots of lengths (see `Remembered`), and the padding mask."""
+    """What the encoder read: keys, values and roots of lengths (see `ProjectedMemory`), and the padding mask."""
 
-    source: Remembered
+    source: ProjectedMemory
     visible: Tensor | None
 
     def select(self, sentences: Tensor) -> "ConvolutionalMemory":
-        """See `Forced.encode`."""
+        """See `SelectableMemory.select`."""
         keys, values, root = (tensor[sentences] for tensor in self.source)
         visible = None if self.visible is None else self.visible[sentences]
         return ConvolutionalMemory((keys, values, root), visible)
@@ -142,12 +144,11 @@ class ConvolutionalState:
         return ConvolutionalState(self.decoder, self.output, memory, past, sentences, hypotheses, self.length)
 
 
-class Convolutional(nn.Module):
-    """Convolutional encoder-decoder; satisfies `Seq2Seq`."""
+class Convolutional(Seq2Seq[ConvolutionalMemory, ConvolutionalState]):
+    """The convolutional encoder-decoder."""
 
     def __init__(self, config: ConvolutionalConfig, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+        super().__init__(config, vocabulary)
         embedding, dropout = config.embedding, config.dropout
         self.source_embedding = self._embedding(vocabulary.source_size)
         self.target_embedding = self._embedding(vocabulary.target_size)
@@ -223,12 +224,10 @@ class Convolutional(nn.Module):
     def _output(self) -> nn.Linear:
         """A matrix that also embeds tokens can't be normed for this use alone."""
         size, target = self.vocabulary.target_size, self.target_embedding.tokens
-        tied = self.config.tied_embeddings or ("all" if self.vocabulary.shared else "target")
-        if tied == "all" and not self.vocabulary.shared:
-            raise ValueError("tied_embeddings = all needs one vocabulary for source and target")
-        if tied == "all":
+        tying = resolve_tying(self.config.tied_embeddings, shared=self.vocabulary.shared)
+        if tying == "all":
             self.source_embedding.tokens.weight = target.weight
-        if tied == "none":
+        if tying == "none":
             return normed_linear(self.config.embedding, size, dropout=self.config.dropout)
         output = Linear(self.config.embedding, size)
         nn.init.zeros_(output.bias)

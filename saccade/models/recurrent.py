@@ -8,9 +8,11 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from saccade.config import Section
+from saccade.models.families import Seq2Seq
 from saccade.models.interface import Vocabulary
 from saccade.models.recurrent_decoder import EarlyDecoder, LateDecoder, RecurrentState
-from saccade.nn.alignment import AdditiveAlignment, Alignment, DotAlignment, GeneralAlignment
+from saccade.models.tying import resolve_tying, tie
+from saccade.nn.scores import AdditiveAlignment, Alignment, DotAlignment, GeneralAlignment
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.linear import Linear
@@ -105,17 +107,16 @@ class RecurrentMemory:
     summary: Tensor
 
     def select(self, sentences: Tensor) -> "RecurrentMemory":
-        """See `Forced.encode`."""
+        """See `SelectableMemory.select`."""
         visible = None if self.visible is None else self.visible[sentences]
         return RecurrentMemory(self.annotations[sentences], visible, self.summary[sentences])
 
 
-class Recurrent(nn.Module):
-    """Recurrent encoder-decoder; satisfies `Seq2Seq`."""
+class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
+    """The recurrent encoder-decoder."""
 
     def __init__(self, config: RecurrentConfig, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+        super().__init__(config, vocabulary)
         embedding, width, half = config.embedding, config.width, config.annotation_width // 2
         self.source_embedding = self._embedding(vocabulary.source_size)
         self.target_embedding = self._embedding(vocabulary.target_size)
@@ -130,16 +131,6 @@ class Recurrent(nn.Module):
         self.output: nn.Linear = Linear(embedding, vocabulary.target_size, bias=False)
         self._tie()
         self._initialise()
-
-    @property
-    def max_source_length(self) -> int | None:
-        """None: no limit."""
-        return None
-
-    @property
-    def max_target_length(self) -> int | None:
-        """None: no limit."""
-        return None
 
     def forward(self, target_in: Tensor, memory: RecurrentMemory) -> Tensor:
         """Teacher-forced logits (batch, target, vocabulary)."""
@@ -168,7 +159,7 @@ class Recurrent(nn.Module):
     def start(self, memory: RecurrentMemory, max_length: int) -> RecurrentState:  # noqa: ARG002 - any length
         """See `Seq2Seq.start`."""
         annotations, attention = memory.annotations, self.decoder.cross_attention
-        remembered = (annotations, annotations) if attention is None else attention.remember(annotations)
+        remembered = (annotations, annotations) if attention is None else attention.project_memory(annotations)
         vector = None
         if self.config.feeds:
             vector = memory.summary.new_zeros(annotations.size(0), self.config.embedding)
@@ -216,13 +207,8 @@ class Recurrent(nn.Module):
         )
 
     def _tie(self) -> None:
-        tied = self.config.tied_embeddings or ("all" if self.vocabulary.shared else "target")
-        if tied == "all" and not self.vocabulary.shared:
-            raise ValueError("tied_embeddings = all needs one vocabulary for source and target")
-        if tied in ("all", "target"):
-            self.output.weight = self.target_embedding.tokens.weight
-        if tied == "all":
-            self.source_embedding.tokens.weight = self.target_embedding.tokens.weight
+        tying = resolve_tying(self.config.tied_embeddings, shared=self.vocabulary.shared)
+        tie(tying, output=self.output, source=self.source_embedding, target=self.target_embedding)
 
     def _initialise(self) -> None:
         """The blocks have set their own weights; here what stands between them."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.models.interface import select_sentences
-from saccade.nn.alignment import Alignment, Remembered
+from saccade.nn.scores import Alignment, ProjectedMemory
 from saccade.nn.linear import Linear
 from saccade.nn.recurrence import GATES, Cell, Hidden, Recurrence
 
@@ -19,7 +19,7 @@ from saccade.nn.recurrence import GATES, Cell, Hidden, Recurrence
 class RecurrentState:
     """Per sentence: annotations, their keys and mask. Per hypothesis: the layers' states, Luong's vector."""
 
-    memory: Remembered
+    memory: ProjectedMemory
     visible: Tensor | None
     hidden: Hidden
     vector: Tensor | None

@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from saccade.models.interface import LanguageModelConfig, Memory, Vocabulary
+from saccade.models.families import LanguageModel, Memory
+from saccade.models.interface import LanguageModelConfig, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.linear import Linear
@@ -36,12 +37,11 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-class RecurrentLM(nn.Module):
-    """Satisfies `LanguageModel`. Memory: the state of each layer, (rows, width), two of them for an LSTM."""
+class RecurrentLM(LanguageModel):
+    """A `LanguageModel` whose memory is the state of each layer, (rows, width), two of them for an LSTM."""
 
     def __init__(self, config: RecurrentLMConfig, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+        super().__init__(config, vocabulary)
         width, size = config.width, vocabulary.target_size
         self.embedding = Embedding(size, width, positions=NoPositions(), dropout=config.dropout)
         self.recurrence = Recurrence(

@@ -9,7 +9,10 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from saccade.models.blocks import BlocksConfig
+from saccade.models.families import Seq2Seq
 from saccade.models.interface import Vocabulary, select_sentences
+from saccade.models.transformer_encoder import TransformerEncoder, final_norm
+from saccade.models.tying import resolve_tying, tie
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions, KeyValue
 from saccade.nn.cache import KeyValueCache
@@ -111,7 +114,7 @@ class Memory:
     visible: Tensor | None
 
     def select(self, sentences: Tensor) -> "Memory":
-        """See `Forced.encode`."""
+        """See `SelectableMemory.select`."""
         visible = None if self.visible is None else self.visible[sentences]
         return Memory(self.states[sentences], visible)
 
@@ -137,26 +140,25 @@ class TransformerState:
         return TransformerState(memory, visible, past, *rows.shape)
 
 
-class Transformer(nn.Module):
-    """Encoder-decoder Transformer; satisfies `Seq2Seq`."""
+class Transformer(Seq2Seq[Memory, TransformerState]):
+    """The encoder-decoder Transformer."""
 
     def __init__(self, config: TransformerConfig, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.config, self.vocabulary = config, vocabulary
-        self.source_embedding = self._embedding(vocabulary.source_size)
-        self.target_embedding = self._embedding(vocabulary.target_size)
+        super().__init__(config, vocabulary)
+        source = self._embedding(vocabulary.source_size)
+        target = self._embedding(vocabulary.target_size)
         width, sizes, windows = config.width, config.block_sizes, config.windows
-        self.encoder = nn.ModuleList(
+        layers = (
             EncoderLayer(width, **sizes, window=window, positions=self._attention_positions(causal=False))
             for window in windows[: config.encoder_layers]
         )
+        self.encoder = TransformerEncoder(source, layers, width=width, norm=config.norm)
+        self.target_embedding = target
         self.decoder = nn.ModuleList(
             DecoderLayer(width, **sizes, window=window, positions=self._attention_positions(causal=True))
             for window in windows[config.encoder_layers :]
         )
-        # Post-norm layers end in a norm already; pre-norm leaves the residual stream unnormalised.
-        final = nn.LayerNorm if config.norm == "pre" else nn.Identity
-        self.encoder_norm, self.decoder_norm = final(width), final(width)
+        self.decoder_norm = final_norm(width, config.norm)
         self.output: nn.Linear = Linear(width, vocabulary.target_size, bias=config.output_bias)
         self._tie()
         self._initialise()
@@ -178,17 +180,14 @@ class Transformer(nn.Module):
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Memory:
         """See `Seq2Seq.encode`."""
-        visible = padding_mask(source_lengths, source.size(1))
-        x = self.source_embedding(source)
-        for layer in self.encoder:
-            x = layer(x, visible=visible)
-        return Memory(self.encoder_norm(x), visible)
+        states = self.encoder(source, source_lengths)
+        return Memory(states, padding_mask(source_lengths, source.size(1)))
 
     def decode(self, target_in: Tensor, memory: Memory) -> Tensor:
         """See `Seq2Seq.decode`. Padding on the right needs no mask: causality hides it from real tokens."""
         x = self.target_embedding(target_in)
         for layer in self._decoder_layers():
-            x = layer(x, layer.cross_attention.remember(memory.states), visible=memory.visible)
+            x = layer(x, layer.cross_attention.project_memory(memory.states), visible=memory.visible)
         hidden: Tensor = self.decoder_norm(x)
         return hidden
 
@@ -196,7 +195,7 @@ class Transformer(nn.Module):
         """See `Seq2Seq.start`."""
         states, heads = memory.states, self.config.heads
         sentences, head_width = states.size(0), self.config.width // heads
-        remembered = [layer.cross_attention.remember(states) for layer in self._decoder_layers()]
+        remembered = [layer.cross_attention.project_memory(states) for layer in self._decoder_layers()]
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
@@ -240,13 +239,8 @@ class Transformer(nn.Module):
                 return AttentionPositions()
 
     def _tie(self) -> None:
-        tied = self.config.tied_embeddings or ("all" if self.vocabulary.shared else "target")
-        if tied == "all" and not self.vocabulary.shared:
-            raise ValueError("tied_embeddings = all needs one vocabulary for source and target")
-        if tied in ("all", "target"):
-            self.output.weight = self.target_embedding.tokens.weight
-        if tied == "all":
-            self.source_embedding.tokens.weight = self.target_embedding.tokens.weight
+        tying = resolve_tying(self.config.tied_embeddings, shared=self.vocabulary.shared)
+        tie(tying, output=self.output, source=self.encoder.embedding, target=self.target_embedding)
 
     def _initialise(self) -> None:
         xavier(self, but=self.output)

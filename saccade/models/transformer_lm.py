@@ -6,7 +6,8 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from saccade.models.interface import LookingBackConfig, Memory, Vocabulary
+from saccade.models.families import LanguageModel, Memory
+from saccade.models.interface import MemoryConfig, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.layers import EncoderLayer
@@ -14,7 +15,7 @@ from saccade.nn.linear import Linear
 from saccade.nn.positions import SinusoidalPositions
 
 
-class TransformerLMConfig(LookingBackConfig):
+class TransformerLMConfig(MemoryConfig):
     """The decoder of "Attention Is All You Need" without its encoder: causal, sinusoidal positions."""
 
     kind: Literal["transformer-lm"] = "transformer-lm"
@@ -52,12 +53,11 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-class TransformerLM(nn.Module):
-    """Satisfies `LanguageModel`. Memory: the ids of the last `memory` tokens, which are read once more."""
+class TransformerLM(LanguageModel):
+    """A `LanguageModel` whose memory is the ids of the last `memory` tokens, which are read once more."""
 
     def __init__(self, config: TransformerLMConfig, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+        super().__init__(config, vocabulary)
         width, size = config.width, vocabulary.target_size
         self.embedding = Embedding(size, width, positions=SinusoidalPositions(width), dropout=config.dropout)
         self.layers = nn.ModuleList(

@@ -6,15 +6,16 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from saccade.models.interface import LookingBackConfig, Memory, Vocabulary
+from saccade.models.families import LanguageModel, Memory
+from saccade.models.interface import MemoryConfig, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.linear import Linear
-from saccade.nn.memory import MemoryAttention, MemoryLayer, memory_mask
+from saccade.nn.transformer_xl import MemoryAttention, MemoryLayer, memory_mask
 from saccade.nn.positions import NoPositions, SinusoidalPositions
 
 
-class TransformerXLConfig(LookingBackConfig):
+class TransformerXLConfig(MemoryConfig):
     """Sizes default to the authors' base model for WikiText-103."""
 
     kind: Literal["transformer-xl"] = "transformer-xl"
@@ -64,15 +65,14 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-class TransformerXL(nn.Module):
-    """Satisfies `LanguageModel`. Memory: the inputs of each layer, (rows, up to `memory`, width).
+class TransformerXL(LanguageModel):
+    """A `LanguageModel` whose memory is the inputs of each layer, (rows, up to `memory`, width).
 
     It is shorter, and at first empty, where less has been read: nothing stands for text that there is not.
     """
 
     def __init__(self, config: TransformerXLConfig, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+        super().__init__(config, vocabulary)
         width, size = config.width, vocabulary.target_size
         self.embedding = Embedding(size, width, positions=NoPositions(), dropout=config.dropout)
         self.sinusoids = SinusoidalPositions(width, layout="halves")

@@ -18,6 +18,7 @@ from saccade.nn.cache import KeyValueCache
 from saccade.nn.linear import Linear
 from saccade.nn.local import attend_in_blocks, block_size
 from saccade.nn.masks import band_mask, causal_mask
+from saccade.nn.recorded import AttentionKind, AttentionModule
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values, each (batch, heads, key, head width)."""
@@ -141,11 +142,12 @@ class AttentionPositions(nn.Module):
         return attend(query, key, value, visible=visible, causal=causal, bias=bias, dropout=dropout)
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(AttentionModule):
     """Every position of a sequence attends to positions of the same sequence.
 
     window: how many positions to either side it sees, or back where causal; None: all of them.
-    positions: what attention itself knows of them.
+    positions: what attention itself knows of them. kind: see `AttentionModule`; unset, a causal one belongs
+    to a decoder and any other to an encoder.
     """
 
     def __init__(
@@ -157,8 +159,10 @@ class SelfAttention(nn.Module):
         dropout: float = 0.0,
         window: int | None = None,
         positions: AttentionPositions | None = None,
+        kind: AttentionKind | None = None,
     ) -> None:
         super().__init__()
+        self.kind = kind or ("decoder" if causal else "encoder")
         self.heads, self.causal, self.dropout, self.window = heads, causal, dropout, window
         self.query_key_value = Linear(width, 3 * width)
         self.output = Linear(width, width)
@@ -218,8 +222,10 @@ class SelfAttention(nn.Module):
         return merged
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(AttentionModule):
     """Every target position attends to the encoder's output."""
+
+    kind = "cross"
 
     def __init__(self, width: int, *, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -228,7 +234,7 @@ class CrossAttention(nn.Module):
         self.key_value = Linear(width, 2 * width)
         self.output = Linear(width, width)
 
-    def remember(self, memory: Tensor) -> KeyValue:
+    def project_memory(self, memory: Tensor) -> KeyValue:
         """Keys and values of memory (batch, source, width), computed once a sentence."""
         key, value = self.key_value(memory).unflatten(-1, (2, self.heads, -1)).unbind(-3)
         return key.transpose(1, 2), value.transpose(1, 2)

@@ -14,12 +14,13 @@ from torch.nn.functional import glu, linear, pad
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 
+from saccade.nn.recorded import AttentionModule
 from saccade.nn.attention import attend, attention_weights
 from saccade.nn.dropout import Dropout
 from saccade.nn.linear import Linear
 
 HALF = math.sqrt(0.5)
-Remembered = tuple[Tensor, Tensor, Tensor]
+ProjectedMemory = tuple[Tensor, Tensor, Tensor]
 """Keys and values (batch, source, embedding), and the root of each source length (batch, 1, 1)."""
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -96,12 +97,14 @@ class ConvolutionalEncoderLayer(nn.Module):
         return out
 
 
-class ConvolutionalAttention(nn.Module):
+class ConvolutionalAttention(AttentionModule):
     """Each position asks by its state and its token, and gets encoder outputs with source embeddings added.
 
     Scores are plain products; the mean that comes out is multiplied by sqrt(m), m the number of real
     source tokens, as if its m terms were equally weighted and independent (sections 3.3 and 3.5).
     """
+
+    kind = "cross"
 
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
@@ -109,7 +112,7 @@ class ConvolutionalAttention(nn.Module):
         self.output = normed_linear(embedding, width)
 
     def forward(
-        self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None = None
+        self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None = None
     ) -> Tensor:
         """x (batch, query, width), embedded (batch, query, embedding), visible (batch, 1, 1, source).
 
@@ -121,7 +124,7 @@ class ConvolutionalAttention(nn.Module):
         return out
 
     def weights(
-        self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None = None
+        self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None = None
     ) -> Tensor:
         """(batch, 1, query, source) for the same arguments as `forward`."""
         return attention_weights(self._query(x, embedded), memory[0][:, None], visible=visible)
@@ -146,7 +149,7 @@ class ConvolutionalDecoderLayer(nn.Module):
         self.convolution = GatedConvolution(inputs, width, kernel=kernel, dropout=dropout)
         self.cross_attention = ConvolutionalAttention(width, embedding)
 
-    def forward(self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None) -> Tensor:
         """All positions: x (batch, target, inputs), embedded (batch, target, embedding)."""
         convolved = self.convolution(pad(self.dropout(x), (0, 0, self.convolution.kernel - 1, 0)))
         return self._attended(convolved, x, embedded, memory, visible)
@@ -156,7 +159,7 @@ class ConvolutionalDecoderLayer(nn.Module):
         return like.new_zeros(sentences, self.convolution.kernel - 1, self.inputs)
 
     def step(
-        self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None, past: Tensor
+        self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None, past: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The next position: x (sentences, hypotheses, inputs), past (rows, kernel - 1, inputs).
 
@@ -167,7 +170,7 @@ class ConvolutionalDecoderLayer(nn.Module):
         return self._attended(convolved, x, embedded, memory, visible), window[:, 1:]
 
     def _attended(
-        self, convolved: Tensor, x: Tensor, embedded: Tensor, memory: Remembered, visible: Tensor | None
+        self, convolved: Tensor, x: Tensor, embedded: Tensor, memory: ProjectedMemory, visible: Tensor | None
     ) -> Tensor:
         attended = self.cross_attention(convolved, embedded, memory, visible=visible)
         out: Tensor = (attended + self.project(x)) * HALF

@@ -91,13 +91,13 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(
             width, feed_forward, activation=activation, dropout=activation_dropout
         )
-        self.around_self = Residual(width, norm=norm, dropout=dropout)
-        self.around_feed_forward = Residual(width, norm=norm, dropout=dropout)
+        self.self_attention_residual = Residual(width, norm=norm, dropout=dropout)
+        self.feed_forward_residual = Residual(width, norm=norm, dropout=dropout)
 
     def forward(self, x: Tensor, *, visible: Tensor | None) -> Tensor:
         """x (batch, source, width), visible (batch, 1, 1, source) or None; returns x's shape."""
-        x = self.around_self(x, lambda y: self.self_attention(y, visible=visible))
-        out: Tensor = self.around_feed_forward(x, self.feed_forward)
+        x = self.self_attention_residual(x, lambda y: self.self_attention(y, visible=visible))
+        out: Tensor = self.feed_forward_residual(x, self.feed_forward)
         return out
 
 
@@ -127,9 +127,9 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(
             width, feed_forward, activation=activation, dropout=activation_dropout
         )
-        self.around_self = Residual(width, norm=norm, dropout=dropout)
-        self.around_cross = Residual(width, norm=norm, dropout=dropout)
-        self.around_feed_forward = Residual(width, norm=norm, dropout=dropout)
+        self.self_attention_residual = Residual(width, norm=norm, dropout=dropout)
+        self.cross_attention_residual = Residual(width, norm=norm, dropout=dropout)
+        self.feed_forward_residual = Residual(width, norm=norm, dropout=dropout)
 
     def forward(
         self, x: Tensor, memory: KeyValue, *, visible: Tensor | None, cache: KeyValueCache | None = None
@@ -140,9 +140,9 @@ class DecoderLayer(nn.Module):
         memory: what `cross_attention.remember` gave; visible (batch, 1, 1, source) or None.
         """
         if cache is None:
-            x = self.around_self(x, self.self_attention)
+            x = self.self_attention_residual(x, self.self_attention)
         else:
-            x = self.around_self(x, lambda y: self.self_attention.step(y, cache))
-        x = self.around_cross(x, lambda y: self.cross_attention(y, memory, visible=visible))
-        out: Tensor = self.around_feed_forward(x, self.feed_forward)
+            x = self.self_attention_residual(x, lambda y: self.self_attention.step(y, cache))
+        x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, visible=visible))
+        out: Tensor = self.feed_forward_residual(x, self.feed_forward)
         return out

@@ -105,7 +105,7 @@ def validate(
     model: Model, data: ValidationData, *, config: ValidationConfig, device: torch.device, batch_tokens: int
 ) -> Validation:
     """Score a model as it stands; leaves it in evaluation mode."""
-    model.module.eval()
+    model.network.eval()
     loss = validation_loss(model, data.pairs, device=device, batch_tokens=batch_tokens)
     count = config.max_sentences
     translator = Translator(model, device=device)

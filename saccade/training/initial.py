@@ -53,7 +53,7 @@ def tokenizer_of(folder: Path) -> Tokenizer:
 def take_weights(model: Model, folder: Path) -> None:
     """Copy another model's weights in."""
     found = find_model(folder)
-    load_weights(model.module, read_weights(found), folder=found)
+    load_weights(model.network, read_weights(found), folder=found)
 
 
 def origin(folder: Path, last: Path, *, key: str) -> str:

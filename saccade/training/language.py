@@ -131,7 +131,7 @@ def validate_text(
     model: Model, *, ids: Ids, size: TextSize, device: torch.device, streams: int
 ) -> TextValidation:
     """Score a model as it stands; leaves it in evaluation mode."""
-    model.module.eval()
+    model.network.eval()
     nats = Writer(model, device=device).nats(ids, streams=streams)
     score = TextScore(nats, size)
     return TextValidation(

@@ -93,7 +93,7 @@ def train(setup: Setup, *, resume: bool = False) -> Counters:
 class _Training:
     def __init__(self, setup: Setup, *, resume: bool) -> None:
         self.setup, self.config, self.group = setup, setup.config, setup.group
-        self.network = setup.model.module.to(self.group.device)
+        self.network = setup.model.network.to(self.group.device)
         self.optimizer = make_optimizer(self.network, self.config)
         self.average = None
         if self.config.ema:

@@ -61,6 +61,6 @@ def take_encoder(model: Model, teacher: Model) -> None:
             )
     weights = teacher.module.state_dict()
     with torch.no_grad():
-        for name, tensor in model.module.state_dict().items():
+        for name, tensor in model.network.state_dict().items():
             if name.startswith(_ENCODER):
                 tensor.copy_(weights[name])

@@ -33,7 +33,7 @@ def test_a_piece_goes_where_the_decoder_looks_when_it_writes_that_piece(layer: i
             assert alignment == []
             continue
         network = model.model.network
-        with record_attention(model.model.module) as maps, torch.no_grad():
+        with record_attention(model.model.network) as maps, torch.no_grad():
             network.decode(torch.tensor([[START, *target[:-1]]]), network.encode(*padded([source])))
         weights = maps[f"decoder.{layer - 1}.cross_attention"][0].mean(0)
         for place in range(len(target) - 1):

@@ -151,9 +151,9 @@ def test_int8_is_smaller_and_its_changes_are_counted(tmp_path: Path) -> None:
     pytest.importorskip("ctranslate2")
     ours, lines = tiny(width=64, heads=4, feed_forward=64), [*LINES[:30], "a", "Ωmega"]
     export_model(ours, tmp_path / "float32", target="ctranslate2", lines=lines)
-    before = [weight.clone() for weight in ours.module.parameters()]
+    before = [weight.clone() for weight in ours.network.parameters()]
     checked = export_model(ours, tmp_path / "int8", target="ctranslate2", precision="int8", lines=lines)
-    pairs = zip(before, ours.module.parameters(), strict=True)
+    pairs = zip(before, ours.network.parameters(), strict=True)
     assert all(torch.equal(old, weight) for old, weight in pairs), "the model itself is not rounded"
     sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("float32", "int8")]
     assert sizes[1] < 0.6 * sizes[0]

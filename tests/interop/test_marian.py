@@ -110,7 +110,7 @@ def test_a_pickle_of_tensors_gives_the_same_model(folder: Path, tmp_path: Path) 
         if file.suffix != ".safetensors":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     torch.save(load_file(folder / "model.safetensors"), tmp_path / "pytorch_model.bin")
-    ours, pickled = (import_folder(place).model.module.state_dict() for place in (folder, tmp_path))
+    ours, pickled = (import_folder(place).model.network.state_dict() for place in (folder, tmp_path))
     assert all(torch.equal(ours[name], pickled[name]) for name in ours)
 
 
@@ -118,7 +118,7 @@ def test_half_precision_becomes_float32(folder: Path, tmp_path: Path) -> None:
     their_model(folder).half().save_pretrained(tmp_path)
     for name in ("source.spm", "target.spm", "vocab.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    assert {x.dtype for x in import_folder(tmp_path).model.module.parameters()} == {torch.float32}
+    assert {x.dtype for x in import_folder(tmp_path).model.network.parameters()} == {torch.float32}
 
 
 def test_ids_and_texts_are_theirs(folder: Path) -> None:

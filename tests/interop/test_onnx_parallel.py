@@ -26,10 +26,10 @@ SOME = ["", *LINES[:20], "  ", "Ωmega", "a"]
 
 def model(decoder: str, **changes: Any) -> Model:
     found = parallel_model(decoder, sentence_pieces(), **changes)
-    found.module.float()
+    found.network.float()
     if decoder == "fertility":
         with torch.no_grad():
-            found.module.get_parameter("fertility.bias")[1] += 3.0
+            found.network.get_parameter("predictor.bias")[1] += 3.0
     return found
 
 

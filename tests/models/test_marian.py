@@ -87,16 +87,16 @@ def ours(theirs: Any, *, activation: str = "relu") -> Transformer:
             own = other.self_attn
             copy(mine.self_attention.query_key_value, own.q_proj, own.k_proj, own.v_proj)
             copy(mine.self_attention.output, own.out_proj)
-            copy(mine.around_self.norm, other.self_attn_layer_norm)
+            copy(mine.self_attention_residual.norm, other.self_attn_layer_norm)
             copy(mine.feed_forward.inner, other.fc1)
             copy(mine.feed_forward.outer, other.fc2)
-            copy(mine.around_feed_forward.norm, other.final_layer_norm)
+            copy(mine.feed_forward_residual.norm, other.final_layer_norm)
             if side == "decoder":
                 cross = other.encoder_attn
                 copy(mine.cross_attention.query, cross.q_proj)
                 copy(mine.cross_attention.key_value, cross.k_proj, cross.v_proj)
                 copy(mine.cross_attention.output, cross.out_proj)
-                copy(mine.around_cross.norm, other.encoder_attn_layer_norm)
+                copy(mine.cross_attention_residual.norm, other.encoder_attn_layer_norm)
     return model
 
 

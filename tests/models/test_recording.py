@@ -82,7 +82,7 @@ def test_several_calls_of_a_module_are_the_queries_of_one_map() -> None:
     model = transformer()
     attention = model.decoder[0].cross_attention
     x = torch.randn(1, 3, 12, dtype=torch.float64)
-    memory = attention.remember(torch.randn(1, 4, 12, dtype=torch.float64))  # type: ignore[union-attr,operator]
+    memory = attention.project_memory(torch.randn(1, 4, 12, dtype=torch.float64))  # type: ignore[union-attr,operator]
     with record_attention(model) as at_once:
         attention(x, memory)  # type: ignore[operator]
     with record_attention(model) as in_turn:

@@ -14,7 +14,7 @@ from saccade.errors import UserError
 from saccade.models import build_model, model_config
 from saccade.models.recording import record_attention
 from saccade.models.recurrent import PRESETS, Recurrent, RecurrentConfig, RecurrentMemory
-from saccade.nn.alignment import Alignment
+from saccade.nn.scores import Alignment
 from tests.kinds import KINDS, network
 from tests.reference.recurrent import Reference
 from tests.tiny import padded, sentences, vocabulary

@@ -48,14 +48,14 @@ THEIRS = {
     "dec_attn.r_r_bias": "self_attention.distance_bias",
     "dec_attn.o_net.weight": "self_attention.output.weight",
     "dec_attn.r_net.weight": "self_attention.distance.weight",
-    "dec_attn.layer_norm.weight": "around_self.norm.weight",
-    "dec_attn.layer_norm.bias": "around_self.norm.bias",
+    "dec_attn.layer_norm.weight": "self_attention_residual.norm.weight",
+    "dec_attn.layer_norm.bias": "self_attention_residual.norm.bias",
     "pos_ff.CoreNet.0.weight": "feed_forward.inner.weight",
     "pos_ff.CoreNet.0.bias": "feed_forward.inner.bias",
     "pos_ff.CoreNet.3.weight": "feed_forward.outer.weight",
     "pos_ff.CoreNet.3.bias": "feed_forward.outer.bias",
-    "pos_ff.layer_norm.weight": "around_feed_forward.norm.weight",
-    "pos_ff.layer_norm.bias": "around_feed_forward.norm.bias",
+    "pos_ff.layer_norm.weight": "feed_forward_residual.norm.weight",
+    "pos_ff.layer_norm.bias": "feed_forward_residual.norm.bias",
 }
 
 

@@ -174,7 +174,7 @@ def test_cross_attention_equals_torch(lengths: tuple[int, ...]) -> None:
     expected, weights = twin(
         x, memory, memory, key_padding_mask=hidden_keys(visible), average_attn_weights=False
     )
-    remembered = module.remember(memory)
+    remembered = module.project_memory(memory)
     torch.testing.assert_close(module(x, remembered, visible=visible), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(module.weights(x, remembered, visible=visible), weights, rtol=0, atol=1e-12)
 
@@ -202,7 +202,7 @@ def test_one_head_is_plain_attention() -> None:
 def test_attention_dropout_acts_in_training_only(module: nn.Module) -> None:
     module.dropout = 0.5  # type: ignore[assignment]
     x = torch.randn(2, 6, 8)
-    args = (x,) if isinstance(module, SelfAttention) else (x, module.remember(x))
+    args = (x,) if isinstance(module, SelfAttention) else (x, module.project_memory(x))
     module.train()
     torch.manual_seed(3)
     first, second = module(*args), module(*args)

@@ -43,7 +43,7 @@ def torch_encoder_layer(
     copy_attention(twin.self_attn, attention.query_key_value, output=attention.output)
     copy_linear(twin.linear1, layer.feed_forward.inner)
     copy_linear(twin.linear2, layer.feed_forward.outer)
-    twin.norm1, twin.norm2 = layer.around_self.norm, layer.around_feed_forward.norm
+    twin.norm1, twin.norm2 = layer.self_attention_residual.norm, layer.feed_forward_residual.norm
     return twin
 
 
@@ -64,8 +64,8 @@ def torch_decoder_layer(
     copy_attention(twin.multihead_attn, cross.query, cross.key_value, output=cross.output)
     copy_linear(twin.linear1, layer.feed_forward.inner)
     copy_linear(twin.linear2, layer.feed_forward.outer)
-    twin.norm1, twin.norm2 = layer.around_self.norm, layer.around_cross.norm
-    twin.norm3 = layer.around_feed_forward.norm
+    twin.norm1, twin.norm2 = layer.self_attention_residual.norm, layer.cross_attention_residual.norm
+    twin.norm3 = layer.feed_forward_residual.norm
     return twin
 
 
@@ -126,7 +126,7 @@ def test_a_stack_of_decoder_layers_equals_torch(activation: Activation, norm: No
     assert visible is not None
     out = x
     for layer in layers:
-        out = layer(out, layer.cross_attention.remember(memory), visible=visible)
+        out = layer(out, layer.cross_attention.project_memory(memory), visible=visible)
     out = out if last is None else last(out)
     expected = twin.train()(x, memory, tgt_mask=~causal_mask(5, 5), memory_key_padding_mask=~visible[:, 0, 0])
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
@@ -138,7 +138,7 @@ def test_gradients_equal_torch(x: Tensor) -> None:
     twin = torch_decoder_layer(layer, "relu", "post")
     memory = torch.randn(3, 4, WIDTH, dtype=torch.float64)
     ours, theirs = ((x.clone().requires_grad_(), memory.clone().requires_grad_()) for _ in range(2))
-    layer(ours[0], layer.cross_attention.remember(ours[1]), visible=None).square().sum().backward()
+    layer(ours[0], layer.cross_attention.project_memory(ours[1]), visible=None).square().sum().backward()
     twin(theirs[0], theirs[1], tgt_mask=~causal_mask(5, 5)).square().sum().backward()
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=0, atol=1e-10)
@@ -154,7 +154,7 @@ def test_gradients_equal_torch(x: Tensor) -> None:
 def test_a_decoder_layer_fed_one_position_at_a_time_gives_the_same(norm: Norm, x: Tensor) -> None:
     layer = DecoderLayer(WIDTH, heads=HEADS, feed_forward=INNER, norm=norm).double()
     randomise(layer)
-    memory = layer.cross_attention.remember(torch.randn(3, 4, WIDTH, dtype=torch.float64))
+    memory = layer.cross_attention.project_memory(torch.randn(3, 4, WIDTH, dtype=torch.float64))
     visible = padding_mask(torch.tensor([4, 1, 3]), 4)
     cache = KeyValueCache.empty(3, HEADS, 5, WIDTH // HEADS, like=x)
     steps = [layer(x[:, i : i + 1], memory, visible=visible, cache=cache) for i in range(5)]

@@ -134,7 +134,7 @@ def reach(layers: list[Any], length: int, at: int) -> list[int]:
         if isinstance(layer, EncoderLayer):
             x, changed = layer(x, visible=None), layer(changed, visible=None)
         else:
-            remembered = layer.cross_attention.remember(memory)
+            remembered = layer.cross_attention.project_memory(memory)
             x = layer(x, remembered, visible=None)
             changed = layer(changed, remembered, visible=None)
     return (x != changed).any(-1)[0].nonzero().flatten().tolist()  # type: ignore[no-any-return]

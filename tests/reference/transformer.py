@@ -110,8 +110,8 @@ class Reference:
         everything = np.ones((len(source), len(source)), dtype=bool)
         for n in range(self.encoder_layers):
             name = f"encoder.{n}"
-            x = self._residual(f"{name}.around_self", x, self._self_attention(name, everything))
-            x = self._residual(f"{name}.around_feed_forward", x, self._feed_forward(name))
+            x = self._residual(f"{name}.self_attention_residual", x, self._self_attention(name, everything))
+            x = self._residual(f"{name}.feed_forward_residual", x, self._feed_forward(name))
         return self._final("encoder_norm", x)
 
     def logits(self, target_in: list[int], memory: Array) -> Array:
@@ -120,9 +120,9 @@ class Reference:
         everything = np.ones((len(target_in), len(memory)), dtype=bool)
         for n in range(self.decoder_layers):
             name = f"decoder.{n}"
-            x = self._residual(f"{name}.around_self", x, self._self_attention(name, past))
-            x = self._residual(f"{name}.around_cross", x, self._cross_attention(name, memory, everything))
-            x = self._residual(f"{name}.around_feed_forward", x, self._feed_forward(name))
+            x = self._residual(f"{name}.self_attention_residual", x, self._self_attention(name, past))
+            x = self._residual(f"{name}.cross_attention_residual", x, self._cross_attention(name, memory, everything))
+            x = self._residual(f"{name}.feed_forward_residual", x, self._feed_forward(name))
         return self._final("decoder_norm", x) @ self.weights["output.weight"].T
 
     def _embed(self, name: str, tokens: list[int]) -> Array:

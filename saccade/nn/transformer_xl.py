@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from saccade.nn.recorded import AttentionModule
 from saccade.nn.attention import attend, attention_weights, merge_heads, split_heads
 from saccade.nn.layers import FeedForward, Residual
 from saccade.nn.linear import Linear
@@ -36,12 +37,14 @@ def memory_mask(
     return band_mask(queries, keys, before=reach - 1, after=0, offset=keys - queries, device=device)
 
 
-class MemoryAttention(nn.Module):
+class MemoryAttention(AttentionModule):
     """score(i, j) = ((q_i + u) . k_j + (q_i + v) . W_R R_(i-j)) / sqrt(d), section 3.3 of the paper.
 
     R_n is the sinusoid of distance n. u (`content_bias`) and v (`distance_bias`) are vectors of each head
     and layer. No product has a bias, as in the authors' code.
     """
+
+    kind = "decoder"
 
     def __init__(self, width: int, *, heads: int, dropout: float) -> None:
         super().__init__()
@@ -95,11 +98,11 @@ class MemoryLayer(nn.Module):
         super().__init__()
         self.self_attention = MemoryAttention(width, heads=heads, dropout=attention_dropout)
         self.feed_forward = FeedForward(width, feed_forward, dropout=dropout)
-        self.around_self = Residual(width, norm="post", dropout=dropout)
-        self.around_feed_forward = Residual(width, norm="post", dropout=dropout)
+        self.self_attention_residual = Residual(width, norm="post", dropout=dropout)
+        self.feed_forward_residual = Residual(width, norm="post", dropout=dropout)
 
     def forward(self, x: Tensor, context: Tensor, distances: Tensor, *, visible: Tensor) -> Tensor:
         """See `MemoryAttention.forward`."""
-        x = self.around_self(x, lambda y: self.self_attention(y, context, distances, visible=visible))
-        out: Tensor = self.around_feed_forward(x, self.feed_forward)
+        x = self.self_attention_residual(x, lambda y: self.self_attention(y, context, distances, visible=visible))
+        out: Tensor = self.feed_forward_residual(x, self.feed_forward)
         return out

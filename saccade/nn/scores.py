@@ -1,7 +1,7 @@
 """How a recurrent decoder attends: one head, whose scores are an alignment model (Bahdanau et al. 2015,
 section 3.1; Luong et al. 2015, section 3.1).
 
-h_j are the encoder's annotations, s the decoder's states. `remember` works out once a sentence what
+h_j are the encoder's annotations, s the decoder's states. `project_memory` works out once a sentence what
 does not depend on s; the queries of a sentence, be they its positions or its hypotheses, share it.
 """
 
@@ -10,31 +10,34 @@ import math
 import torch
 from torch import Tensor, nn
 
+from saccade.nn.recorded import AttentionModule
 from saccade.nn.linear import Linear
 
-Remembered = tuple[Tensor, Tensor]
+ProjectedMemory = tuple[Tensor, Tensor]
 """Keys (batch, source, score width) and annotations (batch, source, annotation width)."""
 
 
-class Alignment(nn.Module):
+class Alignment(AttentionModule):
     """softmax over j of the scores of s and h_j, times h_j. What a score is, subclasses say."""
 
-    def remember(self, annotations: Tensor) -> Remembered:
+    kind = "cross"
+
+    def project_memory(self, annotations: Tensor) -> ProjectedMemory:
         """Keys of annotations (batch, source, annotation width), and these themselves."""
         raise NotImplementedError
 
     def scores(self, x: Tensor, keys: Tensor) -> Tensor:
-        """x (batch, query, state width), keys from `remember`; returns (batch, query, source)."""
+        """x (batch, query, state width), keys from `project_memory`; returns (batch, query, source)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, memory: Remembered, *, visible: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, memory: ProjectedMemory, *, visible: Tensor | None = None) -> Tensor:
         """Contexts (batch, query, annotation width) of x (batch, query, state width).
 
         visible (batch, 1, 1, source), True = may look, hides padding.
         """
         return self._probabilities(x, memory[0], visible=visible) @ memory[1]
 
-    def weights(self, x: Tensor, memory: Remembered, *, visible: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor, memory: ProjectedMemory, *, visible: Tensor | None = None) -> Tensor:
         """(batch, 1, query, source) for the same arguments as `forward`."""
         return self._probabilities(x, memory[0], visible=visible)[:, None]
 
@@ -56,8 +59,8 @@ class AdditiveAlignment(Alignment):
         for weight in (self.query.weight, self.key.weight, self.score[None]):
             nn.init.xavier_uniform_(weight)
 
-    def remember(self, annotations: Tensor) -> Remembered:
-        """See `Alignment.remember`; keys are 2 U h_j, see `scores`."""
+    def project_memory(self, annotations: Tensor) -> ProjectedMemory:
+        """See `Alignment.project_memory`; keys are 2 U h_j, see `scores`."""
         return 2 * self.key(annotations), annotations
 
     def scores(self, x: Tensor, keys: Tensor) -> Tensor:
@@ -74,8 +77,8 @@ class AdditiveAlignment(Alignment):
 class DotAlignment(Alignment):
     """s . h_j: states and annotations are equally wide (Luong's "dot")."""
 
-    def remember(self, annotations: Tensor) -> Remembered:
-        """See `Alignment.remember`; the keys are the annotations."""
+    def project_memory(self, annotations: Tensor) -> ProjectedMemory:
+        """See `Alignment.project_memory`; the keys are the annotations."""
         return annotations, annotations
 
     def scores(self, x: Tensor, keys: Tensor) -> Tensor:
@@ -91,6 +94,6 @@ class GeneralAlignment(DotAlignment):
         self.key = Linear(annotation_width, state_width, bias=False)
         nn.init.xavier_uniform_(self.key.weight)
 
-    def remember(self, annotations: Tensor) -> Remembered:
-        """See `Alignment.remember`; keys are W h_j."""
+    def project_memory(self, annotations: Tensor) -> ProjectedMemory:
+        """See `Alignment.project_memory`; keys are W h_j."""
         return self.key(annotations), annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from saccade.nn.parallel import ParallelDecoderLayer, PositionalAttention
+from saccade.nn.nonautoregressive import ParallelDecoderLayer, PositionalAttention
 from saccade.nn.positions import sinusoids
 from tests.reference.nonautoregressive import positional_attention
 from tests.tiny import randomise

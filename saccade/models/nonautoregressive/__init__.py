@@ -1,0 +1,15 @@
+"""Non-autoregressive models: schemes over a body.
+
+`interface.py` says what a body is: something that encodes a source and writes all target positions at once.
+`network.py` is the body in torch, which is trained; the C engine and an exported ONNX graph are others. A
+scheme (`fertility.py`, `mask_predict.py`, `ctc.py`) says what the decoder reads and how the length comes about.
+"""
+
+from saccade.models.nonautoregressive.config import SchemeName
+from saccade.models.nonautoregressive.ctc import Ctc
+from saccade.models.nonautoregressive.fertility import Fertility
+from saccade.models.nonautoregressive.interface import Scheme
+from saccade.models.nonautoregressive.mask_predict import MaskPredict
+
+SCHEMES: dict[SchemeName, type[Scheme]] = {"fertility": Fertility, "mask-predict": MaskPredict, "ctc": Ctc}
+"""The scheme that `model.decoder` names."""

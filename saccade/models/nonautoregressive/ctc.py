@@ -1,0 +1,40 @@
+"""The scheme of CTC alignments (Libovický and Helcl 2018)."""
+
+from torch import Tensor
+
+from saccade.models.nonautoregressive.interface import Scheme, SourceMemory, pieces
+from saccade.nn.copying import copies_uniformly
+
+_SLOTS = 2
+
+
+class Ctc(Scheme):
+    """Writes into several slots for each source piece; a slot holds a token or the blank.
+
+    Repeated tokens count once, then blanks are left out, so that the length needs no prediction. The
+    blank is the padding id, which no target has. A slot reads a copy of a source embedding, or, where a
+    token is revealed to it in training, that token's embedding.
+    """
+
+    name = "ctc"
+    reads = "source"
+    embeds_target = True
+
+    @property
+    def blank(self) -> int:
+        """The ID of the CTC blank token."""
+        return self.body.vocabulary.pad
+
+    def slots(self, memory: SourceMemory) -> Tensor:
+        """The number of slots of each sentence (batch,); the end symbol has none."""
+        return pieces(memory) * (self.body.config.slots or _SLOTS)
+
+    def write(self, memory: SourceMemory, revealed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Hidden states (batch, slots, width) and numbers of slots (batch,).
+
+        revealed (batch, slots): ids that slots read instead of their copies, -1 where they do not.
+        """
+        slots = self.slots(memory)
+        index = copies_uniformly(pieces(memory), slots)
+        read = memory.source.gather(1, index)  # (batch, slots)
+        return self.body.decode(read, slots, memory, revealed=revealed), slots

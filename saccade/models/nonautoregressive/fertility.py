@@ -1,0 +1,47 @@
+"""The scheme of fertilities (Gu et al. 2018, "Non-Autoregressive Neural Machine Translation", section 3)."""
+
+from torch import Tensor
+
+from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
+from saccade.models.nonautoregressive.interface import Scheme, SourceMemory, pieces, real_pieces
+from saccade.nn.copying import copies_by_fertility, copies_uniformly
+
+_MAX_FERTILITY = 50
+
+
+class Fertility(Scheme):
+    """Predicts how many target pieces each source piece has, and reads as many copies of it.
+
+    A fertility is a whole number from 0 to `max_fertility`. The end symbol has none, and no target ends
+    in one: the sum of the fertilities is the length.
+    """
+
+    name = "fertility"
+    reads = "source"
+    embeds_target = False
+    sees_itself = False
+    positional_attention = True
+    predicts = "piece"
+    undefined_score = "it would take the sum over all fertilities"
+
+    @classmethod
+    def classes(cls, config: NonAutoregressiveConfig) -> int:
+        """Fertilities from 0 to the greatest."""
+        return (config.max_fertility or _MAX_FERTILITY) + 1
+
+    def logits(self, memory: SourceMemory) -> Tensor:
+        """Logits of each piece's fertility (batch, source, max_fertility + 1), from the encoder's last layer
+        (section 3.3); those of the end symbol and of padding mean nothing."""
+        return self.body.predict(memory)
+
+    def has_fertility(self, memory: SourceMemory) -> Tensor:
+        """Which source positions have a fertility: the pieces, (batch, source)."""
+        return real_pieces(memory)
+
+    def write(self, fertilities: Tensor, memory: SourceMemory) -> tuple[Tensor, Tensor]:
+        """Hidden states (batch, longest, width) and lengths (batch,) for fertilities (batch, source), which
+        are 0 at end symbols and padding."""
+        index, lengths = copies_by_fertility(fertilities)
+        if self.body.config.copies == "uniform":
+            index = copies_uniformly(pieces(memory), lengths)
+        return self.body.decode(memory.source.gather(1, index), lengths, memory), lengths

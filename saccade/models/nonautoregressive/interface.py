@@ -1,0 +1,112 @@
+"""What non-autoregressive models consist of: a body, the memory that it reads, and a scheme over it."""
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from saccade.models.interface import Projection, SelectableMemory, Vocabulary
+from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
+
+CrossT = TypeVar("CrossT", bound=SelectableMemory)
+
+
+@dataclass(frozen=True)
+class SourceMemory(Generic[CrossT]):
+    """What a body has read.
+
+    source (batch, source) ids and source_lengths (batch,), end symbol counted; cross: the keys and values of
+    each decoder layer's cross-attention, in the body's own form; features: what the body's `predict` reads,
+    (batch, source, ...) or (batch, ...), None where the scheme predicts nothing before it writes.
+    """
+
+    source: Tensor
+    source_lengths: Tensor
+    cross: CrossT
+    features: Tensor | None = None
+
+    def select(self, sentences: Tensor) -> "SourceMemory[CrossT]":
+        """A memory with a row for each of `sentences` (rows,), which may occur several times."""
+        return SourceMemory(
+            source=self.source[sentences],
+            source_lengths=self.source_lengths[sentences],
+            cross=self.cross.select(sentences),
+            features=None if self.features is None else self.features[sentences],
+        )
+
+
+class Body(Protocol):
+    """What a scheme drives: the trained network, the C engine, or an exported graph."""
+
+    config: NonAutoregressiveConfig
+    vocabulary: Vocabulary
+
+    @property
+    def output(self) -> Projection:
+        """From hidden states to logits."""
+        ...
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> SourceMemory:
+        """Read source ids (batch, source), padded on the right, of lengths (batch,)."""
+        ...
+
+    def predict(self, memory: SourceMemory) -> Tensor:
+        """Logits of what the scheme predicts before it writes, see `Scheme.predicts`:
+        (batch, source, classes) or (batch, classes)."""
+        ...
+
+    def decode(
+        self, read: Tensor, lengths: Tensor, memory: SourceMemory, *, revealed: Tensor | None = None
+    ) -> Tensor:
+        """Hidden states (batch, target, width) of a decoder that reads ids `read` (batch, target).
+
+        They are source or target ids, see `Scheme.reads`; lengths (batch,). revealed (batch, target): target
+        ids that are read in their place, -1 where none is; only a body that is trained knows it.
+        """
+        ...
+
+
+class Scheme(ABC):
+    """How a body is driven; the class declares what the body has to have for it."""
+
+    name: ClassVar[str]
+    reads: ClassVar[Literal["source", "target"]]
+    """Which ids the decoder reads."""
+    embeds_target: ClassVar[bool]
+    """Whether the body has embeddings of target tokens."""
+    sees_itself: ClassVar[bool] = True
+    """Whether a position's self-attention sees that position."""
+    positional_attention: ClassVar[bool] = False
+    """Whether the decoder has positional attention where `model.positional_attention` is unset."""
+    predicts: ClassVar[Literal["piece", "sentence"] | None] = None
+    """What the body's `predict` is about: each source piece, the sentence (of which a token of its own, before
+    the source, holds the state), or nothing."""
+    undefined_score: ClassVar[str | None] = None
+    """Why a target has no probability that could be added up; None where it has one."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+
+    @classmethod
+    def classes(cls, config: NonAutoregressiveConfig) -> int:
+        """How many classes the body's `predict` tells apart; 0 where it predicts nothing."""
+        return 0
+
+    @property
+    def special(self) -> list[int]:
+        """Ids that no target holds: padding, start and end."""
+        vocabulary = self.body.vocabulary
+        return sorted({vocabulary.pad, vocabulary.start, vocabulary.end})
+
+
+def pieces(memory: SourceMemory) -> Tensor:
+    """The number of source pieces of each sentence (batch,), without the end symbol."""
+    return memory.source_lengths - 1
+
+
+def real_pieces(memory: SourceMemory) -> Tensor:
+    """Which source positions hold pieces, not the end symbol or padding: (batch, source)."""
+    places = torch.arange(memory.source.size(1), device=memory.source.device)
+    return places < pieces(memory)[:, None]
