@@ -17,6 +17,7 @@ from benchmarks.common import ROOT, show
 from saccade.alignment.attention import aligned_by_attention
 from saccade.alignment.counting import aligned_by_counting
 from saccade.alignment.fertilities import counted
+from saccade.checkpoint import find_model, read_description
 from saccade.text.corpus import read_parallel
 from saccade.translator import Translator
 
@@ -59,9 +60,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     lines = [side[: options.lines] for side in read_parallel(options.source, options.target)]
     translator = Translator.load(options.model)
-    tokenizer = translator.model.tokenizer
+    tokenizer = translator.tokenizer
     sources, targets = tokenizer.encode_source(lines[0]), tokenizer.encode_target(lines[1])
-    layers = len(translator.model.network.get_submodule("decoder"))  # type: ignore[arg-type]
+    layers = read_description(find_model(options.model))["model"]["decoder_layers"]
     found = {
         f"attention, layer {layer}": aligned_by_attention(translator, sources, targets, layer=layer)
         for layer in range(1, layers + 1)

@@ -18,18 +18,18 @@ from typing import Any
 import torch
 
 from benchmarks.common import show
-from saccade.models.interface import LookingBackConfig
+from saccade.generator import TextGenerator
+from saccade.models.interface import MemoryConfig
 from saccade.text.corpus import read_text
-from saccade.writer import Writer
 
 LENGTHS = (0, 16, 32, 64, 128, 256, 512, 1024)
 
 
 def measure(run: Path, lines: list[str], *, options: argparse.Namespace) -> list[dict[str, Any]]:
     """One row for each memory length that the model can have."""
-    plain = Writer.load(run)
+    plain = TextGenerator.load(run)
     kind = plain.config.model_dump()["kind"]
-    looks_back = isinstance(plain.config, LookingBackConfig)
+    looks_back = isinstance(plain.config, MemoryConfig)
     rows = []
     for memory in options.memory if looks_back else [None]:
         settings: dict[str, Any] = {} if memory is None else {"memory": memory}
@@ -37,7 +37,7 @@ def measure(run: Path, lines: list[str], *, options: argparse.Namespace) -> list
             settings["segment"] = options.segment
         if options.same_length and kind == "transformer-xl" and memory:
             settings["same_length"] = True
-        writer = Writer.load(run, **settings)
+        writer = TextGenerator.load(run, **settings)
         started = time.perf_counter()
         score = writer.score(lines, streams=options.streams)
         seconds = time.perf_counter() - started

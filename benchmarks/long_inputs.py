@@ -20,7 +20,7 @@ from benchmarks.common import arguments, show
 from benchmarks.training_speed import our_update, peak_mb
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
-from saccade.engine import ready
+from saccade.engine import make_engine
 from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
@@ -56,7 +56,7 @@ def decoding(config: TransformerConfig, length: int) -> Work:
     """One sentence."""
     network = build_model(config, VOCABULARY)
     assert isinstance(network, Transformer)
-    engine = ready(network.eval())
+    engine = make_engine(network.eval())
     options = DecodingConfig(beam=1, min_length=length - 1, max_length=length)
     source, lengths = batch_of(length).source[:1], torch.tensor([length])
     return lambda: search(engine, source, lengths, options=options)

@@ -10,21 +10,23 @@ import tempfile
 import time
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.common import arguments, corpus, show
-from saccade.checkpoint import Model, vocabulary_of
-from saccade.decoding.parallel import AllAtOnce
-from saccade.decoding.writing import WordByWord
-from saccade.engine import ready
+from saccade.checkpoint import Model, load_model, vocabulary_of
+from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
+from saccade.decoding.strategy import Autoregressive
+from saccade.engine import make_engine
 from saccade.evaluation import score_text
 from saccade.models import build_model, model_config
-from saccade.models.interface import Parallel, Stepwise
+from saccade.models.interface import IncrementalDecoder
+from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
 from saccade.translator import Translator
 
@@ -41,32 +43,32 @@ class System:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def ways(name: str, translator: Translator, teacher: Model | None = None) -> list[System]:
+def ways(name: str, model: Model, teacher: Model | None = None) -> list[System]:
     """The ways of decoding that there are for this model, by itself and with a teacher."""
-    network = translator.network
-    if not isinstance(network, Parallel):
+    translator, config = Translator.of(model), model.config
+    if not isinstance(config, NonAutoregressiveConfig):
         return [
             System(f"{name}, {'greedy' if beam == 1 else f'beam {beam}'}", translator, {"beam": beam})
             for beam in (1, 5)
         ]
     many = System(f"{name}, {CANDIDATES} candidates", translator, {"candidates": CANDIDATES})
-    if network.scheme == "mask-predict":
+    if config.decoder == "mask-predict":
         found = [System(f"{name}, {n} rounds", translator, {"iterations": n}) for n in ROUNDS]
         many = found[-1]
-    elif network.scheme == "ctc":
+    elif config.decoder == "ctc":
         found = [System(f"{name}, best path", translator), many]
     else:
         found = [System(f"{name}, {way}", translator, {"fertilities": way}) for way in ("argmax", "average")]
     if teacher is not None:
-        judged = Translator(translator.model, teacher=teacher)
-        found.append(System(f"{many.name} and the teacher", judged, many.options))
+        reranked = Translator.of(model, reranker=teacher)
+        found.append(System(f"{many.name} and the teacher", reranked, many.options))
     return found
 
 
 class Counted:
     """What search drives, its steps counted."""
 
-    def __init__(self, searched: Stepwise) -> None:
+    def __init__(self, searched: IncrementalDecoder) -> None:
         self.searched, self.steps = searched, 0
 
     def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -79,11 +81,10 @@ class Counted:
 
 def decoder_calls(system: System, lines: Sequence[str]) -> float:
     """Passes through the decoder for each sentence, one sentence at a time."""
-    translator = copy(system.translator)
-    network = translator.network
-    if not isinstance(network, Parallel):
-        counted = Counted(ready(network))
-        translator.writing = WordByWord(network, lambda: cast(Stepwise, counted))
+    translator, decoder = copy(system.translator), system.translator.decoder
+    if isinstance(decoder, Autoregressive):
+        counted = Counted(make_engine(decoder.network))
+        translator.decoder = Autoregressive(decoder.network, lambda: cast(IncrementalDecoder, counted))
         for line in lines:
             translator.translate([line], **system.options)
         return counted.steps / len(lines)
@@ -93,9 +94,12 @@ def decoder_calls(system: System, lines: Sequence[str]) -> float:
         passes[0] += 1
 
     # Counted on the model itself: its engine has no layers to hook into.
-    translator.writing = replace(cast(AllAtOnce, translator.writing), ready=lambda: network)
-    decoder = cast(nn.ModuleList, translator.model.network.get_submodule("decoder"))
-    handle = decoder[0].register_forward_hook(count)
+    assert isinstance(decoder, NonAutoregressiveDecoder)
+    network = cast(NonAutoregressiveTransformer, decoder.network)
+    translator.decoder = type(decoder)(
+        lambda: network, decoder.vocabulary, network=network, reranker=decoder.reranker
+    )
+    handle = network.decoder[0].register_forward_hook(count)
     for line in lines:
         translator.translate([line], **system.options)
     handle.remove()
@@ -181,11 +185,11 @@ def random_systems(train: tuple[Path, Path], preset: str, tokens: int) -> list[S
     deep = random_model(tokenizer, preset, {"encoder_layers": layers - 1, "decoder_layers": 1})
     found: list[System] = []
     for name, model in (("teacher", teacher), ("deep encoder", deep)):
-        both = ways(name, Translator(model))
+        both = ways(name, model)
         found += [System(one.name, one.translator, {**one.options, **fixed}) for one in both]
     for decoder in ("fertility", "mask-predict", "ctc"):
         model = random_model(tokenizer, preset, {"kind": "nonautoregressive", "decoder": decoder})
-        found += ways(decoder, Translator(model), teacher)
+        found += ways(decoder, model, teacher)
     return found
 
 
@@ -205,10 +209,10 @@ def as_long(lines: Sequence[str], tokens: int, tokenizer: Tokenizer) -> list[str
 
 def trained_systems(teacher: Path, others: Sequence[Path]) -> list[System]:
     """The teacher first, which the others are compared with."""
-    first = Translator.load(teacher)
+    first = load_model(teacher)
     found = ways("teacher", first)
     for folder in others:
-        found += ways(folder.name, Translator.load(folder), first.model)
+        found += ways(folder.name, load_model(folder), first)
     return found
 
 
@@ -239,7 +243,7 @@ def main() -> None:
         else:
             systems = random_systems(text.train, options.preset, options.tokens or 15)
             if options.tokens:
-                lines = as_long(lines, options.tokens, systems[0].translator.model.tokenizer)
+                lines = as_long(lines, options.tokens, systems[0].translator.tokenizer)
         lines = lines[: options.sentences]
         settings = {name: getattr(options, name) for name in ("tokenize", "single", "runs")}
         rows = measured(systems, lines, references, **settings)

@@ -14,7 +14,8 @@ import torch
 
 from benchmarks.common import arguments, show
 from saccade.models import build_model, model_config
-from saccade.models.interface import LanguageModel, Vocabulary
+from saccade.models.families import LanguageModel
+from saccade.models.interface import Vocabulary
 
 VOCABULARY = Vocabulary(4000, 4000, pad=0, start=2, end=3, shared=True)
 CONTEXTS = (128, 512, 1024, 2048, 3800)

@@ -20,11 +20,11 @@ from torch import Tensor
 from benchmarks.common import ROOT, show
 from benchmarks.nonautoregressive import ROUNDS, System, trained_systems
 from saccade.alignment.fertilities import fertilities
-from saccade.decoding.fertility import likeliest_words
-from saccade.decoding.likeliest import rows_of
-from saccade.decoding.mask_predict import refine
+from saccade.decoding.nonautoregressive.fertility import FertilityDecoder, top_words
+from saccade.decoding.nonautoregressive.mask_predict import MaskPredictDecoder, refine, token_rows
 from saccade.evaluation import score_text
-from saccade.models.interface import Fertile, Masked
+from saccade.models.nonautoregressive.fertility import Fertility
+from saccade.models.nonautoregressive.mask_predict import MaskPredict
 from saccade.text.batching import plan_for_inference
 from saccade.text.corpus import read_parallel, read_text
 from saccade.text.fertilities import fertilities_of
@@ -53,51 +53,51 @@ def errors_of(written: Rows, right: Rows) -> dict[str, object]:
 
 def batches(translator: Translator, lines: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Numbers of lines, their source ids and lengths."""
-    sources = translator.model.tokenizer.encode_source(lines)
+    sources = translator.tokenizer.encode_source(lines)
     for rows in plan_for_inference([len(ids) for ids in sources], batch_tokens=BATCH_TOKENS):
         batch = [int(row) for row in rows]
         yield batch, *translator.padded([sources[row] for row in batch])
 
 
 @torch.inference_mode()
-def from_fertilities(translator: Translator, lines: Sequence[str], labels: Rows) -> tuple[float, list[str]]:
+def from_fertilities(
+    translator: Translator, scheme: Fertility, lines: Sequence[str], labels: Rows
+) -> tuple[float, list[str]]:
     """The share of fertilities that the model would have chosen, and what it writes when given them."""
-    network = translator.network
-    assert isinstance(network, Fertile)
     texts, right = [""] * len(lines), []
     for batch, source, lengths in batches(translator, lines):
         given = torch.zeros_like(source)
         for place, row in enumerate(batch):
             given[place, : len(labels[row])] = torch.tensor(labels[row])
-        memory = network.encode(source, lengths)
-        chosen = network.fertility_logits(memory).argmax(-1)
-        right.append((chosen == given)[network.has_fertility(memory)])
-        for row, ids in zip(batch, likeliest_words(network, given, memory)[0], strict=True):
-            texts[row] = translator.model.tokenizer.decode(ids)
+        memory = scheme.body.encode(source, lengths)
+        chosen = scheme.logits(memory).argmax(-1)
+        right.append((chosen == given)[scheme.has_fertility(memory)])
+        for row, ids in zip(batch, top_words(scheme, given, memory)[0], strict=True):
+            texts[row] = translator.tokenizer.decode(ids)
     return float(torch.cat(right).float().mean()), texts
 
 
 @torch.inference_mode()
-def from_lengths(translator: Translator, lines: Sequence[str], lengths: list[int]) -> tuple[float, list[str]]:
+def from_lengths(
+    translator: Translator, scheme: MaskPredict, lines: Sequence[str], lengths: list[int]
+) -> tuple[float, list[str]]:
     """The share of target lengths, end symbols not counted, that the model finds likeliest, and what it
     writes in most rounds when given them."""
-    network = translator.network
-    assert isinstance(network, Masked)
     texts, right = [""] * len(lines), []
     for batch, source, source_lengths in batches(translator, lines):
         given = torch.tensor([lengths[row] for row in batch])
-        memory = network.encode(source, source_lengths)
-        chosen = network.length_of(network.length_logits(memory).argmax(-1, keepdim=True), memory)
+        memory = scheme.body.encode(source, source_lengths)
+        chosen = scheme.length_of(scheme.length_logits(memory).argmax(-1, keepdim=True), memory)
         right.append(chosen[:, 0] == given)
-        tokens, _ = refine(network, memory, given, iterations=ROUNDS[-1])
-        for row, ids in zip(batch, rows_of(tokens, given), strict=True):
-            texts[row] = translator.model.tokenizer.decode(ids)
+        tokens, _ = refine(scheme, memory, given, iterations=ROUNDS[-1])
+        for row, ids in zip(batch, token_rows(tokens, given), strict=True):
+            texts[row] = translator.tokenizer.decode(ids)
     return float(torch.cat(right).float().mean()), texts
 
 
 def measured(system: System, lines: list[str], references: list[str], *, tokenize: str) -> dict[str, object]:
     """A row of the table."""
-    tokenizer = system.translator.model.tokenizer
+    tokenizer = system.translator.tokenizer
     texts = [one.text for one in system.translator.translate(lines, **system.options)]
     ids = [[row[:-1] for row in tokenizer.encode_target(side)] for side in (texts, references)]
     return {
@@ -126,10 +126,10 @@ def main() -> None:
     systems = trained_systems(options.teacher, options.model)
     rows = [measured(system, lines, references, tokenize=options.tokenize) for system in systems]
     teacher = systems[0].translator
-    ids = [row[:-1] for row in teacher.model.tokenizer.encode_target(references)]
+    ids = [row[:-1] for row in teacher.tokenizer.encode_target(references)]
     rows.append({"system": "reference", "BLEU": "", **errors_of(ids, ids)})
     greedy = [one.text for one in teacher.translate(lines, beam=1)]
-    lengths = [len(ids) - 1 for ids in teacher.model.tokenizer.encode_target(greedy)]
+    lengths = [len(ids) - 1 for ids in teacher.tokenizer.encode_target(greedy)]
     labels: Rows
     if options.fertilities is None:
         labels = fertilities(teacher, lines, greedy)
@@ -140,10 +140,12 @@ def main() -> None:
         ]
     given: list[dict[str, object]] = []
     for name, translator in {one.name.split(",")[0]: one.translator for one in systems}.items():
-        if isinstance(translator.network, Fertile):
-            what, (share, texts) = "fertilities", from_fertilities(translator, lines, labels)
-        elif isinstance(translator.network, Masked):
-            what, (share, texts) = "lengths", from_lengths(translator, lines, lengths)
+        decoder = translator.decoder
+        if isinstance(decoder, FertilityDecoder):
+            found = from_fertilities(translator, decoder.trained, lines, labels)
+            what, (share, texts) = "fertilities", found
+        elif isinstance(decoder, MaskPredictDecoder):
+            what, (share, texts) = "lengths", from_lengths(translator, decoder.trained, lines, lengths)
         else:
             continue
         bleu = score_text(texts, references, tokenize=options.tokenize).bleu

@@ -23,10 +23,10 @@ from benchmarks.common import arguments, corpus, show
 from saccade.checkpoint import Model, load_model
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
-from saccade.engine import ready
+from saccade.engine import make_engine
 from saccade.interop.ctranslate2 import vocabularies, write_ctranslate2
 from saccade.models import build_model, model_config
-from saccade.models.interface import Stepwise, Vocabulary
+from saccade.models.interface import IncrementalDecoder, Vocabulary
 from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
@@ -66,7 +66,7 @@ class Way:
     bulk: Callable[[Ids, int], Ids]
 
 
-def ours(network: Stepwise, name: str, lengths: dict[str, Any]) -> Way:
+def ours(network: IncrementalDecoder, name: str, lengths: dict[str, Any]) -> Way:
     """Our search over an engine or a plain network."""
 
     def decode(ids: Ids, beam: int) -> Ids:
@@ -185,7 +185,7 @@ def ways_of(question: Question, folder: Path, *, threads: int, plain: bool) -> l
     network, lengths = question.model.network, question.lengths
     assert isinstance(network, Transformer)  # the others can't be exported
     ways = [
-        *(ours(ready(network, precision=name), f"Saccade {name}", lengths) for name in PRECISIONS),
+        *(ours(make_engine(network, precision=name), f"Saccade {name}", lengths) for name in PRECISIONS),
         *(theirs(question.model, folder, name, lengths, threads=threads) for name in PRECISIONS),
     ]
     return [*ways, ours(network, "Saccade in plain torch", lengths)] if plain else ways

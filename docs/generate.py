@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from saccade.training.evaluate import ValidationConfig
 
 from saccade import __main__ as program
 from saccade.config import Section
+from saccade.decoding.nonautoregressive.options import SCHEMES
 from saccade.decoding.options import DecodingConfig
-from saccade.decoding.parallel_options import SCHEMES
 from saccade.experiment import SECTIONS
-from saccade.models import MODELS, Presets
+from saccade.models import KINDS, Presets
+from saccade.tasks.language_modelling import SECTIONS as LANGUAGE
 from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
-from saccade.training.evaluate import ValidationConfig
-from saccade.training.language import SECTIONS as LANGUAGE
 from saccade.training.settings import TrainingConfig
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -165,7 +165,7 @@ def configuration() -> Iterator[str]:
             if name in LANGUAGE:
                 yield from section(f"[{name}] of a language model", LANGUAGE[name])
             continue
-        for kind, (config, _, presets) in MODELS.items():
+        for kind, (config, _, presets) in KINDS.items():
             yield from section(f'[model] of kind "{kind}"', config, before=list(preset_items(presets)))
 
 

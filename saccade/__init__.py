@@ -14,43 +14,51 @@ from typing import TYPE_CHECKING, Any
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
-    from saccade.native.quantise import Precision
+    from saccade.generator import TextGenerator
+    from saccade.models.recording import AttentionMap
     from saccade.translator import Translation, Translator
-    from saccade.writer import Writer
 
-__all__ = ["Translation", "Translator", "UserError", "Writer", "__version__", "load"]
+__all__ = [
+    "AttentionMap",
+    "TextGenerator",
+    "Translation",
+    "Translator",
+    "UserError",
+    "__version__",
+    "load",
+]
 
 
-def load(
-    folder: str | Path,
-    *,
-    device: str | None = None,
-    precision: "Precision | None" = None,
-    teacher: str | Path | None = None,
-) -> "Translator":
-    """A translator from a model folder or a run folder (its best model).
+def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Any:
+    """The model in a model folder or a run folder (its best model), ready for what it is for.
 
-    device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. precision: "float32", or "int8",
-    which is faster on a CPU and rounds the weights; unset: as the folder stores them. teacher: the model
-    that picks among the candidates of a non-autoregressive one.
+    A translation model is loaded as a `Translator`, a language model as a `TextGenerator`. device: "cpu",
+    "cuda", "cuda:1"; unset: a GPU if there is one. Options of translation models: precision, "float32" or
+    "int8", which is faster on a CPU and rounds the weights (unset: as the folder stores them); reranker, a
+    model folder, which picks among the candidates of a non-autoregressive model. Options of language models
+    are settings that their weights do not depend on, such as memory.
 
     Raises UserError for a folder that is missing, damaged, foreign, or written by a newer Saccade.
     """
-    from saccade.translator import Translator
+    from saccade.loading import load as load_folder
 
-    return Translator.load(folder, device=device, precision=precision, teacher=teacher)
+    return load_folder(folder, device=device, **options)
+
+
+_HOMES = {
+    "AttentionMap": "saccade.models.recording",
+    "TextGenerator": "saccade.generator",
+    "Translation": "saccade.translator",
+    "Translator": "saccade.translator",
+}
 
 
 def __getattr__(name: str) -> Any:
     """The public names that need torch or the installed package's metadata, when they are first used."""
-    if name in ("Translation", "Translator"):
-        from saccade import translator
+    if name in _HOMES:
+        from importlib import import_module
 
-        return getattr(translator, name)
-    if name == "Writer":
-        from saccade.writer import Writer
-
-        return Writer
+        return getattr(import_module(_HOMES[name]), name)
     if name == "__version__":
         from importlib.metadata import version
 

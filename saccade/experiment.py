@@ -7,45 +7,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from saccade.checkpoint import Model, vocabulary_of
-from saccade.config import Section, apply_overrides, build, check_sections, dump_toml, load_toml
+from saccade.config import apply_overrides, build, check_sections, dump_toml, load_toml
 from saccade.errors import UserError
 from saccade.folders import disk_error, settle_folder
 from saccade.models import build_model, model_config
-from saccade.models.interface import LanguageModelConfig, Seq2Seq
+from saccade.models.families import TranslationModel
+from saccade.tasks import task_for
+from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
 from saccade.training.distributed import Group
-from saccade.training.fits import require_fit
-from saccade.training.initial import (
-    origin,
-    require_no_tokenizer,
-    require_teacher,
-    settings_of,
-    take_weights,
-    tokenizer_of,
-)
-from saccade.training.language import LanguageTask
 from saccade.training.loop import Setup, train
-from saccade.training.objective import objective_of
-from saccade.training.plan import SECTIONS, Experiment, Material, Report, Task
 from saccade.training.settings import TrainingConfig
 from saccade.training.state import Counters
 from saccade.training.teacher import load_teacher, take_encoder
-from saccade.training.translation import TranslationTask
+from saccade.training.warm_start import WarmStart
 
 Say = Callable[[str], None]
 
 
 def silent(_: str) -> None:
     """Say nothing."""
-
-
-def task_of(model: Section) -> Task:
-    """What a model of this configuration is trained to do."""
-    return LanguageTask() if isinstance(model, LanguageModelConfig) else TranslationTask()
 
 
 def read_experiment(
@@ -67,26 +52,28 @@ def read_experiment(
     merged = apply_overrides(merged, overrides)
     check_sections(merged, SECTIONS)
     training = build(TrainingConfig, merged.get("training", {}), where="training")
-    if training.init_from is not None and not resolved:
-        merged = settings_of(training.init_from, merged)
-    elif training.teacher is not None:
-        require_no_tokenizer(merged, training.teacher, key="training.teacher")
+    start = WarmStart.of(training)
+    if not resolved:
+        merged = start.complete(merged)
     model = model_config(merged.get("model", {}))
+    task = task_for(model)
     own: dict[str, Any] = {
         name: build(section, merged.get(name, {}), where=name)
-        for name, section in task_of(model).sections(model).items()
+        for name, section in task.sections(model).items()
     }
-    require_fit(model, training, own["data"], own["validation"])
-    if training.teacher is not None and not resolved:
-        require_teacher(training.teacher)
-    return Experiment(model=model, training=training, **own)
+    plan = Experiment(model=model, training=training, start=start, **own)
+    task.check(plan)
+    if start.teacher is not None and not resolved and not issubclass(start.teacher.family, TranslationModel):
+        raise UserError(
+            f"{start.teacher.key} = {start.teacher.folder}: {start.teacher.family.purpose}; give a "
+            "model that translates."
+        )
+    return plan
 
 
 def check(experiment: Experiment, out: Path) -> Report:
     """Prepare the data in `out` as training would and report on them, without training."""
-    folder = experiment.training.init_from or experiment.training.teacher
-    tokenizer = None if folder is None else tokenizer_of(folder)
-    return task_of(experiment.model).prepare(experiment, out, tokenizer=tokenizer)
+    return task_for(experiment.model).prepare(experiment, out, tokenizer=experiment.start.tokenizer())
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
@@ -118,7 +105,8 @@ def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
 
 
 def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Counters:
-    material = task_of(experiment.model).material(experiment, run / "data", group)
+    task = task_for(experiment.model)
+    material = task.material(experiment, run / "data", group)
     resumes = _has_last(run)
     torch.manual_seed(experiment.training.seed)
     model = Model(
@@ -129,8 +117,8 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
         provenance=_provenance(experiment, material, run),
     )
     teacher = load_teacher(experiment.training, model, resumes=resumes, device=group.device)
-    if experiment.training.init_from is not None and not resumes:
-        take_weights(model, experiment.training.init_from)
+    if experiment.start.init_from is not None and not resumes:
+        experiment.start.init_from.copy_weights(model)
     if experiment.training.init_encoder and teacher is not None and not resumes:
         take_encoder(model, teacher)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
@@ -140,13 +128,7 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
         model=model,
         data=material.data(model.network),
         validate=material.validate,
-        objective=objective_of(
-            model.network,
-            label_smoothing=experiment.training.label_smoothing,
-            glancing=experiment.training.glancing,
-            teacher=None if teacher is None else cast(Seq2Seq, teacher.network),
-            fine_tuning=experiment.training.fine_tuning,
-        ),
+        objective=task.objective(experiment, teacher),
         config=experiment.training,
         validation=experiment.validation,
         group=group,
@@ -168,7 +150,7 @@ def _claim(run: Path, experiment: Experiment) -> None:
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise UserError(f"{run}: exists and is not an empty folder. Choose another --out.")
     data = experiment.data
-    task_of(experiment.model).require_text(data)
+    task_for(experiment.model).require_text(data)
     files = {name: _absolute(value) for name, value in data.model_dump().items()}
     training = experiment.training
     folders = {"init_from": training.init_from, "teacher": training.teacher}
@@ -210,11 +192,8 @@ def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
 
 def _provenance(experiment: Experiment, material: Material, run: Path) -> dict[str, Any]:
     """What this model was made from and with; files by name and hash, without the maker's folders."""
-    folders = {"init_from": experiment.training.init_from, "teacher": experiment.training.teacher}
-    last = run / "checkpoints" / "last"
-    start = {name: origin(path, last, key=name) for name, path in folders.items() if path is not None}
     return {
-        **start,
+        **experiment.start.provenance(run / "checkpoints" / "last"),
         "seed": experiment.training.seed,
         **material.provenance,
         "versions": {

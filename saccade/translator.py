@@ -1,11 +1,11 @@
 """Lines in, translations out: the one decode path of command line, Python, validation and inspection."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -13,16 +13,20 @@ from torch import Tensor
 from saccade.checkpoint import Model, load_model
 from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.interface import Decoder
 from saccade.decoding.padding import padded
-from saccade.decoding.scoring import Judge
-from saccade.decoding.writing import Writing, writing_of
-from saccade.engine import ready, why_slow
+from saccade.decoding.rerank import Reranker
+from saccade.decoding.strategy import decoder_of
+from saccade.engine import make_engine, unsupported_reason
 from saccade.errors import UserError
-from saccade.models.interface import LanguageModel, Translating
-from saccade.models.recording import record_attention
+from saccade.models.families import Seq2Seq, expect
+from saccade.models.recording import AttentionKind, AttentionMap
 from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
-from saccade.text.tokenizer import between, same_pieces
+from saccade.text.tokenizer import Tokenizer, between, same_pieces
+
+Engine = Literal["saccade", "torch"]
+"""What computes: our kernels for the processor, where they support the model, or torch alone."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Translation:
     """The best hypothesis of one line, and the others when asked for.
 
     problem: why the line could not be translated; its text is then empty.
-    attention: name to (heads, target, source) weights, when asked for.
+    attention: the maps of every attention of the model, weights (heads, query, key), when asked for.
     """
 
     source: str
@@ -50,37 +54,55 @@ class Translation:
     log_prob: float = 0.0
     alternatives: tuple[Alternative, ...] = ()
     problem: str | None = None
-    attention: "dict[str, Tensor] | None" = None
+    attention: tuple[AttentionMap, ...] | None = None
 
 
 class Translator:
-    """A model ready to translate. One line in, one line out, in order, whatever the line.
+    """A decoder and its tokeniser: one line in, one line out, in order, whatever the line.
 
-    Search may run on a copy of the weights, made at the first translation: a model that is trained
-    further needs a new Translator. precision: of the products in search; int8 is faster and rounds;
-    None: as the folder stores the weights, and float32 where int8 can't be had. teacher: a model that
-    picks among the candidates of one that writes all words at once; UserError where it can't.
+    `Translator.of` makes one of a model in memory and `Translator.load` one of a folder.
     """
 
     def __init__(
         self,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        *,
+        settings: Mapping[str, Any],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """settings: the section `[decoding]` of the model, where it differs from the defaults."""
+        self.decoder, self.tokenizer, self.settings = decoder, tokenizer, settings
+        self.device = torch.device(device)
+
+    @classmethod
+    def of(
+        cls,
         model: Model,
         *,
         device: torch.device | str = "cpu",
         precision: Precision | None = None,
-        teacher: Model | None = None,
-    ) -> None:
-        network = model.network
-        if isinstance(network, LanguageModel):
-            raise UserError(
-                "this is a language model: it continues text (`saccade generate`) and does not translate."
-            )
-        self.model = model
-        self.network: Translating = network
-        self.device = torch.device(device)
-        self.model.network.to(self.device)
-        judge = None if teacher is None else self._judge(teacher)
-        self.writing: Writing = writing_of(network, _readily(network, precision, model.precision), judge)
+        reranker: Model | None = None,
+        engine: Engine = "saccade",
+    ) -> "Translator":
+        """A translator over a model in memory.
+
+        Search may run on a copy of the weights, made at the first translation: a model that is trained
+        further needs a new Translator. precision: that of matrix products in search; int8 is faster and
+        rounds the weights; None: as the folder stores them, and float32 where int8 is not possible.
+        reranker: a model that picks among the candidates of a non-autoregressive one.
+
+        Raises UserError for a model that does not translate, or a reranker that does not fit.
+        """
+        network = model.network.to(device)
+        judge = None if reranker is None else load_reranker(reranker, model.tokenizer, device)
+
+        def engine_of_network() -> Any:
+            stored = "float32" if unsupported_reason(network) else model.precision
+            return make_engine(network, precision=precision or stored)
+
+        decoder = decoder_of(network, engine_of_network if engine == "saccade" else None, reranker=judge)
+        return cls(decoder, model.tokenizer, settings=model.decoding, device=device)
 
     @classmethod
     def load(
@@ -89,13 +111,15 @@ class Translator:
         *,
         device: torch.device | str | None = None,
         precision: Precision | None = None,
-        teacher: str | Path | None = None,
+        reranker: str | Path | None = None,
+        engine: Engine = "saccade",
     ) -> "Translator":
         """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        judge = None if teacher is None else load_model(Path(teacher))
-        return cls(load_model(Path(folder)), device=device, precision=precision, teacher=judge)
+        other = None if reranker is None else load_model(Path(reranker))
+        model = load_model(Path(folder))
+        return cls.of(model, device=device, precision=precision, reranker=other, engine=engine)
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
         """The same model for other languages, as it names them; None leaves one as it is.
@@ -103,13 +127,17 @@ class Translator:
         Raises UserError for an unknown language, and where the model has none to choose from.
         """
         other = copy(self)
-        other.model = replace(self.model, tokenizer=between(self.model.tokenizer, source, target))
+        other.tokenizer = between(self.tokenizer, source, target)
         return other
 
     def options(self, **changes: Any) -> Any:
-        """The model's own decoding settings with `changes`, see `Writing.options`; UserError names a wrong
-        one."""
-        return build(self.writing.options, {**self.model.decoding, **changes}, where="decoding")
+        """The model's own decoding settings with `changes`, an instance of `Decoder.options`.
+
+        Raises UserError, which names the setting, for a wrong one.
+        """
+        options = build(self.decoder.options, {**self.settings, **changes}, where="decoding")
+        self.decoder.check(options)
+        return options
 
     def translate(
         self,
@@ -128,7 +156,7 @@ class Translator:
         """
         decoding = self.options(**options)
         results: list[Translation | None] = [None] * len(lines)
-        ids = self.model.tokenizer.encode_source(lines)
+        ids = self.tokenizer.encode_source(lines)
         forced = self._forced(prefixes, len(lines))
         pending = []
         for index, (line, source) in enumerate(zip(lines, ids, strict=True)):
@@ -141,24 +169,23 @@ class Translator:
         for index, hypotheses in self._decode(pending, ids, forced, decoding, first_line=first_line):
             result = self._translation(lines[index], hypotheses)
             if attention and hypotheses:
-                end = self.model.network.vocabulary.end
-                maps = self._attention(ids[index], [*hypotheses[0].tokens, end])
+                maps = self._attention(ids[index], [*hypotheses[0].tokens, self.decoder.vocabulary.end])
                 result = replace(result, attention=maps)
             results[index] = result
         return [result for result in results if result is not None]
 
-    def attention(self, source: str, target: str) -> dict[str, Tensor]:
+    def attention(self, source: str, target: str) -> tuple[AttentionMap, ...]:
         """Every attention of the model while it reads `source` and writes the given `target`.
 
-        Returns module name -> (heads, query, key); queries and keys are the pieces of
-        `pieces(source, target)`. Raises UserError where the target has no influence and is not the model's.
+        Weights are (heads, query, key). Raises UserError where the target has no influence and is not the
+        model's own.
         """
-        if not self.writing.reads_target and target != self.translate([source])[0].text:
+        if not self.decoder.reads_target and target != self.translate([source])[0].text:
             raise UserError(
                 "this model fills the same slots whatever the target: leave the target out, and see how it "
                 "comes to its own translation."
             )
-        tokenizer = self.model.tokenizer
+        tokenizer = self.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
         if problem := self.problem(source_ids, target_ids):
             raise UserError(problem)
@@ -166,10 +193,10 @@ class Translator:
 
     def pieces(self, source: str, target: str) -> tuple[list[str], list[str]]:
         """Source and target pieces as the model sees them: the axes of `attention`."""
-        tokenizer = self.model.tokenizer
+        tokenizer = self.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
         with torch.inference_mode():
-            axis = self.writing.axis(*self.padded([source_ids]), target_ids)
+            axis = self.decoder.axis(*self.padded([source_ids]), target_ids)
         return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(axis)
 
     def stream(self, lines: Iterable[str], *, chunk: int = 2000, **options: Any) -> Iterator[Translation]:
@@ -191,7 +218,7 @@ class Translator:
             raise UserError(
                 f"{len(sources)} source lines, but {len(targets)} target lines; they go in pairs."
             )
-        tokenizer = self.model.tokenizer
+        tokenizer = self.tokenizer
         source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
         pairs = list(zip(source_ids, target_ids, strict=True))
         for number, (source, target) in enumerate(pairs, start=1):
@@ -207,15 +234,16 @@ class Translator:
         return scores
 
     @torch.inference_mode()
-    def _attention(self, source: list[int], target: list[int]) -> dict[str, Tensor]:
-        """Recorded in one pass over a finished target, end symbol in."""
-        with record_attention(self.model.network) as maps:
-            self.writing.run(*self.padded([source]), target)
-        return {name: weights[0].cpu() for name, weights in maps.items()}
+    def _attention(self, source: list[int], target: list[int]) -> tuple[AttentionMap, ...]:
+        """Recorded in one pass over a finished target, end symbol included."""
+        batch = self.padded([source])
+        sides = {"source": self.tokenizer.source_pieces(source)}
+        sides["target"] = self.tokenizer.target_pieces(self.decoder.axis(*batch, target))
+        return tuple(_labelled(one, sides) for one in self.decoder.attention(*batch, target))
 
     @torch.inference_mode()
     def _log_probs(self, sources: list[list[int]], targets: list[list[int]]) -> list[float]:
-        values = self.writing.log_probs(*self.padded(sources), targets)
+        values = self.decoder.log_probs(*self.padded(sources), targets)
         return [float(value) for value in values.tolist()]
 
     def _decode(
@@ -232,7 +260,7 @@ class Translator:
         for batch in plan_for_inference(lengths, batch_tokens=budget):
             rows = [pending[int(place)] for place in batch]
             source, source_lengths = self.padded([ids[index] for index in rows])
-            found = self.writing.decode(
+            found = self.decoder.decode(
                 source,
                 source_lengths,
                 options=options,
@@ -243,40 +271,29 @@ class Translator:
 
     def padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Source ids (sentences, longest) and lengths (sentences,), where the model is."""
-        return padded(sequences, pad=self.model.network.vocabulary.pad, device=self.device)
+        return padded(sequences, pad=self.decoder.vocabulary.pad, device=self.device)
 
     def problem(self, source: Sequence[int], target: Sequence[int] = ()) -> str | None:
         """Why the model can't read or write so many ids; None where it can."""
         for ids, verb, limit in (
-            (source, "reads", self.network.max_source_length),
-            (target, "writes", self.network.max_target_length),
+            (source, "reads", self.decoder.max_source_length),
+            (target, "writes", self.decoder.max_target_length),
         ):
             if limit is not None and len(ids) > limit:
                 return f"{len(ids)} pieces, but the model {verb} at most {limit}; split the line."
         return None
 
-    def _judge(self, teacher: Model) -> Judge:
-        if isinstance(teacher.network, LanguageModel):
-            raise UserError("the teacher is a language model; give one that translates.")
-        if not same_pieces(self.model.tokenizer, teacher.tokenizer):
-            raise UserError(
-                "the teacher has other pieces than this model and can't read them. Train the student "
-                "with training.teacher, which takes the teacher's vocabulary."
-            )
-        teacher.module.to(self.device).eval()
-        return Judge.of(ready(teacher.network), teacher.decoding)
-
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
         """What must be written first: without a text, what every target begins with (a language)."""
         if prefixes is not None and len(prefixes) != count:
             raise ValueError(f"{len(prefixes)} prefixes for {count} lines")
-        encode = self.model.tokenizer.encode_target
+        encode = self.tokenizer.encode_target
         if prefixes is None:
             return [encode([""])[0][:-1]] * count
         return [target[:-1] for target in encode(prefixes)]
 
     def _translation(self, line: str, hypotheses: list[Hypothesis]) -> Translation:
-        tokenizer = self.model.tokenizer
+        tokenizer = self.tokenizer
         alternatives = tuple(
             Alternative(
                 text=tokenizer.decode(found.tokens),
@@ -294,6 +311,35 @@ class Translator:
         return Translation(line, best.text, best.tokens, best.score, best.log_prob, alternatives)
 
 
-def _readily(network: Translating, precision: Precision | None, stored: Precision) -> Callable[[], Any]:
-    """What makes of the network what is driven in decoding."""
-    return lambda: ready(network, precision=precision or ("float32" if why_slow(network) else stored))
+def load_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str) -> Reranker:
+    """The model as a reranker of candidates that were cut with `tokenizer`; UserError if it does not fit."""
+    network = expect(model.network, Seq2Seq, what="the reranker")
+    if not same_pieces(tokenizer, model.tokenizer):
+        raise UserError(
+            "the reranker has other pieces than this model and can't read them. Train the student "
+            "with training.teacher, which takes the teacher's vocabulary."
+        )
+    network.to(device).eval()
+    return Reranker.of(make_engine(network), model.decoding)
+
+
+def _labelled(one: AttentionMap, sides: Mapping[str, Sequence[str]]) -> AttentionMap:
+    """The map of a single sentence, on the processor, with the pieces along its axes."""
+    weights = one.weights[0].cpu()  # (heads, query, key)
+    axes = zip(_AXES[one.kind], weights.shape[1:], strict=True)
+    queries, keys = (_pieces_of(sides, side, size) for side, size in axes)
+    return replace(one, weights=weights, queries=queries, keys=keys)
+
+
+def _pieces_of(sides: Mapping[str, Sequence[str]], side: str, size: int) -> tuple[str, ...]:
+    """The pieces along an axis, none where the model sees other positions than pieces."""
+    pieces = tuple(sides[side])
+    return pieces if len(pieces) == size else ()
+
+
+_AXES: dict[AttentionKind, tuple[str, str]] = {
+    "encoder": ("source", "source"),
+    "decoder": ("target", "target"),
+    "cross": ("target", "source"),
+    "positional": ("target", "target"),
+}

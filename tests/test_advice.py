@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from saccade.advice import advice, batches_an_epoch, model_size
 from saccade.experiment import Experiment, read_experiment
+from saccade.tasks.advice import advice, batches_an_epoch, model_size
 from saccade.text.report import DataReport, Duplicates, SideReport, SplitReport
 from saccade.text.running import TextReport, TextSize
 

@@ -106,7 +106,9 @@ def test_every_kind_of_model_comes_back_and_translates_alike(tmp_path: Path, kin
     assert sum(tensor.numel() for tensor in stored.values()) == sum(
         parameter.numel() for parameter in model.network.parameters()
     )
-    first, second = (Translator(m).translate(tiny.LINES[:5], beam=2, max_length=9) for m in (model, loaded))
+    first, second = (
+        Translator.of(m).translate(tiny.LINES[:5], beam=2, max_length=9) for m in (model, loaded)
+    )
     assert first == second
     average = average_weights([tmp_path / "m"] * 3)
     assert_equal(average, stored)

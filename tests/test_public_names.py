@@ -14,7 +14,14 @@ from tests import tiny
 
 
 def test_the_public_names_are_these() -> None:
-    assert saccade.__all__ == ["Translation", "Translator", "UserError", "Writer", "__version__", "load"]
+    assert saccade.__all__ == [
+        "Translation",
+        "Translator",
+        "UserError",
+        "TextGenerator",
+        "__version__",
+        "load",
+    ]
     for name in saccade.__all__:
         assert getattr(saccade, name) is not None
 

@@ -41,7 +41,7 @@ def telling(model: Model, *, to_end: float = 3.0) -> Model:
 def translator(**changes: Any) -> Translator:
     """On sub-words; everything can be written, bytes too."""
     changes = {"norm": "pre", "tied_embeddings": "none", "seed": 1, **changes}
-    return Translator(telling(tiny.model(**changes)))
+    return Translator.of(telling(tiny.model(**changes)))
 
 
 @functools.cache
@@ -49,16 +49,16 @@ def of_kind(kind: str, *, dtype: torch.dtype = torch.float64) -> Translator:
     """A small model of any kind, on sub-words."""
     model = kinds.model(kind, seed=1, dtype=dtype)
     network = kinds.ending(kind, words=model.network.vocabulary, dtype=dtype)
-    return Translator(Model(network, model.config, model.tokenizer))
+    return Translator.of(Model(network, model.config, model.tokenizer))
 
 
 @functools.cache
 def words(kind: str | None = None) -> Translator:
     """On numbers: text and pieces stand for each other."""
     if kind is None:
-        return Translator(telling(tiny.model(tiny.Words(), seed=1)))
+        return Translator.of(telling(tiny.model(tiny.Words(), seed=1)))
     network = kinds.ending(kind)
-    return Translator(Model(network, network.config, tiny.Words()))
+    return Translator.of(Model(network, network.config, tiny.Words()))
 
 
 def texts(translations: Sequence[Translation]) -> list[str]:
@@ -367,7 +367,9 @@ def test_attention_does_not_depend_on_what_else_is_translated() -> None:
 
 def test_the_models_own_decoding_settings_hold_unless_changed() -> None:
     model = tiny.model()
-    own = Translator(Model(model.network, model.config, model.tokenizer, decoding={"beam": 7, "alpha": 0.9}))
+    own = Translator.of(
+        Model(model.network, model.config, model.tokenizer, decoding={"beam": 7, "alpha": 0.9})
+    )
     assert (own.options().beam, own.options().alpha) == (7, 0.9)
     assert (own.options(beam=2).beam, own.options(beam=2).alpha) == (2, 0.9)
     assert translator().options().beam == 4
@@ -392,7 +394,7 @@ def test_a_loaded_folder_translates_as_the_model_in_memory(tmp_path: Path) -> No
     save_model(tmp_path / "m", model)
     loaded = Translator.load(tmp_path / "m", device="cpu")
     again = Translator.load(str(tmp_path / "m"), device="cpu")
-    expected = Translator(model).translate(LINES, beam=3, nbest=2, **SHORT)
+    expected = Translator.of(model).translate(LINES, beam=3, nbest=2, **SHORT)
     assert loaded.translate(LINES, beam=3, nbest=2, **SHORT) == expected
     assert again.translate(LINES, beam=3, nbest=2, **SHORT) == expected
 
@@ -424,6 +426,6 @@ def test_a_language_model_neither_translates_nor_judges() -> None:
     network = build_model(config, tiny.vocabulary())
     writes = Model(network, config, tiny.Words())
     with pytest.raises(UserError, match="language model"):
-        Translator(writes)
+        Translator.of(writes)
     with pytest.raises(UserError, match="teacher is a language model"):
-        Translator(tiny.model(tiny.Words()), teacher=writes)
+        Translator.of(tiny.model(tiny.Words()), reranker=writes)

@@ -11,11 +11,11 @@ import torch
 
 from saccade.checkpoint import Model, save_model, vocabulary_of
 from saccade.errors import UserError
+from saccade.generator import TextGenerator
 from saccade.models import build_model, model_config
 from saccade.text.tokenizer import Tokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
 from saccade.translator import Translator
-from saccade.writer import Writer
 from tests import tiny
 from tests.models.test_language_models import KINDS
 from tests.tiny import LINES, randomise, sentence_pieces
@@ -39,7 +39,7 @@ def model(kind: str, tokenizer: Tokenizer | None = None, **changes: Any) -> Mode
 @pytest.mark.parametrize("tokenizer", [words(), ByteTokenizer(), sentence_pieces()])
 def test_a_score_is_the_sum_over_all_tokens_in_three_units(tokenizer: Tokenizer) -> None:
     made = model("transformer-xl", tokenizer, memory=200, segment=7)
-    found = Writer(made).score(TEXT)
+    found = TextGenerator(made).score(TEXT)
     ids = [token for line in tokenizer.encode_target(TEXT) for token in line]
     network: Any = made.network
     hidden, _ = network.read(torch.tensor([[tokenizer.end, *ids[:-1]]]), network.start(1))
@@ -54,7 +54,7 @@ def test_a_score_is_the_sum_over_all_tokens_in_three_units(tokenizer: Tokenizer)
 
 
 def test_where_the_state_carries_everything_segments_do_not_matter() -> None:
-    scores = [Writer(model("recurrent-lm, lstm"), segment=n).score(TEXT).nats for n in (1, 3, 100)]
+    scores = [TextGenerator(model("recurrent-lm, lstm"), segment=n).score(TEXT).nats for n in (1, 3, 100)]
     assert scores == pytest.approx([scores[0]] * 3, rel=1e-5)
 
 
@@ -69,20 +69,20 @@ def test_streams_side_by_side_are_the_parts_of_the_text() -> None:
         hidden, _ = network.read(torch.tensor([read]), network.start(1))
         log_probs = network.output(hidden).log_softmax(-1)[0]
         expected -= float(log_probs.gather(1, torch.tensor(ids[begin:end])[:, None]).sum().detach())
-    assert Writer(made).score(TEXT, streams=3).nats == pytest.approx(expected, rel=1e-5)
-    one_by_one = Writer(made).score(TEXT, streams=10_000)
+    assert TextGenerator(made).score(TEXT, streams=3).nats == pytest.approx(expected, rel=1e-5)
+    one_by_one = TextGenerator(made).score(TEXT, streams=10_000)
     assert one_by_one.size.tokens == len(ids)
 
 
 def test_memory_and_segment_are_chosen_anew_without_touching_the_model() -> None:
     made = model("transformer-xl", memory=2, segment=2)
-    before = Writer(made).score(TEXT).nats
-    longer = Writer(made, memory=30, segment=5)
+    before = TextGenerator(made).score(TEXT).nats
+    longer = TextGenerator(made, memory=30, segment=5)
     assert longer.config.model_dump()["memory"] == 30
     assert longer.score(TEXT).nats == pytest.approx(
-        Writer(model("transformer-xl", memory=30, segment=5)).score(TEXT).nats, rel=1e-6
+        TextGenerator(model("transformer-xl", memory=30, segment=5)).score(TEXT).nats, rel=1e-6
     )
-    assert Writer(made).score(TEXT).nats == before
+    assert TextGenerator(made).score(TEXT).nats == before
     assert made.config.model_dump()["memory"] == 2
 
 
@@ -100,12 +100,12 @@ def test_settings_that_it_does_not_have_are_refused(
     kind: str, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        Writer(model(kind), **settings)
+        TextGenerator(model(kind), **settings)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_it_writes_follows_the_prompt(kind: str) -> None:
-    writer = Writer(model(kind))
+    writer = TextGenerator(model(kind))
     prompt = "the dog sees\nnobody eats"
     one, other = writer.generate(prompt, samples=2, tokens=12)
     assert one.prompt == prompt and one.tokens != other.tokens
@@ -120,38 +120,38 @@ def test_what_it_writes_follows_the_prompt(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["transformer-lm", "transformer-xl, no memory"])
 def test_without_a_memory_it_looks_back_as_far_as_its_segments_are_long(kind: str) -> None:
     made = model(kind, segment=5)
-    remembering = Writer(made, memory=4).generate("the dog sees", tokens=12)
-    assert Writer(made).generate("the dog sees", tokens=12) == remembering
+    remembering = TextGenerator(made, memory=4).generate("the dog sees", tokens=12)
+    assert TextGenerator(made).generate("the dog sees", tokens=12) == remembering
 
 
 @pytest.mark.parametrize("tokenizer", [ByteTokenizer(), sentence_pieces()])
 def test_pieces_of_words_join_the_prompt(tokenizer: Tokenizer) -> None:
-    [found] = Writer(model("transformer-xl", tokenizer)).generate("the d", tokens=20)
+    [found] = TextGenerator(model("transformer-xl", tokenizer)).generate("the d", tokens=20)
     assert len(found.tokens) == 20
     ids = [*tokenizer.encode_target(["the d"])[0][:-1]]
-    assert Writer(model("transformer-xl", tokenizer))._text(ids) == "the d"
+    assert TextGenerator(model("transformer-xl", tokenizer))._text(ids) == "the d"
 
 
 def test_a_prompt_that_is_no_text_is_mended() -> None:
-    [found] = Writer(model("transformer-xl", ByteTokenizer())).generate("a \udce4", tokens=2)
+    [found] = TextGenerator(model("transformer-xl", ByteTokenizer())).generate("a \udce4", tokens=2)
     assert found.prompt == "a \ufffd"
     found.text.encode()
 
 
 def test_nothing_is_nothing_to_judge() -> None:
     with pytest.raises(UserError, match="empty"):
-        Writer(model("transformer-xl")).score([])
+        TextGenerator(model("transformer-xl")).score([])
 
 
 def test_words_that_are_unknown_are_counted() -> None:
-    assert Writer(model("transformer-xl")).unknown("the zebra\nsees a yak") == 2
+    assert TextGenerator(model("transformer-xl")).unknown("the zebra\nsees a yak") == 2
 
 
 def test_translators_and_language_models_are_told_apart(tmp_path: Path) -> None:
     save_model(tmp_path / "lm", model("transformer-xl"))
     save_model(tmp_path / "translator", tiny.model(dtype=torch.float32))
-    assert Writer.load(tmp_path / "lm", device="cpu", segment=3).config.segment == 3
+    assert TextGenerator.load(tmp_path / "lm", device="cpu", segment=3).config.segment == 3
     with pytest.raises(UserError, match="a language model.*saccade generate"):
         Translator.load(tmp_path / "lm", device="cpu")
     with pytest.raises(UserError, match="a translator.*saccade translate"):
-        Writer.load(tmp_path / "translator", device="cpu")
+        TextGenerator.load(tmp_path / "translator", device="cpu")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.models.interface import Vocabulary
+from saccade.models.nonautoregressive import SCHEMES
+from saccade.models.recording import AttentionMap, record_attention
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.positions import SinusoidalPositions
@@ -155,3 +158,30 @@ def model(tokenizer: Tokenizer | None = None, *, seed: int = 0, **changes: Any) 
     dtype = changes.pop("dtype", torch.float64)
     network = transformer(words=vocabulary_of(tokenizer), seed=seed, dtype=dtype, **changes)
     return Model(network=network, config=network.config, tokenizer=tokenizer)
+
+
+def scheme(body: Any) -> Any:
+    """The scheme of a non-autoregressive network, or of an engine that replaces it."""
+    return SCHEMES[body.config.decoder](body)
+
+
+class Weights(Mapping[str, Tensor]):
+    """What was recorded, the weights alone, by the modules' names."""
+
+    def __init__(self, maps: Mapping[str, AttentionMap]) -> None:
+        self.maps = maps
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.maps[name].weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.maps)
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+
+@contextlib.contextmanager
+def recorded_weights(network: nn.Module) -> Iterator[Weights]:
+    with record_attention(network) as maps:
+        yield Weights(maps)

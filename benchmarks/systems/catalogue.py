@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.experiment import read_experiment
-from saccade.training.plan import Experiment
+from saccade.tasks.interface import Experiment
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from saccade.checkpoint import read_json
 from saccade.errors import UserError
 from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.tasks.interface import Experiment
 from saccade.training.distributed import process_group
-from saccade.training.plan import Experiment
 
 SAME = ("tokenizer", "model", "training", "validation", "decoding")
 """Sections in which a run that is picked up has to agree; paths of data may be written differently."""

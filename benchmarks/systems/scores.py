@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from saccade.checkpoint import load_model
 from saccade.errors import UserError
 from saccade.evaluation import score_text
 from saccade.experiment import read_experiment
@@ -47,12 +48,13 @@ def score(run: Path) -> Result:
         return read_result(run)
     sources, references = test_text(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    translator = Translator.load(run, device=device)
+    model = load_model(run)
+    translator = Translator.of(model, device=device)
     texts = [one.text for one in translator.translate(sources)]
     cased, lower = score_text(texts, references), score_text(texts, references, lowercase=True)
     result = Result(
-        parameters=sum(parameter.numel() for parameter in translator.model.network.parameters()),
-        step=translator.model.provenance["step"],
+        parameters=sum(parameter.numel() for parameter in model.network.parameters()),
+        step=model.provenance["step"],
         bleu=cased.bleu,
         signature=cased.signature,
         bleu_lower=lower.bleu,

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 
 from saccade.errors import UserError
-from saccade.models.interface import Parallel, Seq2Seq
-from saccade.models.recording import record_attention
 from saccade.text.batching import plan_for_inference
 from saccade.translator import Translator
 
@@ -27,14 +25,11 @@ def aligned_by_attention(
     lowest; unset: the last one. End symbols are nobody's source.
     Raises UserError for a model without cross-attention or layer.
     """
-    network = translator.network
-    if isinstance(network, Parallel):
-        raise UserError("alignments come from a model that writes word by word; this one doesn't.")
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
     found: list[list[int]] = [[] for _ in lengths]
     for batch in plan_for_inference(lengths, batch_tokens=_BATCH_TOKENS):
         rows = [int(row) for row in batch]
-        weights = _weights(translator, network, [sources[i] for i in rows], [targets[i] for i in rows], layer)
+        weights = _weights(translator, [sources[i] for i in rows], [targets[i] for i in rows], layer)
         for row, own in zip(rows, weights, strict=True):
             pieces, words = len(sources[row]) - 1, len(targets[row]) - 1
             if pieces and words:
@@ -45,19 +40,14 @@ def aligned_by_attention(
 @torch.inference_mode()
 def _weights(
     translator: Translator,
-    network: Seq2Seq,
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     layer: int | None,
 ) -> Tensor:
-    """(rows, target, source)."""
-    start = network.vocabulary.start
-    shifted, _ = translator.padded([[start, *target[:-1]] for target in targets])
-    with record_attention(translator.model.network) as maps:
-        network.decode(shifted, network.encode(*translator.padded(sources)))
-    layers = [weights for name, weights in maps.items() if "cross_attention" in name]
+    """The mean of the heads of the layer, (rows, target, source)."""
+    layers = translator.decoder.align(*translator.padded(sources), targets)
     if not layers:
-        raise UserError(f"a model of {type(network).__name__}'s kind has no cross-attention to align by.")
+        raise UserError("this model has no cross-attention to align by.")
     if layer is not None and layer > len(layers):
         raise UserError(f"layer {layer}: the decoder has {len(layers)} with cross-attention.")
-    return layers[-1 if layer is None else layer - 1].mean(1)
+    return layers[-1 if layer is None else layer - 1].weights.mean(1)

@@ -25,7 +25,7 @@ def fertilities(
     `aligned_by_attention`. Raises UserError for a line that the model can't read.
     """
     check_method(method, layer)
-    tokenizer = translator.model.tokenizer
+    tokenizer = translator.tokenizer
     source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
     for number, (source, target) in enumerate(zip(source_ids, target_ids, strict=True), start=1):
         if problem := translator.problem(source, target):

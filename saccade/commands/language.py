@@ -11,7 +11,7 @@ from saccade.commands.options import Device, Model, Threads, given, set_up
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
-    from saccade.writer import Writer
+    from saccade.generator import TextGenerator
 
 Text = Annotated[
     Path | None,
@@ -115,11 +115,11 @@ def generate(
     options = given(
         tokens=tokens, samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )
-    writer = _load(model, settings, device=device, threads=threads)
-    writer.options(**options)  # a wrong setting is told before any work
-    if unknown := writer.unknown(prompt):
+    generator = _load(model, settings, device=device, threads=threads)
+    generator.options(**options)  # a wrong setting is told before any work
+    if unknown := generator.unknown(prompt):
         typer.echo(f"{unknown} token(s) of the prompt are not in the vocabulary", err=True)
-    for number, found in enumerate(writer.generate(prompt, **options)):
+    for number, found in enumerate(generator.generate(prompt, **options)):
         if as_json:
             typer.echo(json.dumps(vars(found), ensure_ascii=False))
             continue
@@ -139,15 +139,15 @@ def evaluate_text(
     threads: int | None,
 ) -> None:
     """`saccade evaluate MODEL --text FILE`."""
+    from saccade.generator import OVERRIDABLE
     from saccade.text.corpus import read_text
-    from saccade.writer import ANEW
 
     lines = read_text(text)
-    writer = _load(model, settings, device=device, threads=threads)
+    generator = _load(model, settings, device=device, threads=threads)
     started = time.perf_counter()
-    score = writer.score(lines, streams=streams)
+    score = generator.score(lines, streams=streams)
     seconds = time.perf_counter() - started
-    used = writer.config.model_dump(mode="json", include=set(ANEW))
+    used = generator.config.model_dump(mode="json", include=set(OVERRIDABLE))
     if as_json:
         speed = {"seconds": round(seconds, 6), "tokens_per_second": round(score.size.tokens / seconds, 3)}
         typer.echo(json.dumps({**score.as_dict(), **used, "streams": streams, **speed}))
@@ -169,11 +169,13 @@ def text_settings(
     return given(segment=segment, memory=memory, same_length=same_length or None, clamp_length=clamp_length)
 
 
-def _load(model: Path, settings: dict[str, Any], *, device: str | None, threads: int | None) -> "Writer":
+def _load(
+    model: Path, settings: dict[str, Any], *, device: str | None, threads: int | None
+) -> "TextGenerator":
+    from saccade.generator import TextGenerator
     from saccade.interop.exported import is_exported
-    from saccade.writer import Writer
 
     set_up(device=device, threads=threads)
     if is_exported(model):
         raise UserError(f"{model}: an exported translator; a language model's folder is needed here.")
-    return Writer.load(model, device=device, **settings)
+    return TextGenerator.load(model, device=device, **settings)

@@ -149,7 +149,7 @@ def load_translator(
     threads: int | None = None,
     engine: str | None = None,
     precision: str | None = None,
-    teacher: Path | None = None,
+    reranker: Path | None = None,
 ) -> "Translator":
     """The model, where and with as many threads as was asked; exported folders run in their own engine."""
     from saccade.interop.exported import is_exported
@@ -157,12 +157,12 @@ def load_translator(
 
     set_up(device=device, threads=threads)
     if engine in (None, "torch") and not is_exported(model):
-        return Translator.load(model, device=device, precision=_precision(precision), teacher=teacher)
+        return Translator.load(model, device=device, precision=_precision(precision), reranker=reranker)
     if precision is not None:
         raise UserError("--precision is for Saccade's own models; exported ones keep what they were given.")
     from saccade.interop.exporting import open_exported
 
-    return open_exported(model, target=_target(engine), device=device, threads=threads, teacher=teacher)
+    return open_exported(model, target=_target(engine), device=device, threads=threads, reranker=reranker)
 
 
 def set_up(*, device: str | None, threads: int | None) -> None:

@@ -143,7 +143,7 @@ def evaluate(
 
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is told before the work
     sources, references = read_parallel(source, reference)
-    translator = load_translator(model, device=device, threads=threads, precision=precision, teacher=teacher)
+    translator = load_translator(model, device=device, threads=threads, precision=precision, reranker=teacher)
     translator = translator.between(source_language, target_language)
     started = time.perf_counter()
     scores, translations = evaluation.evaluate(
@@ -210,7 +210,7 @@ def score(
     translator = load_translator(model, device=device, threads=threads)
     translator = translator.between(source_language, target_language)
     log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
-    tokens = [len(ids) for ids in translator.model.tokenizer.encode_target(targets)]
+    tokens = [len(ids) for ids in translator.tokenizer.encode_target(targets)]
     total, count = math.fsum(log_probs), sum(tokens)
     perplexity = math.exp(min(-total / count, 700.0))
     if as_json:

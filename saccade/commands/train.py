@@ -11,7 +11,7 @@ from saccade.commands.options import SourceLanguage, TargetLanguage
 from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
-    from saccade.training.plan import Experiment
+    from saccade.tasks.interface import Experiment
     from saccade.training.state import Counters
 
 Config = Annotated[
@@ -142,8 +142,9 @@ def check(
     from tempfile import TemporaryDirectory
 
     from saccade import experiment
-    from saccade.advice import advice, batches_an_epoch, model_size
     from saccade.config import dump_toml
+    from saccade.tasks import task_for
+    from saccade.tasks.advice import model_size
 
     data = {
         "source": source,
@@ -161,10 +162,11 @@ def check(
     typer.echo(dump_toml(plan.tables()))
     for line in report.summary():
         typer.echo(line)
-    epochs = plan.training.steps * plan.training.accumulate / batches_an_epoch(plan, report)
+    task = task_for(plan.model)
+    epochs = plan.training.steps * plan.training.accumulate / task.batches_an_epoch(plan, report)
     typer.echo(f"model: {parameters:,} parameters")
     typer.echo(f"training: {plan.training.steps:,} updates, about {epochs:,.1f} epochs")
-    warnings = advice(plan, report, parameters=parameters)
+    warnings = task.advice(plan, report, parameters=parameters)
     for warning in warnings:
         typer.echo(f"Warning: {warning}")
     if not warnings:
@@ -229,7 +231,7 @@ def _ignore(line: str) -> None:
 
 
 def _farewell(run: Path, counters: "Counters", plan: "Experiment") -> None:
-    from saccade.models.interface import LanguageModelConfig
+    from saccade.tasks import task_for
 
     best, metric = "", plan.validation.metric
     if counters.best is not None:
@@ -238,7 +240,11 @@ def _farewell(run: Path, counters: "Counters", plan: "Experiment") -> None:
     minutes, seconds = divmod(round(counters.seconds), 60)
     typer.echo(f"Done: {counters.step:,} steps in {minutes} min {seconds:02} s{best}.")
     typer.echo(f"Model: {run / 'checkpoints' / 'best'}")
-    if isinstance(plan.model, LanguageModelConfig):
-        typer.echo(f'Try:   saccade generate {run} --prompt "your text"')
-    else:
-        typer.echo(f'Try:   echo "your text" | saccade translate {run}')
+    typer.echo(f"Try:   {_EXAMPLES[task_for(plan.model).use].format(run=run)}")
+
+
+_EXAMPLES = {
+    "translate": 'echo "your text" | saccade translate {run}',
+    "generate": 'saccade generate {run} --prompt "your text"',
+}
+"""How a trained model is used, by `Task.use`."""

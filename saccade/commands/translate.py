@@ -154,7 +154,7 @@ def translate(
     file = None if file == Path("-") else file
     prefixes = _prefixes(prefix_file, file)
     translator = load_translator(
-        model, device=device, threads=threads, engine=engine, precision=precision, teacher=teacher
+        model, device=device, threads=threads, engine=engine, precision=precision, reranker=teacher
     )
     translator = translator.between(source_language, target_language)
     translator.options(**options)  # a wrong setting is told before any input is read

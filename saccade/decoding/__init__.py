@@ -1,5 +1,7 @@
-"""From a model's logits to hypotheses. Knows no concrete model, only `models.interface`.
+"""From a model's logits to hypotheses. Knows families and schemes, but no concrete model.
 
-`search.py` is the one loop; what it drives is a pure value that picks tokens: `beam.Beam` or
-`sampling.Samples` (greedy is the latter with argmax).
+`interface.py` says what a decoder is and `strategy.py` chooses one. `search.py` is the one loop of the models
+that write token by token; what it drives is a pure value that picks tokens: `beam.Beam` or `sampling.Samples`
+(greedy is the latter with argmax). `nonautoregressive/` has a decoder for each scheme that writes all
+positions at once.
 """

@@ -9,7 +9,7 @@ from torch import Tensor
 from saccade.config import Section
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.sampling import Draw, uniform_draws
-from saccade.models.interface import LanguageModel, Memory
+from saccade.models.families import LanguageModel, Memory
 
 
 class ContinuationConfig(Section):

@@ -1,24 +1,19 @@
 """How likely an autoregressive model finds given targets."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from saccade.config import build
-from saccade.decoding.options import DecodingConfig, Penalty, length_penalty
 from saccade.decoding.padding import padded
-from saccade.errors import UserError
-from saccade.models.interface import Forced, Parallel
+from saccade.models.interface import TeacherForced
 from saccade.native.search import log_softmax_
 
 _CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB
 
 
 def target_log_probs(
-    model: Forced,
+    model: TeacherForced,
     source: Tensor,
     source_lengths: Tensor,
     targets: Sequence[Sequence[int]],
@@ -42,7 +37,7 @@ def target_log_probs(
     return log_probs.sum(1)
 
 
-def _token_log_probs(model: Forced, hidden: Tensor, gold: Tensor) -> Tensor:
+def _token_log_probs(model: TeacherForced, hidden: Tensor, gold: Tensor) -> Tensor:
     """hidden (tokens, width), gold (tokens,); a few logits at a time."""
     rows = max(1, _CHUNK_ELEMENTS // model.output.out_features)
     found = [
@@ -50,40 +45,3 @@ def _token_log_probs(model: Forced, hidden: Tensor, gold: Tensor) -> Tensor:
         for part, answer in zip(hidden.split(rows), gold.split(rows), strict=True)
     ]
     return torch.cat(found)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """An autoregressive teacher that picks among candidates (Gu et al. 2018, section 4.1).
-
-    It ranks them as it ranks its own hypotheses: by log-probability under its own length penalty.
-    """
-
-    model: Forced
-    penalty: Penalty
-    alpha: float
-
-    @classmethod
-    def of(cls, model: Forced | Parallel, decoding: Mapping[str, Any]) -> "Judge":
-        """With the model's own `[decoding]`. UserError for one that writes all at once itself."""
-        if isinstance(model, Parallel):
-            raise UserError("the teacher is itself non-autoregressive; give one that writes word by word.")
-        settings = build(DecodingConfig, decoding, where="decoding")
-        return cls(model, settings.length_penalty, settings.alpha)
-
-    def scores(
-        self,
-        source: Tensor,
-        source_lengths: Tensor,
-        candidates: Sequence[Sequence[int]],
-        *,
-        sentences: Tensor | None = None,
-    ) -> list[float]:
-        """A score for each candidate, ids without end symbol. sentences: see `target_log_probs`."""
-        end = self.model.vocabulary.end
-        targets = [[*candidate, end] for candidate in candidates]
-        values = target_log_probs(self.model, source, source_lengths, targets, sentences=sentences)
-        return [
-            float(value) / length_penalty(len(target), kind=self.penalty, alpha=self.alpha)
-            for value, target in zip(values.tolist(), targets, strict=True)
-        ]

@@ -11,7 +11,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.limits import Limits
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.sampling import Draw, Samples, uniform_draws
-from saccade.models.interface import Stepwise
+from saccade.models.interface import IncrementalDecoder
 from saccade.native.search import log_softmax_
 
 
@@ -47,7 +47,7 @@ class Candidates(Protocol):
 
 @torch.inference_mode()
 def search(
-    model: Stepwise,
+    model: IncrementalDecoder,
     source: Tensor,
     source_lengths: Tensor,
     *,
@@ -91,7 +91,12 @@ def search(
 
 
 def _candidates(
-    model: Stepwise, lines: Sequence[int], longest: int, *, options: DecodingConfig, device: torch.device
+    model: IncrementalDecoder,
+    lines: Sequence[int],
+    longest: int,
+    *,
+    options: DecodingConfig,
+    device: torch.device,
 ) -> Candidates:
     end, sentences = model.vocabulary.end, len(lines)
     if options.sample:
@@ -122,7 +127,11 @@ def _candidates(
 
 
 def _limits(
-    model: Stepwise, source_lengths: Tensor, *, options: DecodingConfig, prefixes: Sequence[Sequence[int]]
+    model: IncrementalDecoder,
+    source_lengths: Tensor,
+    *,
+    options: DecodingConfig,
+    prefixes: Sequence[Sequence[int]],
 ) -> Limits:
     """A forced prefix makes room for itself and one more token, but not beyond the model's own limit."""
     vocabulary, device = model.vocabulary, source_lengths.device

@@ -1,45 +1,42 @@
-"""Trained models made ready to decode fast on a CPU; search and parallel decoding drive them as they drive
-the models."""
+"""Trained models packed for fast decoding on a CPU; decoders drive them as they drive the models."""
 
-from typing import cast, overload
+from collections.abc import Callable
+from typing import Any
 
-from saccade.engine.parallel import in_c, why_not_parallel
+from torch import nn
+
+from saccade.engine import nonautoregressive, transformer
+from saccade.engine.nonautoregressive import PackedBody
 from saccade.engine.transformer import TransformerEngine
-from saccade.engine.transformer import why_slow as _why_slow
 from saccade.errors import UserError
-from saccade.models.interface import Parallel, Seq2Seq, Translating
-from saccade.models.nonautoregressive import NonAutoregressive
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
 
-__all__ = ["ready", "why_slow"]
+__all__ = ["ENGINES", "make_engine", "unsupported_reason"]
+
+ENGINES: dict[type[nn.Module], tuple[Callable[..., Any], Callable[[Any], str | None]]] = {
+    Transformer: (TransformerEngine, transformer.unsupported_reason),
+    NonAutoregressiveTransformer: (PackedBody, nonautoregressive.unsupported_reason),
+}
+"""Network to its engine, and to what says why the engine does not support one of them."""
 
 
-def why_slow(network: Translating) -> str | None:
-    """Why there is no engine for this network; None where there is one."""
-    if isinstance(network, Transformer):
-        return _why_slow(network)
-    if isinstance(network, NonAutoregressive):
-        return why_not_parallel(network)
-    return "it is neither a Transformer nor non-autoregressive"
+def unsupported_reason(network: nn.Module) -> str | None:
+    """Why there is no engine for this network; None if there is one."""
+    if type(network) not in ENGINES:
+        return "it is neither a Transformer nor non-autoregressive"
+    return ENGINES[type(network)][1](network)
 
 
-@overload
-def ready(network: Parallel, *, precision: Precision = "float32") -> Parallel: ...
-@overload
-def ready(network: Seq2Seq, *, precision: Precision = "float32") -> TransformerEngine | Seq2Seq: ...
-def ready(
-    network: Translating, *, precision: Precision = "float32"
-) -> TransformerEngine | Seq2Seq | Parallel:
-    """What should be driven in the network's place: an engine, or the network where there is none.
+def make_engine(network: nn.Module, *, precision: Precision = "float32") -> Any:
+    """What should be driven in the network's place: an engine, or the network itself if there is none.
 
-    Raises UserError for int8 where there is no engine: torch itself would only be slower with it.
+    Raises UserError for int8 if there is no engine: torch itself would only be slower with it.
     """
-    reason = why_slow(network)
-    if reason is None and isinstance(network, Transformer):
-        return TransformerEngine(network, precision=precision)
-    if reason is None and isinstance(network, NonAutoregressive):
-        return cast(Parallel, in_c(network, precision=precision))
+    reason = unsupported_reason(network)
+    if reason is None:
+        return ENGINES[type(network)][0](network, precision=precision)
     if precision == "int8":
         raise UserError(f"precision int8 is not possible for this model: {reason}. Leave it at float32.")
     return network

@@ -13,7 +13,7 @@ from saccade.native.linear import CLinear, PackedLinear, pack
 from saccade.native.quantise import Precision
 from saccade.nn.embedding import Embedding
 from saccade.nn.layers import DecoderLayer, EncoderLayer
-from saccade.nn.nonautoregressive import ParallelDecoderLayer, PositionalAttention
+from saccade.nn.nonautoregressive import NonAutoregressiveDecoderLayer, PositionalAttention
 
 _LANES = 16
 _ACTIVATIONS = {"relu": 0, "gelu": 1, "silu": 2}
@@ -194,7 +194,7 @@ class PackedStack:
         return Memory(memory, lengths, torch.arange(batch, dtype=torch.int32))
 
     def _layer(self, layer: nn.Module) -> _CLayer:
-        assert isinstance(layer, EncoderLayer | DecoderLayer | ParallelDecoderLayer)
+        assert isinstance(layer, EncoderLayer | DecoderLayer | NonAutoregressiveDecoderLayer)
         packed = _CLayer(
             query_key_value=self._linear(layer.self_attention.query_key_value),
             self_output=self._linear(layer.self_attention.output),
@@ -210,7 +210,7 @@ class PackedStack:
             self._cross.append(pack(remembers.weight, remembers.bias, precision=self._precision))
             packed.cross_output = self._linear(layer.cross_attention.output)
             packed.cross_norm = self._norm(layer.cross_attention_residual.norm)
-        if isinstance(layer, ParallelDecoderLayer) and layer.positional_attention is not None:
+        if isinstance(layer, NonAutoregressiveDecoderLayer) and layer.positional_attention is not None:
             assert layer.positional_attention_residual is not None
             packed.place_value = self._linear(layer.positional_attention.value)
             packed.place_output = self._linear(layer.positional_attention.output)

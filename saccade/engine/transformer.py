@@ -41,7 +41,7 @@ class _CStep(ctypes.Structure):
     ]
 
 
-def why_slow(network: Transformer) -> str | None:
+def unsupported_reason(network: Transformer) -> str | None:
     """Why the engine can't stand in for this network; None where it can."""
     config = network.config
     if config.positions not in {"sinusoidal", "learned", "none"}:
@@ -100,7 +100,7 @@ class TransformerEngine:
         self.config: TransformerConfig = network.config
         self.output = pack(network.output.weight, network.output.bias, precision=precision)
         sides = [
-            (network.encoder, network.encoder_norm, network.source_embedding),
+            (network.encoder.layers, network.encoder.norm, network.encoder.embedding),
             (network.decoder, network.decoder_norm, network.target_embedding),
         ]
         self._positions = [

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from saccade.errors import UserError
+from saccade.models.recording import AttentionMap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,16 +39,16 @@ def check_picture(path: Path) -> None:
 
 
 def draw_attention(
-    maps: Mapping[str, Tensor], source: Sequence[str], target: Sequence[str], *, out: Path
+    maps: Iterable[AttentionMap], source: Sequence[str], target: Sequence[str], *, out: Path
 ) -> list[str]:
-    """Draw the cross-attention among `maps` (name to (heads, target, source)) into the file `out`.
+    """Draw the cross-attention among `maps`, weights (heads, target, source), into the file `out`.
 
     source, target: the pieces along the axes. Returns notes for the user, such as characters that no
     installed font has. Raises UserError without matplotlib, without cross-attention, and when the file
     cannot be written.
     """
     check_picture(out)
-    layers = {name: weights for name, weights in maps.items() if "cross_attention" in name}
+    layers = {one.layer: one.weights for one in maps if one.kind == "cross"}
     if not layers:
         raise UserError("this model has no cross-attention to draw.")
     from matplotlib import rc_context
@@ -102,7 +103,7 @@ def _layout(source: Sequence[str], target: Sequence[str], *, layers: int, heads:
     return _Layout(cell, left, below, large, (small[0], small[1]), page)
 
 
-def _figure(layers: Mapping[str, Tensor], source: Sequence[str], target: Sequence[str]) -> "Figure":
+def _figure(layers: Mapping[int, Tensor], source: Sequence[str], target: Sequence[str]) -> "Figure":
     from matplotlib.figure import Figure
 
     heads = max(weights.size(0) for weights in layers.values())

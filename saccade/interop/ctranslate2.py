@@ -1,6 +1,6 @@
-"""CTranslate2: our Transformer as its model folder, and its engine behind our Translator."""
+"""CTranslate2: our Transformer as its model folder, and its engine as a decoder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from saccade.checkpoint import Model
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.interface import Decoder
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 from saccade.interop.exported import (
+    Exported,
+    about_transformer,
     exported_folder,
     load_exported,
     position_table,
@@ -21,6 +24,7 @@ from saccade.interop.exported import (
 )
 from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
+from saccade.nn.embedding import Embedding
 from saccade.text.tokenizer import Tokenizer
 from saccade.translator import Translator
 
@@ -84,48 +88,57 @@ def _unique(pieces: Sequence[str]) -> list[str]:
     return names
 
 
-class CTranslate2Translator(Translator):
-    """Translates with CTranslate2 what `Translator` translates with torch: same lines in, same lines out.
+class CTranslate2Decoder(Decoder):
+    """Decodes with CTranslate2.
 
     Its beam search ends a sentence when `beam` hypotheses have ended, and it takes the length penalty
     `power` alone; a model whose settings differ may get other translations with a beam.
     """
 
-    def __init__(self, model: Model, engine: Any) -> None:
-        super().__init__(model)
-        self._engine = engine
-        self._source_names, self._target_names = vocabularies(model.tokenizer)
+    options = DecodingConfig
+
+    def __init__(self, exported: Exported, engine: Any) -> None:
+        self._engine, self.vocabulary = engine, exported.vocabulary
+        self.max_source_length = self.max_target_length = exported.longest
+        self._source_names, self._target_names = vocabularies(exported.tokenizer)
         self._target_ids = {name: number for number, name in enumerate(self._target_names)}
 
-    def options(self, **changes: Any) -> DecodingConfig:
-        """As `Translator.options`; UserError for a setting that CTranslate2 does not have."""
-        options: DecodingConfig = super().options(**changes)
+    def check(self, options: DecodingConfig) -> None:
+        """Raise UserError for a setting that CTranslate2 does not have."""
         if options.sample:
-            raise UserError("decoding.sample: CTranslate2 draws other tokens; sample without --engine.")
+            raise UserError(
+                "decoding.sample: CTranslate2 draws other tokens; sample with Saccade's own engine."
+            )
         if options.beam > 1 and options.length_penalty != "power" and options.alpha:
             raise UserError(
-                "decoding.length_penalty = gnmt: CTranslate2 has only power. Give --length-penalty power, "
-                "or --beam 1."
+                "decoding.length_penalty = gnmt: CTranslate2 has only power. Choose power, or a beam of 1."
             )
-        return options
 
-    def _decode(
+    def decode(
         self,
-        pending: list[int],
-        ids: list[list[int]],
-        forced: list[list[int]],
-        options: DecodingConfig,
+        source: Tensor,
+        source_lengths: Tensor,
         *,
-        first_line: int,  # noqa: ARG002 - seeds sampling, which is refused
-    ) -> Iterator[tuple[int, list[Hypothesis]]]:
-        def limit(index: int) -> int:
-            return self._limit(len(ids[index]), len(forced[index]), options)
+        options: DecodingConfig,
+        lines: Sequence[int],  # noqa: ARG002 - they seed sampling, which is refused
+        prefixes: Sequence[Sequence[int]],
+    ) -> list[list[Hypothesis]]:
+        """See `Decoder.decode`."""
+        rows = [
+            [self._source_names[token] for token in row[:length]]
+            for row, length in zip(source.tolist(), source_lengths.tolist(), strict=True)
+        ]
+        forced = [[self._target_names[token] for token in prefix] for prefix in prefixes]
 
-        for longest, group in groupby(sorted(pending, key=limit), key=limit):
-            rows = list(group)
-            found = self._engine.translate_batch(
-                [[self._source_names[token] for token in ids[index]] for index in rows],
-                [[self._target_names[token] for token in forced[index]] for index in rows],
+        def limit(index: int) -> int:
+            return self._limit(len(rows[index]), len(forced[index]), options)
+
+        found: list[list[Hypothesis]] = [[] for _ in rows]
+        for longest, group in groupby(sorted(range(len(rows)), key=limit), key=limit):
+            indices = list(group)
+            results = self._engine.translate_batch(
+                [rows[index] for index in indices],
+                [forced[index] for index in indices],
                 beam_size=options.beam,
                 num_hypotheses=options.nbest,
                 length_penalty=options.alpha,
@@ -137,23 +150,19 @@ class CTranslate2Translator(Translator):
                 batch_type="tokens",
                 return_scores=True,
             )
-            for index, result in zip(rows, found, strict=True):
-                yield (
-                    index,
-                    [
-                        self._hypothesis(tokens, score, options)
-                        for tokens, score in zip(result.hypotheses, result.scores, strict=True)
-                    ],
-                )
+            for index, result in zip(indices, results, strict=True):
+                pairs = zip(result.hypotheses, result.scores, strict=True)
+                found[index] = [self._hypothesis(tokens, score, options) for tokens, score in pairs]
+        return found
 
     def _limit(self, source: int, prefix: int, options: DecodingConfig) -> int:
-        """Most target tokens, end symbol in; the same rule as in `decoding.search`."""
+        """Most target tokens, end symbol included; the same rule as in `decoding.search`."""
         longest = options.max_length or int(source * options.max_ratio) + options.max_extra
         longest = max(longest, prefix + 1, options.min_length + 1)
-        return min(longest, self.network.max_target_length or longest)
+        return min(longest, self.max_target_length or longest)
 
     def _banned(self, options: DecodingConfig) -> list[list[str]]:
-        vocabulary = self.network.vocabulary
+        vocabulary = self.vocabulary
         never = {vocabulary.pad, vocabulary.start, *options.banned} - {vocabulary.end}
         return [[self._target_names[token]] for token in sorted(never)]
 
@@ -162,40 +171,48 @@ class CTranslate2Translator(Translator):
         return Hypothesis(tokens, score * (len(tokens) + 1) ** options.alpha, score)
 
 
-def open_ctranslate2(
-    model: Model | Path, *, device: str | None = None, threads: int | None = None
-) -> CTranslate2Translator:
-    """From an exported folder; a model is converted first, which takes seconds."""
-    if isinstance(model, Model):
-        with TemporaryDirectory(prefix="saccade-ctranslate2-") as place:
-            with exported_folder(folder := Path(place) / "model", model, target="ctranslate2") as new:
-                write_ctranslate2(model, new)
-            return open_ctranslate2(folder, device=device, threads=threads)
+def about_ctranslate2(model: Model) -> dict[str, Any]:
+    """What export.json says of the model; UserError for one that CTranslate2 can't express."""
+    return about_transformer(model, target="ctranslate2")
+
+
+def convert_and_open(model: Model, *, device: str | None = None, threads: int | None = None) -> Translator:
+    """A translator over a model that is converted first, which takes seconds."""
+    with TemporaryDirectory(prefix="saccade-ctranslate2-") as place:
+        about, folder = about_ctranslate2(model), Path(place) / "model"
+        with exported_folder(folder, model, target="ctranslate2", about=about) as new:
+            write_ctranslate2(model, new)
+        return open_ctranslate2(folder, device=device, threads=threads)
+
+
+def open_ctranslate2(folder: Path, *, device: str | None = None, threads: int | None = None) -> Translator:
+    """A translator over an exported folder."""
+    exported = load_exported(folder, target="ctranslate2")
     kind, _, number = (device or "auto").partition(":")
     try:
         engine = require_ctranslate2().Translator(
-            str(model),
+            str(folder),
             device=kind,
             device_index=int(number or 0),
             intra_threads=threads or 0,
             compute_type="default",  # as it was written
         )
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"{model}: CTranslate2 cannot load it: {error}.") from error
-    return CTranslate2Translator(load_exported(model, target="ctranslate2"), engine)
+        raise UserError(f"{folder}: CTranslate2 cannot load it: {error}.") from error
+    return Translator(CTranslate2Decoder(exported, engine), exported.tokenizer, settings=exported.decoding)
 
 
 def _encoder(spec: Any, network: Transformer) -> None:
-    _embedding(spec, spec.embeddings[0], network, "source_embedding")
-    for layer_spec, layer in zip(spec.layer, network.encoder, strict=True):
+    _embedding(spec, spec.embeddings[0], network, network.encoder.embedding)
+    for layer_spec, layer in zip(spec.layer, network.encoder.layers, strict=True):
         _self_attention(layer_spec.self_attention, layer)
         _feed_forward(layer_spec.ffn, layer)
     if network.config.norm == "pre":
-        _norm(spec.layer_norm, network.encoder_norm)
+        _norm(spec.layer_norm, network.encoder.norm)
 
 
 def _decoder(spec: Any, network: Transformer) -> None:
-    _embedding(spec, spec.embeddings, network, "target_embedding")
+    _embedding(spec, spec.embeddings, network, network.target_embedding)
     for layer_spec, layer in zip(spec.layer, network.decoder, strict=True):
         _self_attention(layer_spec.self_attention, layer)
         cross: Any = layer.cross_attention
@@ -210,11 +227,10 @@ def _decoder(spec: Any, network: Transformer) -> None:
     _linear(spec.projection, network.output)
 
 
-def _embedding(spec: Any, matrix: Any, network: Transformer, name: str) -> None:
-    embedding = getattr(network, name)
+def _embedding(spec: Any, matrix: Any, network: Transformer, embedding: Embedding) -> None:
     spec.scale_embeddings = network.config.scaled_embeddings
     matrix.weight = _plain(embedding.tokens.weight)
-    spec.position_encodings.encodings = position_table(network, name)
+    spec.position_encodings.encodings = position_table(network, embedding)
 
 
 def _self_attention(spec: Any, layer: Any) -> None:

@@ -1,24 +1,24 @@
 """What exported folders have in common: which models they can express, and what they carry besides."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saccade.checkpoint import Model, write_json
 from saccade.config import Section
 from saccade.errors import UserError
 from saccade.folders import replace_folder
 from saccade.models import model_config
-from saccade.models.interface import Seq2Seq, Vocabulary
-from saccade.models.nonautoregressive import NonAutoregressiveConfig
+from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
-from saccade.text.tokenizer import load_tokenizer, save_tokenizer
+from saccade.nn.embedding import Embedding
+from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 Target = Literal["ctranslate2", "onnx"]
 
@@ -35,19 +35,19 @@ _EXPRESSIBLE = {
 _POSITIONS = ("sinusoidal", "learned", "none")
 
 
-class Placeholder(nn.Module):
-    """Stands where a network stood that now runs in another engine: it knows sizes, and computes nothing."""
+@dataclass(frozen=True)
+class Exported:
+    """What an exported folder holds besides what the engine reads.
 
-    def __init__(self, vocabulary: Vocabulary, longest: int | None) -> None:
-        super().__init__()
-        self.vocabulary = vocabulary
-        self.output = nn.Identity()
-        self.max_source_length = self.max_target_length = longest
+    config: the section `[model]`, where decoding depends on it. longest: the most positions that the engine
+    has a table for, None where there is no limit. decoding: the model's settings `[decoding]`.
+    """
 
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise UserError("an exported model translates, and nothing else: use the model it was made of.")
-
-    encode = decode = start = step = _refuse
+    vocabulary: Vocabulary
+    tokenizer: Tokenizer
+    config: Section | None
+    longest: int | None
+    decoding: dict[str, Any]
 
 
 def transformer_of(model: Model, *, target: Target) -> Transformer:
@@ -64,25 +64,29 @@ def transformer_of(model: Model, *, target: Target) -> Transformer:
     return cast(Transformer, model.network)
 
 
-def position_table(network: Transformer, embedding: str) -> Tensor:
-    """What is added at each position, (positions, width), of "source_embedding" or "target_embedding"."""
+def about_transformer(model: Model, *, target: Target) -> dict[str, Any]:
+    """What export.json says of a Transformer: how many positions the export has a table for."""
+    network = transformer_of(model, target=target)
+    return {"longest": position_table(network, network.encoder.embedding).size(0)}
+
+
+def position_table(network: Transformer, embedding: Embedding) -> Tensor:
+    """What is added at each position, (positions, width), of one of the network's embeddings."""
     config, weight = network.config, network.output.weight
     length = config.max_positions
     if config.positions != "learned":
         length = max(FEWEST_POSITIONS, length)
     with torch.no_grad():
-        table: Tensor = getattr(network, embedding).positions(weight.new_zeros(1, length, config.width))
+        table: Tensor = embedding.positions(weight.new_zeros(1, length, config.width))
     return table[0].float().cpu()
 
 
 @contextmanager
-def exported_folder(out: Path, model: Model, *, target: Target) -> Iterator[Path]:
-    """A folder that appears when it is complete, with the tokeniser and what decoding needs to know."""
-    about: dict[str, Any] = {}
-    if target == "onnx" and isinstance(model.config, NonAutoregressiveConfig):
-        about["model"] = model.config.model_dump(mode="json", exclude_none=True)
-    else:
-        about["longest"] = position_table(transformer_of(model, target=target), "source_embedding").size(0)
+def exported_folder(out: Path, model: Model, *, target: Target, about: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder that appears when it is complete, with the tokeniser and what decoding needs to know.
+
+    about: what the target's own `about` says of the model.
+    """
     with replace_folder(out) as new:
         description = {
             "target": target,
@@ -109,23 +113,19 @@ def exported_target(folder: Path) -> Target:
     return target
 
 
-def load_exported(folder: Path, *, target: Target) -> Model:
-    """The model without its network, with its configuration where decoding depends on that.
-
-    UserError when the folder is damaged or another target's.
-    """
+def load_exported(folder: Path, *, target: Target) -> Exported:
+    """What the folder holds; UserError when it is damaged or another target's."""
     if exported_target(folder) != target:
         raise UserError(f"{folder}: exported for {exported_target(folder)}, not for {target}.")
     description = _description(folder)
     try:
-        config = model_config(description["model"]) if "model" in description else Section()
-        network = Placeholder(Vocabulary(**description["vocabulary"]), description.get("longest"))
-        decoding, provenance = dict(description["decoding"]), dict(description["provenance"])
+        config = model_config(description["model"]) if "model" in description else None
+        vocabulary = Vocabulary(**description["vocabulary"])
+        longest, decoding = description.get("longest"), dict(description["decoding"])
         digests = dict(description.get("tokenizer", {}))
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise _damaged(folder, error) from error
-    tokenizer = load_tokenizer(folder, digests=digests)
-    return Model(cast(Seq2Seq, network), config, tokenizer, decoding, provenance)
+    return Exported(vocabulary, load_tokenizer(folder, digests=digests), config, longest, decoding)
 
 
 def _description(folder: Path) -> dict[str, Any]:

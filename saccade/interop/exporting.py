@@ -2,28 +2,43 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from saccade.checkpoint import Model, load_model, save_model
+from saccade.decoding.nonautoregressive import DECODERS
 from saccade.errors import UserError
-from saccade.interop.ctranslate2 import CTranslate2Translator, open_ctranslate2, write_ctranslate2
-from saccade.interop.exported import Target, exported_folder, exported_target, is_exported
-from saccade.interop.onnx import open_onnx, write_onnx
-from saccade.models.interface import Parallel
-from saccade.models.nonautoregressive import NonAutoregressive
+from saccade.interop.ctranslate2 import (
+    about_ctranslate2,
+    convert_and_open,
+    open_ctranslate2,
+    write_ctranslate2,
+)
+from saccade.interop.exported import Target, exported_folder, exported_target, is_exported, load_exported
+from saccade.interop.onnx import OnnxDecoder, OnnxTransformer, about_onnx, write_onnx
+from saccade.interop.onnx_nonautoregressive import (
+    OnnxBody,
+    about_nonautoregressive,
+    write_nonautoregressive_onnx,
+)
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
-from saccade.translator import Translator
+from saccade.translator import Translator, load_reranker
 
-_WRITERS = {"ctranslate2": write_ctranslate2, "onnx": write_onnx}
 _LINES, _LONGEST, _BEAM = 32, 64, 4
 _GREEDY = "greedy search"
 _MARKED = re.compile(r"<.*>|>>.*<<|__.*__|\[.*\]|")
+
+Ways = Callable[[Translator], dict[str, dict[str, Any]]]
+"""The decoding settings whose translations are compared, by name, for our translator; those that must give
+the same translations come first."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,65 @@ class Checked:
 
     lines: int
     same: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """How one kind of network is written for one target.
+
+    about: what export.json says of the model; UserError for one that the target can't express. write: writes
+    into an existing folder. ways: what is compared.
+    """
+
+    about: Callable[[Model], dict[str, Any]]
+    write: Callable[[Model, Path], None]
+    ways: Ways
+
+
+def search_ways(ours: Translator) -> dict[str, dict[str, Any]]:
+    """Greedy search, and the model's own beam search."""
+    own = {"beam": max(ours.options().beam, _BEAM)}
+    return _named_ways([own])
+
+
+def ctranslate2_ways(ours: Translator) -> dict[str, dict[str, Any]]:
+    """Greedy search, the model's own beam search, and CTranslate2's as far as its rules differ."""
+    own: dict[str, Any] = {"beam": max(ours.options().beam, _BEAM)}
+    engines = {**own, "length_penalty": "power", "alpha": 1.0, "early_stopping": True}
+    options = ours.options(**own)
+    if options.length_penalty != "power" and options.alpha:
+        return _named_ways([engines])
+    return _named_ways([own] if options.early_stopping else [own, engines])
+
+
+def one_candidate(_: Translator) -> dict[str, dict[str, Any]]:
+    """What a non-autoregressive model writes without choosing among candidates."""
+    return {"one candidate": {"candidates": 1}}
+
+
+def _named_ways(beams: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    length = {"max_length": _LONGEST}
+    found = {_GREEDY: {"beam": 1, **length}}
+    for options in beams:
+        name = ", ".join(f"{name} {value}" for name, value in options.items()).replace("_", " ")
+        found[name] = {**options, **length}
+    return found
+
+
+EXPORTERS: dict[tuple[Target, type[nn.Module]], Exporter] = {
+    ("ctranslate2", Transformer): Exporter(about_ctranslate2, write_ctranslate2, ctranslate2_ways),
+    ("onnx", Transformer): Exporter(about_onnx, write_onnx, search_ways),
+    ("onnx", NonAutoregressiveTransformer): Exporter(
+        about_nonautoregressive, write_nonautoregressive_onnx, one_candidate
+    ),
+}
+"""Target and network to what writes it."""
+
+STORED: dict[type[nn.Module], Ways] = {
+    Transformer: search_ways,
+    NonAutoregressiveTransformer: one_candidate,
+}
+"""Networks whose weights can be stored in another precision, and what is compared then."""
 
 
 def export_model(
@@ -52,13 +126,19 @@ def export_model(
             f"precision {precision}: ONNX graphs are written in float32 alone, and quantised with "
             "onnxruntime's own tools. Export to ctranslate2, or leave it out."
         )
-    with exported_folder(out, model, target=target) as new:
-        ours, lines = _speaking(Translator(model)), list(lines or sample_lines(model.tokenizer))
-        _WRITERS[target](model, new)
-        checked = _check(ours, _speaking(open_exported(new)), lines)
+    exporter = EXPORTERS.get((target, type(model.network)))
+    if exporter is None:
+        known = ", ".join(sorted({network.__name__ for name, network in EXPORTERS if name == target}))
+        raise UserError(f"model.kind = {_kind(model)}: {target} export knows only these networks: {known}.")
+    about = exporter.about(model)
+    with exported_folder(out, model, target=target, about=about) as new:
+        ours, lines = _speaking(Translator.of(model)), list(lines or sample_lines(model.tokenizer))
+        ways = exporter.ways(ours)
+        exporter.write(model, new)
+        checked = _check(ours, _speaking(open_exported(new)), lines, ways)
         if precision != "float32":
             write_ctranslate2(model, new, precision=precision)
-            checked = _counted(ours, _speaking(open_exported(new)), lines)
+            checked = _counted(ours, _speaking(open_exported(new)), lines, ways)
         return checked
 
 
@@ -69,15 +149,15 @@ def store_model(
 
     Raises UserError for models that compute in float32 whatever is stored.
     """
-    if not isinstance(model.network, Transformer | NonAutoregressive):
-        kind = getattr(model.config, "kind", type(model.config).__name__)
+    ways = STORED.get(type(model.network))
+    if ways is None:
         raise UserError(
-            f"model.kind = {kind}: only transformer and nonautoregressive are stored anew; copy the model "
-            "folder instead."
+            f"model.kind = {_kind(model)}: only transformer and nonautoregressive can be stored in another "
+            "precision; copy the model folder instead."
         )
-    ours, lines = _speaking(Translator(model)), list(lines or sample_lines(model.tokenizer))
+    ours, lines = _speaking(Translator.of(model)), list(lines or sample_lines(model.tokenizer))
     save_model(out, replace(model, precision=precision))
-    return _counted(ours, _speaking(Translator.load(out, device="cpu")), lines)
+    return _counted(ours, _speaking(Translator.load(out, device="cpu")), lines, ways(ours))
 
 
 def open_exported(
@@ -86,22 +166,37 @@ def open_exported(
     target: Target | None = None,
     device: str | None = None,
     threads: int | None = None,
-    teacher: Path | None = None,
+    reranker: Path | None = None,
 ) -> Translator:
     """A translator over an exported folder; or over a model or run folder, converted for `target`.
 
-    teacher: a model folder of our own, see `Translator`.
+    reranker: a model folder of our own, see `Translator.of`.
     """
-    if teacher is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
-        raise UserError("a teacher judges non-autoregressive models; CTranslate2 has none.")
+    if reranker is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
+        raise UserError("a reranker is for non-autoregressive models; CTranslate2 has none.")
     if not is_exported(folder) and target == "ctranslate2":
-        return open_ctranslate2(load_model(folder), device=device, threads=threads)
+        return convert_and_open(load_model(folder), device=device, threads=threads)
     found = exported_target(folder)
     if target is not None and found != target:
         raise UserError(f"{folder}: exported for {found}, not for {target}.")
     if found == "ctranslate2":
         return open_ctranslate2(folder, device=device, threads=threads)
-    return open_onnx(folder, threads=threads, teacher=None if teacher is None else load_model(teacher))
+    return open_onnx(folder, threads=threads, reranker=None if reranker is None else load_model(reranker))
+
+
+def open_onnx(folder: Path, *, threads: int | None = None, reranker: Model | None = None) -> Translator:
+    """A translator over graphs that onnxruntime runs on the processor. reranker: see `Translator.of`."""
+    exported = load_exported(folder, target="onnx")
+    settings, tokenizer = exported.decoding, exported.tokenizer
+    other = None if reranker is None else load_reranker(reranker, tokenizer, "cpu")
+    if exported.config is None:
+        if other is not None:
+            raise UserError("a reranker is for non-autoregressive models; this one is not.")
+        graphs = OnnxTransformer(exported, folder, threads=threads)
+        return Translator(OnnxDecoder(graphs), tokenizer, settings=settings)
+    body = OnnxBody(exported, folder, threads=threads)
+    decoder = DECODERS[body.config.decoder](lambda: body, exported.vocabulary, reranker=other)
+    return Translator(decoder, tokenizer, settings=settings)
 
 
 def sample_lines(tokenizer: Tokenizer, *, count: int = _LINES, seed: int = 1) -> list[str]:
@@ -113,9 +208,11 @@ def sample_lines(tokenizer: Tokenizer, *, count: int = _LINES, seed: int = 1) ->
     return [line.replace("\u2581", " ").strip() or "a" for line in drawn]
 
 
-def _check(ours: Translator, theirs: Translator, lines: list[str]) -> Checked:
-    checked = _counted(ours, theirs, lines)
-    name, options = next(iter(_ways(ours, theirs).items()))
+def _check(
+    ours: Translator, theirs: Translator, lines: list[str], ways: dict[str, dict[str, Any]]
+) -> Checked:
+    checked = _counted(ours, theirs, lines, ways)
+    name, options = next(iter(ways.items()))
     if checked.same[name] < checked.lines:
         different = _different(ours, theirs, lines, **options)
         raise UserError(
@@ -125,36 +222,17 @@ def _check(ours: Translator, theirs: Translator, lines: list[str]) -> Checked:
     return checked
 
 
-def _counted(ours: Translator, theirs: Translator, lines: list[str]) -> Checked:
+def _counted(
+    ours: Translator, theirs: Translator, lines: list[str], ways: dict[str, dict[str, Any]]
+) -> Checked:
     same = {
-        name: len(lines) - len(_different(ours, theirs, lines, **options))
-        for name, options in _ways(ours, theirs).items()
+        name: len(lines) - len(_different(ours, theirs, lines, **options)) for name, options in ways.items()
     }
     return Checked(len(lines), same)
 
 
-def _ways(ours: Translator, theirs: Translator) -> dict[str, dict[str, Any]]:
-    """The settings that are compared, by what they are called; those that must give the same come first."""
-    if isinstance(ours.network, Parallel):
-        return {"one candidate": {"candidates": 1}}
-    length = {"max_length": _LONGEST}
-    found = {_GREEDY: {"beam": 1, **length}}
-    for options in _beams(ours, theirs):
-        name = ", ".join(f"{name} {value}" for name, value in options.items()).replace("_", " ")
-        found[name] = {**options, **length}
-    return found
-
-
-def _beams(ours: Translator, theirs: Translator) -> list[dict[str, Any]]:
-    """The model's own beam search, and the engine's as far as its rules differ."""
-    own: dict[str, Any] = {"beam": max(ours.options().beam, _BEAM)}
-    if not isinstance(theirs, CTranslate2Translator):
-        return [own]
-    engines = {**own, "length_penalty": "power", "alpha": 1.0, "early_stopping": True}
-    options = ours.options(**own)
-    if options.length_penalty != "power" and options.alpha:
-        return [engines]
-    return [own] if options.early_stopping else [own, engines]
+def _kind(model: Model) -> str:
+    return str(model.config.model_dump().get("kind", type(model.config).__name__))
 
 
 def _different(ours: Translator, theirs: Translator, lines: list[str], **options: Any) -> list[int]:
@@ -165,7 +243,7 @@ def _different(ours: Translator, theirs: Translator, lines: list[str], **options
 
 def _speaking(translator: Translator) -> Translator:
     """With some languages, where the model needs them and has none of its own."""
-    tokenizer = translator.model.tokenizer
+    tokenizer = translator.tokenizer
     if not isinstance(tokenizer, ManyLanguagesTokenizer):
         return translator
     config = tokenizer.config

@@ -1,6 +1,6 @@
-"""ONNX: encoder and one cached decoder step as two graphs, and onnxruntime behind our Translator.
+"""ONNX: encoder and one cached decoder step as two graphs, and onnxruntime as what search drives.
 
-`onnx_parallel.py` does the same for models that write all words at once.
+`onnx_nonautoregressive.py` does the same for models that write all positions at once.
 
 encoder.onnx   source (sentences, source) ids, lengths (sentences,)
                -> keys, values (layers, sentences, heads, source, d): what cross-attention reads
@@ -11,6 +11,7 @@ decoder.onnx   token (sentences, hypotheses) ids, position (), past_keys, past_v
 Rows are sentences times hypotheses. The search is ours: the same for both engines.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,25 +21,26 @@ import torch
 from torch import Tensor, nn
 
 from saccade.checkpoint import Model
-from saccade.interop.exported import Placeholder, load_exported, position_table, transformer_of
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.interface import Decoder
+from saccade.decoding.options import DecodingConfig
+from saccade.decoding.search import search
+from saccade.interop.exported import Exported, about_transformer, position_table, transformer_of
 from saccade.interop.graphs import DECODER, ENCODER, export_graph, require_exporter, run, sessions
-from saccade.interop.onnx_parallel import open_parallel_onnx, write_parallel_onnx
-from saccade.models.interface import Seq2Seq, select_sentences
-from saccade.models.nonautoregressive import NonAutoregressive, NonAutoregressiveConfig
+from saccade.models.interface import select_sentences
 from saccade.models.transformer import Transformer
 from saccade.nn.cache import KeyValueCache
-from saccade.translator import Translator
+from saccade.nn.embedding import Embedding
+
+
+def about_onnx(model: Model) -> dict[str, Any]:
+    """What export.json says of the model; UserError for one that the graphs can't express."""
+    return about_transformer(model, target="onnx")
 
 
 def write_onnx(model: Model, folder: Path) -> None:
-    """Write both graphs into an existing folder.
-
-    Raises UserError for a model that they can't express, and when the packages are missing.
-    """
+    """Write both graphs into an existing folder; UserError when the packages are missing."""
     require_exporter()
-    if isinstance(model.network, NonAutoregressive):
-        write_parallel_onnx(model.network, folder)
-        return
     network = transformer_of(model, target="onnx")
     network = deepcopy(network).float().cpu().eval()
     config = network.config
@@ -82,10 +84,10 @@ class _Graph(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, network: Transformer, embedding: str) -> None:
+    def __init__(self, network: Transformer, embedding: Embedding) -> None:
         super().__init__()
         self.network = network
-        self.scale = getattr(network, embedding).scale
+        self.tokens, self.scale = embedding.tokens, embedding.scale
         self.register_buffer("positions", position_table(network, embedding))
 
     def visible(self, lengths: Tensor, length: int) -> Tensor:
@@ -95,21 +97,21 @@ class _Graph(nn.Module):
 
 class _Encoder(_Graph):
     def __init__(self, network: Transformer) -> None:
-        super().__init__(network, "source_embedding")
+        super().__init__(network, network.encoder.embedding)
 
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         network, visible = self.network, self.visible(lengths, source.size(1))
-        x = network.source_embedding.tokens(source) * self.scale + self.positions[: source.size(1)]
-        for layer in network.encoder:
+        x = self.tokens(source) * self.scale + self.positions[: source.size(1)]
+        for layer in network.encoder.layers:
             x = layer(x, visible=visible)
-        x = network.encoder_norm(x)
+        x = network.encoder.norm(x)
         pairs = [cast(Any, layer).cross_attention.project_memory(x) for layer in network.decoder]
         return torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs])
 
 
 class _Step(_Graph):
     def __init__(self, network: Transformer) -> None:
-        super().__init__(network, "target_embedding")
+        super().__init__(network, network.target_embedding)
 
     def forward(  # noqa: PLR0917 - a graph takes its inputs by position
         self,
@@ -122,7 +124,7 @@ class _Step(_Graph):
         lengths: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         network, visible = self.network, self.visible(lengths, keys.size(3))
-        x = network.target_embedding.tokens(token) * self.scale + self.positions[position]
+        x = self.tokens(token) * self.scale + self.positions[position]
         caches = [_Growing(key, value) for key, value in zip(past_keys, past_values, strict=True)]
         for layer, cache, key, value in zip(network.decoder, caches, keys, values, strict=True):
             x = layer(x, (key, value), visible=visible, cache=cache)
@@ -166,27 +168,28 @@ class _State:
         return _State(memory, past_keys, past_values, *rows.shape)
 
 
-class OnnxNetwork(Placeholder):
-    """The two graphs as a model that `decoding.search` drives."""
+class OnnxTransformer:
+    """The two graphs of a folder as what search drives; see `IncrementalDecoder`."""
 
-    def __init__(self, description: Placeholder, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(self, exported: Exported, folder: Path, *, threads: int | None = None) -> None:
         """Raises UserError when onnxruntime is missing or can't load the graphs."""
-        super().__init__(description.vocabulary, description.max_source_length)
+        self.vocabulary = exported.vocabulary
+        self.max_source_length = self.max_target_length = exported.longest
         self._encoder, self._decoder = sessions(folder, threads=threads)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> _Memory:
-        """See `Seq2Seq.encode`."""
+        """See `IncrementalDecoder.encode`."""
         keys, values = run(self._encoder, source=source, lengths=source_lengths)
         return _Memory(keys, values, source_lengths)
 
     def start(self, memory: _Memory, max_length: int) -> _State:  # noqa: ARG002 - the graphs' cache grows
-        """See `Seq2Seq.start`."""
+        """See `IncrementalDecoder.start`."""
         layers, sentences, heads, _, width = memory.keys.shape
         nothing = torch.zeros(layers, sentences, heads, 0, width)
         return _State(memory, nothing, nothing, sentences)
 
     def step(self, token: Tensor, state: _State) -> tuple[Tensor, _State]:
-        """See `Seq2Seq.step`."""
+        """See `IncrementalDecoder.step`."""
         memory = state.memory
         logits, keys, values = run(
             self._decoder,
@@ -201,12 +204,23 @@ class OnnxNetwork(Placeholder):
         return logits, replace(state, past_keys=keys, past_values=values)
 
 
-def open_onnx(folder: Path, *, threads: int | None = None, teacher: Model | None = None) -> Translator:
-    """A translator over an exported folder; on the processor. teacher: see `Translator`."""
-    model = load_exported(folder, target="onnx")
-    if isinstance(model.config, NonAutoregressiveConfig):
-        vocabulary = model.network.vocabulary
-        parallel = open_parallel_onnx(model.config, vocabulary, folder, threads=threads)
-        return Translator(replace(model, network=parallel), teacher=teacher)
-    network = OnnxNetwork(cast(Placeholder, model.network), folder, threads=threads)
-    return Translator(replace(model, network=cast(Seq2Seq, network)), teacher=teacher)
+class OnnxDecoder(Decoder):
+    """Searches with the exported graphs."""
+
+    options = DecodingConfig
+
+    def __init__(self, graphs: OnnxTransformer) -> None:
+        self.graphs, self.vocabulary = graphs, graphs.vocabulary
+        self.max_source_length, self.max_target_length = graphs.max_source_length, graphs.max_target_length
+
+    def decode(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        *,
+        options: DecodingConfig,
+        lines: Sequence[int],
+        prefixes: Sequence[Sequence[int]],
+    ) -> list[list[Hypothesis]]:
+        """See `Decoder.decode`."""
+        return search(self.graphs, source, source_lengths, options=options, lines=lines, prefixes=prefixes)

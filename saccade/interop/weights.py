@@ -24,6 +24,11 @@ _CROSS = {
     "cross_attention.output": ("encoder_attn.out_proj",),
     "cross_attention_residual.norm": ("encoder_attn_layer_norm",),
 }
+_SIDES = {
+    "encoder": (_LAYER, "encoder.layers", "encoder.norm"),
+    "decoder": (_LAYER | _CROSS, "decoder", "decoder_norm"),
+}
+"""Their side to the parts of its layers, and our names of its layers and of the norm behind them."""
 _SHARED, _HEAD = "model.shared.weight", "lm_head.weight"
 _EMBEDDED = {side: f"model.{side}.embed_tokens.weight" for side in ("encoder", "decoder")}
 _UNUSED = {_SHARED, _HEAD, "final_logits_bias", *_EMBEDDED.values()} | {
@@ -54,13 +59,13 @@ def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file:
 def published_names(config: TransformerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(our parameter, those of theirs that make it up, one below the other); embeddings left out."""
     for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
-        table = _LAYER if side == "encoder" else _LAYER | _CROSS
+        table, layers_of, norm_of = _SIDES[side]
         for kind in ("weight", "bias"):
             for number in range(layers):
                 for ours, theirs in table.items():
                     names = tuple(f"model.{side}.layers.{number}.{part}.{kind}" for part in theirs)
-                    yield f"{side}.{number}.{ours}.{kind}", names
-            yield f"{side}_norm.{kind}", (f"model.{side}.layer_norm.{kind}",)
+                    yield f"{layers_of}.{number}.{ours}.{kind}", names
+            yield f"{norm_of}.{kind}", (f"model.{side}.layer_norm.{kind}",)
     yield "output.bias", ("final_logits_bias",)
 
 
@@ -73,7 +78,7 @@ def _embeddings(config: TransformerConfig) -> dict[str, tuple[str, ...]]:
     elif config.tied_embeddings == "target":
         target = (*target, _HEAD)
     return {
-        "source_embedding.tokens.weight": source,
+        "encoder.embedding.tokens.weight": source,
         "target_embedding.tokens.weight": target,
         "output.weight": (_HEAD,),
     }

@@ -36,9 +36,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "transformer": Kind(
-        transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS, Seq2Seq
-    ),
+    "transformer": Kind(transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS, Seq2Seq),
     "recurrent": Kind(recurrent.RecurrentConfig, recurrent.Recurrent, recurrent.PRESETS, Seq2Seq),
     "convolutional": Kind(
         convolutional.ConvolutionalConfig, convolutional.Convolutional, convolutional.PRESETS, Seq2Seq

@@ -65,7 +65,7 @@ PRESETS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class ConvolutionalMemory:
-    """What the encoder read: keys, values and roots of lengths (see `ProjectedMemory`), and the padding mask."""
+    """What the encoder read: keys, values, roots of lengths (see `ProjectedMemory`), and the padding mask."""
 
     source: ProjectedMemory
     visible: Tensor | None
@@ -146,6 +146,8 @@ class ConvolutionalState:
 
 class Convolutional(Seq2Seq[ConvolutionalMemory, ConvolutionalState]):
     """The convolutional encoder-decoder."""
+
+    config: ConvolutionalConfig
 
     def __init__(self, config: ConvolutionalConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)

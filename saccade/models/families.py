@@ -86,8 +86,8 @@ class Seq2Seq(TranslationModel, Generic[MemoryT, StateT]):
 class NonAutoregressive(TranslationModel):
     """A model that writes all target positions at once; no target ends in the end symbol.
 
-    It is the body (`models.nonautoregressive.interface.Body`) that a scheme drives: how the length comes about
-    and what the decoder reads is the scheme's affair.
+    It is the body (`models.nonautoregressive.interface.Body`) that a scheme drives: the scheme decides how
+    the length comes about and what the decoder reads.
     """
 
     purpose = "a non-autoregressive translation model"
@@ -124,4 +124,3 @@ def expect(network: nn.Module, family: type[FamilyT], *, what: str = "the model"
         return network
     found = network.purpose if isinstance(network, Network) else "of an unknown kind"
     raise UserError(f"{what} is {found}; {family.purpose} is needed here.")
-

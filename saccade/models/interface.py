@@ -98,8 +98,7 @@ class TeacherForced(Protocol):
         ...
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
-        """As `IncrementalDecoder.encode`. The memory's `select(sentences)`, (rows,), has a row for each of these, which
-        may come several times."""
+        """As `IncrementalDecoder.encode`. The memory is a `SelectableMemory`."""
         ...
 
     def decode(self, target_in: Tensor, memory: Any) -> Tensor:

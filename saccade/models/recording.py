@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from saccade.nn.recorded import AttentionKind, AttentionModule
 
+__all__ = ["AttentionKind", "AttentionMap", "record_attention"]
+
 
 @dataclass(frozen=True)
 class AttentionMap:

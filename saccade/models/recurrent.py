@@ -12,13 +12,13 @@ from saccade.models.families import Seq2Seq
 from saccade.models.interface import Vocabulary
 from saccade.models.recurrent_decoder import EarlyDecoder, LateDecoder, RecurrentState
 from saccade.models.tying import resolve_tying, tie
-from saccade.nn.scores import AdditiveAlignment, Alignment, DotAlignment, GeneralAlignment
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import NoPositions
 from saccade.nn.recurrence import PARTS, BidirectionalEncoder, Cell, Hidden
+from saccade.nn.scores import AdditiveAlignment, Alignment, DotAlignment, GeneralAlignment
 
 Attention = Literal["additive", "dot", "general", "concat", "none"]
 
@@ -115,6 +115,8 @@ class RecurrentMemory:
 class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
     """The recurrent encoder-decoder."""
 
+    config: RecurrentConfig
+
     def __init__(self, config: RecurrentConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         embedding, width, half = config.embedding, config.width, config.annotation_width // 2
@@ -159,7 +161,9 @@ class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
     def start(self, memory: RecurrentMemory, max_length: int) -> RecurrentState:  # noqa: ARG002 - any length
         """See `Seq2Seq.start`."""
         annotations, attention = memory.annotations, self.decoder.cross_attention
-        remembered = (annotations, annotations) if attention is None else attention.project_memory(annotations)
+        remembered = (
+            (annotations, annotations) if attention is None else attention.project_memory(annotations)
+        )
         vector = None
         if self.config.feeds:
             vector = memory.summary.new_zeros(annotations.size(0), self.config.embedding)

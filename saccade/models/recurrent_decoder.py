@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from saccade.models.interface import select_sentences
-from saccade.nn.scores import Alignment, ProjectedMemory
 from saccade.nn.linear import Linear
 from saccade.nn.recurrence import GATES, Cell, Hidden, Recurrence
+from saccade.nn.scores import Alignment, ProjectedMemory
 
 
 @dataclass

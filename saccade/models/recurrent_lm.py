@@ -40,6 +40,8 @@ PRESETS: dict[str, dict[str, object]] = {
 class RecurrentLM(LanguageModel):
     """A `LanguageModel` whose memory is the state of each layer, (rows, width), two of them for an LSTM."""
 
+    config: RecurrentLMConfig
+
     def __init__(self, config: RecurrentLMConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         width, size = config.width, vocabulary.target_size

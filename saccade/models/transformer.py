@@ -143,6 +143,8 @@ class TransformerState:
 class Transformer(Seq2Seq[Memory, TransformerState]):
     """The encoder-decoder Transformer."""
 
+    config: TransformerConfig
+
     def __init__(self, config: TransformerConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         source = self._embedding(vocabulary.source_size)

@@ -33,7 +33,7 @@ class TransformerEncoder(nn.Module):
         self.norm = final_norm(width, norm)
 
     def forward(self, source: Tensor, lengths: Tensor) -> Tensor:
-        """States (batch, source, width) of source (batch, source), padded on the right, of lengths (batch,)."""
+        """States (batch, source, width) of source (batch, source), padded on the right; lengths (batch,)."""
         return self.transform(self.embedding(source), lengths)
 
     def transform(self, x: Tensor, lengths: Tensor) -> Tensor:

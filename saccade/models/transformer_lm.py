@@ -56,6 +56,8 @@ PRESETS: dict[str, dict[str, object]] = {
 class TransformerLM(LanguageModel):
     """A `LanguageModel` whose memory is the ids of the last `memory` tokens, which are read once more."""
 
+    config: TransformerLMConfig
+
     def __init__(self, config: TransformerLMConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         width, size = config.width, vocabulary.target_size

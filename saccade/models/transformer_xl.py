@@ -11,8 +11,8 @@ from saccade.models.interface import MemoryConfig, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.linear import Linear
-from saccade.nn.transformer_xl import MemoryAttention, MemoryLayer, memory_mask
 from saccade.nn.positions import NoPositions, SinusoidalPositions
+from saccade.nn.transformer_xl import MemoryAttention, MemoryLayer, memory_mask
 
 
 class TransformerXLConfig(MemoryConfig):
@@ -70,6 +70,8 @@ class TransformerXL(LanguageModel):
 
     It is shorter, and at first empty, where less has been read: nothing stands for text that there is not.
     """
+
+    config: TransformerXLConfig
 
     def __init__(self, config: TransformerXLConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)

@@ -14,10 +14,10 @@ from torch.nn.functional import glu, linear, pad
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-from saccade.nn.recorded import AttentionModule
 from saccade.nn.attention import attend, attention_weights
 from saccade.nn.dropout import Dropout
 from saccade.nn.linear import Linear
+from saccade.nn.recorded import AttentionModule
 
 HALF = math.sqrt(0.5)
 ProjectedMemory = tuple[Tensor, Tensor, Tensor]
@@ -149,7 +149,9 @@ class ConvolutionalDecoderLayer(nn.Module):
         self.convolution = GatedConvolution(inputs, width, kernel=kernel, dropout=dropout)
         self.cross_attention = ConvolutionalAttention(width, embedding)
 
-    def forward(self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None
+    ) -> Tensor:
         """All positions: x (batch, target, inputs), embedded (batch, target, embedding)."""
         convolved = self.convolution(pad(self.dropout(x), (0, 0, self.convolution.kernel - 1, 0)))
         return self._attended(convolved, x, embedded, memory, visible)

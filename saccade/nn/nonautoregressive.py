@@ -80,7 +80,9 @@ class NonAutoregressiveDecoderLayer(nn.Module):
             width, feed_forward, activation=activation, dropout=activation_dropout
         )
         self.self_attention_residual = Residual(width, norm=norm, dropout=dropout)
-        self.positional_attention_residual = Residual(width, norm=norm, dropout=dropout) if positional else None
+        self.positional_attention_residual = (
+            Residual(width, norm=norm, dropout=dropout) if positional else None
+        )
         self.cross_attention_residual = Residual(width, norm=norm, dropout=dropout)
         self.feed_forward_residual = Residual(width, norm=norm, dropout=dropout)
 
@@ -110,7 +112,7 @@ class NonAutoregressiveDecoderLayer(nn.Module):
 
 @dataclass(frozen=True)
 class CrossKeyValues:
-    """What decoder layers need of the source: keys and values of each layer, and which of them are no padding,
+    """What decoder layers need of the source: keys and values of each layer, and which are no padding,
     (sentences, 1, 1, source)."""
 
     layers: tuple[KeyValue, ...]

@@ -5,8 +5,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 AttentionKind = Literal["encoder", "decoder", "cross", "positional"]
-"""Who attends to what. encoder: the source to itself; decoder: the target (or a running text) to itself; cross:
-the target to the source; positional: positions of the target to positions."""
+"""Who attends to what. encoder: the source to itself; decoder: the target, or a running text, to itself;
+cross: the target to the source; positional: positions of the target to positions."""
 
 
 class AttentionModule(nn.Module):

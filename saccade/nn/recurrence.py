@@ -4,8 +4,9 @@ The cells are torch's. Its GRU applies the reset gate after the recurrent produc
 n = tanh(W x + b + r (U h + c)), h' = n + z (h - n); Cho et al. 2014 apply it before.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class Recurrence(nn.Module):
             if number:
                 x = self.dropout(x)
             parts = tuple(part[None] for part in start)
-            x, end = layer(x, parts if len(parts) > 1 else parts[0])
+            x, end = fused(cast(nn.RNNBase, layer), x, parts)
             last.append(tuple(part[0] for part in (end if isinstance(end, tuple) else (end,))))
         return x, last
 
@@ -145,8 +146,27 @@ class BidirectionalEncoder(nn.Module):
 
 def run(layer: nn.RNNBase, x: Tensor, hidden: tuple[Tensor, ...] | None = None) -> Tensor:
     """One fused layer over x (batch, length, inputs) from `hidden`, each (1, batch, width), or from zeros."""
-    out, _ = layer(x, hidden if hidden is None or len(hidden) > 1 else hidden[0])
-    return cast(Tensor, out)
+    out, _ = fused(layer, x, hidden)
+    return out
+
+
+def fused(layer: nn.RNNBase, x: Tensor, hidden: tuple[Tensor, ...] | None) -> tuple[Tensor, Any]:
+    """The layer's output for x (batch, length, inputs), and its last hidden state.
+
+    oneDNN has no LSTM in bfloat16 for processors without AVX-512 and fails there: autocast is left out then.
+    """
+    start = hidden if hidden is None or len(hidden) > 1 else hidden[0]
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not _has_bfloat16():
+        with torch.autocast("cpu", enabled=False):
+            out, last = layer(x.to(layer.all_weights[0][0].dtype), start)
+    else:
+        out, last = layer(x, start)
+    return out, last
+
+
+@functools.cache
+def _has_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - there is no public question
 
 
 def turned(lengths: Tensor, length: int) -> Tensor:

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from saccade.nn.recorded import AttentionModule
 from saccade.nn.linear import Linear
+from saccade.nn.recorded import AttentionModule
 
 ProjectedMemory = tuple[Tensor, Tensor]
 """Keys (batch, source, score width) and annotations (batch, source, annotation width)."""

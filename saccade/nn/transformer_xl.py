@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from saccade.nn.recorded import AttentionModule
 from saccade.nn.attention import attend, attention_weights, merge_heads, split_heads
 from saccade.nn.layers import FeedForward, Residual
 from saccade.nn.linear import Linear
 from saccade.nn.masks import band_mask, causal_mask
+from saccade.nn.recorded import AttentionModule
 
 
 def shifted(scores: Tensor) -> Tensor:
@@ -103,6 +103,8 @@ class MemoryLayer(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, distances: Tensor, *, visible: Tensor) -> Tensor:
         """See `MemoryAttention.forward`."""
-        x = self.self_attention_residual(x, lambda y: self.self_attention(y, context, distances, visible=visible))
+        x = self.self_attention_residual(
+            x, lambda y: self.self_attention(y, context, distances, visible=visible)
+        )
         out: Tensor = self.feed_forward_residual(x, self.feed_forward)
         return out

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from saccade.models.interface import Fertile
+from saccade.models.nonautoregressive.fertility import Fertility
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.nn.loss import linear_cross_entropy
 from saccade.text.batching import Batch
+from saccade.training.objective import Objective
 
 
 @dataclass(frozen=True)
-class FertilityCrossEntropy:
+class FertilityCrossEntropy(Objective):
     """Cross-entropy of the target pieces given the fertilities, plus that of the fertilities themselves.
 
     Without smoothing it is -log p(fertilities) - log p(target | fertilities). A fertility beyond the
@@ -20,17 +22,18 @@ class FertilityCrossEntropy:
 
     label_smoothing: float = 0.0
 
-    def __call__(self, model: Fertile, batch: Batch) -> Tensor:
+    def __call__(self, model: NonAutoregressiveTransformer, batch: Batch) -> Tensor:
         """See `Objective`."""
+        scheme = Fertility(model)
         memory = model.encode(batch.source, batch.source_lengths)
         assert batch.fertilities is not None
-        hidden, _ = model.write(batch.fertilities, memory)
+        hidden, _ = scheme.write(batch.fertilities, memory)
         pieces, real = batch.without_end()
         words = linear_cross_entropy(
             hidden[real], model.output.weight, None, pieces[real], label_smoothing=self.label_smoothing
         )
-        counted = model.has_fertility(memory)
-        logits = model.fertility_logits(memory)[counted].float()
+        counted = scheme.has_fertility(memory)
+        logits = scheme.logits(memory)[counted].float()
         labels = batch.fertilities[counted].clamp(max=logits.size(1) - 1)
         total: Tensor = words + cross_entropy(logits, labels, reduction="sum")
         return total

@@ -1,21 +1,26 @@
 """Fine-tuning a fertility model by its teacher (Gu et al. 2018, section 4.3, equations 10 and 11)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from saccade.decoding.fertility import cut_sums
-from saccade.models.interface import Fertile, Seq2Seq
+from saccade.decoding.nonautoregressive.fertility import cut_sums
+from saccade.models.families import Seq2Seq
+from saccade.models.nonautoregressive.fertility import Fertility
+from saccade.models.nonautoregressive.interface import AnyMemory
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.text.batching import Batch
 from saccade.training.fertility import FertilityCrossEntropy
+from saccade.training.objective import Objective
 
 _RATIO, _EXTRA = 2.0, 10
 """Drawn fertilities may add up to so many target pieces a source piece, and so many more."""
 
 
 @dataclass(frozen=True)
-class FineTuning:
+class FineTuning(Objective):
     """share * (L_RL + L_BP) + (1 - share) * L_KD.
 
     L_KD is `likelihood`. L_BP is the cost at the known fertilities, with its gradient for the words. L_RL
@@ -28,31 +33,31 @@ class FineTuning:
     """
 
     likelihood: FertilityCrossEntropy
-    teacher: Seq2Seq
+    teacher: Seq2Seq[Any, Any]
     share: float
 
-    def __call__(self, model: Fertile, batch: Batch) -> Tensor:
+    def __call__(self, model: NonAutoregressiveTransformer, batch: Batch) -> Tensor:
         """See `Objective`."""
         assert batch.fertilities is not None
+        scheme = Fertility(model)
         memory = model.encode(batch.source, batch.source_lengths)
-        log_probs = model.fertility_logits(memory).float().log_softmax(-1)
-        real = model.has_fertility(memory)
+        log_probs = scheme.logits(memory).float().log_softmax(-1)
+        real = scheme.has_fertility(memory)
         drawn, mean = drawn_fertilities(log_probs), mean_fertilities(log_probs)
         chosen = log_probs.gather(2, drawn[..., None]).squeeze(2).masked_fill(~real, 0.0).sum(1)
         with torch.no_grad():
             read = self.teacher.encode(batch.source, batch.source_lengths)
-            cost = self.cost(model, memory, bounded(drawn, real), read)
-            baseline = self.cost(model, memory, bounded(mean, real), read)
+            cost = self.cost(scheme, memory, bounded(drawn, real), read)
+            baseline = self.cost(scheme, memory, bounded(mean, real), read)
         reinforced = reinforce(chosen, cost, baseline)
-        propagated = self.cost(model, memory, batch.fertilities, read).sum()
-        assert isinstance(model, nn.Module)
+        propagated = self.cost(scheme, memory, batch.fertilities, read).sum()
         known = self.likelihood(model, batch)
         return self.share * (reinforced + propagated) + (1 - self.share) * known
 
-    def cost(self, model: Fertile, memory: object, fertilities: Tensor, read: object) -> Tensor:
+    def cost(self, scheme: Fertility, memory: AnyMemory, fertilities: Tensor, read: Any) -> Tensor:
         """(batch,) nats; see the class. fertilities (batch, source); read: the teacher's memory."""
-        hidden, lengths = model.write(fertilities, memory)
-        student = model.output(hidden).float().log_softmax(-1)
+        hidden, lengths = scheme.write(fertilities, memory)
+        student = scheme.body.output(hidden).float().log_softmax(-1)
         with torch.no_grad():
             # Never a special id: the teacher would not know what to make of it.
             allowed = student.detach().clone()

@@ -4,17 +4,20 @@ Machine Translation", section 3; with CTC as in their section 4.1)."""
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from saccade.decoding.lowest import lowest
-from saccade.models.interface import Aligned
+from saccade.decoding.nonautoregressive.lowest import lowest
+from saccade.models.nonautoregressive.ctc import Ctc
+from saccade.models.nonautoregressive.interface import AnyMemory
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.nn.ctc import best_paths
 from saccade.nn.ctc_loss import Slots, class_log_probs, linear_ctc
 from saccade.text.batching import Batch
+from saccade.training.objective import Objective
 
 
 @dataclass
-class GlancingCtc:
+class GlancingCtc(Objective):
     """-log of the sum over all paths to the target, while some slots read what they should say.
 
     A first pass without gradient shows how many slots differ from the likeliest path to the target; a share
@@ -32,42 +35,48 @@ class GlancingCtc:
         """Where training stands: the share of its updates that are done."""
         self.done = done
 
-    def __call__(self, model: Aligned, batch: Batch) -> Tensor:
+    def __call__(self, model: NonAutoregressiveTransformer, batch: Batch) -> Tensor:
         """See `Objective`."""
+        scheme = Ctc(model)
         memory = model.encode(batch.source, batch.source_lengths)
         pieces, _ = batch.without_end()
         lengths = batch.target_lengths - 1
-        revealed = None
+        revealed, weight = None, model.output.weight
         share = self.share[0] + (self.share[1] - self.share[0]) * self.done
-        assert isinstance(model, nn.Module)
         if model.training:
             # Also with a share of 0: a parameter without gradient would stop several processes.
-            revealed = self._glance(model, memory, pieces, lengths, share)
-        hidden, slots = model.write(memory, revealed)
+            revealed = self._glance(scheme, weight, memory, pieces, lengths, share=share)
+        hidden, slots = scheme.write(memory, revealed)
         part = Slots(hidden, pieces, slots, lengths)
-        weight = model.output.weight
-        total: Tensor = linear_ctc(part, weight, blank=model.blank, label_smoothing=self.label_smoothing)
+        total: Tensor = linear_ctc(part, weight, blank=scheme.blank, label_smoothing=self.label_smoothing)
         return total
 
     def _glance(
-        self, model: Aligned, memory: object, pieces: Tensor, lengths: Tensor, share: float
+        self,
+        scheme: Ctc,
+        weight: Tensor,
+        memory: AnyMemory,
+        pieces: Tensor,
+        lengths: Tensor,
+        *,
+        share: float,
     ) -> Tensor:
         """What slots read instead of their copies, (batch, slots), -1 where they don't."""
-        slots = model.slots(memory)
+        slots = scheme.slots(memory)
         if not share:
             return pieces.new_full((len(lengths), int(slots.max())), -1)
         noise = torch.rand(len(lengths), int(slots.max()), device=pieces.device)
         devices = [pieces.device] if pieces.device.type == "cuda" else []
         # The state of the generators comes back: the pass that counts draws the same dropout.
         with torch.random.fork_rng(devices), torch.no_grad():
-            hidden, _ = model.write(memory)
+            hidden, _ = scheme.write(memory)
             whole = Slots(hidden, pieces, slots, lengths)
             found = torch.full_like(noise, -1, dtype=torch.int64)
-            for place, part in whole.groups(model.output.out_features):
-                values, said = class_log_probs(part, model.output.weight, blank=model.blank)
+            for place, part in whole.groups(len(weight)):
+                values, said = class_log_probs(part, weight, blank=scheme.blank)
                 own = noise[place, : said.size(1)]
                 found[place, : said.size(1)] = reveal(
-                    values, said, part, noise=own, share=share, blank=model.blank
+                    values, said, part, noise=own, share=share, blank=scheme.blank
                 )
         return found
 

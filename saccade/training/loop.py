@@ -11,19 +11,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from saccade.checkpoint import Model
 from saccade.errors import Interrupted, UserError
-from saccade.models.interface import Network
+from saccade.models.families import Network
+from saccade.training.checkpoints import Checkpoints
 from saccade.training.data import TrainingBatch, TrainingData
 from saccade.training.distributed import Group
-from saccade.training.evaluate import Schedule, ValidationScores
 from saccade.training.interrupt import stop_requests
-from saccade.training.keep import Checkpoints
 from saccade.training.meter import Meter
-from saccade.training.objective import Loss, Objective, Scheduled
+from saccade.training.objective import Loss, Objective
 from saccade.training.optim import learning_rate, make_optimizer
 from saccade.training.report import Report
 from saccade.training.settings import TrainingConfig, uses_bfloat16
 from saccade.training.state import Counters, generator_states, restore_generators
 from saccade.training.update import Updater, UpdateResult
+from saccade.training.validation import Schedule, ValidationScores
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ class _Training:
         step = self.counters.step + 1
         rate = learning_rate(step, config=self.config, steps=self.config.steps)
         self.network.train()
-        if isinstance(self.setup.objective, Scheduled):
-            self.setup.objective.at(self.counters.step / self.config.steps)
+        self.setup.objective.at(self.counters.step / self.config.steps)
         result = self.updater.update(batches, rate=rate)
         if result.applied and self.average is not None:
             self.average.update_parameters(self.network)

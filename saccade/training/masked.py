@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from saccade.decoding.lowest import lowest
-from saccade.models.interface import Masked
+from saccade.decoding.nonautoregressive.lowest import lowest
+from saccade.models.nonautoregressive.mask_predict import MaskPredict
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.nn.loss import linear_cross_entropy
 from saccade.text.batching import Batch
+from saccade.training.objective import Objective
 
 _SEED = 20190904
 
 
 @dataclass(frozen=True)
-class MaskedCrossEntropy:
+class MaskedCrossEntropy(Objective):
     """Cross-entropy of the masked words alone, plus that of the length.
 
     Of a target of N words a number from 1 to N, each as likely, is masked at random. Outside training the
@@ -24,18 +26,19 @@ class MaskedCrossEntropy:
 
     label_smoothing: float = 0.0
 
-    def __call__(self, model: Masked, batch: Batch) -> Tensor:
+    def __call__(self, model: NonAutoregressiveTransformer, batch: Batch) -> Tensor:
         """See `Objective`."""
+        scheme = MaskPredict(model)
         memory = model.encode(batch.source, batch.source_lengths)
         pieces, real = batch.without_end()
         lengths = batch.target_lengths - 1
         masked = random_masks(real, _generator(model, real.device))
-        hidden = model.write(pieces.masked_fill(masked, model.mask), lengths, memory)
+        hidden = scheme.write(pieces.masked_fill(masked, scheme.mask), lengths, memory)
         words = linear_cross_entropy(
             hidden[masked], model.output.weight, None, pieces[masked], label_smoothing=self.label_smoothing
         )
-        logits = model.length_logits(memory).float()
-        total: Tensor = words + cross_entropy(logits, model.class_of(lengths, memory), reduction="sum")
+        logits = scheme.length_logits(memory).float()
+        total: Tensor = words + cross_entropy(logits, scheme.class_of(lengths, memory), reduction="sum")
         return total
 
 
@@ -48,7 +51,6 @@ def random_masks(real: Tensor, generator: torch.Generator | None) -> Tensor:
     return lowest(noise, real, count)
 
 
-def _generator(model: Masked, device: torch.device) -> torch.Generator | None:
+def _generator(model: NonAutoregressiveTransformer, device: torch.device) -> torch.Generator | None:
     """The global one in training, which the training state keeps; one of its own elsewhere."""
-    assert isinstance(model, torch.nn.Module)
     return None if model.training else torch.Generator(device).manual_seed(_SEED)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saccade.models.interface import Memory
+from saccade.models.families import Memory
 from saccade.text.cache import Ids
 from saccade.text.streams import Streams
 from saccade.training.distributed import Group

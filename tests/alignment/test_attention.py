@@ -11,17 +11,16 @@ from saccade.alignment.attention import aligned_by_attention
 from saccade.alignment.fertilities import counted, fertilities
 from saccade.checkpoint import Model
 from saccade.errors import UserError
-from saccade.models.recording import record_attention
 from saccade.translator import Translator
 from tests import kinds, tiny
 from tests.models.test_nonautoregressive import network
-from tests.tiny import START, Words, padded, sentences
+from tests.tiny import START, Words, padded, recorded_weights, sentences
 
 SOURCES, TARGETS = sentences([6, 3, 8, 1, 4]), sentences([5, 7, 2, 3, 1], seed=1)
 
 
 def translator(kind: str = "transformer", **changes: Any) -> Translator:
-    return Translator(kinds.model(kind, Words(), **changes))
+    return Translator.of(kinds.model(kind, Words(), **changes))
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
@@ -33,7 +32,7 @@ def test_a_piece_goes_where_the_decoder_looks_when_it_writes_that_piece(layer: i
             assert alignment == []
             continue
         network = model.model.network
-        with record_attention(model.model.network) as maps, torch.no_grad():
+        with recorded_weights(model.model.network) as maps, torch.no_grad():
             network.decode(torch.tensor([[START, *target[:-1]]]), network.encode(*padded([source])))
         weights = maps[f"decoder.{layer - 1}.cross_attention"][0].mean(0)
         for place in range(len(target) - 1):
@@ -57,7 +56,7 @@ def test_other_kinds_of_models_align_too(kind: str) -> None:
 
 
 def test_fertilities_count_the_pieces_of_both_sides() -> None:
-    model = Translator(tiny.model())
+    model = Translator.of(tiny.model())
     lines = tiny.LINES[:6]
     rows = fertilities(model, [*lines, ""], [*(line.upper() for line in lines), ""])
     encode, tokenizer = model.model.tokenizer.encode_source, model.model.tokenizer
@@ -82,7 +81,7 @@ def test_what_cannot_align_is_refused() -> None:
         fertilities(translator(), ["5"], ["6"], method="eflomal", layer=2)
     built = network("ctc")
     with pytest.raises(UserError, match="writes word by word; this one doesn't"):
-        aligned_by_attention(Translator(Model(built, built.config, Words())), SOURCES, TARGETS)
+        aligned_by_attention(Translator.of(Model(built, built.config, Words())), SOURCES, TARGETS)
     limited = translator(positions="learned", max_positions=4)
     with pytest.raises(UserError, match="line 2: 6 pieces, but the model reads at most 4"):
         fertilities(limited, ["5", "5 6 7 8 9"], ["6", "7"])

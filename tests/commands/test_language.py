@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from saccade.writer import Writer
+from saccade.generator import TextGenerator
 from tests.commands.conftest import Run, refused, settings
 
 SMALLEST = [
@@ -89,7 +89,7 @@ def test_training_goes_on_from_it_with_another_memory(
     few = settings(["training.steps=1", "training.batch_tokens=30", "model.memory=5", "model.segment=6"])
     result = saccade(*words, *few)
     assert result.code == 0, result.err
-    assert Writer.load(tmp_path / "on").config.model_dump()["memory"] == 5
+    assert TextGenerator.load(tmp_path / "on").config.model_dump()["memory"] == 5
     refused(saccade(*words, "--set", "model.layers=3"), "model.layers = 3", "which is 2")
 
 

@@ -66,7 +66,7 @@ def test_score_prints_the_librarys_log_probabilities(saccade: Run, run_folder: P
     totals = json.loads(saccade("score", run_folder, *pair(corpus, "test"), "--json").text)
     assert totals["log_prob"] == pytest.approx(sum(expected))
     assert [line["log_prob"] for line in totals["scores"]] == pytest.approx(expected)
-    tokens = sum(map(len, translator.model.tokenizer.encode_target(targets)))
+    tokens = sum(map(len, translator.tokenizer.encode_target(targets)))
     assert totals["tokens"] == tokens == sum(line["tokens"] for line in totals["scores"])
     assert totals["perplexity"] == pytest.approx(math.exp(-sum(expected) / tokens))
     assert f"30 lines, {tokens:,} tokens" in result.err

@@ -11,14 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.decoding.fertility import decode_fertility, fertility_sequences
-from saccade.decoding.forced_fertilities import likeliest_with_sum
-from saccade.decoding.parallel_options import FertilityDecoding
-from saccade.decoding.scoring import Judge, target_log_probs
+from saccade.decoding.nonautoregressive.fertility import decode_fertility, fertility_sequences
+from saccade.decoding.nonautoregressive.forced_fertilities import most_likely_with_sum
+from saccade.decoding.nonautoregressive.options import FertilityDecoding
+from saccade.decoding.rerank import Reranker, target_log_probs
 from saccade.errors import UserError
 from tests.models.test_nonautoregressive import network
 from tests.reference.nonautoregressive import copied_by_fertility
-from tests.tiny import END, padded, sentences, transformer
+from tests.tiny import END, padded, scheme, sentences, transformer
 
 ROOMY = {"max_ratio": 100.0}
 
@@ -30,16 +30,18 @@ def spread_out(**changes: Any) -> Any:
     return model
 
 
-def judge(**changes: Any) -> Judge:
-    return Judge(transformer(seed=5), "power", 1.0)
+def judge(**changes: Any) -> Reranker:
+    return Reranker(transformer(seed=5), "power", 1.0)
 
 
 def decode(model: Any, source: list[list[int]], **options: Any) -> Any:
-    picks = options.pop("judge", None)
+    picks = options.pop("reranker", None)
     lines = options.pop("lines", range(len(source)))
     settings = FertilityDecoding(**{**ROOMY, **options})
     with torch.inference_mode():
-        found = decode_fertility(model, *padded(source), options=settings, lines=lines, judge=picks)
+        found = decode_fertility(
+            scheme(model), *padded(source), options=settings, lines=lines, reranker=picks
+        )
     return [one for [one] in found]
 
 
@@ -54,7 +56,7 @@ def chosen(model: Any, source: list[int], **options: Any) -> list[list[int]]:
 def probabilities(model: Any, source: list[int]) -> list[list[float]]:
     with torch.no_grad():
         rows: list[list[float]] = (
-            model.fertility_logits(model.encode(*padded([source])))[0].softmax(-1).tolist()
+            scheme(model).logits(model.encode(*padded([source])))[0].softmax(-1).tolist()
         )
     return rows
 
@@ -104,13 +106,13 @@ def test_a_position_does_not_know_what_another_one_says() -> None:
 
 def test_one_candidate_with_a_judge_is_plain_decoding() -> None:
     model, source = spread_out(), sentences([6, 4])
-    plain, judged = decode(model, source), decode(model, source, judge=judge())
+    plain, judged = decode(model, source), decode(model, source, reranker=judge())
     assert plain == judged
 
 
 def test_a_judge_scores_as_it_scores_its_own_translations() -> None:
     model, source, teacher = spread_out(), sentences([6, 4]), judge()
-    for one, row in zip(decode(model, source, judge=teacher, candidates=4), source, strict=True):
+    for one, row in zip(decode(model, source, reranker=teacher, candidates=4), source, strict=True):
         with torch.no_grad():
             value = float(target_log_probs(teacher.model, *padded([row]), [[*one.tokens, END]])[0])
         assert one.score == pytest.approx(value / (len(one.tokens) + 1), abs=1e-5)
@@ -121,14 +123,15 @@ def test_the_score_is_the_judges_where_all_draws_are_equal_too() -> None:
     model, source, teacher = spread_out(), sentences([6]), judge()
     model.fertility.bias.data[1] = 1000.0
     assert len(set(map(tuple, chosen(model, source[0], candidates=4)))) == 1
-    [one] = decode(model, source, judge=teacher, candidates=4)
+    [one] = decode(model, source, reranker=teacher, candidates=4)
     assert one.score == pytest.approx(teacher.scores(*padded(source), [one.tokens])[0], abs=1e-5)
 
 
 def test_more_candidates_are_never_worse_in_the_judges_eyes() -> None:
     model, source, teacher = spread_out(), sentences([6, 4, 5]), judge()
     scores = [
-        [one.score for one in decode(model, source, judge=teacher, candidates=count)] for count in (2, 5, 20)
+        [one.score for one in decode(model, source, reranker=teacher, candidates=count)]
+        for count in (2, 5, 20)
     ]
     for fewer, more in itertools.pairwise(scores):
         assert all(b >= a - 1e-6 for a, b in zip(fewer, more, strict=True))
@@ -141,8 +144,8 @@ def test_candidates_nest_and_depend_on_line_and_seed_alone() -> None:
     assert chosen(model, source, candidates=3) == many[:3]
     assert chosen(model, source, candidates=6, seed=2) != many
     teacher = judge()
-    together = decode(model, [source, *sentences([9, 3])], judge=teacher, candidates=6, lines=[7, 8, 9])
-    alone = decode(model, [source], judge=teacher, candidates=6, lines=[7])
+    together = decode(model, [source, *sentences([9, 3])], reranker=teacher, candidates=6, lines=[7, 8, 9])
+    alone = decode(model, [source], reranker=teacher, candidates=6, lines=[7])
     assert together[0].tokens == alone[0].tokens
 
 
@@ -174,13 +177,13 @@ def test_several_candidates_need_a_judge() -> None:
 
 
 def test_a_judge_ranks_with_the_teachers_own_penalty() -> None:
-    assert (Judge.of(transformer(), {}).penalty, Judge.of(transformer(), {}).alpha) == ("gnmt", 0.6)
-    assert Judge.of(transformer(), {"length_penalty": "power", "alpha": 0.2}).alpha == 0.2
+    assert (Reranker.of(transformer(), {}).penalty, Reranker.of(transformer(), {}).alpha) == ("gnmt", 0.6)
+    assert Reranker.of(transformer(), {"length_penalty": "power", "alpha": 0.2}).alpha == 0.2
 
 
 def test_a_teacher_that_writes_all_at_once_is_refused() -> None:
     with pytest.raises(UserError, match="itself non-autoregressive"):
-        Judge.of(network("mask-predict"), {"iterations": 4})
+        Reranker.of(network("mask-predict"), {"iterations": 4})
 
 
 @given(st.data())
@@ -194,9 +197,9 @@ def test_the_likeliest_fertilities_of_a_sum_are_brute_force(data: st.DataObject)
         return sum(float(log_probs[place, count]) for place, count in enumerate(counts))
 
     every = [c for c in itertools.product(range(classes), repeat=source) if sum(c) == total]
-    assert value(likeliest_with_sum(log_probs, total)) == pytest.approx(max(map(value, every)))
+    assert value(most_likely_with_sum(log_probs, total)) == pytest.approx(max(map(value, every)))
 
 
 def test_a_sum_out_of_reach_is_told() -> None:
     with pytest.raises(UserError, match="9 target pieces for 2 source pieces"):
-        likeliest_with_sum(torch.zeros(2, 4), 9)
+        most_likely_with_sum(torch.zeros(2, 4), 9)

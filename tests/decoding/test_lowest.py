@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from saccade.decoding.lowest import lowest
+from saccade.decoding.nonautoregressive.lowest import lowest
 
 
 def test_the_lowest_are_those_of_the_real_ones() -> None:

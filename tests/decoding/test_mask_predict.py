@@ -8,29 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from saccade.decoding.mask_predict import decode_masked, refine
-from saccade.decoding.parallel_options import MaskPredictDecoding
-from saccade.decoding.scoring import Judge
+from saccade.decoding.nonautoregressive.mask_predict import decode_masked, refine
+from saccade.decoding.nonautoregressive.options import MaskPredictDecoding
+from saccade.decoding.rerank import Reranker
 from tests.models.test_nonautoregressive import network
-from tests.tiny import padded, sentences, transformer
+from tests.tiny import padded, scheme, sentences, transformer
 
 
-def decode(model: Any, source: list[list[int]], judge: Judge | None = None, **options: Any) -> Any:
+def decode(model: Any, source: list[list[int]], reranker: Reranker | None = None, **options: Any) -> Any:
     settings = MaskPredictDecoding(**options)
     with torch.inference_mode():
-        found = decode_masked(model, *padded(source), options=settings, judge=judge)
+        found = decode_masked(scheme(model), *padded(source), options=settings, reranker=reranker)
     return [one for [one] in found]
 
 
 def by_hand(model: Any, source: list[int], length: int, rounds: int) -> tuple[list[int], list[float]]:
     """Ghazvininejad et al. 2019, section 3, one sentence, one word at a time."""
     memory = model.encode(*padded([source]))
-    words, scores = [model.mask] * length, [0.0] * length
+    words, scores = [scheme(model).mask] * length, [0.0] * length
     for t in range(rounds):
         count = length if t == 0 else max(1, int(length * (rounds - t) / rounds))
         masked = sorted(range(length), key=lambda place: scores[place])[:count] if t else range(length)
-        shown = [model.mask if place in masked else words[place] for place in range(length)]
-        logits = model.output(model.write(torch.tensor([shown]), torch.tensor([length]), memory))[0]
+        shown = [scheme(model).mask if place in masked else words[place] for place in range(length)]
+        logits = model.output(scheme(model).write(torch.tensor([shown]), torch.tensor([length]), memory))[0]
         log_probs = logits.log_softmax(-1)
         for place in masked:
             allowed = [token for token in range(13) if token not in (0, 2, 3)]
@@ -57,7 +57,7 @@ def test_one_round_is_writing_everything_at_once() -> None:
         memory = model.encode(*padded(source))
         lengths = torch.tensor([5, 5])
         tokens, _ = refine(model, memory, lengths, iterations=1)
-        logits = model.output(model.write(torch.full((2, 5), model.mask), lengths, memory))
+        logits = model.output(scheme(model).write(torch.full((2, 5), scheme(model).mask), lengths, memory))
         logits[..., [0, 2, 3]] = -torch.inf
     assert torch.equal(tokens, logits.argmax(-1))
 
@@ -70,12 +70,12 @@ def test_each_round_changes_masked_positions_only_and_no_mask_is_left() -> None:
     with torch.no_grad():
         memory = model.encode(*padded(source))
         last, _ = refine(model, memory, torch.tensor([9]), iterations=5)
-    assert [int((tokens == model.mask).sum()) for tokens in seen] == [9, 7, 5, 3, 1]
+    assert [int((tokens == scheme(model).mask).sum()) for tokens in seen] == [9, 7, 5, 3, 1]
     for before, after in zip(seen[1:], [*seen[2:], last], strict=True):
         # Shown words stay, or are masked next; they are never rewritten in the same round.
-        kept = (before != model.mask) & (after != model.mask)
+        kept = (before != scheme(model).mask) & (after != scheme(model).mask)
         assert torch.equal(before[kept], after[kept])
-    assert not bool((last == model.mask).any())
+    assert not bool((last == scheme(model).mask).any())
 
 
 def test_the_best_of_the_likeliest_lengths_is_chosen_by_the_mean() -> None:
@@ -83,7 +83,7 @@ def test_the_best_of_the_likeliest_lengths_is_chosen_by_the_mean() -> None:
     [best] = decode(model, source, candidates=5, iterations=3)
     with torch.no_grad():
         memory = model.encode(*padded(source))
-        lengths = model.length_of(model.length_logits(memory).topk(5).indices, memory)[0]
+        lengths = scheme(model).length_of(scheme(model).length_logits(memory).topk(5).indices, memory)[0]
         tried = [refine(model, memory, length[None], iterations=3) for length in lengths]
     means = [float(log_probs.double().mean()) for _, log_probs in tried]
     winner = means.index(max(means))
@@ -100,13 +100,13 @@ def test_a_sentence_alone_and_in_a_batch_gives_the_same() -> None:
 
 def test_a_judge_picks_the_length() -> None:
     model, source = network("mask-predict", seed=3), sentences([6, 4, 2])
-    judge = Judge(transformer(seed=5), "power", 1.0)
-    judged = decode(model, source, judge=judge, iterations=2, candidates=4)
+    judge = Reranker(transformer(seed=5), "power", 1.0)
+    judged = decode(model, source, reranker=judge, iterations=2, candidates=4)
     with torch.inference_mode():
-        logits = model.length_logits(model.encode(*padded(source)))
+        logits = scheme(model).length_logits(model.encode(*padded(source)))
         for one, row, likeliest in zip(judged, source, logits.topk(4).indices, strict=True):
             memory = model.encode(*padded([row])).select(torch.zeros(4, dtype=torch.int64))
-            lengths = model.length_of(likeliest[None], model.encode(*padded([row]))).flatten()
+            lengths = scheme(model).length_of(likeliest[None], model.encode(*padded([row]))).flatten()
             tokens, _ = refine(model, memory, lengths, iterations=2)
             own = [ids[:length].tolist() for ids, length in zip(tokens, lengths.tolist(), strict=True)]
             scores = judge.scores(*padded([row] * 4), own)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saccade.decoding.prefix_search import in_torch, prefix_search
+from saccade.decoding.nonautoregressive.prefix_search import in_torch, prefix_search
 from tests.reference.nonautoregressive import ctc_log_prob
 
 BLANK = 0

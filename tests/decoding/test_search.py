@@ -16,7 +16,8 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig, length_penalty
 from saccade.decoding.sampling import Samples
 from saccade.decoding.search import search
-from saccade.models.interface import Seq2Seq, Vocabulary
+from saccade.models.families import Seq2Seq
+from saccade.models.interface import Vocabulary
 from tests.kinds import KINDS, ending
 from tests.reference import search as reference
 from tests.reference.search import LogProbs, Rules, TableModel, random_table

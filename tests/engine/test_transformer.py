@@ -9,10 +9,10 @@ from torch import Tensor
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.scoring import target_log_probs
 from saccade.decoding.search import search
-from saccade.engine import ready, why_slow
+from saccade.engine import make_engine, unsupported_reason
 from saccade.engine.transformer import TransformerEngine
 from saccade.errors import UserError
-from saccade.models.interface import Stepwise
+from saccade.models.interface import IncrementalDecoder
 from saccade.native.library import library, why_not
 from tests.tiny import transformer, vocabulary
 
@@ -48,7 +48,7 @@ def sentences(batch: int = 7, longest: int = 11) -> tuple[Tensor, Tensor]:
     return source.masked_fill(torch.arange(longest) >= lengths[:, None], 0), lengths
 
 
-def logits_along(model: Stepwise) -> list[Tensor]:
+def logits_along(model: IncrementalDecoder) -> list[Tensor]:
     """Steps in which hypotheses multiply, change places and end, more of them than the room at first."""
     source, lengths = sentences()
     found = []
@@ -83,7 +83,7 @@ def test_search_finds_the_same_with_it(options: dict[str, Any]) -> None:
     model = network()
     decoding = DecodingConfig(max_length=25, **options)
     source, lengths = sentences(batch=20)
-    ours = search(ready(model), source, lengths, options=decoding)
+    ours = search(make_engine(model), source, lengths, options=decoding)
     theirs = search(model, source, lengths, options=decoding)
     for mine, other in zip(ours, theirs, strict=True):
         assert [x.tokens for x in mine] == [x.tokens for x in other]
@@ -159,7 +159,7 @@ def test_what_it_cannot_do_stays_with_the_model_and_int8_is_refused(
     changes: dict[str, Any], reason: str
 ) -> None:
     model = transformer(words=vocabulary(90), **{**SIZES, **changes})
-    assert reason in str(why_slow(model))
-    assert ready(model) is model
+    assert reason in str(unsupported_reason(model))
+    assert make_engine(model) is model
     with pytest.raises(UserError, match=f"int8 is not possible.*{reason}"):
-        ready(model, precision="int8")
+        make_engine(model, precision="int8")

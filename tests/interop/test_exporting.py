@@ -57,7 +57,7 @@ def same(ours: Translator, theirs: Translator, *, close: bool = True, **options:
 def test_ctranslate2_translates_the_same(variant: str) -> None:
     pytest.importorskip("ctranslate2")
     ours = tiny(**VARIANTS[variant])
-    same(Translator(ours), open_ctranslate2(ours, device="cpu", threads=1), beam=1, close=False)
+    same(Translator.of(ours), open_ctranslate2(ours, device="cpu", threads=1), beam=1, close=False)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -71,7 +71,7 @@ def test_ctranslate2_searches_the_same(variant: str) -> None:
     theirs = open_ctranslate2(ours, device="cpu", threads=1)
     # It never writes padding either, and takes it out before the softmax.
     options = {"beam": 4, "nbest": 2, "min_length": 5, "max_length": 60, "rules": "renormalized"}
-    same(Translator(ours), theirs, **options)
+    same(Translator.of(ours), theirs, **options)
     lengths = [len(one.tokens) for one in theirs.translate(SOME, **options) if one.tokens]
     assert min(lengths) >= 5 and max(lengths) < 59, "all should end by themselves"
 
@@ -79,12 +79,12 @@ def test_ctranslate2_searches_the_same(variant: str) -> None:
 def test_ctranslate2_with_separate_vocabularies() -> None:
     pytest.importorskip("ctranslate2")
     ours = tiny(tokenizer=sentence_pieces(joint=False))
-    same(Translator(ours), open_ctranslate2(ours, device="cpu", threads=1), beam=1, close=False)
+    same(Translator.of(ours), open_ctranslate2(ours, device="cpu", threads=1), beam=1, close=False)
 
 
 def test_ctranslate2_follows_prefixes_and_limits() -> None:
     pytest.importorskip("ctranslate2")
-    ours = Translator(tiny())
+    ours = Translator.of(tiny())
     theirs = open_ctranslate2(ours.model, device="cpu", threads=1)
     lines = LINES[:6]
     for options in (
@@ -118,8 +118,8 @@ def test_onnx_translates_the_same_under_every_setting(variant: str, tmp_path: Pa
     assert set(checked.same.values()) == {8}
     theirs = open_exported(tmp_path / "out", threads=1)
     for options in ({"beam": 1}, {"beam": 4, "nbest": 3}, {"sample": True, "nbest": 3, "beam": 1}):
-        same(Translator(ours), theirs, **options)
-    same(Translator(ours), theirs, beam=2, length_penalty="gnmt", early_stopping=False)
+        same(Translator.of(ours), theirs, **options)
+    same(Translator.of(ours), theirs, beam=2, length_penalty="gnmt", early_stopping=False)
 
 
 def test_an_exported_folder_needs_nothing_else(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_exported_folder_needs_nothing_else(tmp_path: Path) -> None:
     assert checked.lines == 32 and checked.same == {"greedy search": 32, "beam 4": 32}
     theirs = open_exported(tmp_path / "out", device="cpu", threads=1)
     assert theirs.options() == DecodingConfig(**ours.decoding)
-    same(Translator(ours), theirs, close=False)
+    same(Translator.of(ours), theirs, close=False)
     with pytest.raises(UserError, match="translates, and nothing else"):
         theirs.score(["a"], ["b"])
     with pytest.raises(UserError, match="exported for ctranslate2, not for onnx"):
@@ -159,7 +159,7 @@ def test_int8_is_smaller_and_its_changes_are_counted(tmp_path: Path) -> None:
     assert sizes[1] < 0.6 * sizes[0]
     theirs = open_exported(tmp_path / "int8", device="cpu", threads=1)
     for name, beam in (("greedy search", 1), ("beam 4", 4)):
-        first, second = (texts(one, lines, beam=beam, max_length=64) for one in (Translator(ours), theirs))
+        first, second = (texts(one, lines, beam=beam, max_length=64) for one in (Translator.of(ours), theirs))
         assert checked.same[name] == sum(x == y for x, y in zip(first, second, strict=True))
     assert 0 < checked.same["greedy search"] < 32, "random weights: some near ties turn"
 

@@ -114,7 +114,7 @@ def test_translations_are_theirs(folders: dict[str, Path], kind: str, beam: int,
         forced_eos_token_id=2,
         forced_bos_token_id=token_of(tokenizer, languages(kind)[1]),
     )
-    ours = Translator(imported(folder, kind))
+    ours = Translator.of(imported(folder, kind))
     found = ours.translate(lines, beam=beam, early_stopping=early, max_length=23)
     assert [one.text for one in found] == [line.strip() for line in expected]
     assert all(one.tokens[0] in (f"__{languages(kind)[1]}__", languages(kind)[1]) for one in found)
@@ -164,7 +164,7 @@ def test_a_saved_model_keeps_its_languages(folders: dict[str, Path], tmp_path: P
 
 
 def test_other_languages_can_be_asked_for(folders: dict[str, Path]) -> None:
-    first = Translator(imported(folders["nllb"], "nllb"))
+    first = Translator.of(imported(folders["nllb"], "nllb"))
     french = first.between(target="fra_Latn")
     [before], [after] = (one.translate(["A dog."], max_length=9) for one in (first, french))
     assert (before.tokens[0], after.tokens[0]) == ("deu_Latn", "fra_Latn")
@@ -173,7 +173,7 @@ def test_other_languages_can_be_asked_for(folders: dict[str, Path]) -> None:
 def test_a_wrong_or_missing_language_is_told(folders: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="does not know the language; did you mean deu_Latn"):
         import_folder(folders["nllb"], source_language="deu_latn")
-    nothing = Translator(import_folder(folders["m2m"]).model)
+    nothing = Translator.of(import_folder(folders["m2m"]).model)
     with pytest.raises(UserError, match="say --source-language, for example af, am, ar"):
         nothing.translate(["A dog."])
 
@@ -199,7 +199,7 @@ def test_a_trained_model_on_many_real_lines(tmp_path: Path, kind: str) -> None:
         expected = generated(
             model, tokenizer, lines, num_beams=beam, max_length=80, forced_bos_token_id=forced, **early
         )
-        found = Translator(ours).translate(lines, beam=beam, max_length=80, **early)
+        found = Translator.of(ours).translate(lines, beam=beam, max_length=80, **early)
         pairs = [(x.text, y.strip()) for x, y in zip(found, expected, strict=True)]
         different = [(x, y) for x, y in pairs if x != y]
         assert len(set(expected)) > 100, "translations should differ from each other"

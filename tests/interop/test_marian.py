@@ -95,7 +95,7 @@ def test_each_side_may_have_a_table_of_its_own(tmp_path: Path) -> None:
     assert model.tokenizer.encode_target(LINES[:40]) == tokenizer(text_target=LINES[:40])["input_ids"]
     assert largest_difference(folder) < 1e-5
     save_model(tmp_path / "model", model)
-    found = Translator(load_model(tmp_path / "model")).translate(text("en", 16), max_length=19)
+    found = Translator.of(load_model(tmp_path / "model")).translate(text("en", 16), max_length=19)
     ids = [[target[token] for token in one.tokens] for one in found]
     inputs = tokenizer(text("en", 16), return_tensors="pt", padding=True)
     with torch.inference_mode():
@@ -160,7 +160,7 @@ def test_translations_are_theirs(tmp_path: Path, beam: int, generation: dict[str
     opus(folder, scale=0.3, to_end=1.0, generation={"num_beams": beam, "max_length": 24, **generation})
     lines = text("en", 64)
     expected = generated(their_model(folder), their_tokenizer(folder), lines)
-    found = Translator(import_folder(folder).model).translate(lines)
+    found = Translator.of(import_folder(folder).model).translate(lines)
     assert [one.text for one in found] == expected
 
 
@@ -168,7 +168,7 @@ def test_settings_of_generation_are_stored(tmp_path: Path) -> None:
     generation = {"num_beams": 6, "length_penalty": 0.8, "max_length": 100, "no_repeat_ngram_size": 3}
     opus(tmp_path / "opus", generation=generation)
     imported = import_folder(tmp_path / "opus")
-    options = Translator(imported.model).options()
+    options = Translator.of(imported.model).options()
     assert (options.beam, options.length_penalty, options.alpha) == (6, "power", 0.8)
     assert (options.max_length, options.rules) == (99, "renormalized")
     assert options.banned == (imported.model.network.vocabulary.pad,)
@@ -191,9 +191,9 @@ def test_an_imported_model_is_a_model_as_any_other(folder: Path, tmp_path: Path)
     loaded = load_model(tmp_path / "model")
     lines = text("en", 5)
     assert loaded.tokenizer.encode_source(LINES) == imported.tokenizer.encode_source(LINES)
-    first, second = (Translator(model).translate(lines, max_length=20) for model in (imported, loaded))
+    first, second = (Translator.of(model).translate(lines, max_length=20) for model in (imported, loaded))
     assert first == second
-    maps = Translator(loaded).attention("A dog runs.", "Ein Hund rennt.")
+    maps = Translator.of(loaded).attention("A dog runs.", "Ein Hund rennt.")
     assert len(maps) == 6 and all(torch.isfinite(x).all() for x in maps.values())
 
 
@@ -214,7 +214,7 @@ def test_a_trained_model_on_many_real_lines(tmp_path: Path) -> None:
     lines = text("en", 9000)[8000:]
     for beam in (1, 4, 6):
         expected = generated(model, tokenizer, lines, num_beams=beam, max_length=80)
-        found = [one.text for one in Translator(imported).translate(lines, beam=beam, max_length=79)]
+        found = [one.text for one in Translator.of(imported).translate(lines, beam=beam, max_length=79)]
         different = [(x, y) for x, y in zip(found, expected, strict=True) if x != y]
         assert len(set(expected)) > 200, "translations should differ from each other"
         assert not different, f"beam {beam}: {len(different)} lines differ, the first: {different[0]}"

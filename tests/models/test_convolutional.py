@@ -16,10 +16,9 @@ from saccade.config import dump_toml, load_toml
 from saccade.errors import UserError
 from saccade.models import build_model, model_config
 from saccade.models.convolutional import PRESETS, Convolutional
-from saccade.models.recording import record_attention
 from tests.kinds import KINDS, network
 from tests.reference.convolutional import Reference
-from tests.tiny import padded, sentences, vocabulary
+from tests.tiny import padded, recorded_weights, sentences, vocabulary
 
 CONVOLUTIONAL = [name for name in KINDS if name.startswith("convolutional")]
 
@@ -45,7 +44,7 @@ def test_the_model_equals_loops_written_from_the_paper(
         decoder_kernels=kernels,
     )
     source, target = sentences([7, 2], seed=1), sentences([3, 6], seed=2)
-    with record_attention(model) as maps:
+    with recorded_weights(model) as maps:
         ours = logits(model, source, target).detach().numpy()
     for row in range(2):
         expected, looks = reference.logits(target[row], reference.encode(source[row]))

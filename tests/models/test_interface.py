@@ -4,9 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.models.interface import Attending, select_sentences
-from saccade.nn.attention import CrossAttention, SelfAttention
-from saccade.nn.layers import FeedForward
+from saccade.models.interface import select_sentences
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.data())
@@ -20,9 +18,3 @@ def test_the_sentences_that_rows_keep_are_found(sentences: int, hypotheses: int,
     else:
         assert found is not None
         assert found.tolist() == kept
-
-
-def test_attention_modules_are_recordable_and_others_are_not() -> None:
-    assert isinstance(SelfAttention(4, heads=2, causal=True), Attending)
-    assert isinstance(CrossAttention(4, heads=2), Attending)
-    assert not isinstance(FeedForward(4, 8), Attending)

@@ -7,7 +7,7 @@ import torch
 
 from saccade.config import Section
 from saccade.errors import UserError
-from saccade.models import MODELS, build_model, model_config
+from saccade.models import KINDS, build_model, model_config
 from saccade.models.transformer import PRESETS, Transformer, TransformerConfig
 from tests.tiny import config, vocabulary
 
@@ -39,7 +39,7 @@ def test_presets_are_the_sizes_that_they_are_known_for() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_builds_from_its_configuration(kind: str) -> None:
     with torch.device("meta"):
         assert build_model(model_config({"kind": kind}), vocabulary()).vocabulary == vocabulary()
@@ -86,8 +86,8 @@ def test_a_setting_of_another_kind_is_refused_and_it_says_whose_it_is(
 
 
 def test_no_key_of_any_kind_is_ignored_by_another() -> None:
-    for kind, (known, _, _) in MODELS.items():
-        for other, (owner, _, _) in MODELS.items():
+    for kind, (known, _, _) in KINDS.items():
+        for other, (owner, _, _) in KINDS.items():
             for key in owner.model_fields.keys() - known.model_fields.keys():
                 with pytest.raises(UserError) as caught:
                     model_config({"kind": kind, key: 1})

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from saccade.models.interface import Seq2Seq, State
-from saccade.models.recording import record_attention
+from saccade.models.families import Seq2Seq
+from saccade.models.interface import State
 from saccade.nn.loss import linear_cross_entropy
 from tests.kinds import ATTENDING, KINDS, network
-from tests.tiny import padded, sentences
+from tests.tiny import padded, recorded_weights, sentences
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -232,7 +232,7 @@ def tensors(value: Any, place: str = "") -> list[tuple[str, Tensor]]:
 def test_recorded_rows_sum_to_one_and_what_is_hidden_is_exactly_zero(kind: str) -> None:
     model = network(kind)
     before = logits(model, sentences([6, 3]), sentences([5, 5], seed=1))
-    with record_attention(model) as maps:
+    with recorded_weights(model) as maps:
         during = logits(model, sentences([6, 3]), sentences([5, 5], seed=1))
     assert torch.equal(before, during)
     cross = {name: weights for name, weights in maps.items() if "cross_attention" in name}
@@ -249,7 +249,7 @@ def test_recorded_rows_sum_to_one_and_what_is_hidden_is_exactly_zero(kind: str) 
 @pytest.mark.parametrize("kind", [name for name in KINDS if name not in ATTENDING])
 def test_without_attention_nothing_is_recorded(kind: str) -> None:
     model = network(kind)
-    with record_attention(model) as maps:
+    with recorded_weights(model) as maps:
         logits(model, sentences([6, 3]), sentences([5, 5], seed=1))
     assert not maps
 

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from saccade.errors import UserError
 from saccade.models import build_model, model_config
-from saccade.models.recording import record_attention
-from tests.tiny import padded, randomise, sentences, vocabulary
+from tests.tiny import padded, randomise, recorded_weights, scheme, sentences, vocabulary
 
 SIZES = {
     "width": 12,
@@ -47,13 +46,13 @@ def written(model: Any, source: list[list[int]], lengths: list[int]) -> Tensor:
     """Logits of every real output position, row after row."""
     memory = model.encode(*padded(source))
     wanted = torch.tensor(lengths)
-    if model.scheme == "fertility":
-        hidden, found = model.write(spread(wanted, memory.states.size(1)), memory)
-    elif model.scheme == "mask-predict":
-        tokens = torch.full((len(lengths), max(lengths)), model.mask)
-        hidden, found = model.write(tokens, wanted, memory), wanted
+    if model.config.decoder == "fertility":
+        hidden, found = scheme(model).write(spread(wanted, memory.source.size(1)), memory)
+    elif model.config.decoder == "mask-predict":
+        tokens = torch.full((len(lengths), max(lengths)), scheme(model).mask)
+        hidden, found = scheme(model).write(tokens, wanted, memory), wanted
     else:
-        hidden, found = model.write(memory)
+        hidden, found = scheme(model).write(memory)
     real = torch.arange(hidden.size(1)) < found[:, None]
     out: Tensor = model.output(hidden)[real]
     return out
@@ -79,26 +78,32 @@ def test_padding_changes_nothing_whatever_stands_there(decoder: str) -> None:
     noise = torch.where(torch.arange(9) < lengths[:, None], torch.cat([ids, ids[:, :3]], 1), 7)
     noisy = model.encode(noise, lengths)
     for row, length in enumerate(lengths.tolist()):
-        torch.testing.assert_close(noisy.states[row, :length], plain.states[row, :length], rtol=0, atol=1e-12)
+        for (key, value), (noisy_key, noisy_value) in zip(
+            plain.cross.layers, noisy.cross.layers, strict=True
+        ):
+            for one, other in ((key, noisy_key), (value, noisy_value)):
+                torch.testing.assert_close(other[row, :, :length], one[row, :, :length], rtol=0, atol=1e-12)
     if decoder == "ctc":
-        first, second = (model.write(memory)[0] for memory in (plain, noisy))
+        first, second = (scheme(model).write(memory)[0] for memory in (plain, noisy))
         torch.testing.assert_close(first[1, :4], second[1, :4], rtol=0, atol=1e-12)
     elif decoder == "fertility":
         few, more = (
             torch.tensor([[1, 2, 0, 1, 1, 0], [3, 1, 0, 0, 0, 0]]),
             torch.zeros(2, 3, dtype=torch.int64),
         )
-        first, _ = model.write(few, plain)
-        second, _ = model.write(torch.cat([few, more], 1), noisy)
+        first, _ = scheme(model).write(few, plain)
+        second, _ = scheme(model).write(torch.cat([few, more], 1), noisy)
         torch.testing.assert_close(first[1, :4], second[1, :4], rtol=0, atol=1e-12)
     else:
-        torch.testing.assert_close(model.length_logits(noisy), model.length_logits(plain), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            scheme(model).length_logits(noisy), scheme(model).length_logits(plain), rtol=0, atol=1e-12
+        )
 
 
 def test_the_decoder_is_as_long_as_the_fertilities_add_up_to() -> None:
     model = network("fertility")
     memory = model.encode(*padded(sentences([5, 4])))
-    hidden, lengths = model.write(torch.tensor([[2, 0, 3, 1, 0], [0, 1, 0, 0, 0]]), memory)
+    hidden, lengths = scheme(model).write(torch.tensor([[2, 0, 3, 1, 0], [0, 1, 0, 0, 0]]), memory)
     assert lengths.tolist() == [6, 1]
     assert hidden.shape == (2, 6, 12)
 
@@ -108,31 +113,31 @@ def test_fertilities_that_are_all_one_read_the_source_in_its_order() -> None:
     source = sentences([5])
     memory = model.encode(*padded(source))
     seen: list[Tensor] = []
-    model.source_embedding.placed = lambda x, start: seen.append(x) or x
-    model.write(torch.tensor([[1, 1, 1, 1, 0]]), memory)
-    expected = model.source_embedding.tokens(torch.tensor(source)[:, :4]) * 12**0.5
+    model.encoder.embedding.placed = lambda x, start: seen.append(x) or x
+    scheme(model).write(torch.tensor([[1, 1, 1, 1, 0]]), memory)
+    expected = model.encoder.embedding.tokens(torch.tensor(source)[:, :4]) * 12**0.5
     torch.testing.assert_close(seen[0], expected)
 
 
 def test_uniform_copies_take_only_the_length_from_the_fertilities() -> None:
     model = network("fertility", copies="uniform")
     memory = model.encode(*padded(sentences([5])))
-    first, _ = model.write(torch.tensor([[4, 0, 0, 0, 0]]), memory)
-    second, _ = model.write(torch.tensor([[0, 1, 1, 2, 0]]), memory)
+    first, _ = scheme(model).write(torch.tensor([[4, 0, 0, 0, 0]]), memory)
+    second, _ = scheme(model).write(torch.tensor([[0, 1, 1, 2, 0]]), memory)
     assert torch.equal(first, second)
     by_fertility = network("fertility")
     memory = by_fertility.encode(*padded(sentences([5])))
     assert not torch.equal(
-        by_fertility.write(torch.tensor([[4, 0, 0, 0, 0]]), memory)[0],
-        by_fertility.write(torch.tensor([[0, 1, 1, 2, 0]]), memory)[0],
+        scheme(by_fertility).write(torch.tensor([[4, 0, 0, 0, 0]]), memory)[0],
+        scheme(by_fertility).write(torch.tensor([[0, 1, 1, 2, 0]]), memory)[0],
     )
 
 
 def test_a_fertility_position_never_sees_itself_and_sees_all_others() -> None:
     model = network("fertility")
     memory = model.encode(*padded(sentences([5, 3])))
-    with record_attention(model) as maps:
-        model.write(torch.tensor([[2, 0, 3, 1, 0], [0, 3, 0, 0, 0]]), memory)
+    with recorded_weights(model) as maps:
+        scheme(model).write(torch.tensor([[2, 0, 3, 1, 0], [0, 3, 0, 0, 0]]), memory)
     own = {name: weights for name, weights in maps.items() if "decoder" in name and "self" in name}
     assert len(own) == 2
     for weights in own.values():
@@ -147,7 +152,7 @@ def test_a_fertility_position_never_sees_itself_and_sees_all_others() -> None:
 @every_decoder
 def test_recorded_rows_sum_to_one(decoder: str) -> None:
     model = network(decoder)
-    with record_attention(model) as maps:
+    with recorded_weights(model) as maps:
         written(model, sentences([6, 3]), [5, 4])
     assert any("cross_attention" in name for name in maps)
     for name, weights in maps.items():
@@ -163,11 +168,11 @@ def test_every_parameter_is_used(decoder: str) -> None:
     memory = model.encode(*padded(sentences([6, 3])))
     total = written(model, sentences([6, 3]), [5, 2]).square().sum()
     if decoder == "fertility":
-        total = total + model.fertility_logits(memory).square().sum()
+        total = total + scheme(model).logits(memory).square().sum()
     elif decoder == "mask-predict":
-        total = total + model.length_logits(memory).square().sum()
+        total = total + scheme(model).length_logits(memory).square().sum()
     else:
-        hidden, _ = model.write(memory, revealed=torch.full((2, 10), 5))
+        hidden, _ = scheme(model).write(memory, revealed=torch.full((2, 10), 5))
         total = total + hidden.square().sum()
     total.backward()
     for name, parameter in model.named_parameters():
@@ -177,27 +182,29 @@ def test_every_parameter_is_used(decoder: str) -> None:
 def test_a_revealed_slot_reads_its_token_and_the_others_their_copies() -> None:
     model = network("ctc")
     memory = model.encode(*padded(sentences([4])))
-    nothing, slots = model.write(memory, revealed=torch.full((1, 6), -1))
+    nothing, slots = scheme(model).write(memory, revealed=torch.full((1, 6), -1))
     assert slots.tolist() == [6]
-    assert torch.equal(nothing, model.write(memory)[0])
+    assert torch.equal(nothing, scheme(model).write(memory)[0])
     revealed = torch.tensor([[-1, -1, 5, -1, -1, -1]])
-    assert not torch.equal(nothing, model.write(memory, revealed=revealed)[0])
+    assert not torch.equal(nothing, scheme(model).write(memory, revealed=revealed)[0])
 
 
 def test_lengths_and_classes_are_inverse_within_the_greatest_difference() -> None:
     model = network("mask-predict")
     memory = model.encode(*padded(sentences([4, 6])))
     lengths = torch.tensor([1, 133])
-    assert model.length_of(model.class_of(lengths, memory)[:, None], memory).flatten().tolist() == [1, 133]
-    assert model.class_of(torch.tensor([900, 900]), memory).tolist() == [256, 256]
+    assert scheme(model).length_of(
+        scheme(model).class_of(lengths, memory)[:, None], memory
+    ).flatten().tolist() == [1, 133]
+    assert scheme(model).class_of(torch.tensor([900, 900]), memory).tolist() == [256, 256]
 
 
 def test_the_decoder_does_not_see_the_length_token() -> None:
     model = network("mask-predict")
     memory = model.encode(*padded(sentences([4, 6])))
-    assert memory.states.shape[:2] == (2, 6)
+    assert memory.cross.layers[0][0].shape[2] == 6 and memory.features.shape[0] == 2
     before = written(model, sentences([4, 6]), [3, 3])
-    model.length.weight.data.zero_()
+    model.predictor.weight.data.zero_()
     assert torch.equal(written(model, sentences([4, 6]), [3, 3]), before)
 
 
@@ -205,7 +212,7 @@ def test_the_decoder_does_not_see_the_length_token() -> None:
 @every_decoder
 def test_embeddings_are_tied_as_told(decoder: str, tied: str) -> None:
     model = network(decoder, tied_embeddings=tied)
-    assert (model.output.weight is model.source_embedding.tokens.weight) == (tied == "all")
+    assert (model.output.weight is model.encoder.embedding.tokens.weight) == (tied == "all")
     if model.target_embedding is not None:
         assert (model.output.weight is model.target_embedding.tokens.weight) == (tied != "none")
 

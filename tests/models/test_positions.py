@@ -21,12 +21,11 @@ from saccade.decoding.search import search
 from saccade.errors import UserError
 from saccade.models import model_config
 from saccade.models.interface import Vocabulary
-from saccade.models.recording import record_attention
 from saccade.models.transformer import Transformer
 from tests import tiny
 from tests.reference import search as reference
 from tests.reference.positions import PositionedReference
-from tests.tiny import config, exact_positions, padded, sentences, transformer, vocabulary
+from tests.tiny import config, exact_positions, padded, recorded_weights, sentences, transformer, vocabulary
 
 POSITIONS: dict[str, dict[str, Any]] = {
     "sinusoidal": {},
@@ -245,7 +244,7 @@ def test_a_wide_beam_is_brute_force(positions: str, window: str) -> None:
 @every_position
 def test_recorded_rows_sum_to_one_within_the_window(positions: str, window: str) -> None:
     network = model(positions, window)
-    with record_attention(network) as maps:
+    with recorded_weights(network) as maps:
         logits(network, sentences([70, 68]), sentences([69, 69], seed=1))
     windows = dict(
         zip(["encoder.0", "encoder.1", "decoder.0", "decoder.1"], network.config.windows, strict=True)
@@ -265,7 +264,7 @@ def test_the_map_of_a_module_shows_what_its_positions_do() -> None:
     plain, sloped = model("none"), model("alibi")
     sloped.load_state_dict(plain.state_dict())
     source = padded([[5, 5, 5, 5, 5, 5]])
-    with record_attention(plain) as flat, record_attention(sloped) as bent:
+    with recorded_weights(plain) as flat, recorded_weights(sloped) as bent:
         plain.encode(*source)
         sloped.encode(*source)
     first = "encoder.0.self_attention"

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from saccade.errors import UserError
 from saccade.models import build_model, model_config
-from saccade.models.recording import record_attention
 from saccade.models.recurrent import PRESETS, Recurrent, RecurrentConfig, RecurrentMemory
 from saccade.nn.scores import Alignment
 from tests.kinds import KINDS, network
 from tests.reference.recurrent import Reference
-from tests.tiny import padded, sentences, vocabulary
+from tests.tiny import padded, recorded_weights, sentences, vocabulary
 
 RECURRENT = [name for name in KINDS if name.startswith("recurrent")]
 WITHOUT = [name for name in RECURRENT if "none" in name]
@@ -54,7 +53,7 @@ def test_the_model_equals_loops_written_from_the_papers(
         decoder_layers=layers[1],
     )
     source, target = sentences([5, 2], seed=1), sentences([3, 4], seed=2)
-    with record_attention(model) as maps:
+    with recorded_weights(model) as maps:
         ours = logits(model, source, target).detach().numpy()
     for row in range(2):
         annotations = reference.encode(source[row])
@@ -127,7 +126,7 @@ def test_with_attention_more_than_the_first_states_width_passes() -> None:
 def first_and_second_queries(kind: str, **changes: Any) -> tuple[Tensor, Tensor]:
     """Attention maps of two targets that differ in their last token alone."""
     model = network(kind, **changes)
-    with record_attention(model) as maps:
+    with recorded_weights(model) as maps:
         logits(model, [[5, 7, 9, 3]] * 2, [[2, 5, 6], [2, 5, 11]])
     first, second = maps["decoder.cross_attention"]
     return first[0], second[0]

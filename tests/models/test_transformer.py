@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from saccade.models import model_config
-from saccade.models.interface import Seq2Seq, State
+from saccade.models.families import Seq2Seq
+from saccade.models.interface import State
 from saccade.models.transformer import Transformer, TransformerConfig, count_parameters
 from saccade.nn.positions import SinusoidalPositions
 from tests.reference.transformer import Reference, position_encoding
@@ -111,7 +112,7 @@ def test_every_source_token_reaches_every_output(variant: str) -> None:
         embedded.append(out.detach().requires_grad_())
         return embedded[-1]
 
-    model.source_embedding.register_forward_hook(keep)
+    model.encoder.embedding.register_forward_hook(keep)
     out = logits(model, sentences([5]), sentences([3], seed=1))
     for position in range(3):
         (gradient,) = torch.autograd.grad(out[0, position].square().sum(), embedded[0], retain_graph=True)
@@ -161,7 +162,7 @@ def test_without_positions_the_encoder_does_not_see_the_order(norm: str) -> None
 
     assert float((encoded(source[:, order]) - encoded(source)[:, order]).abs().max()) > 0.1
     with torch.no_grad():
-        model.source_embedding.positions.table.zero_()  # type: ignore[union-attr,operator]
+        model.encoder.embedding.positions.table.zero_()  # type: ignore[union-attr,operator]
     torch.testing.assert_close(encoded(source[:, order]), encoded(source)[:, order], rtol=0, atol=1e-12)
 
 
@@ -287,7 +288,7 @@ def test_pre_norm_adds_two_norms_and_learned_positions_two_tables() -> None:
 def test_embeddings_are_tied_as_told(tied: str | None, words: Any, matrices: int) -> None:
     model = Transformer(config(tied_embeddings=tied), words)
     pointers = {
-        model.source_embedding.tokens.weight.data_ptr(),
+        model.encoder.embedding.tokens.weight.data_ptr(),
         model.target_embedding.tokens.weight.data_ptr(),
         model.output.weight.data_ptr(),
     }

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.nn.transformer_xl import MemoryAttention, memory_mask, shifted
 from saccade.nn.positions import sinusoids
+from saccade.nn.transformer_xl import MemoryAttention, memory_mask, shifted
 from tests.reference.memory_attention import attended
 from tests.reference.transformer import position_encoding
 from tests.tiny import randomise

@@ -112,7 +112,7 @@ class Reference:
             name = f"encoder.{n}"
             x = self._residual(f"{name}.self_attention_residual", x, self._self_attention(name, everything))
             x = self._residual(f"{name}.feed_forward_residual", x, self._feed_forward(name))
-        return self._final("encoder_norm", x)
+        return self._final("encoder.norm", x)
 
     def logits(self, target_in: list[int], memory: Array) -> Array:
         x = self._embed("target_embedding", target_in)
@@ -121,7 +121,9 @@ class Reference:
         for n in range(self.decoder_layers):
             name = f"decoder.{n}"
             x = self._residual(f"{name}.self_attention_residual", x, self._self_attention(name, past))
-            x = self._residual(f"{name}.cross_attention_residual", x, self._cross_attention(name, memory, everything))
+            x = self._residual(
+                f"{name}.cross_attention_residual", x, self._cross_attention(name, memory, everything)
+            )
             x = self._residual(f"{name}.feed_forward_residual", x, self._feed_forward(name))
         return self._final("decoder_norm", x) @ self.weights["output.weight"].T
 

@@ -17,7 +17,7 @@ from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.batching import Batch
 from saccade.training.fertility import FertilityCrossEntropy
 from saccade.training.objective import CrossEntropy, Objective
-from tests.tiny import END, batch, padded, vocabulary
+from tests.tiny import END, batch, padded, scheme, vocabulary
 
 SIZES = {"width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
 
@@ -59,7 +59,7 @@ def digits(seed: int, rows: int = 48) -> Iterator[Batch]:
 def exact(model: Any, given: Batch) -> float:
     """Share of rows that are right everywhere, with the true fertilities."""
     with torch.no_grad():
-        hidden, _ = model.write(given.fertilities, model.encode(given.source, given.source_lengths))
+        hidden, _ = scheme(model).write(given.fertilities, model.encode(given.source, given.source_lengths))
         said = model.output(hidden).argmax(-1)
     pieces, real = given.without_end()
     return float(((said == pieces) | ~real).all(1).float().mean())
@@ -73,7 +73,7 @@ def test_with_true_fertilities_digits_are_copied_without_a_mistake_and_evenly_th
         fit(model, FertilityCrossEntropy(), digits(seed=1), steps=120)
         share[copies] = exact(model, test)
         with torch.no_grad():
-            logits = model.fertility_logits(model.encode(test.source, test.source_lengths))
+            logits = scheme(model).logits(model.encode(test.source, test.source_lengths))
         assert test.fertilities is not None
         counted = test.source >= 5
         assert bool((logits.argmax(-1) == test.fertilities)[counted].all()), "a digit says its own fertility"
@@ -103,7 +103,7 @@ def marginals(model: Any) -> torch.Tensor:
     """(2 positions, vocabulary), of two words for two."""
     with torch.no_grad():
         memory = model.encode(*padded([SOURCE]))
-        hidden, _ = model.write(torch.tensor([[1, 1, 0]]), memory)
+        hidden, _ = scheme(model).write(torch.tensor([[1, 1, 0]]), memory)
         probabilities: torch.Tensor = model.output(hidden)[0].softmax(-1)
     return probabilities
 
@@ -138,8 +138,8 @@ def test_independent_words_mix_translations_and_a_teachers_choice_cures_it() -> 
     words, counts = chosen[0]
     with torch.no_grad():
         memory = distilled.encode(*padded([SOURCE]))
-        assert distilled.fertility_logits(memory).argmax(-1)[0, :2].tolist() == counts
-        hidden, _ = distilled.write(torch.tensor([[*counts, 0]]), memory)
+        assert scheme(distilled).logits(memory).argmax(-1)[0, :2].tolist() == counts
+        hidden, _ = scheme(distilled).write(torch.tensor([[*counts, 0]]), memory)
         sure = distilled.output(hidden)[0].softmax(-1).max(-1)
     assert sure.indices.tolist() == words
     assert bool((sure.values > 0.99).all())

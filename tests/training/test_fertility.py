@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from saccade.training.fertility import FertilityCrossEntropy
 from tests.models.test_nonautoregressive import network
-from tests.tiny import END, batch, sentences, value
+from tests.tiny import END, batch, scheme, sentences, value
 
 SOURCE, TARGET = sentences([4, 6]), [[5, 6, 7, 5, END], [9, 8, END]]
 FERTILITIES = [[1, 0, 3, 0], [0, 1, 0, 0, 1, 0]]
@@ -19,9 +19,9 @@ def test_the_loss_is_minus_log_p_of_fertilities_and_of_words_given_them() -> Non
     total = 0.0
     for source, target, fertilities in zip(SOURCE, TARGET, FERTILITIES, strict=True):
         memory = model.encode(torch.tensor([source]), torch.tensor([len(source)]))
-        of_counts = model.fertility_logits(memory)[0].log_softmax(-1)
+        of_counts = scheme(model).logits(memory)[0].log_softmax(-1)
         total -= sum(of_counts[place, count].item() for place, count in enumerate(fertilities[:-1]))
-        hidden, _ = model.write(torch.tensor([fertilities]), memory)
+        hidden, _ = scheme(model).write(torch.tensor([fertilities]), memory)
         of_words = model.output(hidden)[0].log_softmax(-1)
         total -= sum(of_words[place, word].item() for place, word in enumerate(target[:-1]))
     loss = FertilityCrossEntropy()(model, batch(SOURCE, TARGET, FERTILITIES))
@@ -32,7 +32,7 @@ def test_label_smoothing_is_of_the_words_alone() -> None:
     model, given = network("fertility"), batch(SOURCE, TARGET, FERTILITIES)
     plain, smooth = (value(FertilityCrossEntropy(e)(model, given)) for e in (0.0, 0.1))
     memory = model.encode(given.source, given.source_lengths)
-    logits = model.output(model.write(given.fertilities, memory)[0])
+    logits = model.output(scheme(model).write(given.fertilities, memory)[0])
     pieces, real = given.without_end()
     words = [
         cross_entropy(logits[real], pieces[real], label_smoothing=e, reduction="sum").item()
@@ -46,8 +46,8 @@ def test_a_fertility_beyond_the_greatest_counts_as_the_greatest_and_is_copied_in
     target = [[5, 6, 7, 5, 5, END]]
     loss = FertilityCrossEntropy()(model, batch(SOURCE[:1], target, [[4, 1, 0, 0]]))
     memory = model.encode(torch.tensor(SOURCE[:1]), torch.tensor([4]))
-    counts = model.fertility_logits(memory)[0].log_softmax(-1)
-    words = model.output(model.write(torch.tensor([[4, 1, 0, 0]]), memory)[0])[0].log_softmax(-1)
+    counts = scheme(model).logits(memory)[0].log_softmax(-1)
+    words = model.output(scheme(model).write(torch.tensor([[4, 1, 0, 0]]), memory)[0])[0].log_softmax(-1)
     expected = counts[0, 2] + counts[1, 1] + counts[2, 0]
     expected = expected + sum(words[t, w] for t, w in enumerate(target[0][:-1]))
     assert value(loss) == pytest.approx(-value(expected), abs=1e-4)

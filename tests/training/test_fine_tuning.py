@@ -12,7 +12,7 @@ from torch import Tensor
 from saccade.training.fertility import FertilityCrossEntropy
 from saccade.training.fine_tuning import FineTuning, bounded, drawn_fertilities, mean_fertilities, reinforce
 from tests.models.test_nonautoregressive import network
-from tests.tiny import END, START, batch, transformer, value
+from tests.tiny import END, START, batch, scheme, transformer, value
 
 SOURCE, TARGET, FERTILITIES = [[5, 7, END]], [[6, 6, 8, END]], [[1, 2, 0]]
 
@@ -38,7 +38,7 @@ def test_the_cost_is_a_sum_over_every_place_and_word(counts: list[int]) -> None:
     cost = value(tuning.cost(model, memory, torch.tensor([counts]), read))
     total, words = 0.0, [START]
     if sum(counts):
-        own = model.output(model.write(torch.tensor([counts]), memory)[0])[0].log_softmax(-1)
+        own = model.output(scheme(model).write(torch.tensor([counts]), memory)[0])[0].log_softmax(-1)
         for place in range(sum(counts)):
             judged = tuning.teacher(torch.tensor([words]), read)[0, -1].log_softmax(-1)
             total -= sum(own[place, word].exp().item() * judged[word].item() for word in range(13))
@@ -56,7 +56,7 @@ def test_reinforce_in_expectation_has_the_gradient_of_the_expected_cost() -> Non
     parameters = list(model.fertility.parameters())
 
     def log_probs() -> Tensor:
-        return model.fertility_logits(memory)[0].log_softmax(-1)
+        return scheme(model).logits(memory)[0].log_softmax(-1)
 
     sequences = [[a, b, 0] for a, b in itertools.product(range(3), repeat=2)]
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_the_parts_are_weighted_as_in_equation_11() -> None:
     torch.manual_seed(4)
     total = value(fine_tuning(0.25)(model, given))
     torch.manual_seed(4)
-    log_probs = model.fertility_logits(memory).log_softmax(-1)
+    log_probs = scheme(model).logits(memory).log_softmax(-1)
     drawn, real = drawn_fertilities(log_probs), torch.tensor([[True, True, False]])
     chance = log_probs[0, 0, drawn[0, 0]] + log_probs[0, 1, drawn[0, 1]]
     cost = fine_tuning().cost(model, memory, bounded(drawn, real), read)

@@ -12,7 +12,7 @@ from saccade.training.glancing import GlancingCtc, reveal
 from saccade.training.objective import Scheduled
 from tests.models.test_nonautoregressive import network
 from tests.reference.nonautoregressive import best_path, ctc_log_prob
-from tests.tiny import END, batch, sentences, value
+from tests.tiny import END, batch, scheme, sentences, value
 
 SOURCE, TARGET = sentences([4, 3], size=6), [[5, 4, 5, END], [4, END]]
 
@@ -21,7 +21,7 @@ def test_without_glancing_the_loss_is_minus_log_of_the_sum_over_every_path() -> 
     model = network("ctc", size=6)
     total = 0.0
     for source, target in zip(SOURCE, TARGET, strict=True):
-        hidden, _ = model.write(model.encode(torch.tensor([source]), torch.tensor([len(source)])))
+        hidden, _ = scheme(model).write(model.encode(torch.tensor([source]), torch.tensor([len(source)])))
         total -= ctc_log_prob(model.output(hidden)[0].log_softmax(-1).detach(), target[:-1], 0)
     assert value(GlancingCtc()(model, batch(SOURCE, TARGET))) == pytest.approx(total, abs=1e-4)
 
@@ -87,7 +87,7 @@ def test_label_smoothing_adds_the_mean_over_the_vocabulary() -> None:
     model = network("ctc")
     given = batch(sentences([7, 5]), sentences([6, 4], seed=1))
     memory = model.encode(given.source, given.source_lengths)
-    hidden, slots = model.write(memory)
+    hidden, slots = scheme(model).write(memory)
     log_probs = model.output(hidden).log_softmax(-1)
     spread = -sum(log_probs[row, : slots[row]].mean(-1).sum().item() for row in range(2))
     plain = value(GlancingCtc()(model, given))

@@ -9,7 +9,7 @@ import torch
 
 from saccade.training.masked import MaskedCrossEntropy, random_masks
 from tests.models.test_nonautoregressive import network
-from tests.tiny import END, batch, sentences, value
+from tests.tiny import END, batch, scheme, sentences, value
 
 SOURCE, TARGET = sentences([4, 6]), [[5, 6, 7, 5, END], [9, 8, END]]
 
@@ -37,12 +37,12 @@ def test_the_loss_is_of_the_masked_words_given_the_others_and_of_the_length() ->
     for row in range(2):
         length = len(TARGET[row]) - 1
         memory = model.encode(torch.tensor([SOURCE[row]]), torch.tensor([len(SOURCE[row])]))
-        shown = [model.mask if masked[row, t] else TARGET[row][t] for t in range(length)]
-        words = model.output(model.write(torch.tensor([shown]), torch.tensor([length]), memory))[0]
+        shown = [scheme(model).mask if masked[row, t] else TARGET[row][t] for t in range(length)]
+        words = model.output(scheme(model).write(torch.tensor([shown]), torch.tensor([length]), memory))[0]
         picked = words.log_softmax(-1)
         total -= sum(picked[t, TARGET[row][t]].item() for t in range(length) if masked[row, t])
         difference = length - (len(SOURCE[row]) - 1)
-        total -= model.length_logits(memory)[0].log_softmax(-1)[128 + difference].item()
+        total -= scheme(model).length_logits(memory)[0].log_softmax(-1)[128 + difference].item()
     assert loss == pytest.approx(total, abs=1e-4)
     assert value(MaskedCrossEntropy(0.1)(model, given)) != pytest.approx(loss, abs=1e-3)
 

@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from saccade.models.interface import Memory
+from saccade.models.families import Memory
 from saccade.training.distributed import Group
-from saccade.training.objective import CrossEntropy, Loss, NextToken, objective_of
+from saccade.training.objective import Loss, NextToken
 from saccade.training.optim import OptimizerConfig, make_optimizer
 from saccade.training.streams import Handover, Segments, TextStreams
 from saccade.training.update import Updater
 from tests.models.test_language_models import KINDS, network
-from tests.tiny import transformer
 
 IDS = np.random.default_rng(0).integers(4, 13, 83).astype(np.uint16)
 
@@ -29,7 +28,7 @@ def streams(model: Any, **changes: Any) -> TextStreams:
 def updater(model: Any, *, pieces: int = 1) -> Updater:
     optimizer = make_optimizer(model, OptimizerConfig(peak_rate=1e-2, epsilon=1e-3))
     return Updater(
-        Loss(model, objective_of(model, label_smoothing=None)),
+        Loss(model, NextToken()),
         optimizer,
         group=Group(),
         clip_norm=0.0,
@@ -193,10 +192,3 @@ def test_rows_can_be_taken_from_a_batch() -> None:
     assert some.rows == 1 and some.numbers.tolist() == [1]
     assert torch.equal(some.memory[0], batch.memory[0][1:2])
     assert some.target_tokens == int((batch.gold[1] != 0).sum())
-
-
-def test_each_kind_has_its_objective() -> None:
-    assert objective_of(transformer(), label_smoothing=None) == CrossEntropy(0.1)
-    assert objective_of(transformer(), label_smoothing=0.0) == CrossEntropy(0.0)
-    assert objective_of(network("transformer-xl"), label_smoothing=None) == NextToken(0.0)
-    assert objective_of(network("recurrent-lm, gru"), label_smoothing=0.2) == NextToken(0.2)

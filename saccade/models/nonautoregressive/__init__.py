@@ -2,7 +2,8 @@
 
 `interface.py` says what a body is: something that encodes a source and writes all target positions at once.
 `network.py` is the body in torch, which is trained; the C engine and an exported ONNX graph are others. A
-scheme (`fertility.py`, `mask_predict.py`, `ctc.py`) says what the decoder reads and how the length comes about.
+scheme (`fertility.py`, `mask_predict.py`, `ctc.py`) says what the decoder reads and how the length comes
+about.
 """
 
 from saccade.models.nonautoregressive.config import SchemeName

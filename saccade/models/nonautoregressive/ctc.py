@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from saccade.models.nonautoregressive.interface import Scheme, SourceMemory, pieces
+from saccade.models.nonautoregressive.interface import AnyMemory, Scheme, pieces
 from saccade.nn.copying import copies_uniformly
 
 _SLOTS = 2
@@ -25,11 +25,11 @@ class Ctc(Scheme):
         """The ID of the CTC blank token."""
         return self.body.vocabulary.pad
 
-    def slots(self, memory: SourceMemory) -> Tensor:
+    def slots(self, memory: AnyMemory) -> Tensor:
         """The number of slots of each sentence (batch,); the end symbol has none."""
         return pieces(memory) * (self.body.config.slots or _SLOTS)
 
-    def write(self, memory: SourceMemory, revealed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def write(self, memory: AnyMemory, revealed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, slots, width) and numbers of slots (batch,).
 
         revealed (batch, slots): ids that slots read instead of their copies, -1 where they do not.

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
-from saccade.models.nonautoregressive.interface import Scheme, SourceMemory, pieces, real_pieces
+from saccade.models.nonautoregressive.interface import AnyMemory, Scheme, pieces, real_pieces
 from saccade.nn.copying import copies_by_fertility, copies_uniformly
 
 _MAX_FERTILITY = 50
@@ -22,6 +22,7 @@ class Fertility(Scheme):
     sees_itself = False
     positional_attention = True
     predicts = "piece"
+    needs_fertilities = True
     undefined_score = "it would take the sum over all fertilities"
 
     @classmethod
@@ -29,16 +30,16 @@ class Fertility(Scheme):
         """Fertilities from 0 to the greatest."""
         return (config.max_fertility or _MAX_FERTILITY) + 1
 
-    def logits(self, memory: SourceMemory) -> Tensor:
+    def logits(self, memory: AnyMemory) -> Tensor:
         """Logits of each piece's fertility (batch, source, max_fertility + 1), from the encoder's last layer
         (section 3.3); those of the end symbol and of padding mean nothing."""
         return self.body.predict(memory)
 
-    def has_fertility(self, memory: SourceMemory) -> Tensor:
+    def has_fertility(self, memory: AnyMemory) -> Tensor:
         """Which source positions have a fertility: the pieces, (batch, source)."""
         return real_pieces(memory)
 
-    def write(self, fertilities: Tensor, memory: SourceMemory) -> tuple[Tensor, Tensor]:
+    def write(self, fertilities: Tensor, memory: AnyMemory) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, longest, width) and lengths (batch,) for fertilities (batch, source), which
         are 0 at end symbols and padding."""
         index, lengths = copies_by_fertility(fertilities)

@@ -1,8 +1,9 @@
 """What non-autoregressive models consist of: a body, the memory that it reads, and a scheme over it."""
 
 from abc import ABC
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,10 @@ class SourceMemory(Generic[CrossT]):
         )
 
 
+AnyMemory = SourceMemory[Any]
+"""The memory of any body: a scheme does not look at `cross`."""
+
+
 class Body(Protocol):
     """What a scheme drives: the trained network, the C engine, or an exported graph."""
 
@@ -48,17 +53,23 @@ class Body(Protocol):
         """From hidden states to logits."""
         ...
 
-    def encode(self, source: Tensor, source_lengths: Tensor) -> SourceMemory:
+    def argmax(self, hidden: Tensor, *, never: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The most likely token of hidden states (positions, width) and its log-probability, (positions,).
+
+        never: ids that are not taken; the others keep their log-probabilities."""
+        ...
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> AnyMemory:
         """Read source ids (batch, source), padded on the right, of lengths (batch,)."""
         ...
 
-    def predict(self, memory: SourceMemory) -> Tensor:
+    def predict(self, memory: AnyMemory) -> Tensor:
         """Logits of what the scheme predicts before it writes, see `Scheme.predicts`:
         (batch, source, classes) or (batch, classes)."""
         ...
 
     def decode(
-        self, read: Tensor, lengths: Tensor, memory: SourceMemory, *, revealed: Tensor | None = None
+        self, read: Tensor, lengths: Tensor, memory: AnyMemory, *, revealed: Tensor | None = None
     ) -> Tensor:
         """Hidden states (batch, target, width) of a decoder that reads ids `read` (batch, target).
 
@@ -81,8 +92,10 @@ class Scheme(ABC):
     positional_attention: ClassVar[bool] = False
     """Whether the decoder has positional attention where `model.positional_attention` is unset."""
     predicts: ClassVar[Literal["piece", "sentence"] | None] = None
-    """What the body's `predict` is about: each source piece, the sentence (of which a token of its own, before
-    the source, holds the state), or nothing."""
+    """What the body's `predict` is about: each source piece, the sentence (whose state is that of a token of
+    its own in front of the source), or nothing."""
+    needs_fertilities: ClassVar[bool] = False
+    """Whether training needs to know how many target pieces each source piece has."""
     undefined_score: ClassVar[str | None] = None
     """Why a target has no probability that could be added up; None where it has one."""
 
@@ -101,12 +114,12 @@ class Scheme(ABC):
         return sorted({vocabulary.pad, vocabulary.start, vocabulary.end})
 
 
-def pieces(memory: SourceMemory) -> Tensor:
+def pieces(memory: AnyMemory) -> Tensor:
     """The number of source pieces of each sentence (batch,), without the end symbol."""
     return memory.source_lengths - 1
 
 
-def real_pieces(memory: SourceMemory) -> Tensor:
+def real_pieces(memory: AnyMemory) -> Tensor:
     """Which source positions hold pieces, not the end symbol or padding: (batch, source)."""
     places = torch.arange(memory.source.size(1), device=memory.source.device)
     return places < pieces(memory)[:, None]

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
-from saccade.models.nonautoregressive.interface import Scheme, SourceMemory, pieces
+from saccade.models.nonautoregressive.interface import AnyMemory, Scheme, pieces
 
 _LONGEST_DIFFERENCE = 128
 
@@ -32,19 +32,19 @@ class MaskPredict(Scheme):
         """The id of a position that is to be predicted."""
         return self.body.vocabulary.start
 
-    def length_logits(self, memory: SourceMemory) -> Tensor:
+    def length_logits(self, memory: AnyMemory) -> Tensor:
         """Logits of the length's class (batch, classes); see `length_of` and `class_of`."""
         return self.body.predict(memory)
 
-    def length_of(self, classes: Tensor, memory: SourceMemory) -> Tensor:
+    def length_of(self, classes: Tensor, memory: AnyMemory) -> Tensor:
         """Target lengths of classes (batch, any), at least 1."""
         return (pieces(memory)[:, None] + classes - _LONGEST_DIFFERENCE).clamp(min=1)
 
-    def class_of(self, lengths: Tensor, memory: SourceMemory) -> Tensor:
+    def class_of(self, lengths: Tensor, memory: AnyMemory) -> Tensor:
         """The class of each target length (batch,); the nearest one beyond the greatest difference."""
         difference = lengths - pieces(memory)
         return difference.clamp(-_LONGEST_DIFFERENCE, _LONGEST_DIFFERENCE) + _LONGEST_DIFFERENCE
 
-    def write(self, tokens: Tensor, lengths: Tensor, memory: SourceMemory) -> Tensor:
+    def write(self, tokens: Tensor, lengths: Tensor, memory: AnyMemory) -> Tensor:
         """Hidden states (batch, target, width) of tokens (batch, target), some of them `mask`."""
         return self.body.decode(tokens, lengths, memory)

@@ -16,6 +16,7 @@ from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
 from saccade.models.nonautoregressive.interface import SourceMemory
 from saccade.models.transformer_encoder import TransformerEncoder, final_norm
 from saccade.models.tying import resolve_tying, tie
+from saccade.nn.argmax import argmax_log_probs
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
 from saccade.nn.layers import EncoderLayer
@@ -26,7 +27,9 @@ from saccade.nn.positions import SinusoidalPositions
 
 
 class NonAutoregressiveTransformer(NonAutoregressive):
-    """Encoder, decoder without a future to hide, output layer, and what the scheme predicts before it writes."""
+    """Encoder, decoder without a causal mask, output layer, and the predictor that the scheme needs."""
+
+    config: NonAutoregressiveConfig
 
     def __init__(self, config: NonAutoregressiveConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
@@ -68,7 +71,11 @@ class NonAutoregressiveTransformer(NonAutoregressive):
         cross = CrossKeyValues(layers, padding_mask(source_lengths, source.size(1)))
         return SourceMemory(source, source_lengths, cross, None if self.predictor is None else features)
 
-    def predict(self, memory: SourceMemory) -> Tensor:
+    def argmax(self, hidden: Tensor, *, never: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """See `Body.argmax`."""
+        return argmax_log_probs(self.output, hidden, size=self.output.out_features, never=never)
+
+    def predict(self, memory: SourceMemory[CrossKeyValues]) -> Tensor:
         """See `Body.predict`."""
         assert self.predictor is not None
         logits: Tensor = self.predictor(memory.features)

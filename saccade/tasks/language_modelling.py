@@ -1,4 +1,4 @@
-"""What a run needs to train a language model: running text, and how likely other text is."""
+"""Language modelling: running text to learn from, and how likely other text is."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,11 @@ from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.decoding.continuation import ContinuationConfig
 from saccade.errors import UserError
-from saccade.models.interface import LanguageModel, LanguageModelConfig
+from saccade.generator import TextGenerator, TextScore
+from saccade.models.families import LanguageModel
+from saccade.models.interface import LanguageModelConfig
+from saccade.tasks.advice import text_advice
+from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.text.cache import Ids
 from saccade.text.running import (
     TextConfig,
@@ -23,10 +27,9 @@ from saccade.text.running import (
 )
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.distributed import Group
-from saccade.training.evaluate import ValidationSchedule, ValidationScores
-from saccade.training.plan import Experiment, Material, named
+from saccade.training.objective import NextToken, Objective
 from saccade.training.streams import TextStreams
-from saccade.writer import TextScore, Writer
+from saccade.training.validation import ValidationSchedule, ValidationScores
 
 
 class TextValidationConfig(ValidationSchedule):
@@ -66,12 +69,28 @@ SECTIONS: dict[str, type[Section]] = {
 """The sections of a language model's configuration that others have in another form."""
 
 
-class LanguageTask:
+class LanguageModelling(Task):
     """See `Task`."""
 
-    def sections(self, model: Section) -> dict[str, type[Section]]:  # noqa: ARG002 - the same for all
+    use = "generate"
+
+    def sections(self, model: Section) -> dict[str, type[Section]]:
         """See `Task.sections`."""
         return SECTIONS
+
+    def check(self, plan: Experiment) -> None:
+        """See `Task.check`."""
+        training = plan.training
+        if training.teacher is not None:
+            raise UserError("training.teacher: a language model has no teacher; leave it out.")
+        wrong = {
+            "glancing": training.glancing is not None,
+            "fine_tuning": training.fine_tuning > 0,
+            "init_encoder": training.init_encoder,
+        }
+        for name, given in wrong.items():
+            if given:
+                raise UserError(f"training.{name}: only for non-autoregressive models; leave it out.")
 
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""
@@ -121,6 +140,19 @@ class LanguageTask:
             prepared.tokenizer, data, check, {"data": named(report.files), "tokens": report.train.tokens}
         )
 
+    def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
+        """See `Task.objective`."""
+        return NextToken(plan.training.label_smoothing or 0.0)
+
+    def batches_an_epoch(self, plan: Experiment, report: Report) -> int:
+        """See `Task.batches_an_epoch`."""
+        return -(-cast(TextReport, report).train.tokens // plan.training.batch_tokens)
+
+    def advice(self, plan: Experiment, report: Report, *, parameters: int) -> list[str]:
+        """See `Task.advice`."""
+        batches = self.batches_an_epoch(plan, report)
+        return text_advice(plan, cast(TextReport, report), parameters=parameters, batches=batches)
+
 
 def _streams(plan: Experiment) -> int:
     """Of a batch."""
@@ -132,7 +164,7 @@ def validate_text(
 ) -> TextValidation:
     """Score a model as it stands; leaves it in evaluation mode."""
     model.network.eval()
-    nats = Writer(model, device=device).nats(ids, streams=streams)
+    nats = TextGenerator(model, device=device).nats(ids, streams=streams)
     score = TextScore(nats, size)
     return TextValidation(
         nats / size.tokens, score.perplexity, score.word_perplexity, score.bits_per_character

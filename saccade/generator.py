@@ -15,14 +15,15 @@ from saccade.checkpoint import Model, load_model
 from saccade.config import build
 from saccade.decoding.continuation import ContinuationConfig, continue_text
 from saccade.errors import UserError
-from saccade.models.interface import LanguageModel, LanguageModelConfig, LookingBackConfig
+from saccade.models.families import LanguageModel, expect
+from saccade.models.interface import LanguageModelConfig, MemoryConfig
 from saccade.nn.loss import linear_cross_entropy
 from saccade.text.cache import Ids
 from saccade.text.running import TextSize, text_size
 from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
 
-ANEW = ("segment", "memory", "same_length", "clamp_length")
+OVERRIDABLE = ("segment", "memory", "same_length", "clamp_length")
 """Settings of a model that its weights do not depend on."""
 
 
@@ -66,23 +67,20 @@ class Continuation:
     log_prob: float
 
 
-class Writer:
+class TextGenerator:
     """A language model ready to read and to write."""
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu", **settings: Any) -> None:
-        """settings: of the model, chosen anew, see `ANEW`.
+        """settings: those of the model that its weights do not depend on, see `OVERRIDABLE`.
 
-        Raises UserError where the model is none of language, or has no such setting.
+        Raises UserError for a model that is no language model, or has no such setting.
         """
-        if not isinstance(model.config, LanguageModelConfig):
-            raise UserError(
-                "this is a translator: it writes translations, with `saccade translate`, not text of its own."
-            )
+        expect(model.network, LanguageModel)
         self.model = _changed(model, settings) if settings else model
-        self.network = cast(LanguageModel, cast(object, self.model.network))
+        self.network = expect(self.model.network, LanguageModel)
         self.config = cast(LanguageModelConfig, self.model.config)
         self.device = torch.device(device)
-        self.model.network.to(self.device)
+        self.network.to(self.device)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str | None = None, **settings: Any) -> Self:
@@ -155,10 +153,10 @@ class Writer:
         """How many tokens of a text stand for what the vocabulary does not have."""
         return text_size(text.split("\n"), self.model.tokenizer).unknown
 
-    def _attentive(self) -> "Writer":
+    def _attentive(self) -> "TextGenerator":
         """One that knows what it has written: without a memory, as far back as its training went."""
-        if isinstance(self.config, LookingBackConfig) and not self.config.memory and self.config.segment > 1:
-            return Writer(self.model, device=self.device, memory=self.config.segment - 1)
+        if isinstance(self.config, MemoryConfig) and not self.config.memory and self.config.segment > 1:
+            return TextGenerator(self.model, device=self.device, memory=self.config.segment - 1)
         return self
 
     def _text(self, ids: Sequence[int]) -> str:
@@ -176,8 +174,11 @@ def _changed(model: Model, settings: dict[str, Any]) -> Model:
     """The same weights under other settings."""
     kind = type(model.config)
     for name in settings:
-        if name not in ANEW:
-            raise UserError(f"{name}: belongs to the weights; what can be chosen anew is {', '.join(ANEW)}.")
+        if name not in OVERRIDABLE:
+            raise UserError(
+                f"{name}: belongs to the weights; what can be chosen for a trained model is "
+                f"{', '.join(OVERRIDABLE)}."
+            )
         if name not in kind.model_fields:
             raise UserError(f"{name}: this model ({_kind(model)}) has no such setting.")
     table = {**model.config.model_dump(mode="json", exclude_none=True), **settings}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.decoding.test_writing import model as parallel_model
 
 from saccade.checkpoint import Model, save_model
 from saccade.errors import UserError
 from saccade.interop.exporting import export_model, open_exported, store_model
 from saccade.translator import Translator
 from tests import tiny
-from tests.decoding.test_writing import model as parallel_model
 from tests.models.test_nonautoregressive import DECODERS
 from tests.tiny import LINES, sentence_pieces
 
@@ -56,13 +56,13 @@ def test_onnx_writes_the_same(decoder: str, variant: str, tmp_path: Path) -> Non
         "ctc": [{}, {"candidates": 4}],
     }
     for options in ways[decoder]:
-        same(Translator(ours), theirs, **options)
+        same(Translator.of(ours), theirs, **options)
     if decoder == "fertility":
         assert len(theirs.translate(["a"], max_ratio=0.5, max_extra=0)[0].tokens) == 1
     teacher = tiny.model(dtype=torch.float32)
     save_model(tmp_path / "teacher", teacher)
-    judged = open_exported(tmp_path / "out", threads=1, teacher=tmp_path / "teacher")
-    same(Translator(ours, teacher=teacher), judged, candidates=3)
+    judged = open_exported(tmp_path / "out", threads=1, reranker=tmp_path / "teacher")
+    same(Translator.of(ours, reranker=teacher), judged, candidates=3)
     with pytest.raises(UserError, match="means nothing to this non-autoregressive model"):
         theirs.translate(["a"], beam=2)
 
@@ -82,7 +82,7 @@ def test_int8_is_stored_and_counted(decoder: str, tmp_path: Path) -> None:
     assert sizes[1] < 0.4 * sizes[0]
     texts = [
         [one.text for one in translator.translate(LINES[:20], candidates=1)]
-        for translator in (Translator(ours), Translator.load(tmp_path / "int8", device="cpu"))
+        for translator in (Translator.of(ours), Translator.load(tmp_path / "int8", device="cpu"))
     ]
     equal = sum(x == y for x, y in zip(*texts, strict=True))
     assert checked.same == {"one candidate": equal}

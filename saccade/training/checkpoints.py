@@ -102,7 +102,6 @@ class Checkpoints:
         if len(counters.kept) < 2:
             return None
         network = build_model(model.config, model.network.vocabulary)
-        assert isinstance(network, nn.Module)
         weights = average_weights([self._step(step) for step in counters.kept])
         load_weights(network, weights, folder=self.folder)
         return replace(model, network=network)

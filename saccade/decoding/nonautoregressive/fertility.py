@@ -5,64 +5,90 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saccade.decoding.choice import best_of
 from saccade.decoding.hypothesis import Hypothesis
-from saccade.decoding.likeliest import likeliest_rows, special
-from saccade.decoding.parallel_options import FertilityDecoding
-from saccade.decoding.scoring import Judge
+from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
+from saccade.decoding.nonautoregressive.forced_fertilities import most_likely_with_sum
+from saccade.decoding.nonautoregressive.options import FertilityDecoding
+from saccade.decoding.nonautoregressive.top_tokens import top_token_rows
+from saccade.decoding.rerank import Reranker, rerank
 from saccade.errors import UserError
-from saccade.models.interface import Fertile
+from saccade.models.nonautoregressive.fertility import Fertility
+from saccade.models.nonautoregressive.interface import AnyMemory
+
+
+class FertilityDecoder(NonAutoregressiveDecoder[Fertility]):
+    """The decoder of the scheme `Fertility`."""
+
+    scheme = Fertility
+    options = FertilityDecoding
+
+    def write(
+        self, source: Tensor, source_lengths: Tensor, *, options: FertilityDecoding, lines: Sequence[int]
+    ) -> list[list[Hypothesis]]:
+        """See `decode_fertility`."""
+        return decode_fertility(
+            self.engine, source, source_lengths, options=options, lines=lines, reranker=self.reranker
+        )
+
+    def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
+        """See `NonAutoregressiveDecoder.force`: the most likely fertilities that add up to the length."""
+        scheme = self.trained
+        memory = scheme.body.encode(source, source_lengths)
+        log_probs = scheme.logits(memory)[0].log_softmax(-1)[scheme.has_fertility(memory)[0]]
+        chosen = most_likely_with_sum(log_probs, len(pieces))
+        chosen += [0] * (source.size(1) - len(chosen))
+        scheme.write(torch.tensor([chosen], device=source.device), memory)
 
 
 def decode_fertility(
-    model: Fertile,
+    scheme: Fertility,
     source: Tensor,
     source_lengths: Tensor,
     *,
     options: FertilityDecoding,
     lines: Sequence[int],
-    judge: Judge | None,
+    reranker: Reranker | None = None,
 ) -> list[list[Hypothesis]]:
     """One hypothesis a sentence.
 
-    log_prob: of its words given the fertilities; score: the same, or the judge's of several candidates.
-    Raises UserError for several candidates without a judge.
+    log_prob: of its words given the fertilities; score: the same, or the reranker's of several candidates.
+    Raises UserError for several candidates without a reranker.
     """
     count = options.candidates
-    if count > 1 and judge is None:
+    if count > 1 and reranker is None:
         raise UserError(
-            f"decoding.candidates = {count}: a teacher has to pick among them; give --teacher MODEL "
-            "(from Python: saccade.load(model, teacher=...))."
+            f"decoding.candidates = {count}: another model, the reranker, has to pick among them; give one "
+            "that writes token by token with the same vocabulary, such as the teacher."
         )
-    memory = model.encode(source, source_lengths)
-    sequences = fertility_sequences(model, memory, options=options, lines=lines)
+    memory = scheme.body.encode(source, source_lengths)
+    sequences = fertility_sequences(scheme, memory, options=options, lines=lines)
     if count == 1:
-        words = likeliest_words(model, sequences[:, 0], memory)
+        words = top_words(scheme, sequences[:, 0], memory)
         return [[Hypothesis(tuple(ids), log_prob, log_prob)] for ids, log_prob in zip(*words, strict=True)]
     # Many are drawn more than once. The first, which is taken of equals, is the one that is not drawn.
     distinct = [list(dict.fromkeys(map(tuple, own))) for own in sequences.tolist()]
     counts = torch.tensor([len(own) for own in distinct], device=source.device)
     sentences = torch.arange(len(source), device=source.device).repeat_interleave(counts)
     fertilities = torch.tensor([row for own in distinct for row in own], device=source.device)
-    words = likeliest_words(model, fertilities, memory.select(sentences))
+    words = top_words(scheme, fertilities, memory.select(sentences))
     found = (Hypothesis(tuple(ids), log_prob, log_prob) for ids, log_prob in zip(*words, strict=True))
-    return best_of([[next(found) for _ in own] for own in distinct], source, source_lengths, judge)
+    return rerank([[next(found) for _ in own] for own in distinct], source, source_lengths, reranker)
 
 
 def fertility_sequences(
-    model: Fertile, memory: object, *, options: FertilityDecoding, lines: Sequence[int]
+    scheme: Fertility, memory: AnyMemory, *, options: FertilityDecoding, lines: Sequence[int]
 ) -> Tensor:
     """(sentences, candidates, source) fertilities: the deterministic one first, then drawn ones.
 
     More candidates begin with the same ones. A sentence's draws depend on its line number and the seed.
     """
-    logits = model.fertility_logits(memory).float()
+    logits = scheme.logits(memory).float()
     if options.fertilities == "argmax":
         first = logits.argmax(-1)
     else:
         counts = torch.arange(logits.size(-1), device=logits.device, dtype=torch.float32)
         first = (logits.softmax(-1) @ counts).round().long()
-    real = model.has_fertility(memory)
+    real = scheme.has_fertility(memory)
     sequences = first[:, None]
     if options.candidates > 1:
         uniform = _draws(real, options.candidates - 1, seed=options.seed, lines=lines)
@@ -73,12 +99,12 @@ def fertility_sequences(
     return cut_sums(sequences, most[:, None])
 
 
-def likeliest_words(
-    model: Fertile, fertilities: Tensor, memory: object
+def top_words(
+    scheme: Fertility, fertilities: Tensor, memory: AnyMemory
 ) -> tuple[list[list[int]], list[float]]:
     """The likeliest ids given fertilities (batch, source), and the sum of their log-probabilities."""
-    hidden, lengths = model.write(fertilities, memory)
-    return likeliest_rows(model, hidden, lengths, never=special(model))
+    hidden, lengths = scheme.write(fertilities, memory)
+    return top_token_rows(scheme, hidden, lengths, never=scheme.special)
 
 
 def _draws(real: Tensor, count: int, *, seed: int, lines: Sequence[int]) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from saccade.config import build
+from saccade.decoding.nonautoregressive.options import SCHEMES
 from saccade.decoding.options import DecodingConfig
-from saccade.decoding.parallel_options import SCHEMES
 from saccade.errors import UserError
 
 SEARCH = {

@@ -6,7 +6,7 @@ from torch import Tensor
 from saccade.errors import UserError
 
 
-def likeliest_with_sum(log_probs: Tensor, total: int) -> list[int]:
+def most_likely_with_sum(log_probs: Tensor, total: int) -> list[int]:
     """The likeliest fertilities that add up to `total`, by dynamic programming over the source.
 
     log_probs: (source, classes), class n for fertility n.

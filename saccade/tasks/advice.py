@@ -6,16 +6,14 @@ from itertools import islice
 from typing import cast
 
 import torch
-from torch import nn
 
 from saccade.config import Section
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
+from saccade.tasks.interface import Experiment, Report
 from saccade.text.corpus import DataConfig, read_pairs
 from saccade.text.report import DataReport, SideReport
 from saccade.text.running import TextReport
-from saccade.training.evaluate import ValidationConfig
-from saccade.training.plan import Experiment, Report
 
 _BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
 _UNKNOWN = 0.001
@@ -38,28 +36,23 @@ def model_size(config: Section, report: Report) -> int:
         shared=report.shared_vocabulary,
     )
     with torch.device("meta"):
-        network = cast(nn.Module, build_model(config, vocabulary))
+        network = build_model(config, vocabulary)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def batches_an_epoch(plan: Experiment, report: Report) -> int:
-    """In how many batches all of the text is read once."""
-    if isinstance(report, DataReport):
-        return report.batches
-    return -(-cast(TextReport, report).train.tokens // plan.training.batch_tokens)
+def text_advice(plan: Experiment, report: TextReport, *, parameters: int, batches: int) -> list[str]:
+    """Warnings about running text; batches: those of an epoch."""
+    pieces = report.train.tokens
+    return [*_on_text(report), *_on_size(plan, pieces, parameters), *_on_training(plan, batches)]
 
 
-def advice(plan: Experiment, report: Report, *, parameters: int) -> list[str]:
-    """One sentence or two for each thing that is likely to be regretted later."""
-    if isinstance(report, TextReport):
-        pieces = report.train.tokens
-        return [*_on_text(report), *_on_size(plan, pieces, parameters), *_on_training(plan, report)]
-    pairs = cast(DataReport, report)
+def translation_advice(plan: Experiment, report: DataReport, *, parameters: int, batches: int) -> list[str]:
+    """Warnings about pairs of sentences; batches: those of an epoch."""
     return [
-        *_on_data(pairs),
-        *_on_pieces(plan, pairs),
-        *_on_size(plan, pairs.train.target.pieces, parameters),
-        *_on_training(plan, report),
+        *_on_data(report),
+        *_on_pieces(plan, report),
+        *_on_size(plan, report.train.target.pieces, parameters),
+        *_on_training(plan, batches),
         *_on_scores(plan),
     ]
 
@@ -103,7 +96,7 @@ def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
     fixed = None
     if plan.training.init_from or plan.training.teacher:
         key = "init_from" if plan.training.init_from else "teacher"
-        fixed = f"The vocabulary is that of training.{key}: mend the text, or train a model of its own."
+        fixed = f"The vocabulary is that of training.{key}: correct the text, or train a model of its own."
     sides: dict[str, SideReport] = {"source": report.train.source, "target": report.train.target}
     for name, side in sides.items():
         if side.byte_share > _BYTES:
@@ -128,7 +121,7 @@ def _on_size(plan: Experiment, pieces: int, parameters: int) -> Iterator[str]:
         )
 
 
-def _on_training(plan: Experiment, report: Report) -> Iterator[str]:
+def _on_training(plan: Experiment, batches: int) -> Iterator[str]:
     training = plan.training
     if training.warmup >= training.steps and training.schedule != "constant":
         yield (
@@ -140,7 +133,7 @@ def _on_training(plan: Experiment, report: Report) -> Iterator[str]:
             f"validation.every = {plan.validation.every} is more than training.steps = {training.steps}: "
             "there will be one validation, at the end. Lower it."
         )
-    if training.steps * training.accumulate < (batches := batches_an_epoch(plan, report)):
+    if training.steps * training.accumulate < batches:
         yield (
             f"training.steps = {training.steps} is less than one epoch ({batches:,} batches): part of "
             "the text is never seen. Raise it."
@@ -148,12 +141,12 @@ def _on_training(plan: Experiment, report: Report) -> Iterator[str]:
 
 
 def _on_scores(plan: Experiment) -> Iterator[str]:
-    if cast(ValidationConfig, plan.validation).tokenize is not None:
+    if getattr(plan.validation, "tokenize", None) is not None:
         return
     data = cast(DataConfig, plan.data)
     text = "".join(pair.target for pair in islice(read_pairs(data.train_files), _SAMPLE))
     if len(_WITHOUT_BLANKS.findall(text)) > 0.3 * len(text):
         yield (
             "the target text is written without blanks, and BLEU would take a sentence for a word. Set "
-            'validation.tokenize = "zh" (or "char"), and give --tokenize to `saccade evaluate`.'
+            'validation.tokenize = "zh" (or "char"), and the same tokeniser when you evaluate the model.'
         )

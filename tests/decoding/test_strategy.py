@@ -8,18 +8,16 @@ import pytest
 import torch
 
 from saccade.checkpoint import Model, vocabulary_of
-from saccade.decoding.parallel import AllAtOnce
-from saccade.decoding.scoring import Judge
-from saccade.decoding.writing import WordByWord, writing_of
+from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
+from saccade.decoding.rerank import Reranker
+from saccade.decoding.strategy import Autoregressive, decoder_of
 from saccade.errors import UserError
-from saccade.models.interface import Aligned, Fertile, Masked, Parallel, Seq2Seq
+from saccade.models.nonautoregressive import SCHEMES
 from saccade.text.tokenizer import Tokenizer, same_pieces
 from saccade.translator import Translator
 from tests import tiny
 from tests.models.test_nonautoregressive import DECODERS, network
-from tests.tiny import END, Words, padded, transformer
-
-PROTOCOLS = {"fertility": Fertile, "mask-predict": Masked, "ctc": Aligned}
+from tests.tiny import END, Words, padded, scheme, transformer
 
 
 def model(decoder: str, tokenizer: Tokenizer | None = None, **changes: Any) -> Model:
@@ -30,41 +28,41 @@ def model(decoder: str, tokenizer: Tokenizer | None = None, **changes: Any) -> M
 
 
 def translator(decoder: str, **changes: Any) -> Translator:
-    return Translator(model(decoder, **changes))
+    return Translator.of(model(decoder, **changes))
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_each_decoder_is_what_its_protocol_says_and_no_other(decoder: str) -> None:
+def test_each_model_gets_the_decoder_of_its_scheme(decoder: str) -> None:
     built = network(decoder)
-    assert isinstance(built, Parallel) and not isinstance(built, Seq2Seq)
-    # Protocols know names alone; what the methods take is theirs by the scheme.
-    assert isinstance(built, PROTOCOLS[decoder])
-    others = [other for name, other in PROTOCOLS.items() if name != decoder]
-    assert not any(isinstance(built, other) for other in others)
-    assert isinstance(writing_of(built), AllAtOnce)
-    assert isinstance(writing_of(transformer()), WordByWord)
+    found = decoder_of(built)
+    assert isinstance(found, NonAutoregressiveDecoder)
+    assert found.scheme is SCHEMES[built.config.decoder]
+    assert isinstance(found.engine, found.scheme) and found.engine.body is built
+    assert isinstance(decoder_of(transformer()), Autoregressive)
 
 
 def test_a_judge_without_work_is_refused() -> None:
-    judge = Judge(transformer(), "power", 1.0)
-    with pytest.raises(UserError, match="word by word by itself"):
-        writing_of(transformer(), judge=judge)
+    judge = Reranker(transformer(), "power", 1.0)
+    with pytest.raises(UserError, match="token by token"):
+        decoder_of(transformer(), reranker=judge)
 
 
 def test_a_teacher_with_other_pieces_is_refused() -> None:
     assert same_pieces(Words(), Words())
     assert not same_pieces(Words(), Words(14))
     teacher = Model(transformer(), transformer().config, Words(14))
-    with pytest.raises(UserError, match="the teacher has other pieces"):
-        Translator(model("fertility"), teacher=teacher)
+    with pytest.raises(UserError, match="the reranker has other pieces"):
+        Translator.of(model("fertility"), reranker=teacher)
 
 
 def test_the_translator_scores_what_is_a_probability() -> None:
     ctc = translator("ctc")
     [value] = ctc.score(["5 7 8"], ["6 6"])
     with torch.no_grad():
-        hidden, slots = ctc.model.network.write(ctc.model.network.encode(*padded([[5, 7, 8, END]])))
-        log_probs = ctc.model.network.output(hidden).log_softmax(-1).transpose(0, 1)
+        hidden, slots = scheme(ctc.decoder.network).write(
+            ctc.decoder.network.encode(*padded([[5, 7, 8, END]]))
+        )
+        log_probs = ctc.decoder.network.output(hidden).log_softmax(-1).transpose(0, 1)
         loss = torch.nn.functional.ctc_loss(
             log_probs, torch.tensor([[6, 6]]), slots, torch.tensor([2]), reduction="sum"
         )
@@ -87,14 +85,15 @@ def test_slots_show_their_own_translation_only() -> None:
 def test_attention_is_of_any_target_that_is_asked_for(decoder: str) -> None:
     asked = translator(decoder)
     maps = asked.attention("5 7 8", "9 8 7 6 5")
-    cross = [weights for name, weights in maps.items() if "cross_attention" in name]
-    assert cross and all(weights.shape[1:] == (5, 4) for weights in cross)
+    cross = [one for one in maps if one.kind == "cross"]
+    assert cross and all(one.weights.shape[1:] == (5, 4) for one in cross)
+    assert all((len(one.queries), len(one.keys)) == (5, 4) for one in cross)
     assert [len(side) for side in asked.pieces("5 7 8", "9 8 7 6 5")] == [4, 5]
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_lines_of_any_sort_give_one_line_each(decoder: str) -> None:
-    writer = Translator(model(decoder, tiny.sentence_pieces()))
+    writer = Translator.of(model(decoder, tiny.sentence_pieces()))
     lines = ["", "the dog", " ", "\x00", "ß" * 40, "the dog sees its tail."]
     found = writer.translate(lines)
     assert [one.source for one in found] == lines
@@ -112,4 +111,4 @@ def test_a_forced_prefix_is_refused_and_empty_ones_are_none(decoder: str) -> Non
 
 def test_int8_is_refused_where_there_is_no_engine_for_it() -> None:
     with pytest.raises(UserError, match="int8 is not possible for this model: head width"):
-        Translator(model("ctc"), precision="int8").translate(["5 6"])
+        Translator.of(model("ctc"), precision="int8").translate(["5 6"])

@@ -26,10 +26,9 @@ _OF_SCHEMES = {
 assert set(_OF_SEARCH) >= DecodingConfig.model_fields.keys() - {"batch_tokens"}
 
 
-class ParallelDecoding(Section):
+class NonAutoregressiveDecoding(Section):
     """What all schemes have; settings that mean nothing here are refused with the reason."""
 
-    scheme: ClassVar[str]
     elsewhere: ClassVar[Mapping[str, str]] = {
         **{
             name: f"means nothing to this non-autoregressive model: {reason}"
@@ -46,10 +45,9 @@ class ParallelDecoding(Section):
         return 1
 
 
-class FertilityDecoding(ParallelDecoding):
+class FertilityDecoding(NonAutoregressiveDecoding):
     """`decoder = "fertility"` (Gu et al. 2018, section 4.1)."""
 
-    scheme = "fertility"
     fertilities: Literal["argmax", "average"] = "argmax"
     """Each piece's likeliest fertility, or its mean, rounded."""
     candidates: PositiveInt = 1
@@ -68,10 +66,9 @@ class FertilityDecoding(ParallelDecoding):
         return self.candidates
 
 
-class MaskPredictDecoding(ParallelDecoding):
+class MaskPredictDecoding(NonAutoregressiveDecoding):
     """`decoder = "mask-predict"` (Ghazvininejad et al. 2019, section 3)."""
 
-    scheme = "mask-predict"
     iterations: PositiveInt = 10
     """Rounds; 1 writes everything once, each further one masks and predicts the least certain words anew."""
     candidates: PositiveInt = 5
@@ -84,10 +81,9 @@ class MaskPredictDecoding(ParallelDecoding):
         return self.candidates
 
 
-class CtcDecoding(ParallelDecoding):
+class CtcDecoding(NonAutoregressiveDecoding):
     """`decoder = "ctc"` (Graves et al. 2006, section 3.2)."""
 
-    scheme = "ctc"
     candidates: PositiveInt = 1
     """1: the likeliest path, collapsed. More: the targets that a prefix search of that width finds, the paths
     to each counted together; the likeliest is taken, or the one that a teacher picks."""
@@ -96,9 +92,3 @@ class CtcDecoding(ParallelDecoding):
     def rows_per_sentence(self) -> int:
         """One for each target."""
         return self.candidates
-
-
-SCHEMES: dict[str, type[ParallelDecoding]] = {
-    section.scheme: section for section in (FertilityDecoding, MaskPredictDecoding, CtcDecoding)
-}
-"""Scheme (`Parallel.scheme`) to the section `[decoding]` of such a model."""

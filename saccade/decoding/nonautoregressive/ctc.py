@@ -1,0 +1,129 @@
+"""CTC: the most likely path, collapsed, or the most likely targets, all their paths together."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from torch.nn.functional import ctc_loss
+
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
+from saccade.decoding.nonautoregressive.options import CtcDecoding
+from saccade.decoding.nonautoregressive.prefix_search import prefix_search
+from saccade.decoding.nonautoregressive.top_tokens import top_k_tokens, top_token_rows
+from saccade.decoding.rerank import Reranker, rerank
+from saccade.models.nonautoregressive.ctc import Ctc
+
+
+class CtcDecoder(NonAutoregressiveDecoder[Ctc]):
+    """The decoder of the scheme `Ctc`, which fills the same slots whatever the target."""
+
+    scheme = Ctc
+    options = CtcDecoding
+    reads_target = False
+
+    def write(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        *,
+        options: CtcDecoding,
+        lines: Sequence[int],
+    ) -> list[list[Hypothesis]]:
+        """See `decode_ctc`."""
+        return decode_ctc(self.engine, source, source_lengths, options=options, reranker=self.reranker)
+
+    def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+        """See `Decoder.log_probs`: all paths to a target together."""
+        return ctc_log_probs(self.trained, source, source_lengths, [target[:-1] for target in targets])
+
+    def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
+        """See `NonAutoregressiveDecoder.force`."""
+        self.trained.write(self.trained.body.encode(source, source_lengths))
+
+    def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
+        """What stands in the slots."""
+        [[found]] = best_paths(self.trained, source, source_lengths)
+        return list(found.path)
+
+
+def decode_ctc(
+    scheme: Ctc,
+    source: Tensor,
+    source_lengths: Tensor,
+    *,
+    options: CtcDecoding,
+    reranker: Reranker | None = None,
+) -> list[list[Hypothesis]]:
+    """One hypothesis a sentence.
+
+    log_prob and score: with one candidate those of `best_paths`; with several those of all paths that were
+    found, and the score is the reranker's if there is a reranker.
+    """
+    if options.candidates == 1:
+        return best_paths(scheme, source, source_lengths)
+    found = best_targets(scheme, source, source_lengths, count=options.candidates)
+    return rerank(found, source, source_lengths, reranker)
+
+
+def best_paths(scheme: Ctc, source: Tensor, source_lengths: Tensor) -> list[list[Hypothesis]]:
+    """One hypothesis a sentence. log_prob and score: those of the most likely path, one of the many that
+    collapse to the same words."""
+    hidden, lengths = scheme.write(scheme.body.encode(source, source_lengths))
+    paths, log_probs = top_token_rows(scheme, hidden, lengths, never=_never(scheme))
+    return [
+        [Hypothesis(tuple(collapse(path, blank=scheme.blank)), log_prob, log_prob, path=tuple(path))]
+        for path, log_prob in zip(paths, log_probs, strict=True)
+    ]
+
+
+def best_targets(
+    scheme: Ctc, source: Tensor, source_lengths: Tensor, *, count: int
+) -> list[list[Hypothesis]]:
+    """Up to `count` hypotheses a sentence, best first: what a prefix search of that width finds. log_prob and
+    score: those of the paths that it followed, a little below those of all paths."""
+    hidden, lengths = scheme.write(scheme.body.encode(source, source_lengths))
+    real = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]  # (sentences, slots)
+    never = _never(scheme)
+    choices = min(count, scheme.body.output.out_features - len(never) - 1)
+    few = top_k_tokens(scheme.body, hidden[real], count=choices, aside=scheme.blank, never=never)
+    blank, tokens, log_probs = (_placed(values, real) for values in few)
+    found = (x.tolist() for x in prefix_search(blank, tokens, log_probs, lengths, kept=count))
+    return [
+        [
+            Hypothesis(tuple(ids[:length]), log_prob, log_prob)
+            for ids, length, log_prob in zip(*row, strict=True)
+            if log_prob > -torch.inf
+        ]
+        for row in zip(*found, strict=True)
+    ]
+
+
+def ctc_log_probs(
+    scheme: Ctc, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
+) -> Tensor:
+    """Log-probability in nats of each target, all its paths together; float64 (batch,), -inf where a target
+    has no room in the slots. targets: ids without end symbol."""
+    hidden, slots = scheme.write(scheme.body.encode(source, source_lengths))
+    log_probs = scheme.body.output(hidden).log_softmax(-1, dtype=torch.float32).double().transpose(0, 1)
+    lengths = torch.tensor([len(target) for target in targets])
+    flat = torch.tensor([token for target in targets for token in target], device=source.device)
+    loss: Tensor = ctc_loss(log_probs, flat, slots, lengths, blank=scheme.blank, reduction="none")
+    return -loss
+
+
+def collapse(path: list[int], *, blank: int) -> list[int]:
+    """Repetitions to one, then blanks out (Graves et al. 2006, section 3.1)."""
+    return [token for token, _ in groupby(path) if token != blank]
+
+
+def _never(scheme: Ctc) -> list[int]:
+    return [token for token in scheme.special if token != scheme.blank]
+
+
+def _placed(values: Tensor, real: Tensor) -> Tensor:
+    """values (positions, ...) of the real positions, in their places: (sentences, slots, ...)."""
+    whole = values.new_zeros(*real.shape, *values.shape[1:])
+    whole[real] = values
+    return whole

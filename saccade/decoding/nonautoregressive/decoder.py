@@ -1,0 +1,99 @@
+"""What the decoders of all non-autoregressive schemes share."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Generic, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.interface import Decoder
+from saccade.decoding.rerank import Reranker
+from saccade.errors import UserError
+from saccade.models.families import NonAutoregressive
+from saccade.models.interface import Vocabulary
+from saccade.models.nonautoregressive.interface import Body, Scheme
+from saccade.models.recording import AttentionMap, record_attention
+
+SchemeT = TypeVar("SchemeT", bound=Scheme)
+
+
+class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
+    """A scheme over the trained network and, for decoding, over a body that is faster.
+
+    make_engine gives that body when it is first needed; reranker picks among the candidates. network is the
+    trained one, None if there is only an exported graph.
+    """
+
+    scheme: type[SchemeT]
+
+    def __init__(
+        self,
+        make_engine: Callable[[], Body],
+        vocabulary: Vocabulary,
+        *,
+        network: NonAutoregressive | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self.make_engine, self.network, self.reranker = make_engine, network, reranker
+        self.vocabulary = vocabulary
+        self.max_source_length = self.max_target_length = None  # sinusoids have no end
+
+    @cached_property
+    def engine(self) -> SchemeT:
+        """The scheme over what decodes."""
+        return self.scheme(self.make_engine())
+
+    @cached_property
+    def trained(self) -> SchemeT:
+        """The scheme over the trained network; UserError if there is none."""
+        if self.network is None:
+            raise UserError(self._refusal)
+        return self.scheme(cast(Body, self.network))
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        *,
+        options: Any,
+        lines: Sequence[int],
+        prefixes: Sequence[Sequence[int]] = (),
+    ) -> list[list[Hypothesis]]:
+        """One hypothesis for each sentence. Raises UserError for a prefix that is not empty."""
+        if any(prefixes):
+            raise UserError(
+                "a forced prefix means nothing to a non-autoregressive model: the words after it would be "
+                "written without knowing it."
+            )
+        return self.write(source, source_lengths, options=options, lines=lines)
+
+    @abstractmethod
+    def write(
+        self, source: Tensor, source_lengths: Tensor, *, options: Any, lines: Sequence[int]
+    ) -> list[list[Hypothesis]]:
+        """One hypothesis for each sentence, see `Decoder.decode`."""
+
+    def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+        """See `Decoder.log_probs`; UserError where a target has no probability that could be added up."""
+        raise UserError(
+            f"a non-autoregressive model with decoder = {self.scheme.name} gives a target no probability: "
+            f"{self.scheme.undefined_score}. Score with its teacher."
+        )
+
+    def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
+        """See `Decoder.attention`."""
+        with record_attention(cast(nn.Module, self.trained.body)) as maps:
+            self.force(source, source_lengths, list(target[:-1]))
+        return list(maps.values())
+
+    @abstractmethod
+    def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
+        """Run the trained network over one sentence and a target without end symbol."""
+
+    def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
+        """The target without its end symbol."""
+        return list(target[:-1])

@@ -1,0 +1,91 @@
+"""Mask-predict: several rounds, each of which predicts the least certain words again (Ghazvininejad et al.
+2019, section 3)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
+from saccade.decoding.nonautoregressive.lowest import lowest
+from saccade.decoding.nonautoregressive.options import MaskPredictDecoding
+from saccade.decoding.rerank import Reranker, rerank
+from saccade.models.nonautoregressive.interface import AnyMemory
+from saccade.models.nonautoregressive.mask_predict import MaskPredict
+
+
+class MaskPredictDecoder(NonAutoregressiveDecoder[MaskPredict]):
+    """The decoder of the scheme `MaskPredict`."""
+
+    scheme = MaskPredict
+    options = MaskPredictDecoding
+
+    def write(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        *,
+        options: MaskPredictDecoding,
+        lines: Sequence[int],
+    ) -> list[list[Hypothesis]]:
+        """See `decode_masked`."""
+        return decode_masked(self.engine, source, source_lengths, options=options, reranker=self.reranker)
+
+    def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
+        """See `NonAutoregressiveDecoder.force`: every target token is there to be seen."""
+        memory = self.trained.body.encode(source, source_lengths)
+        tokens = torch.tensor([pieces], device=source.device)
+        self.trained.write(tokens, torch.tensor([len(pieces)], device=source.device), memory)
+
+
+def decode_masked(
+    scheme: MaskPredict,
+    source: Tensor,
+    source_lengths: Tensor,
+    *,
+    options: MaskPredictDecoding,
+    reranker: Reranker | None = None,
+) -> list[list[Hypothesis]]:
+    """One hypothesis a sentence. log_prob: the sum over its words, each as of the round that wrote it;
+    score: their mean, by which one of the lengths is chosen, or the reranker's."""
+    memory = scheme.body.encode(source, source_lengths)
+    logits = scheme.length_logits(memory)
+    count = min(options.candidates, logits.size(1))
+    lengths = scheme.length_of(logits.topk(count).indices, memory).flatten()
+    sentences = torch.arange(len(source), device=source.device).repeat_interleave(count)
+    tokens, log_probs = refine(scheme, memory.select(sentences), lengths, iterations=options.iterations)
+    totals = log_probs.double().sum(1)
+    means = totals / lengths
+    found = [
+        Hypothesis(tuple(ids), log_prob, score)
+        for ids, log_prob, score in zip(
+            token_rows(tokens, lengths), totals.tolist(), means.tolist(), strict=True
+        )
+    ]
+    candidates = [found[i : i + count] for i in range(0, len(found), count)]
+    return rerank(candidates, source, source_lengths, reranker if count > 1 else None)
+
+
+def refine(
+    scheme: MaskPredict, memory: AnyMemory, lengths: Tensor, *, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Tokens and log-probabilities, both (rows, longest), 0 behind a row's end; lengths (rows,).
+
+    Round t of T, from 0, masks the floor(N (T - t) / T) least certain of N words, at least one.
+    """
+    real = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+    tokens = torch.zeros(real.shape, dtype=torch.int64, device=lengths.device)
+    log_probs = torch.zeros(real.shape, device=lengths.device)
+    for done in range(iterations):
+        count = (lengths * (iterations - done) // iterations).clamp(min=1)
+        masked = lowest(log_probs, real, count) if done else real
+        hidden = scheme.write(tokens.masked_fill(masked, scheme.mask), lengths, memory)
+        tokens[masked], log_probs[masked] = scheme.body.argmax(hidden[masked], never=scheme.special)
+    return tokens, log_probs
+
+
+def token_rows(values: Tensor, lengths: Tensor) -> list[list[int]]:
+    """Each row of (rows, longest) ids up to its length."""
+    rows: list[list[int]] = values.tolist()
+    return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]

@@ -1,0 +1,34 @@
+"""From a model folder to what the model is for: the one place where use depends on the family."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saccade.checkpoint import Model, load_model
+from saccade.generator import TextGenerator
+from saccade.models import kind_of
+from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
+from saccade.translator import Translator
+
+Use = Translator | TextGenerator
+"""What a loaded model is used through."""
+
+USES: dict[type[Network], Callable[..., Use]] = {
+    Seq2Seq: Translator.of,
+    NonAutoregressive: Translator.of,
+    LanguageModel: TextGenerator,
+}
+"""The class that uses the models of each family."""
+
+
+def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Use:
+    """What the model in a model folder or a run folder (its best checkpoint) is for, ready for use.
+
+    options: see `Translator.of` and `TextGenerator`. Raises UserError for a folder that can't be read.
+    """
+    model: Model = load_model(Path(folder))
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return USES[kind_of(model.config).family](model, device=device, **options)

@@ -1,0 +1,28 @@
+"""The most likely token of each position, without holding the logits of all positions."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1 << 22
+"""Logits held at a time: 16 MB in float32."""
+
+
+def argmax_log_probs(
+    output: Callable[[Tensor], Tensor], hidden: Tensor, *, size: int, never: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their log-probabilities, both (positions,), of hidden states (positions, width).
+
+    output: from hidden states to `size` logits. never: ids that are not taken; the others keep their
+    log-probabilities.
+    """
+    tokens, log_probs = [], []
+    for part in hidden.split(max(1, CHUNK_ELEMENTS // size)):
+        logits = output(part).float()
+        total = logits.logsumexp(-1)
+        logits[:, list(never)] = -torch.inf
+        best, token = logits.max(-1)
+        tokens.append(token)
+        log_probs.append(best - total)
+    return torch.cat(tokens), torch.cat(log_probs)

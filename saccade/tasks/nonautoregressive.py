@@ -1,0 +1,105 @@
+"""Translation by models that write all positions at once: each scheme with its objective and its settings."""
+
+from collections.abc import Callable
+from typing import cast
+
+from saccade.checkpoint import Model
+from saccade.config import Section
+from saccade.decoding.nonautoregressive import DECODERS
+from saccade.errors import UserError
+from saccade.models.families import Seq2Seq, expect
+from saccade.models.nonautoregressive.config import NonAutoregressiveConfig, SchemeName
+from saccade.tasks.interface import Experiment
+from saccade.tasks.translation import Translation
+from saccade.text.corpus import DataConfig
+from saccade.training.fertility import FertilityCrossEntropy
+from saccade.training.fine_tuning import FineTuning
+from saccade.training.glancing import GlancingCtc
+from saccade.training.masked import MaskedCrossEntropy
+from saccade.training.objective import Objective
+from saccade.training.settings import TrainingConfig
+
+GLANCING = (0.5, 0.3)
+"""See `GlancingCtc.share`."""
+
+
+def _fertility(training: TrainingConfig, teacher: Model | None) -> Objective:
+    likelihood = FertilityCrossEntropy(training.label_smoothing or 0.0)
+    if teacher is None or not training.fine_tuning:
+        return likelihood
+    return FineTuning(likelihood, expect(teacher.network, Seq2Seq), training.fine_tuning)
+
+
+def _mask_predict(training: TrainingConfig, teacher: Model | None) -> Objective:
+    return MaskedCrossEntropy(training.label_smoothing or 0.0)
+
+
+def _ctc(training: TrainingConfig, teacher: Model | None) -> Objective:
+    share = GLANCING if training.glancing is None else training.glancing
+    return GlancingCtc(share, training.label_smoothing or 0.0)
+
+
+OBJECTIVES: dict[SchemeName, Callable[[TrainingConfig, Model | None], Objective]] = {
+    "fertility": _fertility,
+    "mask-predict": _mask_predict,
+    "ctc": _ctc,
+}
+"""What training with each scheme minimises."""
+
+
+class NonAutoregressiveTranslation(Translation):
+    """See `Task`: as `Translation`, with the scheme's own settings, objective and way to decode."""
+
+    def sections(self, model: Section) -> dict[str, type[Section]]:
+        """See `Task.sections`."""
+        return {**super().sections(model), "decoding": DECODERS[_scheme(model)].options}
+
+    def check(self, plan: Experiment) -> None:
+        """See `Task.check`."""
+        training, data, scheme = plan.training, cast(DataConfig, plan.data), _scheme(plan.model)
+        self.refuse_schemes(plan, but=scheme)
+        self.require_teacher(plan)
+        if training.init_encoder and training.init_from is not None:
+            raise UserError(
+                "training.init_encoder: training.init_from brings an encoder already; leave one out."
+            )
+        if training.glancing is not None and not all(0 <= share <= 1 for share in training.glancing):
+            raise UserError(f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1].")
+        if training.compile:
+            raise UserError(
+                "training.compile: the shapes of a non-autoregressive model depend on its data at every "
+                "step, so that each would be compiled; leave it out."
+            )
+        if self.validation_of(plan).beam > 1:
+            raise UserError("validation.beam: a non-autoregressive model is not searched; leave it out.")
+        if DECODERS[scheme].scheme.needs_fertilities:
+            _require_fertilities(data)
+
+    def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
+        """See `Task.objective`."""
+        return OBJECTIVES[_scheme(plan.model)](plan.training, teacher)
+
+    def validation_objective(self, plan: Experiment) -> Objective:
+        """See `Translation.validation_objective`."""
+        return OBJECTIVES[_scheme(plan.model)](TrainingConfig(), None)
+
+    def validation_options(self, plan: Experiment) -> dict[str, object]:
+        """See `Translation.validation_options`: one candidate a sentence needs no reranker."""
+        return {"candidates": 1}
+
+
+def _scheme(model: Section) -> SchemeName:
+    return cast(NonAutoregressiveConfig, model).decoder
+
+
+def _require_fertilities(data: DataConfig) -> None:
+    wanted = {
+        "data.fertilities": bool(data.train_files) and not data.fertilities,
+        "data.valid_fertilities": bool(data.valid_files) and not data.valid_fertilities,
+    }
+    for name, missing in wanted.items():
+        if missing:
+            raise UserError(
+                f"{name}: a model that is trained with fertilities needs them for this text; a teacher's "
+                "alignments give them.",
+            )

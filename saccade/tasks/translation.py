@@ -1,0 +1,167 @@
+"""Translation token by token: pairs of sentences to learn from, and translations to be scored."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from saccade.checkpoint import Model, vocabulary_of
+from saccade.config import Section
+from saccade.decoding.options import DecodingConfig
+from saccade.errors import UserError
+from saccade.models.nonautoregressive.config import SchemeName
+from saccade.tasks.advice import translation_advice
+from saccade.tasks.interface import Experiment, Material, Report, Task, named
+from saccade.tasks.translation_validation import ValidationConfig, ValidationData, validate
+from saccade.text.cache import EncodedPairs
+from saccade.text.corpus import DataConfig, read_lines
+from saccade.text.epochs import epoch_pairs
+from saccade.text.prepare import Prepared, open_prepared, prepare
+from saccade.text.report import DataReport
+from saccade.text.tokenizer import Tokenizer, TokenizerConfig, between
+from saccade.training.data import TrainingPairs
+from saccade.training.distributed import Group
+from saccade.training.objective import LABEL_SMOOTHING, CrossEntropy, Objective
+
+
+class Translation(Task):
+    """See `Task`."""
+
+    use = "translate"
+
+    def sections(self, model: Section) -> dict[str, type[Section]]:
+        """See `Task.sections`."""
+        return {
+            "data": DataConfig,
+            "tokenizer": TokenizerConfig,
+            "validation": ValidationConfig,
+            "decoding": DecodingConfig,
+        }
+
+    def check(self, plan: Experiment) -> None:
+        """See `Task.check`."""
+        self.refuse_schemes(plan, but=None)
+        self.require_teacher(plan)
+        if plan.training.init_encoder:
+            raise UserError("training.init_encoder: only for non-autoregressive models; leave it out.")
+
+    def require_text(self, data: Section) -> None:
+        """See `Task.require_text`."""
+        if not cast(DataConfig, data).train_files:
+            raise UserError("no training text: set data.source and data.target, or data.pairs.")
+
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> DataReport:
+        """See `Task.prepare`."""
+        config, pieces = cast(DataConfig, plan.data), cast(TokenizerConfig, plan.tokenizer)
+        languages = config.source_language, config.target_language
+        if tokenizer is None and any(languages):
+            raise UserError(
+                "data.source_language, data.target_language: a new model learns its two languages from the "
+                "text. Leave them out, or give training.init_from a model of many languages."
+            )
+        tokenizer = None if tokenizer is None else between(tokenizer, *languages)
+        batch_tokens = plan.training.batch_tokens
+        return prepare(config, pieces, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens).report
+
+    def material(self, plan: Experiment, out: Path, group: Group) -> Material:
+        """See `Task.material`."""
+        prepared = open_prepared(out)
+        training = plan.training
+
+        def data(_: Any) -> TrainingPairs:
+            return TrainingPairs(
+                pairs_of=_pairs_of(plan, prepared, out, group),
+                vocabulary=vocabulary_of(prepared.tokenizer),
+                batch_tokens=training.batch_tokens,
+                accumulate=training.accumulate,
+                seed=training.seed,
+            )
+
+        found = _validation_data(prepared, out)
+        check = None
+        if found is not None:
+            check = partial(
+                validate,
+                data=found,
+                config=self.validation_of(plan),
+                objective=self.validation_objective(plan),
+                options=self.validation_options(plan),
+                device=group.device,
+                batch_tokens=training.batch_tokens,
+            )
+        provenance = {"data": named(prepared.report.files), "pairs": prepared.report.train.kept}
+        return Material(prepared.tokenizer, data, check, provenance)
+
+    def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
+        """See `Task.objective`."""
+        smoothing = plan.training.label_smoothing
+        return CrossEntropy(LABEL_SMOOTHING if smoothing is None else smoothing)
+
+    def validation_objective(self, plan: Experiment) -> Objective:
+        """What training minimises, without smoothing."""
+        return CrossEntropy()
+
+    def validation_options(self, plan: Experiment) -> dict[str, object]:
+        """How validation decodes. Whatever the finished model is to do by default, checkpoints are ranked by
+        their best translations."""
+        plain = {"nbest": 1, "sample": False, "temperature": 1.0, "top_k": None, "top_p": 1.0}
+        return {"beam": self.validation_of(plan).beam, **plain}
+
+    def validation_of(self, plan: Experiment) -> ValidationConfig:
+        """The section `[validation]`."""
+        return cast(ValidationConfig, plan.validation)
+
+    def batches_an_epoch(self, plan: Experiment, report: Report) -> int:
+        """See `Task.batches_an_epoch`."""
+        return cast(DataReport, report).batches
+
+    def advice(self, plan: Experiment, report: Report, *, parameters: int) -> list[str]:
+        """See `Task.advice`."""
+        batches = self.batches_an_epoch(plan, report)
+        return translation_advice(plan, cast(DataReport, report), parameters=parameters, batches=batches)
+
+    def refuse_schemes(self, plan: Experiment, *, but: SchemeName | None) -> None:
+        """Raise UserError for settings that belong to another scheme of non-autoregressive models."""
+        training, data = plan.training, cast(DataConfig, plan.data)
+        owned: dict[str, tuple[bool, SchemeName]] = {
+            "training.glancing": (training.glancing is not None, "ctc"),
+            "training.fine_tuning": (training.fine_tuning > 0, "fertility"),
+            "data.fertilities": (bool(data.fertilities), "fertility"),
+            "data.valid_fertilities": (bool(data.valid_fertilities), "fertility"),
+        }
+        for name, (given, owner) in owned.items():
+            if given and but != owner:
+                raise UserError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
+
+    def require_teacher(self, plan: Experiment) -> None:
+        """Raise UserError for settings about a teacher that is not there or does not translate."""
+        training, teacher = plan.training, plan.start.teacher
+        if teacher is None and (training.init_encoder or training.fine_tuning):
+            name = "init_encoder" if training.init_encoder else "fine_tuning"
+            raise UserError(f"training.{name} needs training.teacher, the model that it is about.")
+
+
+def _pairs_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> Callable[[int], EncodedPairs]:
+    """The encoded pairs of an epoch; with sub-word sampling the leader segments them again first."""
+    seed, config = plan.training.seed, cast(DataConfig, plan.data)
+
+    def pairs(epoch: int) -> EncodedPairs:
+        group.wait()  # everybody is done with the epoch before, whose files may go
+        if not group.leads:
+            group.wait()
+        encoded = epoch_pairs(config, prepared.tokenizer, out=out, epoch=epoch, seed=seed)
+        if group.leads:
+            group.wait()
+        return encoded
+
+    return pairs
+
+
+def _validation_data(prepared: Prepared, folder: Path) -> ValidationData | None:
+    if prepared.valid is None:
+        return None
+    return ValidationData(prepared.valid, *(_text(folder / f"valid.{side}") for side in ("source", "target")))
+
+
+def _text(path: Path) -> Sequence[str]:
+    return [line or "" for _, line in read_lines(path)]

@@ -1,0 +1,96 @@
+"""Validation of translation models: loss on the validation pairs and scores of real translations."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import PositiveInt
+
+from saccade.checkpoint import Model
+from saccade.evaluation import Tokenize, evaluate
+from saccade.text.batching import collate, plan_batches
+from saccade.text.cache import EncodedPairs
+from saccade.training.objective import Objective
+from saccade.training.validation import ValidationSchedule, ValidationScores
+from saccade.translator import Translator
+
+
+class ValidationConfig(ValidationSchedule):
+    """When and how to validate; validation picks the best checkpoint and may end training early."""
+
+    metric: Literal["bleu", "chrf", "loss"] = "bleu"
+    """What makes a checkpoint the best."""
+    beam: PositiveInt = 1
+    """Beam of the translations that are scored; greedy ranks checkpoints nearly as well and is faster."""
+    max_sentences: PositiveInt | None = None
+    """Translate only the first so many validation sentences; unset: all."""
+    tokenize: Tokenize | None = None
+    """sacreBLEU's tokeniser: unset for 13a, "zh" for Chinese, "none" for tokenised text."""
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """Encoded pairs for the loss, text for the translations."""
+
+    pairs: EncodedPairs
+    sources: Sequence[str]
+    references: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Validation(ValidationScores):
+    """Of a translator. bleu, chrf: 0 to 100; exact: share of perfect lines."""
+
+    bleu: float
+    chrf: float
+    exact: float
+
+    def line(self) -> str:
+        """For the user."""
+        return f"loss {self.loss:.3f}  BLEU {self.bleu:.2f}  chrF {self.chrf:.2f}  exact {self.exact:.1%}"
+
+
+def validate(
+    model: Model,
+    data: ValidationData,
+    *,
+    config: ValidationConfig,
+    objective: Objective,
+    options: Mapping[str, Any],
+    device: torch.device,
+    batch_tokens: int,
+) -> Validation:
+    """Score a model as it stands; leaves it in evaluation mode.
+
+    objective: its mean is the loss. options: how the translations that are scored are decoded.
+    """
+    model.network.eval()
+    loss = validation_loss(model, data.pairs, objective, device=device, batch_tokens=batch_tokens)
+    count = config.max_sentences
+    scores, _ = evaluate(
+        Translator.of(model, device=device),
+        data.sources[:count],
+        data.references[:count],
+        tokenize=config.tokenize,
+        **options,
+    )
+    return Validation(loss, math.exp(min(loss, 100.0)), scores.bleu, scores.chrf, scores.exact)
+
+
+@torch.no_grad()
+def validation_loss(
+    model: Model, pairs: EncodedPairs, objective: Objective, *, device: torch.device, batch_tokens: int
+) -> float:
+    """Mean of the objective in nats a target token, end symbol counted."""
+    plan = plan_batches(
+        pairs.source_lengths, pairs.target_lengths, batch_tokens=batch_tokens, seed=0, epoch=0
+    )
+    vocabulary = model.network.vocabulary
+    total, tokens = 0.0, 0
+    for indices in plan:
+        batch = collate(pairs, indices, pad=vocabulary.pad, start=vocabulary.start).to(device)
+        total += float(objective(model.network, batch))
+        tokens += batch.target_tokens
+    return total / tokens

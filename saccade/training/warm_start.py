@@ -1,0 +1,110 @@
+"""What a run starts from: a model that it continues (`init_from`), a model that teaches it (`teacher`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from saccade.checkpoint import Model, find_model, load_weights, read_description, read_weights
+from saccade.errors import UserError
+from saccade.generator import OVERRIDABLE
+from saccade.models import kind_of, model_config
+from saccade.models.families import Network
+from saccade.text.corpus import file_hash
+from saccade.text.tokenizer import Tokenizer, load_tokenizer
+from saccade.training.settings import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model folder that a run starts from; it is read when something of it is first needed.
+
+    key: the setting that names it.
+    """
+
+    key: str
+    folder: Path
+
+    @cached_property
+    def found(self) -> Path:
+        """The model folder itself: `folder`, or the best checkpoint of a run."""
+        return find_model(self.folder)
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The folder's model.json."""
+        return read_description(self.found)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokeniser."""
+        return load_tokenizer(self.found, digests=self.description["tokenizer"])
+
+    @property
+    def family(self) -> type[Network]:
+        """The family that the model belongs to."""
+        return kind_of(model_config(self.description["model"])).family
+
+    def copy_weights(self, model: Model) -> None:
+        """Copy the weights into a model of the same sizes; UserError where they do not fit."""
+        load_weights(model.network, read_weights(self.found), folder=self.found)
+
+    def digest(self, last: Path) -> str:
+        """The SHA-256 of the weights. A resumed run has it in its checkpoint `last`, under the key's name."""
+        if (last / "model.json").is_file():
+            name = self.key.rpartition(".")[2]
+            return str(read_description(last)["provenance"].get(name, ""))
+        return file_hash(self.found / "model.safetensors")
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """The models that a run starts from; most runs have neither."""
+
+    init_from: Origin | None = None
+    teacher: Origin | None = None
+
+    @classmethod
+    def of(cls, training: TrainingConfig) -> "WarmStart":
+        """What the settings name; nothing is read yet."""
+        paths = {"init_from": training.init_from, "teacher": training.teacher}
+        return cls(**{name: Origin(f"training.{name}", path) for name, path in paths.items() if path})
+
+    @property
+    def vocabulary_from(self) -> Origin | None:
+        """The model whose tokeniser the run takes; None where it learns its own."""
+        return self.init_from or self.teacher
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokeniser that is taken, None where the run learns its own."""
+        return None if self.vocabulary_from is None else self.vocabulary_from.tokenizer
+
+    def complete(self, tables: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration's tables with the settings of `init_from` below them.
+
+        Raises UserError where they ask for what the model's weights and vocabulary settle: in [model] only
+        dropout may differ, and what a language model's weights do not depend on.
+        """
+        if (brings := self.vocabulary_from) is not None and tables.get("tokenizer"):
+            raise UserError(
+                f"[tokenizer]: the vocabulary comes from {brings.key} = {brings.folder}; leave it out."
+            )
+        if self.init_from is None:
+            return dict(tables)
+        own, settled = (
+            self.init_from.description,
+            f"comes from {self.init_from.key} = {self.init_from.folder}",
+        )
+        for name, value in tables.get("model", {}).items():
+            free = name.endswith("dropout") or name in OVERRIDABLE
+            if not free and value != own["model"].get(name):
+                known = f", which is {own['model'][name]}," if name in own["model"] else ""
+                raise UserError(f"model.{name} = {value}: this{known} {settled}; leave it out.")
+        below = {name: {**own[name], **tables.get(name, {})} for name in ("model", "decoding")}
+        return {**tables, **below}
+
+    def provenance(self, last: Path) -> dict[str, str]:
+        """The digests of the models' weights, for the model folder; last: see `Origin.digest`."""
+        origins = {"init_from": self.init_from, "teacher": self.teacher}
+        return {name: origin.digest(last) for name, origin in origins.items() if origin is not None}
