@@ -15,7 +15,7 @@ from saccade.models.transformer import TransformerConfig
 from saccade.nn.positions import sinusoids
 from saccade.text.batching import Batch
 from saccade.training.distributed import Group
-from saccade.training.loop import uses_bfloat16
+from saccade.training.settings import uses_bfloat16
 
 
 class TorchTransformer(nn.Module):

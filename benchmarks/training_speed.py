@@ -19,9 +19,9 @@ from saccade.text.batching import Batch
 from saccade.text.prepare import open_prepared
 from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
-from saccade.training.loop import uses_bfloat16
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
+from saccade.training.settings import uses_bfloat16
 from saccade.training.update import Updater
 
 SMOOTHING = 0.1

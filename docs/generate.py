@@ -24,7 +24,7 @@ from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
 from saccade.training.evaluate import ValidationConfig
 from saccade.training.language import SECTIONS as LANGUAGE
-from saccade.training.loop import TrainingConfig
+from saccade.training.settings import TrainingConfig
 
 PAGE = Path(__file__).with_name("reference.md")
 

@@ -19,9 +19,9 @@ from saccade.models.transformer import Transformer
 from saccade.native.library import why_not
 from saccade.text.batching import Batch
 from saccade.training.distributed import Group
-from saccade.training.loop import uses_bfloat16
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
+from saccade.training.settings import uses_bfloat16
 from saccade.training.update import Updater
 
 SAFE = 0.8

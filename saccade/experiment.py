@@ -28,9 +28,10 @@ from saccade.training.initial import (
     tokenizer_of,
 )
 from saccade.training.language import LanguageTask
-from saccade.training.loop import Setup, TrainingConfig, train
+from saccade.training.loop import Setup, train
 from saccade.training.objective import objective_of
 from saccade.training.plan import SECTIONS, Experiment, Material, Report, Task
+from saccade.training.settings import TrainingConfig
 from saccade.training.state import Counters
 from saccade.training.teacher import load_teacher, take_encoder
 from saccade.training.translation import TranslationTask

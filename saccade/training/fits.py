@@ -8,7 +8,7 @@ from saccade.models.interface import LanguageModelConfig
 from saccade.models.nonautoregressive import NonAutoregressiveConfig
 from saccade.text.corpus import DataConfig
 from saccade.training.evaluate import ValidationConfig
-from saccade.training.loop import TrainingConfig
+from saccade.training.settings import TrainingConfig
 
 
 def decoding_section(model: Section) -> type[Section]:

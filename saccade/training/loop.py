@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from saccade.checkpoint import Model
@@ -20,52 +19,11 @@ from saccade.training.interrupt import stop_requests
 from saccade.training.keep import Checkpoints
 from saccade.training.meter import Meter
 from saccade.training.objective import Loss, Objective, Scheduled
-from saccade.training.optim import OptimizerConfig, learning_rate, make_optimizer
+from saccade.training.optim import learning_rate, make_optimizer
 from saccade.training.report import Report
+from saccade.training.settings import TrainingConfig, uses_bfloat16
 from saccade.training.state import Counters, generator_states, restore_generators
 from saccade.training.update import Updater, UpdateResult
-
-
-class TrainingConfig(OptimizerConfig):
-    """`[training]`: what one run does."""
-
-    steps: PositiveInt = 20_000
-    """Updates of the weights; early stopping may end sooner."""
-    batch_tokens: PositiveInt = 4096
-    """Tokens of one batch, padding in, counted on its longer side; shared among processes."""
-    accumulate: PositiveInt = 1
-    """Batches per update."""
-    seed: NonNegativeInt = 1
-    """Of weights, dropout and data order."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16: products in 16 bits, weights in 32; auto takes it where a GPU has it."""
-    compile: bool = False
-    """Let torch.compile make kernels for this model: minutes at the start, faster steps on a GPU."""
-    label_smoothing: float | None = Field(None, ge=0, lt=1)
-    """Share of each target spread over the vocabulary (section 5.4). Unset: 0.1, in language models
-    and non-autoregressive ones 0."""
-    glancing: tuple[float, float] | None = None
-    """model.decoder = "ctc" only. Of as many slots as are wrong, the share that is shown their tokens, at the
-    start and at the end of training; [0.0, 0.0]: none, plain CTC. Unset: [0.5, 0.3], the paper's."""
-    ema: float = Field(0.0, ge=0, lt=1)
-    """Decay of a moving average of the weights, which is then what is validated and saved; 0: none."""
-    average: PositiveInt = 1
-    """At the end, average the weights of the last so many validations and keep them if they are better."""
-    init_from: Path | None = None
-    """A model to go on from: its weights, vocabulary and settings of [model] and [decoding]."""
-    teacher: Path | None = None
-    """A model whose vocabulary is taken; the student can start from its encoder and be fine-tuned by it."""
-    init_encoder: bool = False
-    """Start a non-autoregressive model from the teacher's encoder and source embeddings."""
-    fine_tuning: float = Field(0.0, ge=0, le=1)
-    """model.decoder = "fertility" only. Weight of the teacher's judgement in fine-tuning, 0.25 in the paper,
-    which starts from a trained student (init_from)."""
-    save_every: PositiveInt = 500
-    """Updates between saves of the `last` checkpoint, besides those at each validation."""
-    log_every: PositiveInt = 50
-    """Updates between lines in metrics.jsonl."""
-    max_skipped: PositiveInt = 10
-    """Stop after this many updates in a row whose loss or gradient was not finite."""
 
 
 @dataclass(frozen=True)
@@ -282,10 +240,3 @@ class _Training:
         if self.group.size == 1:
             return asked
         return bool(self.group.sum(torch.tensor(float(asked), device=self.group.device)) > 0)
-
-
-def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether products run in bfloat16; `auto` means on GPUs that have it."""
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return precision == "bfloat16"

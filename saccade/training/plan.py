@@ -11,7 +11,7 @@ from saccade.text.tokenizer import Tokenizer
 from saccade.training.data import TrainingData
 from saccade.training.distributed import Group
 from saccade.training.evaluate import Schedule, ValidationScores
-from saccade.training.loop import TrainingConfig
+from saccade.training.settings import TrainingConfig
 
 SECTIONS = ("data", "tokenizer", "model", "training", "validation", "decoding")
 

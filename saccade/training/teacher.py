@@ -9,7 +9,7 @@ from saccade.checkpoint import Model, load_model
 from saccade.errors import UserError
 from saccade.models.interface import Parallel
 from saccade.text.tokenizer import same_pieces
-from saccade.training.loop import TrainingConfig
+from saccade.training.settings import TrainingConfig
 
 
 def load_teacher(
