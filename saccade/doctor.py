@@ -17,7 +17,8 @@ from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer
 from saccade.native.library import why_not
-from saccade.text.batching import Batch
+from saccade.text.batching import Batch, PaddedColumn
+from saccade.text.translation import translation_batch
 from saccade.training.distributed import Group
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
@@ -138,7 +139,8 @@ def _saved_by_backward(preset: str) -> tuple[int, float]:
 
     batch = _batch(1024, torch.device("meta"))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network.decode(batch.target_in, network.encode(batch.source, batch.source_lengths))
+        source = batch["source"]
+        network.decode(batch["target_in"].values, network.encode(source.values, source.lengths))
     size = sum(storage.nbytes() for storage in kept - own)
     return sum(parameter.numel() for parameter in network.parameters()), size / 1024
 
@@ -177,7 +179,8 @@ def _batch(tokens: int, device: torch.device) -> Batch:
     rows = tokens // _LENGTH
     ids = torch.full((rows, _LENGTH), 5, device=device)
     lengths = torch.full((rows,), _LENGTH, device=device)
-    return Batch(ids, lengths, ids, ids, lengths, pad=0, target_tokens=rows * _LENGTH)
+    column = PaddedColumn(ids, lengths, pad=0, positions=rows * _LENGTH)
+    return translation_batch({"source": column, "target": column}, start=2)
 
 
 def _can_measure() -> bool:

@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saccade.models.interface import Vocabulary
-from saccade.text.batching import Batch, collate, plan_batches
-from saccade.text.cache import EncodedPairs
+from saccade.text.batching import Batch, plan_batches
+from saccade.text.cache import EncodedLines
 
 
 class TrainingBatch(Protocol):
@@ -53,37 +52,34 @@ class TrainingData(Protocol):
 
 
 @dataclass(frozen=True)
-class TrainingPairs:
-    """Batches of sentence pairs. `pairs_of` gives the encoded pairs of an epoch, sampled anew or not.
+class TrainingLines:
+    """Batches of encoded lines that know nothing of each other. Satisfies `TrainingData`.
 
-    Satisfies `TrainingData`.
+    lines_of: the lines of an epoch, always the same ones or segmented differently each time; every process
+    calls it when the epoch begins. collate: makes a batch of some of them. sides: the columns whose lengths
+    decide how much a batch takes.
     """
 
-    pairs_of: Callable[[int], EncodedPairs]
-    vocabulary: Vocabulary
+    lines_of: Callable[[int], EncodedLines]
+    collate: Callable[[EncodedLines, NDArray[np.int64]], Batch]
+    sides: Sequence[str]
     batch_tokens: int
     accumulate: int
     seed: int
 
     def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Batch]]:
         """The batches of each update of an epoch, without its first `done` updates."""
-        pairs = self.pairs_of(epoch)
-        plan = plan_batches(
-            pairs.source_lengths,
-            pairs.target_lengths,
-            batch_tokens=self.batch_tokens,
-            seed=self.seed,
-            epoch=epoch,
+        lines = self.lines_of(epoch)
+        lengths = [lines[side].lengths for side in self.sides]
+        plan = plan_batches(*lengths, batch_tokens=self.batch_tokens, seed=self.seed, epoch=epoch)
+        firsts = range(done * self.accumulate, len(plan), self.accumulate)
+        return (
+            [self.collate(lines, rows) for rows in plan[first : first + self.accumulate]] for first in firsts
         )
-        for first in range(done * self.accumulate, len(plan), self.accumulate):
-            yield [self._batch(pairs, indices) for indices in plan[first : first + self.accumulate]]
 
     def carried(self) -> dict[str, Tensor]:
-        """Nothing: pairs know nothing of each other."""
+        """Nothing: lines know nothing of each other."""
         return {}
 
     def restore(self, carried: Mapping[str, Tensor]) -> None:
         """See `carried`."""
-
-    def _batch(self, pairs: EncodedPairs, indices: NDArray[np.int64]) -> Batch:
-        return collate(pairs, indices, pad=self.vocabulary.pad, start=self.vocabulary.start)

@@ -12,8 +12,9 @@ from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.evaluation import Tokenize, evaluate
 from saccade.models.interface import Parallel
-from saccade.text.batching import collate, plan_batches
-from saccade.text.cache import EncodedPairs
+from saccade.text.batching import plan_batches
+from saccade.text.cache import EncodedLines
+from saccade.text.translation import SIDES, collate_translation
 from saccade.training.objective import objective_of
 from saccade.translator import Translator
 
@@ -64,9 +65,9 @@ class ValidationConfig(ValidationSchedule):
 
 @dataclass(frozen=True)
 class ValidationData:
-    """Encoded pairs for the loss, text for the translations."""
+    """Encoded lines for the loss, text for the translations."""
 
-    pairs: EncodedPairs
+    lines: EncodedLines
     sources: Sequence[str]
     references: Sequence[str]
 
@@ -106,7 +107,7 @@ def validate(
 ) -> Validation:
     """Score a model as it stands; leaves it in evaluation mode."""
     model.module.eval()
-    loss = validation_loss(model, data.pairs, device=device, batch_tokens=batch_tokens)
+    loss = validation_loss(model, data.lines, device=device, batch_tokens=batch_tokens)
     count = config.max_sentences
     translator = Translator(model, device=device)
     scores, _ = evaluate(
@@ -127,16 +128,15 @@ def _plain(translator: Translator, *, beam: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def validation_loss(model: Model, pairs: EncodedPairs, *, device: torch.device, batch_tokens: int) -> float:
+def validation_loss(model: Model, lines: EncodedLines, *, device: torch.device, batch_tokens: int) -> float:
     """Mean of what is minimised, without smoothing, in nats a target token, end symbol counted."""
-    plan = plan_batches(
-        pairs.source_lengths, pairs.target_lengths, batch_tokens=batch_tokens, seed=0, epoch=0
-    )
+    lengths = [lines[side].lengths for side in SIDES]
+    plan = plan_batches(*lengths, batch_tokens=batch_tokens, seed=0, epoch=0)
     vocabulary = model.network.vocabulary
     objective = objective_of(model.network, label_smoothing=0.0)
     total, tokens = 0.0, 0
     for indices in plan:
-        batch = collate(pairs, indices, pad=vocabulary.pad, start=vocabulary.start).to(device)
+        batch = collate_translation(lines, indices, start=vocabulary.start).to(device)
         total += float(objective(model.network, batch))
         tokens += batch.target_tokens
     return total / tokens

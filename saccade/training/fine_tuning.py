@@ -33,18 +33,18 @@ class FineTuning:
 
     def __call__(self, model: Fertile, batch: Batch) -> Tensor:
         """See `Objective`."""
-        assert batch.fertilities is not None
-        memory = model.encode(batch.source, batch.source_lengths)
+        source = batch["source"]
+        memory = model.encode(source.values, source.lengths)
         log_probs = model.fertility_logits(memory).float().log_softmax(-1)
         real = model.has_fertility(memory)
         drawn, mean = drawn_fertilities(log_probs), mean_fertilities(log_probs)
         chosen = log_probs.gather(2, drawn[..., None]).squeeze(2).masked_fill(~real, 0.0).sum(1)
         with torch.no_grad():
-            read = self.teacher.encode(batch.source, batch.source_lengths)
+            read = self.teacher.encode(source.values, source.lengths)
             cost = self.cost(model, memory, bounded(drawn, real), read)
             baseline = self.cost(model, memory, bounded(mean, real), read)
         reinforced = reinforce(chosen, cost, baseline)
-        propagated = self.cost(model, memory, batch.fertilities, read).sum()
+        propagated = self.cost(model, memory, batch["fertilities"].values, read).sum()
         assert isinstance(model, nn.Module)
         known = self.likelihood(model, batch)
         return self.share * (reinforced + propagated) + (1 - self.share) * known

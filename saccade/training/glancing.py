@@ -34,9 +34,10 @@ class GlancingCtc:
 
     def __call__(self, model: Aligned, batch: Batch) -> Tensor:
         """See `Objective`."""
-        memory = model.encode(batch.source, batch.source_lengths)
-        pieces, _ = batch.without_end()
-        lengths = batch.target_lengths - 1
+        source, target = batch["source"], batch["target"]
+        memory = model.encode(source.values, source.lengths)
+        pieces, _ = target.without_end()
+        lengths = target.lengths - 1
         revealed = None
         share = self.share[0] + (self.share[1] - self.share[0]) * self.done
         assert isinstance(model, nn.Module)

@@ -13,7 +13,7 @@ from saccade.decoding.continuation import ContinuationConfig
 from saccade.errors import UserError
 from saccade.models.interface import LanguageModel, LanguageModelConfig
 from saccade.text.cache import Ids
-from saccade.text.running import (
+from saccade.text.language_model import (
     TextConfig,
     TextReport,
     TextSize,

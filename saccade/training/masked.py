@@ -26,9 +26,10 @@ class MaskedCrossEntropy:
 
     def __call__(self, model: Masked, batch: Batch) -> Tensor:
         """See `Objective`."""
-        memory = model.encode(batch.source, batch.source_lengths)
-        pieces, real = batch.without_end()
-        lengths = batch.target_lengths - 1
+        source, target = batch["source"], batch["target"]
+        memory = model.encode(source.values, source.lengths)
+        pieces, real = target.without_end()
+        lengths = target.lengths - 1
         masked = random_masks(real, _generator(model, real.device))
         hidden = model.write(pieces.masked_fill(masked, model.mask), lengths, memory)
         words = linear_cross_entropy(

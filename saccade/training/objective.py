@@ -73,13 +73,14 @@ class CrossEntropy:
 
     def __call__(self, model: Seq2Seq, batch: Batch) -> Tensor:
         """Padding is taken out before the output layer: no logits are formed for it."""
-        hidden = model.decode(batch.target_in, model.encode(batch.source, batch.source_lengths))
-        real = batch.gold != batch.pad
+        source, target = batch["source"], batch["target"]
+        hidden = model.decode(batch["target_in"].values, model.encode(source.values, source.lengths))
+        real = target.real
         total: Tensor = linear_cross_entropy(
             hidden[real],
             model.output.weight,
             model.output.bias,
-            batch.gold[real],
+            target.values[real],
             label_smoothing=self.label_smoothing,
         )
         return total

@@ -5,16 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from saccade.checkpoint import vocabulary_of
 from saccade.config import Section
 from saccade.errors import UserError
-from saccade.text.cache import EncodedPairs
+from saccade.text.cache import EncodedLines
 from saccade.text.corpus import DataConfig, read_lines
-from saccade.text.epochs import epoch_pairs
+from saccade.text.epochs import epoch_lines
 from saccade.text.prepare import Prepared, open_prepared, prepare
 from saccade.text.report import DataReport
 from saccade.text.tokenizer import Tokenizer, TokenizerConfig, between
-from saccade.training.data import TrainingPairs
+from saccade.text.translation import SIDES, collate_translation
+from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.evaluate import ValidationConfig, ValidationData, validate
 from saccade.training.fits import decoding_section
@@ -58,10 +58,11 @@ class TranslationTask:
         prepared = open_prepared(out)
         training = plan.training
 
-        def data(_: Any) -> TrainingPairs:
-            return TrainingPairs(
-                pairs_of=_pairs_of(plan, prepared, out, group),
-                vocabulary=vocabulary_of(prepared.tokenizer),
+        def data(_: Any) -> TrainingLines:
+            return TrainingLines(
+                lines_of=_lines_of(plan, prepared, out, group),
+                collate=partial(collate_translation, start=prepared.tokenizer.start),
+                sides=SIDES,
                 batch_tokens=training.batch_tokens,
                 accumulate=training.accumulate,
                 seed=training.seed,
@@ -81,20 +82,20 @@ class TranslationTask:
         return Material(prepared.tokenizer, data, check, provenance)
 
 
-def _pairs_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> Callable[[int], EncodedPairs]:
-    """The encoded pairs of an epoch; with sub-word sampling the leader segments them anew first."""
+def _lines_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> Callable[[int], EncodedLines]:
+    """The encoded lines of an epoch; with sub-word sampling the leader segments them first."""
     seed, config = plan.training.seed, cast(DataConfig, plan.data)
 
-    def pairs(epoch: int) -> EncodedPairs:
+    def lines(epoch: int) -> EncodedLines:
         group.wait()  # everybody is done with the epoch before, whose files may go
         if not group.leads:
             group.wait()
-        encoded = epoch_pairs(config, prepared.tokenizer, out=out, epoch=epoch, seed=seed)
+        encoded = epoch_lines(config, prepared.tokenizer, out=out, epoch=epoch, seed=seed)
         if group.leads:
             group.wait()
         return encoded
 
-    return pairs
+    return lines
 
 
 def _validation_data(prepared: Prepared, folder: Path) -> ValidationData | None:
