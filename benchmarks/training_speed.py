@@ -21,10 +21,10 @@ from saccade.text.prepare import Prepared, open_prepared
 from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
+from saccade.training.eager import EagerStep
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
 from saccade.training.settings import uses_bfloat16
-from saccade.training.update import Updater
 
 SMOOTHING = 0.1
 
@@ -48,7 +48,7 @@ def our_update_of(module: nn.Module, group: Group, precision: str) -> Update:
     """The same for a given model."""
     steady_memory()
     module = module.to(group.device).train()
-    updater = Updater(
+    step = EagerStep(
         Loss(module, CrossEntropy(SMOOTHING)),
         make_optimizer(module, OptimizerConfig()),
         group=group,
@@ -58,7 +58,7 @@ def our_update_of(module: nn.Module, group: Group, precision: str) -> Update:
     )
 
     def update(batches: Sequence[Batch], *, rate: float = RATE) -> tuple[int, float]:
-        result = updater.update(batches, rate=rate)
+        result = step([group.share(batch) for batch in batches], rate=rate)
         return result.tokens, result.loss
 
     return update

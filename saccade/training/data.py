@@ -2,52 +2,38 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from saccade.text.batching import Batch, plan_batches
 from saccade.text.cache import EncodedLines
-
-
-class TrainingBatch(Protocol):
-    """Rows that an objective can be computed of, all together or some at a time."""
-
-    @property
-    def target_tokens(self) -> int:
-        """What the loss is divided by."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """How many there are."""
-        ...
-
-    def to(self, device: torch.device | str) -> Self:
-        """The batch on a device."""
-        ...
-
-    def take(self, rows: slice | Sequence[int]) -> Self:
-        """Some of the rows."""
-        ...
+from saccade.training.batch import Share
 
 
 class TrainingData(Protocol):
     """What a run is trained on, the same at each start."""
 
     def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Any]]:
-        """The batches (`TrainingBatch`) of each update of an epoch, without its first `done` updates."""
+        """The batches (`TrainingBatch`) of each update of an epoch, without its first `done` updates.
+
+        Every process calls this when the epoch begins. Another thread may then run the iterator, ahead of
+        the updates; batches may lack what earlier updates leave for them.
+        """
         ...
 
-    def carried(self) -> dict[str, Tensor]:
+    def attach(self, shares: list[Share[Any]]) -> list[Share[Any]]:
+        """The shares of the next update with what the update before has left for it."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
         """What the next update depends on besides epoch and `done`, to be saved. All processes ask."""
         ...
 
-    def restore(self, carried: Mapping[str, Tensor]) -> None:
-        """Put back what `carried` gave, before `epoch` goes on in the middle of one."""
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave, before `epoch` continues in the middle of one."""
         ...
 
 
@@ -77,9 +63,13 @@ class TrainingLines:
             [self.collate(lines, rows) for rows in plan[first : first + self.accumulate]] for first in firsts
         )
 
-    def carried(self) -> dict[str, Tensor]:
-        """Nothing: lines know nothing of each other."""
+    def attach(self, shares: list[Share[Any]]) -> list[Share[Any]]:
+        """Nothing is left for the next update."""
+        return shares
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing besides epoch and `done`."""
         return {}
 
-    def restore(self, carried: Mapping[str, Tensor]) -> None:
-        """See `carried`."""
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """See `state`."""

@@ -88,14 +88,14 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class NextToken:
-    """Each token of running text given those before it; memory is handed on to the next segment."""
+    """Each token of running text given those before it; memory is carried to the next segment."""
 
     label_smoothing: float = 0.0
 
     def __call__(self, model: LanguageModel, batch: Segments) -> Tensor:
         """Where a stream has ended no logits are formed."""
         hidden, memory = model.read(batch.tokens, batch.memory)
-        batch.hand_on(memory)
+        batch.carry(memory)
         real = batch.gold != batch.pad
         total: Tensor = linear_cross_entropy(
             hidden[real],
