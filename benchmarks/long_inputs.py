@@ -24,7 +24,8 @@ from saccade.engine import make_engine
 from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
-from saccade.text.batching import Batch
+from saccade.text.batching import Batch, PaddedColumn
+from saccade.text.translation import translation_batch
 from saccade.training.distributed import Group
 
 LENGTHS = (64, 256, 1024, 2048, 4096, 8192)
@@ -38,9 +39,12 @@ def batch_of(length: int) -> Batch:
     """Random pieces, TOKENS of them on either side."""
     source, gold = (torch.randint(4, 8000, (TOKENS // length, length)) for _ in range(2))
     source[:, -1] = gold[:, -1] = VOCABULARY.end
-    shifted = torch.cat([torch.full_like(gold[:, :1], VOCABULARY.start), gold[:, :-1]], 1)
     lengths = torch.full((len(source),), length)
-    return Batch(source, lengths, shifted, gold, lengths, pad=VOCABULARY.pad, target_tokens=TOKENS)
+    columns = {
+        name: PaddedColumn(ids, lengths, VOCABULARY.pad, positions=TOKENS)
+        for name, ids in (("source", source), ("target", gold))
+    }
+    return translation_batch(columns, start=VOCABULARY.start)
 
 
 def training(config: TransformerConfig, length: int) -> Work:
@@ -58,7 +62,7 @@ def decoding(config: TransformerConfig, length: int) -> Work:
     assert isinstance(network, Transformer)
     engine = make_engine(network.eval())
     options = DecodingConfig(beam=1, min_length=length - 1, max_length=length)
-    source, lengths = batch_of(length).source[:1], torch.tensor([length])
+    source, lengths = batch_of(length)["source"].values[:1], torch.tensor([length])
     return lambda: search(engine, source, lengths, options=options)
 
 

@@ -17,14 +17,13 @@ import torch
 from benchmarks.common import arguments, prepare_corpus, show
 from benchmarks.training import BATCH_TOKENS
 from benchmarks.training_peers import MarianTransformer, plain_update
-from benchmarks.training_speed import Update, our_update_of
+from benchmarks.training_speed import Update, our_update_of, training_lines
 from saccade.checkpoint import vocabulary_of
 from saccade.interop.weights import load_published
 from saccade.models import model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.prepare import open_prepared
-from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
 from saccade.training.optim import inverse_sqrt
 
@@ -48,7 +47,7 @@ def losses(data: Path, options: argparse.Namespace) -> dict[str, list[float]]:
     prepared = open_prepared(data)
     vocabulary = vocabulary_of(prepared.tokenizer)
     updates = updates_of(options.preset, vocabulary, options.precision)
-    pairs = TrainingPairs(lambda _: prepared.train, vocabulary, BATCH_TOKENS, accumulate=1, seed=options.seed)
+    pairs = training_lines(prepared, batch_tokens=BATCH_TOKENS, seed=options.seed)
     source = (batches for epoch in count() for batches in pairs.epoch(epoch, done=0))
     found: dict[str, list[float]] = {name: [] for name in updates}
     for step, batches in enumerate(islice(source, options.updates), start=1):

@@ -48,7 +48,7 @@ def measure(data: Path, peer: str, precision: str, options: argparse.Namespace) 
     group = Group(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     prepared = open_prepared(data)
     update = update_of(peer, options.preset, vocabulary_of(prepared.tokenizer), group, precision)
-    lengths = prepared.train.source_lengths, prepared.train.target_lengths
+    lengths = prepared.train["source"].lengths, prepared.train["target"].lengths
     plan = plan_batches(*lengths, batch_tokens=BATCH_TOKENS, seed=1, epoch=0)
     speed = update_speed(
         update, data, batch_tokens=BATCH_TOKENS, updates=options.updates, warmup=options.warmup

@@ -41,11 +41,12 @@ class TorchTransformer(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch."""
-        future = nn.Transformer.generate_square_subsequent_mask(batch.target_in.size(1), dtype=torch.bool)
-        padding = batch.source == self.pad
+        source, target_in = batch["source"].values, batch["target_in"].values
+        future = nn.Transformer.generate_square_subsequent_mask(target_in.size(1), dtype=torch.bool)
+        padding = source == self.pad
         hidden = self.layers(
-            self._embedded(batch.source),
-            self._embedded(batch.target_in),
+            self._embedded(source),
+            self._embedded(target_in),
             tgt_mask=future.to(padding.device),
             src_key_padding_mask=padding,
             memory_key_padding_mask=padding,
@@ -92,9 +93,10 @@ class MarianTransformer(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch."""
-        mask = (batch.source != self.pad).long()
+        source, target_in = batch["source"].values, batch["target_in"].values
+        mask = (source != self.pad).long()
         logits: Tensor = self.layers(
-            input_ids=batch.source, attention_mask=mask, decoder_input_ids=batch.target_in, use_cache=False
+            input_ids=source, attention_mask=mask, decoder_input_ids=target_in, use_cache=False
         ).logits
         return logits
 
@@ -112,7 +114,7 @@ def plain_update(module: nn.Module, group: Group, precision: str, *, pad: int) -
                 logits = module(batch).flatten(0, 1)
                 loss = cross_entropy(
                     logits.float(),
-                    batch.gold.flatten(),
+                    batch["target"].values.flatten(),
                     ignore_index=pad,
                     label_smoothing=SMOOTHING,
                     reduction="sum",

@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Protocol, cast
@@ -16,13 +17,14 @@ from saccade.models import build_model
 from saccade.models.interface import Vocabulary
 from saccade.native.memory import steady_memory
 from saccade.text.batching import Batch
-from saccade.text.prepare import open_prepared
-from saccade.training.data import TrainingPairs
+from saccade.text.prepare import Prepared, open_prepared
+from saccade.text.translation import SIDES, collate_translation
+from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
+from saccade.training.eager import EagerStep
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
 from saccade.training.settings import uses_bfloat16
-from saccade.training.update import Updater
 
 SMOOTHING = 0.1
 
@@ -46,7 +48,7 @@ def our_update_of(module: nn.Module, group: Group, precision: str) -> Update:
     """The same for a given model."""
     steady_memory()
     module = module.to(group.device).train()
-    updater = Updater(
+    step = EagerStep(
         Loss(module, CrossEntropy(SMOOTHING)),
         make_optimizer(module, OptimizerConfig()),
         group=group,
@@ -56,7 +58,7 @@ def our_update_of(module: nn.Module, group: Group, precision: str) -> Update:
     )
 
     def update(batches: Sequence[Batch], *, rate: float = RATE) -> tuple[int, float]:
-        result = updater.update(batches, rate=rate)
+        result = step([group.share(batch) for batch in batches], rate=rate)
         return result.tokens, result.loss
 
     return update
@@ -72,6 +74,18 @@ def training_speed(
     return update_speed(update, data, batch_tokens=batch_tokens, updates=updates, warmup=warmup)
 
 
+def training_lines(prepared: Prepared, *, batch_tokens: int, seed: int) -> TrainingLines:
+    """The batches of a run on prepared text, one in each update."""
+    return TrainingLines(
+        lambda _: prepared.train,
+        partial(collate_translation, start=prepared.tokenizer.start),
+        SIDES,
+        batch_tokens,
+        accumulate=1,
+        seed=seed,
+    )
+
+
 def update_speed(
     update: Update, data: Path, *, batch_tokens: int, updates: int, warmup: int
 ) -> dict[str, float]:
@@ -81,8 +95,7 @@ def update_speed(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = open_prepared(data)
-    vocabulary = vocabulary_of(prepared.tokenizer)
-    pairs = TrainingPairs(lambda _: prepared.train, vocabulary, batch_tokens, accumulate=1, seed=1)
+    pairs = training_lines(prepared, batch_tokens=batch_tokens, seed=1)
     source = (batches for epoch in cycle(range(1000)) for batches in pairs.epoch(epoch, done=0))
     for batches in islice(source, warmup):
         update(batches)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from saccade.training.evaluate import ValidationConfig
 
 from saccade import __main__ as program
 from saccade.config import Section
@@ -22,6 +21,7 @@ from saccade.decoding.options import DecodingConfig
 from saccade.experiment import SECTIONS
 from saccade.models import KINDS, Presets
 from saccade.tasks.language_modelling import SECTIONS as LANGUAGE
+from saccade.tasks.translation_validation import ValidationConfig
 from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
 from saccade.training.settings import TrainingConfig

@@ -17,12 +17,13 @@ from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer
 from saccade.native.library import why_not
-from saccade.text.batching import Batch
+from saccade.text.batching import Batch, PaddedColumn
+from saccade.text.translation import translation_batch
 from saccade.training.distributed import Group
+from saccade.training.eager import EagerStep
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
 from saccade.training.settings import uses_bfloat16
-from saccade.training.update import Updater
 
 SAFE = 0.8
 """Share of the free memory that a batch may take."""
@@ -138,7 +139,8 @@ def _saved_by_backward(preset: str) -> tuple[int, float]:
 
     batch = _batch(1024, torch.device("meta"))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network.decode(batch.target_in, network.encode(batch.source, batch.source_lengths))
+        source = batch["source"]
+        network.decode(batch["target_in"].values, network.encode(source.values, source.lengths))
     size = sum(storage.nbytes() for storage in kept - own)
     return sum(parameter.numel() for parameter in network.parameters()), size / 1024
 
@@ -148,19 +150,20 @@ def _measure(preset: str, parameters: int, device: torch.device) -> tuple[float,
     large = 8192 if device.type == "cuda" else round(min(max(_WORK / parameters, 512), 4096))
     before = _peak(device)
     network = _network(preset).to(device)
-    updater = Updater(
+    group = Group(device=device)
+    step = EagerStep(
         Loss(network, CrossEntropy(0.1)),
         make_optimizer(network, OptimizerConfig()),
-        group=Group(device=device),
+        group=group,
         clip_norm=1.0,
         autocast=uses_bfloat16("auto", device),
         compiled=False,
     )
-    updater.update([_batch(_LENGTH, device)], rate=1e-4)  # makes the optimiser's state
+    step([group.share(_batch(_LENGTH, device))], rate=1e-4)  # makes the optimiser's state
     sizes, peaks = (large // 4 // _LENGTH * _LENGTH, large // _LENGTH * _LENGTH), []
     for tokens in sizes:
         _forget_peak(device)
-        updater.update([_batch(tokens, device)], rate=1e-4)
+        step([group.share(_batch(tokens, device))], rate=1e-4)
         peaks.append(_peak(device))
     per_token = max((peaks[1] - peaks[0]) / (sizes[1] - sizes[0]), 1.0)
     return per_token, max(peaks[0] - per_token * sizes[0] - before, 16.0 * parameters)
@@ -177,7 +180,8 @@ def _batch(tokens: int, device: torch.device) -> Batch:
     rows = tokens // _LENGTH
     ids = torch.full((rows, _LENGTH), 5, device=device)
     lengths = torch.full((rows,), _LENGTH, device=device)
-    return Batch(ids, lengths, ids, ids, lengths, pad=0, target_tokens=rows * _LENGTH)
+    column = PaddedColumn(ids, lengths, pad=0, positions=rows * _LENGTH)
+    return translation_batch({"source": column, "target": column}, start=2)
 
 
 def _can_measure() -> bool:

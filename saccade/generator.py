@@ -19,7 +19,7 @@ from saccade.models.families import LanguageModel, expect
 from saccade.models.interface import LanguageModelConfig, MemoryConfig
 from saccade.nn.loss import linear_cross_entropy
 from saccade.text.cache import Ids
-from saccade.text.running import TextSize, text_size
+from saccade.text.language_model import TextSize, text_size
 from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from saccade.experiment import Experiment, read_experiment
-from saccade.tasks.advice import advice, batches_an_epoch, model_size
+from saccade.tasks.advice import model_size
+from saccade.text.language_model import TextReport, TextSize
 from saccade.text.report import DataReport, Duplicates, SideReport, SplitReport
-from saccade.text.running import TextReport, TextSize
 
 SIDE = SideReport(pieces=1_000_000, unknown=0, bytes=0, mean_length=20.0, max_length=90)
 SPLIT = SplitReport(read=50_000, kept=50_000, dropped={}, places={}, source=SIDE, target=SIDE)

@@ -18,8 +18,9 @@ from saccade.models.recording import AttentionMap, record_attention
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.positions import SinusoidalPositions
-from saccade.text.batching import Batch
+from saccade.text.batching import Batch, PaddedColumn
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
+from saccade.text.translation import translation_batch
 from tests.reference.positions import slope
 from tests.reference.transformer import position_encoding
 
@@ -96,19 +97,15 @@ def batch(
     fertilities: Sequence[Sequence[int]] | None = None,
 ) -> Batch:
     """Pairs of ids with the end symbol last; fertilities: a number for each source id."""
-    ids, lengths = padded(source)
-    gold, target_lengths = padded(target)
-    target_in, _ = padded([[START, *row[:-1]] for row in target])
-    return Batch(
-        source=ids,
-        source_lengths=lengths,
-        target_in=target_in,
-        gold=gold,
-        target_lengths=target_lengths,
-        pad=PAD,
-        target_tokens=int(target_lengths.sum()),
-        fertilities=None if fertilities is None else padded(fertilities)[0],
-    )
+    columns = {"source": column(source), "target": column(target)}
+    if fertilities is not None:
+        columns["fertilities"] = column(fertilities)
+    return translation_batch(columns, start=START)
+
+
+def column(rows: Sequence[Sequence[int]]) -> PaddedColumn:
+    ids, lengths = padded(rows)
+    return PaddedColumn(ids, lengths, PAD, positions=int(lengths.sum()))
 
 
 LINES = [

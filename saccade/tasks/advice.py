@@ -11,9 +11,9 @@ from saccade.config import Section
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
 from saccade.tasks.interface import Experiment, Report
-from saccade.text.corpus import DataConfig, read_pairs
+from saccade.text.corpus import DataConfig, read_aligned
+from saccade.text.language_model import TextReport
 from saccade.text.report import DataReport, SideReport
-from saccade.text.running import TextReport
 
 _BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
 _UNKNOWN = 0.001
@@ -144,7 +144,7 @@ def _on_scores(plan: Experiment) -> Iterator[str]:
     if getattr(plan.validation, "tokenize", None) is not None:
         return
     data = cast(DataConfig, plan.data)
-    text = "".join(pair.target for pair in islice(read_pairs(data.train_files), _SAMPLE))
+    text = "".join(pair.texts["target"] for pair in islice(read_aligned(data.train_files), _SAMPLE))
     if len(_WITHOUT_BLANKS.findall(text)) > 0.3 * len(text):
         yield (
             "the target text is written without blanks, and BLEU would take a sentence for a word. Set "

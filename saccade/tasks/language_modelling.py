@@ -17,7 +17,7 @@ from saccade.models.interface import LanguageModelConfig
 from saccade.tasks.advice import text_advice
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.text.cache import Ids
-from saccade.text.running import (
+from saccade.text.language_model import (
     TextConfig,
     TextReport,
     TextSize,

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from saccade.checkpoint import Model, vocabulary_of
+from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
@@ -13,13 +13,14 @@ from saccade.models.nonautoregressive.config import SchemeName
 from saccade.tasks.advice import translation_advice
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.translation_validation import ValidationConfig, ValidationData, validate
-from saccade.text.cache import EncodedPairs
+from saccade.text.cache import EncodedLines
 from saccade.text.corpus import DataConfig, read_lines
-from saccade.text.epochs import epoch_pairs
+from saccade.text.epochs import epoch_lines
 from saccade.text.prepare import Prepared, open_prepared, prepare
 from saccade.text.report import DataReport
 from saccade.text.tokenizer import Tokenizer, TokenizerConfig, between
-from saccade.training.data import TrainingPairs
+from saccade.text.translation import SIDES, collate_translation
+from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.objective import LABEL_SMOOTHING, CrossEntropy, Objective
 
@@ -68,10 +69,11 @@ class Translation(Task):
         prepared = open_prepared(out)
         training = plan.training
 
-        def data(_: Any) -> TrainingPairs:
-            return TrainingPairs(
-                pairs_of=_pairs_of(plan, prepared, out, group),
-                vocabulary=vocabulary_of(prepared.tokenizer),
+        def data(_: Any) -> TrainingLines:
+            return TrainingLines(
+                lines_of=_lines_of(plan, prepared, out, group),
+                collate=partial(collate_translation, start=prepared.tokenizer.start),
+                sides=SIDES,
                 batch_tokens=training.batch_tokens,
                 accumulate=training.accumulate,
                 seed=training.seed,
@@ -141,20 +143,20 @@ class Translation(Task):
             raise UserError(f"training.{name} needs training.teacher, the model that it is about.")
 
 
-def _pairs_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> Callable[[int], EncodedPairs]:
-    """The encoded pairs of an epoch; with sub-word sampling the leader segments them again first."""
+def _lines_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> Callable[[int], EncodedLines]:
+    """The encoded lines of an epoch; with sub-word sampling the leader segments them first."""
     seed, config = plan.training.seed, cast(DataConfig, plan.data)
 
-    def pairs(epoch: int) -> EncodedPairs:
+    def lines(epoch: int) -> EncodedLines:
         group.wait()  # everybody is done with the epoch before, whose files may go
         if not group.leads:
             group.wait()
-        encoded = epoch_pairs(config, prepared.tokenizer, out=out, epoch=epoch, seed=seed)
+        encoded = epoch_lines(config, prepared.tokenizer, out=out, epoch=epoch, seed=seed)
         if group.leads:
             group.wait()
         return encoded
 
-    return pairs
+    return lines
 
 
 def _validation_data(prepared: Prepared, folder: Path) -> ValidationData | None:

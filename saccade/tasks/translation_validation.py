@@ -10,8 +10,9 @@ from pydantic import PositiveInt
 
 from saccade.checkpoint import Model
 from saccade.evaluation import Tokenize, evaluate
-from saccade.text.batching import collate, plan_batches
-from saccade.text.cache import EncodedPairs
+from saccade.text.batching import plan_batches
+from saccade.text.cache import EncodedLines
+from saccade.text.translation import SIDES, collate_translation
 from saccade.training.objective import Objective
 from saccade.training.validation import ValidationSchedule, ValidationScores
 from saccade.translator import Translator
@@ -32,9 +33,9 @@ class ValidationConfig(ValidationSchedule):
 
 @dataclass(frozen=True)
 class ValidationData:
-    """Encoded pairs for the loss, text for the translations."""
+    """Encoded lines for the loss, text for the translations."""
 
-    pairs: EncodedPairs
+    lines: EncodedLines
     sources: Sequence[str]
     references: Sequence[str]
 
@@ -67,7 +68,7 @@ def validate(
     objective: its mean is the loss. options: how the translations that are scored are decoded.
     """
     model.network.eval()
-    loss = validation_loss(model, data.pairs, objective, device=device, batch_tokens=batch_tokens)
+    loss = validation_loss(model, data.lines, objective, device=device, batch_tokens=batch_tokens)
     count = config.max_sentences
     scores, _ = evaluate(
         Translator.of(model, device=device),
@@ -81,16 +82,15 @@ def validate(
 
 @torch.no_grad()
 def validation_loss(
-    model: Model, pairs: EncodedPairs, objective: Objective, *, device: torch.device, batch_tokens: int
+    model: Model, lines: EncodedLines, objective: Objective, *, device: torch.device, batch_tokens: int
 ) -> float:
     """Mean of the objective in nats a target token, end symbol counted."""
-    plan = plan_batches(
-        pairs.source_lengths, pairs.target_lengths, batch_tokens=batch_tokens, seed=0, epoch=0
-    )
+    lengths = [lines[side].lengths for side in SIDES]
+    plan = plan_batches(*lengths, batch_tokens=batch_tokens, seed=0, epoch=0)
     vocabulary = model.network.vocabulary
     total, tokens = 0.0, 0
     for indices in plan:
-        batch = collate(pairs, indices, pad=vocabulary.pad, start=vocabulary.start).to(device)
+        batch = collate_translation(lines, indices, start=vocabulary.start).to(device)
         total += float(objective(model.network, batch))
         tokens += batch.target_tokens
     return total / tokens

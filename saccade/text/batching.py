@@ -1,20 +1,20 @@
-"""Pairs of different length as padded batches of a token budget.
+"""Lines of different length as padded batches of a token budget.
 
-Axes: (rows, length). A plan is a list of index arrays, one a batch, and a pure function of lengths, seed
-and epoch, so that a run can be resumed in the middle of an epoch by counting batches.
+Axes: (rows, length[, width]). A plan is a list of index arrays, one a batch, and a pure function of lengths,
+seed and epoch, so that a run can be resumed in the middle of an epoch by counting batches.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saccade.text.cache import EncodedPairs, Side
+from saccade.text.cache import EncodedColumn, EncodedLines
 
 Lengths = NDArray[np.int32] | NDArray[np.int64]
 Plan = list[NDArray[np.int64]]
@@ -25,31 +25,65 @@ _SLACK, _RANDOM_SLACK = 0.1, 0.05
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Padded pairs. Ids and lengths are int64; lengths count the end symbol."""
+class PaddedColumn:
+    """One column of some lines, each line filled up on the right to the longest of them.
 
-    source: Tensor
-    """(rows, source length) pieces and the end symbol."""
-    source_lengths: Tensor
-    """(rows,)"""
-    target_in: Tensor
-    """(rows, target length) start symbol and pieces: what the decoder reads."""
-    gold: Tensor
-    """(rows, target length) pieces and the end symbol: what it should say."""
-    target_lengths: Tensor
-    """(rows,)"""
-    pad: int
-    """Id that fills up the rows of all three."""
-    target_tokens: int
-    """Sum of target_lengths, known without asking the device."""
-    fertilities: Tensor | None = None
-    """(rows, source length) target pieces of each source piece, 0 for end symbol and padding; where the text
-    has them."""
+    Ids and counts are int64, other numbers of the type they are stored in.
+    """
+
+    values: Tensor
+    """(rows, longest[, width])"""
+    lengths: Tensor
+    """(rows,) int64; an end symbol counts."""
+    pad: float
+    """What stands in the places that are filled up."""
+    positions: int
+    """Sum of the lengths, known without asking the device."""
+
+    @property
+    def real(self) -> Tensor:
+        """(rows, longest) True where a position belongs to its line."""
+        places = torch.arange(self.values.size(1), device=self.lengths.device)
+        return places < self.lengths[:, None]
+
+    def without_end(self) -> tuple[Tensor, Tensor]:
+        """Ids (rows, longest - 1) without end symbols, padding in their place, and which of them are real."""
+        places = torch.arange(self.values.size(1) - 1, device=self.lengths.device)
+        real = places < self.lengths[:, None] - 1
+        return self.values[:, :-1].masked_fill(~real, self.pad), real
+
+    def shifted(self, start: int) -> "PaddedColumn":
+        """What a decoder reads under teacher forcing: the start symbol, then all ids but the end symbol."""
+        before = torch.full_like(self.values, int(self.pad))
+        before[:, 1:] = self.values[:, :-1]
+        before[:, :1] = start
+        before.masked_fill_(~self.real, int(self.pad))  # the end symbol of shorter rows
+        return replace(self, values=before)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some lines by column, `batch["source"].values`."""
+
+    columns: Mapping[str, PaddedColumn]
+    counted: str
+    """The column whose positions the loss is divided by."""
 
     @property
     def rows(self) -> int:
-        """Number of pairs."""
-        return self.source.shape[0]
+        """Number of lines."""
+        return len(self[self.counted].lengths)
+
+    @property
+    def target_tokens(self) -> int:
+        """Positions of the counted column, known without asking the device."""
+        return self[self.counted].positions
+
+    def __getitem__(self, name: str) -> PaddedColumn:
+        return self.columns[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on a device; from pinned memory without waiting for the copy."""
@@ -59,91 +93,61 @@ class Batch:
         """The batch in page-locked memory, from which a copy to a CUDA device does not block."""
         return self._each(Tensor.pin_memory)
 
-    def _each(self, move: Callable[[Tensor], Tensor]) -> "Batch":
-        fields = ("source", "source_lengths", "target_in", "gold", "target_lengths", "fertilities")
-        tensors = {name: getattr(self, name) for name in fields}
-        moved: dict[str, Any] = {name: move(tensor) for name, tensor in tensors.items() if tensor is not None}
-        return replace(self, **moved)
-
-    def without_end(self) -> tuple[Tensor, Tensor]:
-        """Target ids (rows, longest) without end symbols, padding in their place, and which are real."""
-        places = torch.arange(self.gold.size(1) - 1, device=self.gold.device)
-        real = places < self.target_lengths[:, None] - 1
-        return self.gold[:, :-1].masked_fill(~real, self.pad), real
-
     def take(self, rows: slice | Sequence[int]) -> "Batch":
         """Some of the rows, trimmed to the longest of them. Waits for the device that the batch is on."""
-        index = (
-            rows
-            if isinstance(rows, slice)
-            else torch.as_tensor(rows, device=self.source.device, dtype=torch.int64)
-        )
-        source_lengths, target_lengths = self.source_lengths[index], self.target_lengths[index]
-        source_width = int(source_lengths.max()) if len(source_lengths) else 0
-        target_width = int(target_lengths.max()) if len(target_lengths) else 0
-        return Batch(
-            source=self.source[index][:, :source_width],
-            source_lengths=source_lengths,
-            target_in=self.target_in[index][:, :target_width],
-            gold=self.gold[index][:, :target_width],
-            target_lengths=target_lengths,
-            pad=self.pad,
-            target_tokens=int(target_lengths.sum()),
-            fertilities=None if self.fertilities is None else self.fertilities[index][:, :source_width],
-        )
+        device = self[self.counted].lengths.device
+        index = rows if isinstance(rows, slice) else torch.as_tensor(rows, device=device, dtype=torch.int64)
+        taken = {}
+        for name, column in self.columns.items():
+            lengths = column.lengths[index]
+            longest = int(lengths.max()) if len(lengths) else 0
+            values = column.values[index][:, :longest]
+            taken[name] = replace(column, values=values, lengths=lengths, positions=int(lengths.sum()))
+        return replace(self, columns=taken)
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        moved: dict[int, Tensor] = {}  # aligned columns share their lengths
+
+        def once(tensor: Tensor) -> Tensor:
+            if id(tensor) not in moved:
+                moved[id(tensor)] = move(tensor)
+            return moved[id(tensor)]
+
+        columns = {
+            name: replace(column, values=once(column.values), lengths=once(column.lengths))
+            for name, column in self.columns.items()
+        }
+        return replace(self, columns=columns)
 
 
-def collate(
-    pairs: EncodedPairs, indices: Sequence[int] | NDArray[np.int64], *, pad: int, start: int
-) -> Batch:
-    """The pairs at `indices`, in that order, as one batch."""
+def collate(lines: EncodedLines, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, PaddedColumn]:
+    """All columns of the lines at `indices`, in that order, padded."""
     rows = np.asarray(indices, dtype=np.int64)
-    source, source_lengths = _padded(pairs.source_side, rows, pad=pad)
-    gold, target_lengths = _padded(pairs.target_side, rows, pad=pad)
-    target_in = np.full_like(gold, pad)
-    target_in[:, 1:] = gold[:, :-1]
-    target_in[:, :1] = start
-    target_in[np.arange(gold.shape[1]) >= target_lengths[:, None]] = pad  # the end symbol of shorter rows
-    fertilities = None
-    if pairs.fertility_side is not None:
-        fertilities = torch.from_numpy(_padded(pairs.fertility_side, rows, pad=0)[0])
-    return Batch(
-        source=torch.from_numpy(source),
-        source_lengths=torch.from_numpy(source_lengths),
-        target_in=torch.from_numpy(target_in),
-        gold=torch.from_numpy(gold),
-        target_lengths=torch.from_numpy(target_lengths),
-        pad=pad,
-        target_tokens=int(target_lengths.sum()),
-        fertilities=fertilities,
-    )
+    places: dict[str, _Places] = {}
+    columns = {}
+    for name, column in lines.columns.items():
+        owner = column.column.aligned_with or name
+        if owner not in places:
+            places[owner] = _places(column, rows)
+        columns[name] = _padded(column, places[owner])
+    return columns
 
 
 def plan_batches(
-    source_lengths: Lengths,
-    target_lengths: Lengths,
-    *,
-    batch_tokens: int,
-    seed: int,
-    epoch: int,
-    max_rows: int | None = None,
+    *sides: Lengths, batch_tokens: int, seed: int, epoch: int, max_rows: int | None = None
 ) -> Plan:
-    """Every pair exactly once, in batches of similar length on both sides, in random order.
+    """Every line exactly once, in batches of similar length on all sides, in random order.
 
-    Rows times the longest sentence of either side stay within `batch_tokens`, rows within `max_rows`; a
-    pair longer than the budget is alone in its batch. Which pairs of equal length meet, where one batch
-    ends and the next begins, and the order of the batches depend on (seed, epoch) and nothing else.
+    sides: the lengths of the lines in the one or two columns that decide how much a batch takes. Rows times
+    the longest line of either side stay within `batch_tokens`, rows within `max_rows`; a line longer than
+    the budget is alone in its batch. Which lines of equal length meet, where one batch ends and the next
+    begins, and the order of the batches depend on (seed, epoch) and nothing else.
     """
     generator = np.random.default_rng((seed, epoch))
-    shuffled = generator.permutation(len(source_lengths))
-    order = shuffled[_two_sided_order(source_lengths[shuffled], target_lengths[shuffled])]
-    batches = _cut(
-        order,
-        (source_lengths[order], target_lengths[order]),
-        batch_tokens=batch_tokens,
-        max_rows=max_rows,
-        generator=generator,
-    )
+    shuffled = generator.permutation(len(sides[0]))
+    order = shuffled[_two_sided_order(sides[0][shuffled], sides[-1][shuffled])]
+    ordered = [side[order] for side in sides]
+    batches = _cut(order, ordered, batch_tokens=batch_tokens, max_rows=max_rows, generator=generator)
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
@@ -159,13 +163,13 @@ def plan_for_inference(
     return _cut(order, (known[order],), batch_tokens=batch_tokens, max_rows=max_rows)
 
 
-def padding_share(plan: Plan, source_lengths: Lengths, target_lengths: Lengths) -> float:
-    """Share of padding in the cells of all batches of a plan, both sides together."""
+def padding_share(plan: Plan, *sides: Lengths) -> float:
+    """Share of padding in the cells of all batches of a plan, all sides together."""
     tokens = cells = 0
     for rows in plan:
-        for lengths in (source_lengths[rows], target_lengths[rows]):
-            tokens += int(lengths.sum())
-            cells += int(lengths.max()) * len(rows)
+        for lengths in sides:
+            tokens += int(lengths[rows].sum())
+            cells += int(lengths[rows].max()) * len(rows)
     return 1.0 - tokens / cells if cells else 0.0
 
 
@@ -237,11 +241,30 @@ def _least_padding(window: Sequence[NDArray[np.int64]], *, at_least: int, at_mos
     return at_most - int(np.argmax(filled[::-1]))
 
 
-def _padded(side: Side, rows: NDArray[np.int64], *, pad: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows, longest) ids filled up with `pad`, and the lengths."""
-    begins, lengths = side.offsets[rows], side.lengths[rows].astype(np.int64)
-    columns = np.arange(int(lengths.max(initial=0)))
-    real = columns < lengths[:, None]
-    matrix = np.full(real.shape, pad, dtype=np.int64)
-    matrix[real] = side.ids[(begins[:, None] + columns)[real]]
-    return matrix, lengths
+class _Places(NamedTuple):
+    """Where some lines stand in a column, and in those aligned with it."""
+
+    lengths: Tensor
+    """(rows,)"""
+    positions: int
+    """Of all rows."""
+    real: NDArray[np.bool_]
+    """(rows, longest)"""
+    found: NDArray[np.int64]
+    """(positions,) indices into the column's values, row by row."""
+
+
+def _places(column: EncodedColumn, rows: NDArray[np.int64]) -> _Places:
+    begins, lengths = column.offsets[rows], column.lengths[rows].astype(np.int64)
+    places = np.arange(int(lengths.max(initial=0)))
+    real = places < lengths[:, None]  # (rows, longest)
+    found = (begins[:, None] + places)[real]
+    return _Places(torch.from_numpy(lengths), len(found), real, found)
+
+
+def _padded(column: EncodedColumn, places: _Places) -> PaddedColumn:
+    declared = column.column
+    shape = (*places.real.shape, *declared.shape)
+    values = np.full(shape, declared.pad, dtype=declared.batch_dtype)  # (rows, longest[, width])
+    values[places.real] = column.values[places.found]
+    return PaddedColumn(torch.from_numpy(values), places.lengths, declared.pad, places.positions)

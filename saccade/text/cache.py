@@ -1,190 +1,208 @@
-"""Token ids on disk, memory-mapped, so that a corpus larger than memory can be trained on.
+"""Encoded lines on disk, memory-mapped, so that a corpus larger than memory can be trained on.
 
-A cache is a folder: source.bin and target.bin hold the ids of all sentences one after another (uint16
-when the vocabulary allows it, else uint32; little-endian), source.offsets.npy and target.offsets.npy
-(int64, pairs + 1) where each begins, cache.json the counts and types. It is written beside its place and
-renamed at the end, so a half-written one is never opened. Where pairs have fertilities, fertilities.bin
-holds one for each source id, 0 for the end symbol.
+A cache is a folder. For each column NAME.bin holds the values of all lines one after another, and
+NAME.offsets.npy (int64, lines + 1) where each line begins; a column that is aligned with another one uses
+its offsets. cache.json describes the columns, with a SHA-256 of each file. The folder is written beside its
+place and renamed at the end, so a half-written one is never opened.
 """
 
+import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import UserError
+from saccade.text.columns import Column, require_aligned
 
-VERSION = 1
-SIDES = ("source", "target")
-_FERTILITY = np.uint16
+VERSION = 2
+DESCRIPTION = "cache.json"
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
+Values = NDArray[Any]
+_BLOCK = 1 << 24
+"""Values that are looked at together: there may be more of them than memory."""
+
+
+class Stored(NamedTuple):
+    """What cache.json says of a column besides its declaration. offsets_sha256: "" for an aligned column."""
+
+    values: int
+    sha256: str
+    offsets_sha256: str
 
 
 @dataclass(frozen=True)
-class Side:
-    """One language of a cache: sentence i is `ids[offsets[i]:offsets[i + 1]]`, end symbol included."""
+class EncodedColumn:
+    """One column of a cache: line i is `values[offsets[i]:offsets[i + 1]]`."""
 
-    ids: Ids
+    column: Column
+    file: Path
+    values: Values
+    """(positions of all lines[, width]); stays on disk until it is asked for."""
     offsets: NDArray[np.int64]
+    """(lines + 1,)"""
     lengths: NDArray[np.int32]
+    """(lines,) positions of each line; an end symbol counts."""
+    sha256: str
 
-    def sentence(self, index: int) -> Ids:
-        """Ids of one sentence, a view."""
-        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+    def line(self, index: int) -> Values:
+        """The values of one line, (positions[, width]), a view."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def blocks(self) -> Iterator[Values]:
+        """All values in order, some megabytes at a time."""
+        for first in range(0, len(self.values), _BLOCK):
+            yield self.values[first : first + _BLOCK]
 
 
 @dataclass(frozen=True)
-class EncodedPairs:
-    """The pairs of a cache; ids stay on disk until they are asked for."""
+class EncodedLines:
+    """The lines of a cache by column, `lines["source"].lengths`."""
 
     folder: Path
-    source_side: Side
-    target_side: Side
-    fertility_side: Side | None = None
-    """In step with `source_side`."""
+    columns: Mapping[str, EncodedColumn]
+    count: int
 
     @classmethod
-    def open(cls, folder: Path) -> "EncodedPairs":
-        """Map a finished cache; raises UserError when there is none or it is damaged."""
+    def open(cls, folder: Path) -> "EncodedLines":
+        """Map a finished cache. Checks sizes, offsets, and that no id is beyond its vocabulary.
+
+        Raises UserError when there is no cache, it is damaged, or it has the format of another version.
+        """
         try:
-            header = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-            if header["version"] != VERSION:
-                raise UserError(
-                    f"{folder}: a token cache of version {header['version']}; delete it to have it rewritten."
-                )
-            sides = [_open_side(folder, name, header) for name in SIDES]
-            if "fertilities_type" in header:
-                sides.append(_open_side(folder, "fertilities", header, offsets="source"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            if description["version"] != VERSION:
+                raise UserError(_other_version(folder, description["version"]))
+            count = int(description["lines"])
+            declared = [_declared(entry) for entry in description["columns"]]
+            require_aligned([column for column, _ in declared])
+            columns: dict[str, EncodedColumn] = {}
+            for column, stored in sorted(declared, key=lambda entry: entry[0].aligned_with is not None):
+                columns[column.name] = _open_column(folder, column, stored, count=count, others=columns)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{folder}: no token cache, or a damaged one ({error}); delete it and prepare again."
+                f"{folder}: no token cache, or a damaged one ({error}). Delete the folder {folder.parent} "
+                "and prepare the text again."
             ) from error
-        return cls(folder, *sides)
+        in_order = {column.name: columns[column.name] for column, _ in declared}
+        return cls(folder, in_order, count)
 
     def __len__(self) -> int:
-        return len(self.source_side.lengths)
+        return self.count
 
-    @property
-    def source_lengths(self) -> NDArray[np.int32]:
-        """Source pieces of each pair, end symbol included."""
-        return self.source_side.lengths
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
 
-    @property
-    def target_lengths(self) -> NDArray[np.int32]:
-        """Target pieces of each pair, end symbol included."""
-        return self.target_side.lengths
+    def __getitem__(self, name: str) -> EncodedColumn:
+        if name not in self.columns:
+            raise KeyError(f"{self.folder}: no column {name!r}, only {', '.join(self.columns)}")
+        return self.columns[name]
 
-    def source(self, index: int) -> Ids:
-        """Source ids of one pair, end symbol included."""
-        return self.source_side.sentence(index)
+    def verify(self) -> None:
+        """Compare every value with what was written. Raises UserError, naming the file, when one has changed.
 
-    def target(self, index: int) -> Ids:
-        """Target ids of one pair, end symbol included, no start symbol."""
-        return self.target_side.sentence(index)
+        Reads all of the cache, about half a gigabyte a second.
+        """
+        for name, column in self.columns.items():
+            digest = hashlib.sha256()
+            for block in column.blocks():
+                digest.update(np.ascontiguousarray(block).data)
+            if digest.hexdigest() != column.sha256:
+                raise UserError(
+                    f"{column.file}: the values of column {name} are not those that were written. Delete the "
+                    f"folder {self.folder.parent} and prepare the text again."
+                )
 
 
-class CacheWriter:
-    """Writes a cache as a stream of chunks; made by `write_cache`."""
+def open_verified(folder: Path, vocab_sizes: Mapping[str, int]) -> EncodedLines:
+    """A cache of which every value is what was written, with vocabularies of these sizes, by column.
 
-    def __init__(self, folder: Path, *, source_vocab_size: int, target_vocab_size: int) -> None:
-        self._folder = folder
-        self._types = [_id_type(source_vocab_size), _id_type(target_vocab_size)]
-        self._streams = [(folder / f"{side}.bin").open("wb") for side in SIDES]
-        self._lengths: list[list[NDArray[np.int64]]] = [[], []]
-        self._fertilities: BinaryIO | None = None
-
-    def add(
-        self,
-        source: Sequence[Sequence[int]],
-        target: Sequence[Sequence[int]],
-        fertilities: Sequence[Sequence[int]] | None = None,
-    ) -> None:
-        """Append pairs of id sequences; fertilities of all of them or of none, a number a source id."""
-        if fertilities is not None:
-            if self._fertilities is None:
-                self._fertilities = (self._folder / "fertilities.bin").open("wb")
-            np.fromiter(chain.from_iterable(fertilities), dtype=_FERTILITY).tofile(self._fertilities)
-        if len(source) != len(target):
-            raise ValueError(f"{len(source)} source and {len(target)} target sentences")
-        for side, sentences in enumerate((source, target)):
-            lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
-            flat = np.fromiter(
-                chain.from_iterable(sentences), dtype=self._types[side], count=int(lengths.sum())
+    Raises UserError as `EncodedLines.open` and `EncodedLines.verify` do, and for another vocabulary.
+    """
+    lines = EncodedLines.open(folder)
+    lines.verify()
+    for name, size in vocab_sizes.items():
+        found = lines[name].column.vocab_size
+        if found != size:
+            raise UserError(
+                f"{lines[name].file}: its vocabulary has {found} pieces, the tokeniser's has {size}. "
+                f"Delete the folder {folder.parent} and prepare the text again."
             )
-            flat.tofile(self._streams[side])
-            self._lengths[side].append(lengths)
-
-    def finish(self) -> None:
-        """Write what makes the folder a cache."""
-        ends = []
-        for name, stream, lengths in zip(SIDES, self._streams, self._lengths, strict=True):
-            stream.flush()
-            os.fsync(stream.fileno())
-            ends.append(np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *lengths])))
-            np.save(self._folder / f"{name}.offsets.npy", ends[-1])
-        header: dict[str, str | int] = {
-            "version": VERSION,
-            "pairs": ends[0].size - 1,
-            **{f"{name}_type": np.dtype(kind).str for name, kind in zip(SIDES, self._types, strict=True)},
-            **{f"{name}_ids": int(end[-1]) for name, end in zip(SIDES, ends, strict=True)},
-        }
-        if self._fertilities is not None:
-            self._fertilities.flush()
-            os.fsync(self._fertilities.fileno())
-            header |= {"fertilities_type": np.dtype(_FERTILITY).str, "fertilities_ids": int(ends[0][-1])}
-        (self._folder / "cache.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
-
-    def close(self) -> None:
-        """Close the files, finished or not."""
-        for stream in (*self._streams, self._fertilities):
-            if stream is not None:
-                stream.close()
+    return lines
 
 
-@contextmanager
-def write_cache(folder: Path, *, source_vocab_size: int, target_vocab_size: int) -> Iterator[CacheWriter]:
-    """A writer for `folder`, which appears whole, replacing an older cache, when the block ends without
-    an error, and not at all otherwise. Raises UserError when the disk is full or the folder not writable."""
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        writer = CacheWriter(
-            partial, source_vocab_size=source_vocab_size, target_vocab_size=target_vocab_size
-        )
-        try:
-            yield writer
-            writer.finish()
-        finally:
-            writer.close()
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot write the token cache: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def digest_of(array: NDArray[Any]) -> str:
+    """SHA-256 of an array's values in hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
-def _id_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
-    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
+def described(column: Column, stored: Stored) -> dict[str, Any]:
+    """The entry of a column in cache.json."""
+    return {
+        "name": column.name,
+        "type": column.dtype,
+        "vocab_size": column.vocab_size,
+        "width": column.width,
+        "aligned_with": column.aligned_with,
+        "pad": column.pad,
+        **stored._asdict(),
+    }
 
 
-def _open_side(folder: Path, name: str, header: dict[str, int | str], *, offsets: str | None = None) -> Side:
-    path, count = folder / f"{name}.bin", int(header[f"{name}_ids"])
-    kind = np.dtype(str(header[f"{name}_type"]))
-    if path.stat().st_size != count * kind.itemsize:
-        raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {count * kind.itemsize}")
-    ends = np.load(folder / f"{offsets or name}.offsets.npy")
-    if ends.shape != (int(header["pairs"]) + 1,) or ends[-1] != count:
-        raise ValueError(f"{offsets or name}.offsets.npy does not fit")
+def _declared(entry: Mapping[str, Any]) -> tuple[Column, Stored]:
+    column = Column(
+        entry["name"],
+        entry["type"],
+        vocab_size=entry["vocab_size"],
+        width=entry["width"],
+        aligned_with=entry["aligned_with"],
+        pad=entry["pad"],
+    )
+    return column, Stored(int(entry["values"]), entry["sha256"], entry["offsets_sha256"])
+
+
+def _open_column(
+    folder: Path, column: Column, stored: Stored, *, count: int, others: Mapping[str, EncodedColumn]
+) -> EncodedColumn:
+    path = folder / f"{column.name}.bin"
+    kind, shape = np.dtype(column.dtype), (stored.values, *column.shape)
+    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    if path.stat().st_size != size:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {size}")
     # An empty file cannot be mapped.
-    ids = np.memmap(path, dtype=kind, mode="r") if count else np.zeros(0, dtype=kind)
-    return Side(ids.view(np.ndarray), ends, np.diff(ends).astype(np.int32))
+    values = np.memmap(path, dtype=kind, mode="r", shape=shape) if size else np.zeros(shape, dtype=kind)
+    if column.aligned_with is None:
+        offsets = _offsets(folder, column, stored, count=count)
+        lengths = np.diff(offsets).astype(np.int32)
+    else:
+        offsets, lengths = others[column.aligned_with].offsets, others[column.aligned_with].lengths
+    if offsets[-1] != stored.values:
+        raise ValueError(f"{path.name} has {stored.values} positions instead of {offsets[-1]}")
+    found = EncodedColumn(column, path, values.view(np.ndarray), offsets, lengths, stored.sha256)
+    if column.vocab_size is not None:
+        largest = max((int(block.max()) for block in found.blocks()), default=-1)
+        if largest >= column.vocab_size:
+            raise ValueError(f"{path.name} has the id {largest} in a vocabulary of {column.vocab_size}")
+    return found
+
+
+def _offsets(folder: Path, column: Column, stored: Stored, *, count: int) -> NDArray[np.int64]:
+    path = folder / f"{column.name}.offsets.npy"
+    offsets: NDArray[np.int64] = np.load(path)
+    if offsets.dtype != np.int64 or offsets.shape != (count + 1,):
+        raise ValueError(f"{path.name} does not fit {count} lines")
+    if digest_of(offsets) != stored.offsets_sha256 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise ValueError(f"{path.name} is not what was written")
+    return offsets
+
+
+def _other_version(folder: Path, version: object) -> str:
+    return (
+        f"{folder}: a token cache of version {version}, and this Saccade reads version {VERSION}. Delete the "
+        f"folder {folder.parent} and start again: the text is prepared again, and a run that is resumed goes "
+        "through the same batches as before."
+    )

@@ -1,4 +1,4 @@
-"""Text files as aligned pairs of lines, with file and line number for whatever is wrong with them.
+"""Text files as aligned lines, with file and line number for whatever is wrong with them.
 
 A line ends at "\\n" and nowhere else; one "\\r" before it is dropped, and so is a byte order mark at the
 start of a file. Files are read as a stream, those named .gz through gzip.
@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -18,7 +18,6 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from saccade.config import Section
 from saccade.errors import UserError
-from saccade.text.fertilities import fertilities_of
 
 
 def _as_tuple(value: object) -> object:
@@ -92,56 +91,62 @@ class DataConfig(Section):
         return self
 
     @property
-    def train_files(self) -> "PairedFiles":
+    def train_files(self) -> "AlignedFiles":
         """The training files."""
-        return PairedFiles(self.source, self.target, self.pairs, self.fertilities)
+        return self._files("")
 
     @property
-    def valid_files(self) -> "PairedFiles":
+    def valid_files(self) -> "AlignedFiles":
         """The validation files, possibly none."""
-        return PairedFiles(self.valid_source, self.valid_target, self.valid_pairs, self.valid_fertilities)
+        return self._files("valid_")
 
     @property
-    def test_files(self) -> "PairedFiles":
+    def test_files(self) -> "AlignedFiles":
         """The test files, possibly none."""
-        return PairedFiles(self.test_source, self.test_target, self.test_pairs)
+        return self._files("test_")
+
+    def _files(self, split: str) -> "AlignedFiles":
+        names = ("source", "target", "fertilities")
+        files = {name: getattr(self, f"{split}{name}", ()) for name in names}
+        columns = {name: paths for name, paths in files.items() if paths}
+        return AlignedFiles(columns, tabbed=getattr(self, f"{split}pairs"), may_be_blank=("fertilities",))
 
 
-class PairedFiles(NamedTuple):
-    """Files that are read one after another as one text: source i beside target i, then the TSV files.
-    fertilities: none, or one beside each source."""
+class AlignedFiles(NamedTuple):
+    """Files that are read one after another as one text: file i of each column beside file i of the others,
+    then the tabbed files, which have source and target on one line.
 
-    sources: Sequence[Path] = ()
-    targets: Sequence[Path] = ()
-    pairs: Sequence[Path] = ()
-    fertilities: Sequence[Path] = ()
+    columns: as many files of each column; line N of one belongs to line N of the others. may_be_blank:
+    columns whose line may be blank; in the others a blank line is a problem.
+    """
+
+    columns: Mapping[str, Sequence[Path]] = {}
+    tabbed: Sequence[Path] = ()
+    may_be_blank: Sequence[str] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.sources or self.pairs)
+        return bool(self.all)
 
     @property
     def all(self) -> tuple[Path, ...]:
         """Every file."""
-        return (*self.sources, *self.targets, *self.pairs, *self.fertilities)
+        return (*(path for paths in self.columns.values() for path in paths), *self.tabbed)
 
 
-class Pair(NamedTuple):
-    """One line of both sides. `problem` is "" or why the pair cannot be used: "empty" (nothing or only
-    white space on a side), "bad UTF-8", "columns" (a TSV line without exactly one tab); in the last two
-    cases the text is "". `file` is the file at fault, else the source file or TSV file; `line` from 1.
-    `fertilities`: the numbers, where there are any."""
+class Line(NamedTuple):
+    """One line of each column. `problem` is "" or why it cannot be used: "empty" (nothing or only white
+    space in a column), "bad UTF-8", "columns" (a tabbed line without exactly one tab); in the last two cases
+    the texts are "". `fault` is the column at fault, else the first one; `number` counts from 1."""
 
-    source: str
-    target: str
-    file: Path
-    line: int
+    texts: Mapping[str, str]
+    files: Mapping[str, Path]
+    number: int
     problem: str = ""
-    fertilities: tuple[int, ...] | None = None
+    fault: str = ""
 
-    @property
-    def place(self) -> str:
-        """file:line"""
-        return f"{self.file}:{self.line}"
+    def place(self, column: str = "") -> str:
+        """file:line of a column; by default of the one at fault."""
+        return f"{self.files[column or self.fault or next(iter(self.files))]}:{self.number}"
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
@@ -181,24 +186,24 @@ def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
 
     Raises UserError as `read_text` does, and when the files are empty or differ in their number of lines.
     """
-    pairs = list(read_pairs(PairedFiles((source,), (target,))))
-    for pair in pairs:
-        _is_text(None if pair.problem == "bad UTF-8" else "", pair.file, pair.line)
-    return [pair.source for pair in pairs], [pair.target for pair in pairs]
+    lines = list(read_aligned(AlignedFiles({"source": [source], "target": [target]})))
+    for line in lines:
+        if line.problem == "bad UTF-8":
+            raise _not_utf8(line.place())
+    return [line.texts["source"] for line in lines], [line.texts["target"] for line in lines]
 
 
-def read_pairs(files: PairedFiles) -> Iterator[Pair]:
-    """All pairs in order, the unusable ones with their `problem`.
+def read_aligned(files: AlignedFiles) -> Iterator[Line]:
+    """All lines in order, the unusable ones with their `problem`.
 
-    Raises UserError when a file is missing, holds no line, or has another number of lines than its
-    partner (once the end of the shorter one is reached).
+    Raises UserError when a file is missing, holds no line, or has another number of lines than the files
+    beside it (once the end of the shortest one is reached).
     """
-    labels: Sequence[Path | None] = files.fertilities or [None] * len(files.sources)
-    for source, target, path in zip(files.sources, files.targets, labels, strict=True):
-        pairs = _read_two(source, target)
-        yield from pairs if path is None else _labelled(pairs, path)
-    for path in files.pairs:
-        yield from _read_tsv(path)
+    for paths in zip(*files.columns.values(), strict=True):
+        together = dict(zip(files.columns, paths, strict=True))
+        yield from _read_together(together, may_be_blank=files.may_be_blank)
+    for path in files.tabbed:
+        yield from _read_tabbed(path)
 
 
 def file_hash(path: Path) -> str:
@@ -210,55 +215,47 @@ def file_hash(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def _labelled(pairs: Iterable[Pair], path: Path) -> Iterator[Pair]:
-    for pair, line in zip_longest(pairs, read_lines(path)):
-        if pair is None or line is None:
-            raise UserError(
-                f"{path} has {'more' if pair is None else 'fewer'} lines than the text it belongs to: line N "
-                "of one is for line N of the other. Make it anew with saccade align."
-            )
-        yield pair._replace(fertilities=fertilities_of(line[1], place=f"{path}:{line[0]}"))
+def _read_together(files: Mapping[str, Path], *, may_be_blank: Sequence[str]) -> Iterator[Line]:
+    names = tuple(files)
+    filled = [name for name in names if name not in may_be_blank]
+    number = 0
+    for row in zip_longest(*(read_lines(path) for path in files.values())):
+        if None in row:
+            raise _unequal(tuple(files.values()), seen=number)
+        number = row[0][0]
+        texts = {name: text for name, (_, text) in zip(names, row, strict=True) if text is not None}
+        if len(texts) < len(names):
+            fault = next(name for name in names if name not in texts)
+            yield Line(dict.fromkeys(names, ""), files, number, "bad UTF-8", fault)
+            continue
+        blank = next((name for name in filled if not texts[name] or texts[name].isspace()), None)
+        yield Line(texts, files, number) if blank is None else Line(texts, files, number, "empty", blank)
+    if number == 0:
+        raise UserError(f"{' and '.join(map(str, files.values()))} are empty: there is nothing to read.")
 
 
-def _read_two(source: Path, target: Path) -> Iterator[Pair]:
-    count = 0
-    for left, right in zip_longest(read_lines(source), read_lines(target)):
-        if left is None or right is None:
-            raise _unequal(source, target, seen=count)
-        count, text = left
-        other = right[1]
-        if text is None or other is None:
-            yield Pair("", "", source if text is None else target, count, "bad UTF-8")
-        elif not text or not other or text.isspace() or other.isspace():
-            at_fault = source if not text or text.isspace() else target
-            yield Pair(text, other, at_fault, count, "empty")
-        else:
-            yield Pair(text, other, source, count)
-    if count == 0:
-        raise UserError(f"{source} and {target} are empty: there is nothing to read.")
-
-
-def _read_tsv(path: Path) -> Iterator[Pair]:
+def _read_tabbed(path: Path) -> Iterator[Line]:
+    files = {"source": path, "target": path}
     number = 0
     for number, text in read_lines(path):
-        if text is None:
-            yield Pair("", "", path, number, "bad UTF-8")
-        elif text.count("\t") != 1:
-            yield Pair("", "", path, number, "columns")
-        else:
-            source, _, target = text.partition("\t")
-            blank = not source or not target or source.isspace() or target.isspace()
-            yield Pair(source, target, path, number, "empty" if blank else "")
+        if text is None or text.count("\t") != 1:
+            problem = "bad UTF-8" if text is None else "columns"
+            yield Line({"source": "", "target": ""}, files, number, problem)
+            continue
+        source, _, target = text.partition("\t")
+        blank = not source or not target or source.isspace() or target.isspace()
+        yield Line({"source": source, "target": target}, files, number, "empty" if blank else "")
     if number == 0:
         raise UserError(f"{path} is empty: there is nothing to read.")
 
 
-def _unequal(source: Path, target: Path, *, seen: int) -> UserError:
-    """Both counts; `seen` lines had a partner, so only the longer file has to be read on."""
-    left, right = (sum(1 for _ in read_lines(path)) for path in (source, target))
+def _unequal(paths: Sequence[Path], *, seen: int) -> UserError:
+    """All counts; `seen` lines are in each file."""
+    counts = [sum(1 for _ in read_lines(path)) for path in paths]
+    found = ", ".join(f"{path} has {count:,} lines" for path, count in zip(paths, counts, strict=True))
     return UserError(
-        f"{source} has {left:,} lines, {target} has {right:,}: line N of one must translate line N of the "
-        f"other. The shorter one ends after line {seen:,}; mend the files, no line can be dropped safely."
+        f"{found}: line N of one file belongs to line N of the others. The shortest ends after line "
+        f"{seen:,}; correct the files, no line can be dropped safely."
     )
 
 
@@ -284,8 +281,12 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 def _is_text(line: str | None, path: Path, number: int) -> str:
     if line is None:
-        raise UserError(f"{path}:{number}: not UTF-8. Mend the line, or convert the file to UTF-8.")
+        raise _not_utf8(f"{path}:{number}")
     return line
+
+
+def _not_utf8(place: str) -> UserError:
+    return UserError(f"{place}: not UTF-8. Correct the line, or convert the file to UTF-8.")
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:

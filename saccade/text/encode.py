@@ -1,72 +1,95 @@
-"""Pairs of text to a cache of token ids, unusable ones left out and counted; a chunk in memory at a time."""
+"""Encodes lines of text into a cache, a chunk in memory at a time; leaves out and counts unusable lines."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from saccade.text.cache import EncodedPairs, write_cache
-from saccade.text.corpus import Pair
-from saccade.text.fertilities import require_fit
+from saccade.errors import UserError
+from saccade.text.cache import EncodedLines
+from saccade.text.cache_writer import write_cache
+from saccade.text.columns import Column
+from saccade.text.corpus import Line
 from saccade.text.report import SplitTally
-from saccade.text.tokenizer import Tokenizer
 
-CHUNK = 10_000  # pairs
-RATIO_FREE = 10  # pieces; where the longer side has no more, the ratio of lengths says little
+CHUNK = 10_000  # lines
+RATIO_FREE = 10  # positions; where the longer side has no more, the ratio of lengths says little
 
-Sentences = list[list[int]]
+Encoded = list[list[int]]
+"""The values of some lines in one column."""
 Item = TypeVar("Item")
 
 
-class Limits(NamedTuple):
-    """What a pair must keep to, in pieces, end symbol included; see `DataConfig`."""
+def _fits(line: Line, values: Mapping[str, Sequence[int]]) -> None:
+    """Accepts every line."""
 
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column whose values are made from text."""
+
+    column: Column
+    encode: Callable[[Sequence[Line]], Encoded]
+    """The values of some lines; an end symbol is among them."""
+    check: Callable[[Line, Mapping[str, Sequence[int]]], None] = _fits
+    """Called with a line and its values in all columns; raises UserError where they contradict each other."""
+
+
+class Limits(NamedTuple):
+    """What a line must keep to in the columns `sides`, in positions with end symbols; see `DataConfig`."""
+
+    sides: Sequence[str]
     max_length: int
     max_ratio: float = float("inf")
 
+    def problem(self, lengths: Sequence[int]) -> str:
+        """Why a line of these lengths in `sides` is not used, "" when it is."""
+        shorter, longer = min(lengths), max(lengths)
+        if shorter <= 1:  # just the end symbol: normalisation left nothing
+            return "empty"
+        if longer > self.max_length:
+            return "too long"
+        if longer - 1 > RATIO_FREE and longer - 1 > self.max_ratio * (shorter - 1):
+            return "length ratio"
+        return ""
+
 
 class EncodedChunk(NamedTuple):
-    """The usable pairs of consecutive ones, `kept` their indices among these."""
+    """The usable ones of consecutive lines, `kept` their indices among these; `values` by column."""
 
     kept: list[int]
-    pairs: list[Pair]
-    source: Sentences
-    target: Sentences
-    fertilities: Sentences | None
-    """A number for each source id, 0 for the end symbol."""
+    lines: list[Line]
+    values: dict[str, Encoded]
 
 
 def encode_split(
-    pairs: Iterable[Pair],
+    lines: Iterable[Line],
     folder: Path,
     *,
-    tokenizer: Tokenizer,
+    columns: Sequence[TextColumn],
     limits: Limits,
     tally: SplitTally,
     held_out: frozenset[int] = frozenset(),
     look: Callable[[int, EncodedChunk], None],
     accept: Callable[[], None],
-) -> EncodedPairs:
-    """Write the usable pairs, those of index `held_out` aside, as a cache and count them into `tally`.
+) -> EncodedLines:
+    """Write the usable lines, those of index `held_out` aside, as a cache and count them into `tally`.
 
-    `look` sees every chunk with the number of pairs before it; `accept` is called when all are written
+    `look` sees every chunk with the number of lines before it; `accept` is called when all are written
     and may raise, in which case there is no cache.
     """
-    with write_cache(
-        folder,
-        source_vocab_size=tokenizer.source_vocab_size,
-        target_vocab_size=tokenizer.target_vocab_size,
-    ) as writer:
-        for chunk in chunks(pairs, CHUNK):
+    with write_cache(folder, [text.column for text in columns]) as writer:
+        for chunk in chunks(lines, CHUNK):
             first = tally.read
             tally.read += len(chunk)
             candidates = [i for i in range(len(chunk)) if first + i not in held_out]
             tally.held_out += len(chunk) - len(candidates)
-            encoded = _encode_chunk(chunk, candidates, tokenizer=tokenizer, limits=limits, tally=tally)
-            writer.add(encoded.source, encoded.target, encoded.fertilities)
+            encoded = _encode_chunk(chunk, candidates, columns=columns, limits=limits, tally=tally)
+            writer.add(encoded.values)
             look(first, encoded)
         accept()
-    return EncodedPairs.open(folder)
+    return EncodedLines.open(folder)
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -77,10 +100,10 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _encode_chunk(
-    chunk: Sequence[Pair],
+    chunk: Sequence[Line],
     candidates: Iterable[int],
     *,
-    tokenizer: Tokenizer,
+    columns: Sequence[TextColumn],
     limits: Limits,
     tally: SplitTally,
 ) -> EncodedChunk:
@@ -90,36 +113,27 @@ def _encode_chunk(
             tally.drop(chunk[i].problem, chunk[i])
         else:
             readable.append(i)
-    sources = tokenizer.encode_source([chunk[i].source for i in readable])
-    targets = tokenizer.encode_target([chunk[i].target for i in readable])
-    labelled = any(pair.fertilities is not None for pair in chunk)
-    encoded = EncodedChunk([], [], [], [], [] if labelled else None)
-    for i, source, target in zip(readable, sources, targets, strict=True):
-        if problem := _problem(len(source), len(target), limits):
+    found = {text.column.name: text.encode([chunk[i] for i in readable]) for text in columns}
+    encoded = EncodedChunk([], [], {name: [] for name in found})
+    for number, i in enumerate(readable):
+        values = {name: lines[number] for name, lines in found.items()}
+        if problem := limits.problem([len(values[side]) for side in limits.sides]):
             tally.drop(problem, chunk[i])
-        else:
-            encoded.kept.append(i)
-            encoded.pairs.append(chunk[i])
-            encoded.source.append(source)
-            encoded.target.append(target)
-            if encoded.fertilities is not None:
-                encoded.fertilities.append(_labels(chunk[i], len(source) - 1, len(target) - 1))
+            continue
+        _check(chunk[i], values, columns)
+        encoded.kept.append(i)
+        encoded.lines.append(chunk[i])
+        for name, value in values.items():
+            encoded.values[name].append(value)
     return encoded
 
 
-def _labels(pair: Pair, source: int, target: int) -> list[int]:
-    fertilities = pair.fertilities or ()
-    require_fit(fertilities, source=source, target=target, place=pair.place)
-    return [*fertilities, 0]
-
-
-def _problem(source_length: int, target_length: int, limits: Limits) -> str:
-    """Why a pair of these lengths is not used, "" when it is."""
-    shorter, longer = sorted((source_length, target_length))
-    if shorter <= 1:  # just the end symbol: normalisation left nothing
-        return "empty"
-    if longer > limits.max_length:
-        return "too long"
-    if longer - 1 > RATIO_FREE and longer - 1 > limits.max_ratio * (shorter - 1):
-        return "length ratio"
-    return ""
+def _check(line: Line, values: Mapping[str, Sequence[int]], columns: Sequence[TextColumn]) -> None:
+    for text in columns:
+        text.check(line, values)
+        name, other = text.column.name, text.column.aligned_with
+        if other is not None and len(values[name]) != len(values[other]):
+            raise UserError(
+                f"{line.place(name)}: {len(values[name])} {name} for the {len(values[other])} positions of "
+                f"{other}. There is one for each of them."
+            )

@@ -1,4 +1,4 @@
-"""The training pairs of an epoch: always the same ones, or segmented anew by sub-word sampling."""
+"""The training lines of an epoch: always the same, or segmented differently by sub-word sampling."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -9,15 +9,17 @@ from typing import Protocol
 import numpy as np
 
 from saccade.errors import UserError
-from saccade.text.cache import EncodedPairs, write_cache
-from saccade.text.corpus import DataConfig, Pair, read_pairs
-from saccade.text.encode import CHUNK, Sentences, chunks
+from saccade.text.cache import EncodedLines
+from saccade.text.cache_writer import write_cache
+from saccade.text.corpus import DataConfig, Line, read_aligned
+from saccade.text.encode import CHUNK, Encoded, chunks
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer
+from saccade.text.translation import translation_columns
 
 
-def epoch_pairs(
+def epoch_lines(
     config: DataConfig, tokenizer: Tokenizer, *, out: Path, epoch: int, seed: int
-) -> EncodedPairs:
+) -> EncodedLines:
     """The pairs that `prepare` put into `out`, in the same order, as epoch number `epoch` reads them.
 
     Without sampling (`tokenizer.sampling = 0`) the one cache; with it a cache of sampled segmentations,
@@ -30,13 +32,13 @@ def epoch_pairs(
         or tokenizer.config.sampling == 0.0
         or config.fertilities
     ):
-        return EncodedPairs.open(out / "train")
+        return EncodedLines.open(out / "train")
     folder = out / f"sampled-{seed}-{epoch}"
     if not folder.exists():
         for older in out.glob("sampled-*"):
             shutil.rmtree(older, ignore_errors=True)
         _write_sampled(config, tokenizer, out=out, folder=folder, entropy=(seed, epoch))
-    return EncodedPairs.open(folder)
+    return EncodedLines.open(folder)
 
 
 def _write_sampled(
@@ -47,24 +49,25 @@ def _write_sampled(
     folder: Path,
     entropy: tuple[int, int],
 ) -> None:
-    with write_cache(
-        folder,
-        source_vocab_size=tokenizer.source_vocab_size,
-        target_vocab_size=tokenizer.target_vocab_size,
-    ) as writer:
+    columns = [text.column for text in translation_columns(tokenizer)]
+    with write_cache(folder, columns) as writer:
         for number, chunk in enumerate(chunks(_kept_pairs(config, out), CHUNK)):
             source_seed, target_seed = np.random.SeedSequence((*entropy, number)).generate_state(2)
+            sources = [pair.texts["source"] for pair in chunk]
+            targets = [pair.texts["target"] for pair in chunk]
             writer.add(
-                _sampled(tokenizer.encode_source, [pair.source for pair in chunk], source_seed, config),
-                _sampled(tokenizer.encode_target, [pair.target for pair in chunk], target_seed, config),
+                {
+                    "source": _sampled(tokenizer.encode_source, sources, source_seed, config),
+                    "target": _sampled(tokenizer.encode_target, targets, target_seed, config),
+                }
             )
 
 
 class _Encode(Protocol):
-    def __call__(self, lines: Sequence[str], *, sampling_seed: int | None = None) -> Sentences: ...
+    def __call__(self, lines: Sequence[str], *, sampling_seed: int | None = None) -> Encoded: ...
 
 
-def _sampled(encode: _Encode, lines: Sequence[str], seed: int, config: DataConfig) -> Sentences:
+def _sampled(encode: _Encode, lines: Sequence[str], seed: int, config: DataConfig) -> Encoded:
     # SentencePiece takes 32 bits and reads the largest such number as "no seed".
     ids = encode(lines, sampling_seed=int(seed) % (2**32 - 1))
     # A model may know no more positions than max_length; the usual segmentation keeps to it.
@@ -74,9 +77,9 @@ def _sampled(encode: _Encode, lines: Sequence[str], seed: int, config: DataConfi
     return ids
 
 
-def _kept_pairs(config: DataConfig, out: Path) -> Iterator[Pair]:
+def _kept_pairs(config: DataConfig, out: Path) -> Iterator[Line]:
     kept = np.load(out / "kept.npy")
-    for pair, keep in zip_longest(read_pairs(config.train_files), kept):
+    for pair, keep in zip_longest(read_aligned(config.train_files), kept):
         if pair is None or keep is None or (keep and pair.problem):
             raise UserError(f"the training text has changed since {out} was prepared; prepare it again.")
         if keep:

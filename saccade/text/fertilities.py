@@ -7,13 +7,21 @@ from collections.abc import Sequence
 
 from saccade.errors import UserError
 
+LARGEST = 65_535
+"""The largest fertility; a cache holds 16 bits for each."""
 
-def fertilities_of(line: str | None, *, place: str) -> tuple[int, ...]:
-    """The numbers of a line (None: it was not UTF-8). UserError, naming `place`, for anything else."""
-    words = () if line is None else line.split()
-    if line is None or not all(word.isascii() and word.isdigit() for word in words):
-        raise UserError(f"{place}: not a line of whole numbers. Make the file anew with saccade align.")
-    return tuple(map(int, words))
+
+def fertilities_of(line: str, *, place: str) -> tuple[int, ...]:
+    """The numbers of a line. Raises UserError, naming `place`, for anything else and for numbers that no
+    fertility is."""
+    words = line.split()
+    if all(word.isascii() and word.isdigit() and len(word) <= len(str(LARGEST)) for word in words):
+        numbers = tuple(map(int, words))
+        if max(numbers, default=0) <= LARGEST:
+            return numbers
+    raise UserError(
+        f"{place}: not a line of whole numbers up to {LARGEST:,}. Make the file again with `saccade align`."
+    )
 
 
 def fertilities_line(fertilities: Sequence[int]) -> str:
@@ -22,10 +30,11 @@ def fertilities_line(fertilities: Sequence[int]) -> str:
 
 
 def require_fit(fertilities: Sequence[int], *, source: int, target: int, place: str) -> None:
-    """UserError where the numbers are not for so many source and target pieces, end symbols not counted."""
+    """Raise UserError unless there is a number for each source piece and they add up to the target pieces,
+    end symbols not counted."""
     if len(fertilities) != source or sum(fertilities) != target:
         raise UserError(
             f"{place}: its fertilities are {len(fertilities)} numbers that add up to {sum(fertilities)}, but "
             f"the pair has {source} source and {target} target pieces. They were made for other text or with "
-            "another vocabulary: set training.teacher to the model that made them, or make them anew."
+            "another vocabulary: set training.teacher to the model that made them, or make them again."
         )

@@ -17,8 +17,8 @@ import numpy as np
 
 from saccade.errors import UserError
 from saccade.text.batching import padding_share, plan_batches
-from saccade.text.cache import EncodedPairs
-from saccade.text.corpus import DataConfig, Pair, file_hash, read_pairs
+from saccade.text.cache import EncodedLines, open_verified
+from saccade.text.corpus import DataConfig, Line, file_hash, read_aligned
 from saccade.text.encode import EncodedChunk, Limits, encode_split
 from saccade.text.report import DataReport, DuplicateFinder, SplitReport, SplitTally, side_report
 from saccade.text.tokenizer import (
@@ -28,6 +28,7 @@ from saccade.text.tokenizer import (
     byte_pieces,
     load_tokenizer,
 )
+from saccade.text.translation import SIDES, translation_columns
 
 _HOLDOUT_SEED = 20240229
 _HOLDOUT_MOST = 1_000
@@ -40,8 +41,8 @@ class Prepared(NamedTuple):
     """What training reads."""
 
     tokenizer: Tokenizer
-    train: EncodedPairs
-    valid: EncodedPairs | None
+    train: EncodedLines
+    valid: EncodedLines | None
     report: DataReport
 
 
@@ -64,8 +65,8 @@ def prepare(
     progress("reading the files")
     files = _hashes(config)
     held_out = {} if config.valid_files else _held_out(config)
-    valid_text = list(read_pairs(config.valid_files)) if config.valid_files else list(held_out.values())
-    finder = DuplicateFinder(_nonempty(valid=valid_text, test=list(read_pairs(config.test_files))))
+    valid_text = list(read_aligned(config.valid_files)) if config.valid_files else list(held_out.values())
+    finder = DuplicateFinder(_nonempty(valid=valid_text, test=list(read_aligned(config.test_files))))
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").unlink(missing_ok=True)
@@ -81,15 +82,20 @@ def prepare(
 
 
 def open_prepared(out: Path) -> Prepared:
-    """What an earlier `prepare` wrote into `out`; raises UserError when it did not finish."""
+    """What an earlier `prepare` wrote into `out`; raises UserError when it did not finish or has been damaged
+    since."""
     try:
         report = DataReport.from_dict(json.loads((out / "report.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{out}: no prepared data, or unfinished or damaged ones; prepare them again."
         ) from error
-    valid = EncodedPairs.open(out / "valid") if report.valid is not None and report.valid.kept else None
-    return Prepared(load_tokenizer(out / "tokenizer"), EncodedPairs.open(out / "train"), valid, report)
+    tokenizer = load_tokenizer(out / "tokenizer")
+    sizes = {"source": tokenizer.source_vocab_size, "target": tokenizer.target_vocab_size}
+    valid = None
+    if report.valid is not None and report.valid.kept:
+        valid = open_verified(out / "valid", sizes)
+    return Prepared(tokenizer, open_verified(out / "train", sizes), valid, report)
 
 
 def _hashes(config: DataConfig) -> dict[str, str]:
@@ -100,20 +106,20 @@ def _hashes(config: DataConfig) -> dict[str, str]:
     return {str(path): file_hash(path) for group in groups for path in group.all}
 
 
-def _nonempty(**texts: Sequence[Pair]) -> dict[str, Sequence[Pair]]:
+def _nonempty(**texts: Sequence[Line]) -> dict[str, Sequence[Line]]:
     return {name: text for name, text in texts.items() if text}
 
 
-def _held_out(config: DataConfig) -> dict[int, Pair]:
+def _held_out(config: DataConfig) -> dict[int, Line]:
     """A random sample of the usable training pairs by index, in the order of the files; the same one for
     the same files. Reads all of them once (reservoir sampling, as the number of pairs is not known)."""
     if config.holdout == 0:
         return {}
     most = _HOLDOUT_MOST if config.holdout is None else config.holdout
     generator = random.Random(_HOLDOUT_SEED)
-    sample: list[tuple[int, Pair]] = []
+    sample: list[tuple[int, Line]] = []
     usable = 0
-    for index, pair in enumerate(read_pairs(config.train_files)):
+    for index, pair in enumerate(read_aligned(config.train_files)):
         if pair.problem:
             continue
         usable += 1
@@ -129,24 +135,26 @@ def _held_out(config: DataConfig) -> dict[int, Pair]:
 
 
 def _learn(
-    config: DataConfig, tokenizer_config: TokenizerConfig, held_out: Mapping[int, Pair]
+    config: DataConfig, tokenizer_config: TokenizerConfig, held_out: Mapping[int, Line]
 ) -> SentencePieceTokenizer:
-    def usable() -> Iterator[Pair]:
-        pairs = enumerate(read_pairs(config.train_files))
+    def usable() -> Iterator[Line]:
+        pairs = enumerate(read_aligned(config.train_files))
         return (pair for index, pair in pairs if not pair.problem and index not in held_out)
 
     if next(usable(), None) is None:
         tally = SplitTally()
-        for pair in read_pairs(config.train_files):
+        for pair in read_aligned(config.train_files):
             tally.drop(pair.problem, pair)
         raise UserError(_refusal("no training pair can be used", tally))
     return SentencePieceTokenizer.learn(
-        tokenizer_config, (pair.source for pair in usable()), (pair.target for pair in usable())
+        tokenizer_config,
+        (pair.texts["source"] for pair in usable()),
+        (pair.texts["target"] for pair in usable()),
     )
 
 
-def _write_valid(text: Sequence[Pair], config: DataConfig, tokenizer: Tokenizer, *, out: Path) -> SplitReport:
-    kept: list[Pair] = []
+def _write_valid(text: Sequence[Line], config: DataConfig, tokenizer: Tokenizer, *, out: Path) -> SplitReport:
+    kept: list[Line] = []
     tally = SplitTally()
 
     def accept() -> None:
@@ -154,17 +162,19 @@ def _write_valid(text: Sequence[Pair], config: DataConfig, tokenizer: Tokenizer,
         if not kept and (config.valid_files or config.holdout):
             raise UserError(_refusal("no validation pair can be used", tally))
 
+    with_fertilities = config.valid_fertilities if config.valid_files else config.fertilities
     pairs = encode_split(
         text,
         out / "valid",
-        tokenizer=tokenizer,
-        limits=Limits(config.max_length),  # odd ratios are for training to avoid, not for scores to hide
+        columns=translation_columns(tokenizer, fertilities=bool(with_fertilities)),
+        # Odd ratios are for training to avoid, not for scores to hide.
+        limits=Limits(SIDES, config.max_length),
         tally=tally,
-        look=lambda _, chunk: kept.extend(chunk.pairs),
+        look=lambda _, chunk: kept.extend(chunk.lines),
         accept=accept,
     )
-    for side in ("source", "target"):
-        write_whole(out / f"valid.{side}", "".join(f"{getattr(pair, side)}\n" for pair in kept))
+    for side in SIDES:
+        write_whole(out / f"valid.{side}", "".join(f"{pair.texts[side]}\n" for pair in kept))
     return _split_report(pairs, tally, tokenizer)
 
 
@@ -182,7 +192,7 @@ def _write_train(
 
     def look(first: int, chunk: EncodedChunk) -> None:
         kept.append(np.asarray(chunk.kept, dtype=np.int64) + first)
-        finder.look_at(chunk.pairs)
+        finder.look_at(chunk.lines)
         progress(f"encoding: {tally.read:,} pairs")
 
     def accept() -> None:
@@ -192,15 +202,15 @@ def _write_train(
         if share > config.max_dropped:
             message = (
                 f"{share:.1%} of the training pairs cannot be used, more than data.max_dropped = "
-                f"{config.max_dropped}. Mend the files, or raise it to accept the loss"
+                f"{config.max_dropped}. Correct the files, or raise it to accept the loss"
             )
             raise UserError(_refusal(message, tally))
 
     pairs = encode_split(
-        read_pairs(config.train_files),
+        read_aligned(config.train_files),
         out / "train",
-        tokenizer=tokenizer,
-        limits=Limits(config.max_length, config.max_ratio),
+        columns=translation_columns(tokenizer, fertilities=bool(config.fertilities)),
+        limits=Limits(SIDES, config.max_length, config.max_ratio),
         tally=tally,
         held_out=held_out,
         look=look,
@@ -212,12 +222,12 @@ def _write_train(
     return _split_report(pairs, tally, tokenizer)
 
 
-def _split_report(pairs: EncodedPairs, tally: SplitTally, tokenizer: Tokenizer) -> SplitReport:
+def _split_report(pairs: EncodedLines, tally: SplitTally, tokenizer: Tokenizer) -> SplitReport:
     source_bytes = byte_pieces(tokenizer.source_pieces(range(tokenizer.source_vocab_size)))
     target_bytes = byte_pieces(tokenizer.target_pieces(range(tokenizer.target_vocab_size)))
     return tally.report(
-        side_report(pairs.source_side, unknown=tokenizer.unknown, byte_pieces=source_bytes),
-        side_report(pairs.target_side, unknown=tokenizer.unknown, byte_pieces=target_bytes),
+        side_report(pairs["source"], unknown=tokenizer.unknown, byte_pieces=source_bytes),
+        side_report(pairs["target"], unknown=tokenizer.unknown, byte_pieces=target_bytes),
         kept=len(pairs),
     )
 
@@ -232,8 +242,8 @@ def _report(
     finder: DuplicateFinder,
     files: dict[str, str],
 ) -> DataReport:
-    pairs = EncodedPairs.open(out / "train")
-    lengths = pairs.source_lengths, pairs.target_lengths
+    pairs = EncodedLines.open(out / "train")
+    lengths = [pairs[side].lengths for side in SIDES]
     plan = plan_batches(*lengths, batch_tokens=batch_tokens, seed=0, epoch=0)
     return DataReport(
         train=train,

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from pydantic import TypeAdapter
 
-from saccade.text.cache import Side
-from saccade.text.corpus import Pair
+from saccade.text.cache import EncodedColumn
+from saccade.text.corpus import Line
 
 PLACES = 10  # named per cause; counts are of all
 
@@ -131,12 +131,12 @@ class SplitTally:
     dropped: Counter[str] = field(default_factory=Counter)
     places: dict[str, list[str]] = field(default_factory=dict)
 
-    def drop(self, cause: str, pair: Pair) -> None:
+    def drop(self, cause: str, pair: Line) -> None:
         """Count a pair that is not used."""
         self.dropped[cause] += 1
         places = self.places.setdefault(cause, [])
         if len(places) < PLACES:
-            places.append(pair.place)
+            places.append(pair.place())
 
     def lines(self) -> list[str]:
         """One line a cause, for people."""
@@ -149,13 +149,13 @@ class SplitTally:
         )
 
 
-def side_report(side: Side, *, unknown: int, byte_pieces: Sequence[bool]) -> SideReport:
+def side_report(side: EncodedColumn, *, unknown: int, byte_pieces: Sequence[bool]) -> SideReport:
     """Counts of one side of a cache; `byte_pieces[id]` says whether an id stands for a byte."""
     counts = np.zeros(len(byte_pieces), dtype=np.int64)
-    for first in range(0, len(side.ids), 1 << 24):  # there may be more ids than memory
-        counts += np.bincount(side.ids[first : first + (1 << 24)], minlength=len(byte_pieces))
+    for block in side.blocks():
+        counts += np.bincount(block, minlength=len(byte_pieces))
     return SideReport(
-        pieces=len(side.ids) - len(side.lengths),
+        pieces=len(side.values) - len(side.lengths),
         unknown=int(counts[unknown]),
         bytes=int(counts[np.asarray(byte_pieces)].sum()),
         mean_length=float(side.lengths.mean()) if len(side.lengths) else 0.0,
@@ -166,35 +166,39 @@ def side_report(side: Side, *, unknown: int, byte_pieces: Sequence[bool]) -> Sid
 class DuplicateFinder:
     """Looks for the pairs of small texts in a large one that is read as a stream."""
 
-    def __init__(self, texts: Mapping[str, Sequence[Pair]]) -> None:
+    def __init__(self, texts: Mapping[str, Sequence[Line]]) -> None:
         self._texts = texts
         usable = [pair for text in texts.values() for pair in text if not pair.problem]
-        self._sources = {pair.source for pair in usable}
-        self._pairs = {(pair.source, pair.target) for pair in usable}
+        self._sources = {pair.texts["source"] for pair in usable}
+        self._pairs = {_both(pair) for pair in usable}
         self._found_sources: set[str] = set()
         self._found_pairs: dict[tuple[str, str], str] = {}
 
-    def look_at(self, pairs: Iterable[Pair]) -> None:
+    def look_at(self, pairs: Iterable[Line]) -> None:
         """Compare a part of the training text."""
         for pair in pairs:
-            if pair.source in self._sources:
-                self._found_sources.add(pair.source)
-                both = (pair.source, pair.target)
-                if both in self._pairs:
-                    self._found_pairs.setdefault(both, pair.place)
+            source = pair.texts["source"]
+            if source in self._sources:
+                self._found_sources.add(source)
+                if _both(pair) in self._pairs:
+                    self._found_pairs.setdefault(_both(pair), pair.place())
 
     def report(self) -> dict[str, Duplicates]:
         """What was found, by text."""
         return {name: self._report(pairs) for name, pairs in self._texts.items()}
 
-    def _report(self, pairs: Sequence[Pair]) -> Duplicates:
+    def _report(self, pairs: Sequence[Line]) -> Duplicates:
         places = [
-            f"{pair.place} = {self._found_pairs[pair.source, pair.target]}"
+            f"{pair.place()} = {self._found_pairs[_both(pair)]}"
             for pair in pairs
-            if (pair.source, pair.target) in self._found_pairs
+            if _both(pair) in self._found_pairs
         ]
-        sources = sum(pair.source in self._found_sources for pair in pairs)
+        sources = sum(pair.texts["source"] in self._found_sources for pair in pairs)
         return Duplicates(checked=len(pairs), pairs=len(places), sources=sources, places=places[:PLACES])
+
+
+def _both(pair: Line) -> tuple[str, str]:
+    return pair.texts["source"], pair.texts["target"]
 
 
 def _cause_lines(dropped: Mapping[str, int], places: Mapping[str, Sequence[str]]) -> list[str]:

@@ -64,7 +64,7 @@ class Checkpoints:
         counters: Counters,
         *,
         generators: list[dict[str, Tensor]],
-        carried: dict[str, Tensor],
+        data: dict[str, Tensor],
     ) -> None:
         """The model as it stands and all that training needs to go on."""
         with replace_folder(self.folder / "last") as new:
@@ -76,7 +76,7 @@ class Checkpoints:
                 optimizer=self.optimizer,
                 generators=generators,
                 raw_weights=None if self.moving_average is None else unique_tensors(self.network),
-                carried=carried,
+                data=data,
             )
 
     def save_best(self, model: Model, counters: Counters, scores: dict[str, float]) -> None:

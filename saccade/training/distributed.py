@@ -1,9 +1,9 @@
-"""Several processes as one trainer: started by torchrun, which says who and how many we are.
+"""Several processes as one trainer. torchrun starts them, and says how many there are and which this is.
 
     torchrun --nproc-per-node N -m saccade train CONFIG.toml
 
-Every rank reads the same plan and takes its share of the rows of each batch, so one update is the
-same whatever the number of processes, up to rounding.
+Every process reads the same plan and takes its share of the rows of each batch, so one update is the same
+whatever the number of processes, up to rounding.
 """
 
 import os
@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
 from saccade.errors import UserError
-from saccade.training.data import TrainingBatch
-
-BatchT = TypeVar("BatchT", bound=TrainingBatch)
+from saccade.training.batch import BatchT, Share
+from saccade.training.wrapping import Replicated, Unwrapped, Wrapping
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,29 @@ class Group:
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009
+    local_rank: int = 0
+    """This process among those of its machine."""
+    node: int = 0
+    """This machine among those of the run."""
 
     @property
     def leads(self) -> bool:
         """Whether this process writes files and talks to the user."""
         return self.rank == 0
 
-    def share(self, batch: BatchT) -> tuple[BatchT, float]:
-        """This rank's rows, and what its loss counts for (0 when it only keeps the others company)."""
+    @property
+    def wrapping(self) -> Wrapping:
+        """What joins the models of the processes."""
+        return Unwrapped() if self.size == 1 else Replicated()
+
+    def share(self, batch: BatchT) -> Share[BatchT]:
+        """This process's rows of a batch: every `size`-th one."""
+        tokens = batch.target_tokens
         if self.size == 1:
-            return batch, 1.0
+            return Share(batch, 1.0, tokens)
         if self.rank < batch.rows:
-            return batch.take(range(self.rank, batch.rows, self.size)), 1.0
-        return batch.take(slice(0, 1)), 0.0
+            return Share(batch.take(range(self.rank, batch.rows, self.size)), 1.0, tokens)
+        return Share(batch.take(slice(0, 1)), 0.0, tokens)
 
     def join(self, rows: Tensor) -> Tensor:
         """The reverse of `share`: all rows, of which each rank has computed its own, (rows, ...)."""
@@ -75,9 +84,9 @@ class Group:
         return box[0]
 
     def lead(self, work: Callable[[], None]) -> None:
-        """The leader does something for all while the others wait. Its UserError ends every rank.
+        """The leader does something for all while the others wait. Its UserError ends every process.
 
-        Only the leader raises it, so that it is told once; the others exit with the same code.
+        Only the leader raises it, so that it is printed once; the others exit with the same code.
         """
         problem: UserError | None = None
         if self.leads:
@@ -85,10 +94,10 @@ class Group:
                 work()
             except UserError as error:
                 problem = error
-        told: str | None = self.broadcast(None if problem is None else str(problem))
+        failed: bool = self.broadcast(problem is not None)
         if problem is not None:
             raise problem
-        if told is not None:
+        if failed:
             raise SystemExit(2)
 
     def wait(self) -> None:
@@ -102,6 +111,7 @@ def process_group() -> Iterator[Group]:
     """The group that torchrun announced in the environment; a group of one without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    node = int(os.environ.get("GROUP_RANK", "0"))
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     if on_gpu:
@@ -112,6 +122,6 @@ def process_group() -> Iterator[Group]:
     # Preparing a large corpus happens on one rank while the others wait.
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=4))
     try:
-        yield Group(rank, size, device)
+        yield Group(rank, size, device, local_rank=local, node=node)
     finally:
         distributed.destroy_process_group()

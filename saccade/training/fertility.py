@@ -25,15 +25,15 @@ class FertilityCrossEntropy(Objective):
     def __call__(self, model: NonAutoregressiveTransformer, batch: Batch) -> Tensor:
         """See `Objective`."""
         scheme = Fertility(model)
-        memory = model.encode(batch.source, batch.source_lengths)
-        assert batch.fertilities is not None
-        hidden, _ = scheme.write(batch.fertilities, memory)
-        pieces, real = batch.without_end()
+        source, fertilities = batch["source"], batch["fertilities"].values
+        memory = model.encode(source.values, source.lengths)
+        hidden, _ = scheme.write(fertilities, memory)
+        pieces, real = batch["target"].without_end()
         words = linear_cross_entropy(
             hidden[real], model.output.weight, None, pieces[real], label_smoothing=self.label_smoothing
         )
         counted = scheme.has_fertility(memory)
         logits = scheme.logits(memory)[counted].float()
-        labels = batch.fertilities[counted].clamp(max=logits.size(1) - 1)
+        labels = fertilities[counted].clamp(max=logits.size(1) - 1)
         total: Tensor = words + cross_entropy(logits, labels, reduction="sum")
         return total

@@ -38,19 +38,18 @@ class FineTuning(Objective):
 
     def __call__(self, model: NonAutoregressiveTransformer, batch: Batch) -> Tensor:
         """See `Objective`."""
-        assert batch.fertilities is not None
-        scheme = Fertility(model)
-        memory = model.encode(batch.source, batch.source_lengths)
+        source, scheme = batch["source"], Fertility(model)
+        memory = model.encode(source.values, source.lengths)
         log_probs = scheme.logits(memory).float().log_softmax(-1)
         real = scheme.has_fertility(memory)
         drawn, mean = drawn_fertilities(log_probs), mean_fertilities(log_probs)
         chosen = log_probs.gather(2, drawn[..., None]).squeeze(2).masked_fill(~real, 0.0).sum(1)
         with torch.no_grad():
-            read = self.teacher.encode(batch.source, batch.source_lengths)
+            read = self.teacher.encode(source.values, source.lengths)
             cost = self.cost(scheme, memory, bounded(drawn, real), read)
             baseline = self.cost(scheme, memory, bounded(mean, real), read)
         reinforced = reinforce(chosen, cost, baseline)
-        propagated = self.cost(scheme, memory, batch.fertilities, read).sum()
+        propagated = self.cost(scheme, memory, batch["fertilities"].values, read).sum()
         known = self.likelihood(model, batch)
         return self.share * (reinforced + propagated) + (1 - self.share) * known
 

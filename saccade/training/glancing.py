@@ -37,10 +37,10 @@ class GlancingCtc(Objective):
 
     def __call__(self, model: NonAutoregressiveTransformer, batch: Batch) -> Tensor:
         """See `Objective`."""
-        scheme = Ctc(model)
-        memory = model.encode(batch.source, batch.source_lengths)
-        pieces, _ = batch.without_end()
-        lengths = batch.target_lengths - 1
+        scheme, source, target = Ctc(model), batch["source"], batch["target"]
+        memory = model.encode(source.values, source.lengths)
+        pieces, _ = target.without_end()
+        lengths = target.lengths - 1
         revealed, weight = None, model.output.weight
         share = self.share[0] + (self.share[1] - self.share[0]) * self.done
         if model.training:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -12,17 +12,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from saccade.checkpoint import Model
 from saccade.errors import Interrupted, UserError
 from saccade.models.families import Network
+from saccade.training.batch import Share
 from saccade.training.checkpoints import Checkpoints
-from saccade.training.data import TrainingBatch, TrainingData
+from saccade.training.data import TrainingData
 from saccade.training.distributed import Group
+from saccade.training.eager import make_eager_step
 from saccade.training.interrupt import stop_requests
+from saccade.training.loader import Loader
 from saccade.training.meter import Meter
 from saccade.training.objective import Loss, Objective
 from saccade.training.optim import learning_rate, make_optimizer
 from saccade.training.report import Report
-from saccade.training.settings import TrainingConfig, uses_bfloat16
+from saccade.training.settings import TrainingConfig
 from saccade.training.state import Counters, generator_states, restore_generators
-from saccade.training.update import Updater, UpdateResult
+from saccade.training.step import StepFactory, UpdateResult
 from saccade.training.validation import Schedule, ValidationScores
 
 
@@ -38,6 +41,7 @@ class Setup:
     config: TrainingConfig
     validation: Schedule
     group: Group
+    make_step: StepFactory = make_eager_step
 
 
 def train(setup: Setup, *, resume: bool = False) -> Counters:
@@ -62,27 +66,26 @@ class _Training:
         if resume:
             state = self.checkpoints.restore()
             self.counters = state.counters
-            setup.data.restore(state.carried)
+            setup.data.restore(state.data)
             if state.generators:
                 restore_generators(state.generators, self.group.device)
-        self.updater = Updater(
+        self.step = setup.make_step(
             Loss(self.network, setup.objective),
             self.optimizer,
             group=self.group,
-            clip_norm=self.config.clip_norm,
-            autocast=uses_bfloat16(self.config.precision, self.group.device),
-            compiled=self.config.compile,
-            pieces=self.counters.pieces,
+            config=self.config,
+            micro_batches=self.counters.micro_batches,
         )
+        self.loader = Loader(setup.data, self.group)
         self.report = Report(
             setup.run, step=self.counters.step, steps=self.config.steps, quiet=not self.group.leads
         )
         self.meter = Meter(self.counters.window)
 
     def run(self) -> Counters:
-        with self.report, stop_requests() as stop:
-            for batches in self.meter.waiting(self._updates()):
-                self._update(batches)
+        with self.report, stop_requests() as stop, self.loader:
+            for shares in self.meter.waiting(self._updates()):
+                self._update(shares)
                 if self.counters.step % self.setup.validation.every == 0:
                     with self.meter.paused():
                         self._validate()
@@ -98,12 +101,12 @@ class _Training:
             self._finish()
         return self.counters
 
-    def _updates(self) -> Iterator[Sequence[TrainingBatch]]:
-        """Batches of each update until the run ends, from where it stands."""
+    def _updates(self) -> Iterator[Sequence[Share[Any]]]:
+        """The shares for each update until the run ends, from where it stands."""
         while not self._ended():
-            for batches in self.setup.data.epoch(self.counters.epoch, done=self.counters.done):
+            for shares in self.loader.epoch(self.counters.epoch, done=self.counters.done):
                 self.counters.done += 1
-                yield batches
+                yield shares
                 if self._ended():
                     return
             self.counters.epoch, self.counters.done = self.counters.epoch + 1, 0
@@ -114,12 +117,12 @@ class _Training:
             patience is not None and self.counters.stale >= patience
         )
 
-    def _update(self, batches: Sequence[TrainingBatch]) -> None:
+    def _update(self, shares: Sequence[Share[Any]]) -> None:
         step = self.counters.step + 1
         rate = learning_rate(step, config=self.config, steps=self.config.steps)
         self.network.train()
         self.setup.objective.at(self.counters.step / self.config.steps)
-        result = self.updater.update(batches, rate=rate)
+        result = self.step(shares, rate=rate)
         if result.applied and self.average is not None:
             self.average.update_parameters(self.network)
         self._count(result)
@@ -142,11 +145,11 @@ class _Training:
         counters.step += 1
         counters.finished = False  # a finished run whose configuration now asks for more
         counters.tokens += result.tokens
-        if self.updater.pieces > counters.pieces:
+        if self.step.micro_batches > counters.micro_batches:
             self.report.say(
-                f"Out of memory: from here on each batch is computed in {self.updater.pieces} parts."
+                f"Out of memory: from here on each batch is computed in {self.step.micro_batches} parts."
             )
-        counters.pieces = self.updater.pieces
+        counters.micro_batches = self.step.micro_batches
         if result.applied:
             counters.skipped_in_row = 0
             return
@@ -192,12 +195,10 @@ class _Training:
 
     def _save(self) -> None:
         generators = self.group.gather(generator_states(self.group.device))
-        carried = self.setup.data.carried()
+        data = self.setup.data.state()
         self.counters.seconds += self.meter.lap()
         if self.group.leads:
-            self.checkpoints.save_last(
-                self._averaged(), self.counters, generators=generators, carried=carried
-            )
+            self.checkpoints.save_last(self._averaged(), self.counters, generators=generators, data=data)
         self.group.wait()
 
     def _finish(self) -> None:

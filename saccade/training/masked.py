@@ -28,10 +28,10 @@ class MaskedCrossEntropy(Objective):
 
     def __call__(self, model: NonAutoregressiveTransformer, batch: Batch) -> Tensor:
         """See `Objective`."""
-        scheme = MaskPredict(model)
-        memory = model.encode(batch.source, batch.source_lengths)
-        pieces, real = batch.without_end()
-        lengths = batch.target_lengths - 1
+        scheme, source, target = MaskPredict(model), batch["source"], batch["target"]
+        memory = model.encode(source.values, source.lengths)
+        pieces, real = target.without_end()
+        lengths = target.lengths - 1
         masked = random_masks(real, _generator(model, real.device))
         hidden = scheme.write(pieces.masked_fill(masked, scheme.mask), lengths, memory)
         words = linear_cross_entropy(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from saccade.training.state import Window
-from saccade.training.update import UpdateResult
+from saccade.training.step import UpdateResult
 
 Item = TypeVar("Item")
 
@@ -56,7 +56,7 @@ class Meter:
         )
 
     def take(self) -> dict[str, float]:
-        """Loss (nats a target token), gradient norm, target tokens/s, share of time waiting; starts anew."""
+        """Loss (nats a target token), gradient norm, target tokens/s, share of time waiting; resets all."""
         values = self._values()
         vars(self.window).update(vars(Window()))
         self._start = time.perf_counter()

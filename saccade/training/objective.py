@@ -35,13 +35,14 @@ class CrossEntropy(Objective):
 
     def __call__(self, model: Seq2Seq[Any, Any], batch: Batch) -> Tensor:
         """Padding is taken out before the output layer: no logits are formed for it."""
-        hidden = model.decode(batch.target_in, model.encode(batch.source, batch.source_lengths))
-        real = batch.gold != batch.pad
+        source, target = batch["source"], batch["target"]
+        hidden = model.decode(batch["target_in"].values, model.encode(source.values, source.lengths))
+        real = target.real
         total: Tensor = linear_cross_entropy(
             hidden[real],
             model.output.weight,
             model.output.bias,
-            batch.gold[real],
+            target.values[real],
             label_smoothing=self.label_smoothing,
         )
         return total
@@ -49,14 +50,14 @@ class CrossEntropy(Objective):
 
 @dataclass(frozen=True)
 class NextToken(Objective):
-    """Each token of running text given those before it; memory is handed on to the next segment."""
+    """Each token of running text given those before it; memory is carried to the next segment."""
 
     label_smoothing: float = 0.0
 
     def __call__(self, model: LanguageModel, batch: Segments) -> Tensor:
         """Where a stream has ended no logits are formed."""
         hidden, memory = model.read(batch.tokens, batch.memory)
-        batch.hand_on(memory)
+        batch.carry(memory)
         real = batch.gold != batch.pad
         total: Tensor = linear_cross_entropy(
             hidden[real],

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from saccade.checkpoint import read_json, read_tensors, write_json, write_tensors
 from saccade.errors import UserError
 
+_DATA = "carried/"
+"""Prefix of what training data save: memory that is carried from update to update."""
+
 
 @dataclass
 class Window:
@@ -26,8 +29,8 @@ class Counters:
     """Where a run stands. Written to training.json as it is.
 
     step: updates done, skipped ones in; epoch, done: position in the data; stale: validations
-    since the best one; skipped, skipped_in_row: updates left out for not being finite; pieces:
-    parts into which memory made it cut batches; kept: steps whose weights wait to be averaged;
+    since the best one; skipped, skipped_in_row: updates left out for not being finite; micro_batches:
+    parts into which lack of memory made it split batches; kept: steps whose weights wait to be averaged;
     window: of the metrics.
     """
 
@@ -41,7 +44,7 @@ class Counters:
     stale: int = 0
     skipped: int = 0
     skipped_in_row: int = 0
-    pieces: int = 1
+    micro_batches: int = 1
     finished: bool = False
     kept: list[int] = field(default_factory=list)
     window: Window = field(default_factory=Window)
@@ -55,12 +58,12 @@ def write_state(
     optimizer: torch.optim.Optimizer,
     generators: list[dict[str, Tensor]],
     raw_weights: dict[str, Tensor] | None,
-    carried: dict[str, Tensor],
+    data: dict[str, Tensor],
 ) -> None:
     """Write training.safetensors and training.json beside a model's files.
 
     generators: each rank's random generators. raw_weights: the weights that training goes on with,
-    when the model's file holds their moving average instead. carried: see `TrainingData.carried`.
+    when the model's file holds their moving average instead. data: see `TrainingData.state`.
     """
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     tensors: dict[str, Tensor] = {}
@@ -70,7 +73,7 @@ def write_state(
     for rank, states in enumerate(generators):
         tensors |= {f"generator/{rank}/{name}": state for name, state in states.items()}
     tensors |= {f"raw/{name}": tensor for name, tensor in (raw_weights or {}).items()}
-    tensors |= {f"carried/{name}": tensor for name, tensor in carried.items()}
+    tensors |= {f"{_DATA}{name}": tensor for name, tensor in data.items()}
     write_tensors(folder / "training.safetensors", tensors)
     write_json(folder / "training.json", {"counters": asdict(counters)})
 
@@ -80,13 +83,13 @@ class TrainingState:
     """What `read_state` found besides the optimiser's part.
 
     generators: this rank's, empty when the run had fewer ranks. raw_weights: empty when the model's file
-    has them. carried: see `TrainingData.carried`.
+    has them. data: see `TrainingData.state`.
     """
 
     counters: Counters
     generators: dict[str, Tensor]
     raw_weights: dict[str, Tensor]
-    carried: dict[str, Tensor]
+    data: dict[str, Tensor]
 
 
 def read_state(
@@ -96,6 +99,8 @@ def read_state(
     description, tensors = read_json(folder / "training.json"), read_tensors(folder / "training.safetensors")
     try:
         saved = dict(description["counters"])
+        if "pieces" in saved:  # what runs of Saccade 0.1 call it
+            saved["micro_batches"] = saved.pop("pieces")
         counters = Counters(**{**saved, "window": Window(**saved.get("window", {}))})
         _restore_optimizer(network, optimizer, _under(tensors, "optimizer/"))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -106,7 +111,7 @@ def read_state(
         counters,
         generators=_under(tensors, f"generator/{rank}/"),
         raw_weights=_under(tensors, "raw/"),
-        carried=_under(tensors, "carried/"),
+        data=_under(tensors, _DATA),
     )
 
 

@@ -1,7 +1,8 @@
-"""Running text in training: contiguous streams whose memory is carried from update to update."""
+"""The text of a language model in training: streams whose memory is carried from update to update."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 from saccade.models.families import Memory
 from saccade.text.cache import Ids
 from saccade.text.streams import Streams
+from saccade.training.batch import Share
 from saccade.training.distributed import Group
 
 
-class Handover:
-    """Where the memory of a batch's rows is left for the next batch of the same streams.
+class CarriedMemory:
+    """What a model remembers of the streams of one batch, on its way from one update to the next.
 
     Rows may arrive in parts, and again when an update starts over; of what arrives twice the later counts.
     """
@@ -28,8 +30,11 @@ class Handover:
         self.parts.append((rows, memory))
 
     def take(self) -> Memory | None:
-        """All of it; None where there is none. Zeros stand for the rows of other processes, and for a memory
-        that is not finite, which would spoil all updates to come and not only the one that is skipped."""
+        """The memory of all rows; None when nothing was left.
+
+        Zeros stand for the rows of other processes, and for a memory that is not finite, which would spoil
+        all updates to come and not only the skipped one.
+        """
         if not self.parts:
             return None
         rows, memory = self.parts[-1]
@@ -51,14 +56,15 @@ class Segments:
     """(rows, length) what is read."""
     gold: Tensor
     """(rows, length) what is to be predicted."""
-    memory: Memory
-    """Of the text before, its first axis the rows."""
     pad: int
     target_tokens: int
     """Tokens of `gold` that are real."""
     numbers: Tensor
     """(rows,) which rows of the batch that was made these are."""
-    handover: Handover
+    memory: Memory = ()
+    """What the model remembers of the text before, its first axis the rows; attached before the update."""
+    carried: CarriedMemory | None = None
+    """Takes the memory after this segment to the next one."""
 
     @property
     def rows(self) -> int:
@@ -66,13 +72,24 @@ class Segments:
         return self.tokens.shape[0]
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def hand_on(self, memory: Memory) -> None:
+    def carry(self, memory: Memory) -> None:
         """Leave the memory after this segment for the next one."""
-        self.handover.put(self.numbers, memory)
+        assert self.carried is not None
+        self.carried.put(self.numbers, memory)
+
+    def attach(self, memory: Memory, carried: CarriedMemory) -> "Segments":
+        """The segments with the memory of the text before. memory: of all rows of the batch that was made."""
+        if len(self.numbers) < carried.rows:
+            memory = tuple(part[self.numbers.to(part.device)] for part in memory)
+        return replace(self, memory=memory, carried=carried)
 
     def to(self, device: torch.device | str) -> "Segments":
-        """The ids on a device; memory is where the model left it."""
-        return replace(self, tokens=self.tokens.to(device), gold=self.gold.to(device))
+        """The ids on a device, from pinned memory without waiting; memory is where the model left it."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> "Segments":
+        """The ids in page-locked memory."""
+        return self._each(Tensor.pin_memory)
 
     def take(self, rows: slice | Sequence[int]) -> "Segments":
         """Some of the rows."""
@@ -87,13 +104,16 @@ class Segments:
             numbers=self.numbers[index],
         )
 
+    def _each(self, move: Callable[[Tensor], Tensor]) -> "Segments":
+        return replace(self, tokens=move(self.tokens), gold=move(self.gold))
+
 
 @dataclass
 class TextStreams:
-    """Satisfies `TrainingData`. `start` makes the memory of so many streams before their first token.
+    """Satisfies `TrainingData`. `start` makes the memory of a number of streams before their first token.
 
     `rows` streams make a batch, `accumulate` batches of different streams an update. An epoch begins where
-    (seed, epoch) says, so that text is cut at other places each time, and with no memory.
+    (seed, epoch) says, so that text is split at other places each time, and with no memory.
     """
 
     ids: Ids
@@ -104,57 +124,63 @@ class TextStreams:
     seed: int
     pad: int
     group: Group
-    _handovers: list[Handover] = field(default_factory=list)
-    _restored: list[Memory] = field(default_factory=list)
+    _carried: list[CarriedMemory] = field(default_factory=list)
+    """After the last update, one for each of its batches."""
 
     def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Segments]]:
-        """See `TrainingData.epoch`."""
+        """See `TrainingData.epoch`. The segments have no memory yet."""
         first = int(np.random.default_rng((self.seed, epoch)).integers(len(self.ids)))
         streams = Streams(self.ids, self.rows * self.accumulate, first)
-        memories = self._restored if done and self._restored else self._fresh()
-        for number in range(done, streams.segments(self.segment)):
-            self._handovers = [Handover(self.rows) for _ in memories]
-            yield [
-                self._batch(streams, number, batch, memory=memory) for batch, memory in enumerate(memories)
-            ]
-            memories = self._memories()
+        if not done:
+            self._carried = []
+        return (
+            [self._batch(streams, number, batch) for batch in range(self.accumulate)]
+            for number in range(done, streams.segments(self.segment))
+        )
 
-    def carried(self) -> dict[str, Tensor]:
-        """See `TrainingData.carried`: batch/number to a tensor of all rows."""
+    def attach(self, shares: list[Share[Any]]) -> list[Share[Any]]:
+        """See `TrainingData.attach`."""
+        memories = self._memories()
+        self._carried = [CarriedMemory(self.rows) for _ in memories]
+        return [
+            replace(share, batch=share.batch.attach(memory, carried))
+            for share, memory, carried in zip(shares, memories, self._carried, strict=True)
+        ]
+
+    def state(self) -> dict[str, Tensor]:
+        """See `TrainingData.state`: batch/number to a tensor of all rows."""
         return {
             f"{batch}/{number}": self.group.join(part)
             for batch, memory in enumerate(self._memories())
             for number, part in enumerate(memory)
         }
 
-    def restore(self, carried: Mapping[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """See `TrainingData.restore`. What was read in other streams than these is of no use."""
         restored = []
         for batch in range(self.accumulate):
             names = [f"{batch}/{number}" for number in range(len(self.start(1)))]
-            if any(name not in carried or len(carried[name]) != self.rows for name in names):
+            if any(name not in state or len(state[name]) != self.rows for name in names):
                 return
-            restored.append(tuple(carried[name].to(self.group.device) for name in names))
-        self._restored = restored
-
-    def _fresh(self) -> list[Memory]:
-        return [self.start(self.rows) for _ in range(self.accumulate)]
+            carried = CarriedMemory(self.rows)
+            memory = tuple(state[name].to(self.group.device) for name in names)
+            carried.put(torch.arange(self.rows), memory)
+            restored.append(carried)
+        self._carried = restored
 
     def _memories(self) -> list[Memory]:
-        """After the last update."""
-        if not self._handovers:
-            return self._restored
-        return [handover.take() or self.start(self.rows) for handover in self._handovers]
+        """After the last update; of each batch, and empty ones before the first update."""
+        if not self._carried:
+            return [self.start(self.rows) for _ in range(self.accumulate)]
+        return [carried.take() or self.start(self.rows) for carried in self._carried]
 
-    def _batch(self, streams: Streams, number: int, batch: int, *, memory: Memory) -> Segments:
+    def _batch(self, streams: Streams, number: int, batch: int) -> Segments:
         rows = range(batch * self.rows, (batch + 1) * self.rows)
         read, gold = streams.segment(number, self.segment, rows=rows, pad=self.pad)
         return Segments(
             tokens=torch.from_numpy(read),
             gold=torch.from_numpy(gold),
-            memory=memory,
             pad=self.pad,
             target_tokens=int((gold != self.pad).sum()),
             numbers=torch.arange(self.rows),
-            handover=self._handovers[batch],
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.systems.__main__ import main
-from saccade.training.update import Updater
+from saccade.training.eager import EagerStep
 from tests.training.conftest import write_corpus
 from tests.training.test_resume import assert_same_run
 
@@ -103,15 +103,15 @@ def test_a_run_that_was_stopped_is_picked_up(
     one = [*command[:1], "train", *(word for word in command[1:] if word not in ("rotary", "2"))]
     assert run(one, monkeypatch) == 0
     whole = (tmp_path / "runs" / "recurrent-1").rename(tmp_path / "whole")
-    update, calls = Updater.update, iter(range(100))
+    update, calls = EagerStep.__call__, iter(range(100))
 
-    def stopping(self: Updater, batches: Any, *, rate: float) -> Any:
+    def stopping(self: EagerStep, shares: Any, *, rate: float) -> Any:
         if next(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return update(self, batches, rate=rate)
+        return update(self, shares, rate=rate)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Updater, "update", stopping)
+        patch.setattr(EagerStep, "__call__", stopping)
         assert run(one, monkeypatch) == 130
     assert run(one, monkeypatch) == 0
     assert_same_run(whole, tmp_path / "runs" / "recurrent-1")

@@ -1,22 +1,25 @@
-import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from saccade.text.batching import (
     Batch,
+    PaddedColumn,
     Plan,
-    collate,
     padding_share,
     plan_batches,
     plan_for_inference,
 )
-from saccade.text.cache import EncodedPairs, write_cache
+from saccade.text.cache import EncodedLines
+from saccade.text.cache_writer import write_cache
+from saccade.text.columns import Column
+from saccade.text.translation import collate_translation
 
 PAD, START, END = 0, 2, 3
 LENGTHS = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=300)
@@ -92,6 +95,11 @@ class TestPlan:
         by_target = np.array_split(np.argsort(target, kind="stable"), len(plan))
         assert padding_share(plan, source, target) < 0.5 * padding_share(by_target, source, target)
 
+    def test_a_line_of_one_column_is_planned_like_one_of_two_equal_columns(self) -> None:
+        lengths, _ = realistic(2000)
+        one = plan_batches(lengths, batch_tokens=1000, seed=3, epoch=4)
+        assert same(one, plan_batches(lengths, lengths, batch_tokens=1000, seed=3, epoch=4))
+
     def test_the_budget_is_used(self) -> None:
         source, target = realistic(30_000)
         plan = plan_batches(source, target, batch_tokens=4096, seed=1, epoch=0)
@@ -142,90 +150,139 @@ class TestPlan:
         assert padding_share(plan, source, target) == pytest.approx(padding / cells)
 
 
+Rows = dict[str, list[list[Any]]]
+"""The values of each line, by column."""
+NAMES = ("source", "target", "fertilities", "frames")
+
+
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> EncodedPairs:
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[EncodedLines, Rows]:
+    """Forty lines with ids, numbers that belong to the source's ids, and two numbers at each position."""
     generator = np.random.default_rng(0)
-    sentences = [
-        [[*generator.integers(4, 100, int(n)).tolist(), END] for n in side]
-        for side in generator.integers(0, 12, (2, 40))
+    rows: Rows = {
+        name: [[*generator.integers(4, 100, int(n)).tolist(), END] for n in generator.integers(0, 12, 40)]
+        for name in ("source", "target")
+    }
+    rows["fertilities"] = [generator.integers(0, 5, len(line)).tolist() for line in rows["source"]]
+    rows["frames"] = [
+        generator.normal(size=(int(n), 2)).astype(np.float32).tolist() for n in generator.integers(0, 9, 40)
+    ]
+    columns = [
+        Column.ids("source", vocab_size=100),
+        Column.ids("target", vocab_size=100),
+        Column.numbers("fertilities", np.uint16, aligned_with="source"),
+        Column.numbers("frames", np.float32, width=2, pad=-1.0),
     ]
     folder = tmp_path_factory.mktemp("cache") / "cache"
-    with write_cache(folder, source_vocab_size=100, target_vocab_size=100) as writer:
-        writer.add(*sentences)
-    return EncodedPairs.open(folder)
+    with write_cache(folder, columns) as writer:
+        frames = [np.asarray(line, dtype=np.float32).reshape(-1, 2) for line in rows["frames"]]
+        writer.add({**rows, "frames": frames})
+    return EncodedLines.open(folder), rows
 
 
-def naive(pairs: EncodedPairs, indices: list[int]) -> Batch:
+def naive(rows: Rows, indices: list[int]) -> Batch:
     """The definition, row by row."""
-    sources = [pairs.source(i).tolist() for i in indices]
-    targets = [pairs.target(i).tolist() for i in indices]
-    width = max(map(len, sources), default=0), max(map(len, targets), default=0)
+    columns = {}
+    for name in NAMES:
+        lines = [rows[name][i] for i in indices]
+        empty: Any = [-1.0, -1.0] if name == "frames" else PAD
+        columns[name] = padded_column(lines, empty, torch.float32 if name == "frames" else torch.int64)
+    before = [[START, *rows["target"][i][:-1]] for i in indices]
+    columns["target_in"] = padded_column(before, PAD, torch.int64)
+    return Batch(columns, "target")
 
-    def matrix(rows: list[list[int]], columns: int) -> torch.Tensor:
-        padded = [row + [PAD] * (columns - len(row)) for row in rows]
-        return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), columns)
 
-    return Batch(
-        source=matrix(sources, width[0]),
-        source_lengths=torch.tensor([len(row) for row in sources], dtype=torch.int64),
-        target_in=matrix([[START, *row[:-1]] for row in targets], width[1]),
-        gold=matrix(targets, width[1]),
-        target_lengths=torch.tensor([len(row) for row in targets], dtype=torch.int64),
-        pad=PAD,
-        target_tokens=sum(map(len, targets)),
-    )
+def padded_column(lines: list[list[Any]], pad: Any, dtype: torch.dtype) -> PaddedColumn:
+    longest = max(map(len, lines), default=0)
+    values = torch.tensor([line + [pad] * (longest - len(line)) for line in lines], dtype=dtype)
+    shape = (len(lines), longest, 2) if isinstance(pad, list) else (len(lines), longest)
+    lengths = torch.tensor([len(line) for line in lines], dtype=torch.int64)
+    value = pad[0] if isinstance(pad, list) else pad
+    return PaddedColumn(values.reshape(shape), lengths, value, sum(map(len, lines)))
 
 
 def assert_equal(first: Batch, second: Batch) -> None:
-    for field in dataclasses.fields(Batch):
-        left, right = getattr(first, field.name), getattr(second, field.name)
-        if isinstance(left, torch.Tensor):
-            assert left.dtype == right.dtype
-            assert torch.equal(left, right), field.name
-        else:
-            assert left == right and type(left) is type(right), field.name
+    assert first.counted == second.counted
+    assert first.columns.keys() == second.columns.keys()
+    for name, one in first.columns.items():
+        other = second[name]
+        assert (one.pad, one.positions) == (other.pad, other.positions), name
+        for left, right in ((one.values, other.values), (one.lengths, other.lengths)):
+            assert left.dtype == right.dtype, name
+            assert torch.equal(left, right), name
 
 
 INDICES = st.lists(st.integers(0, 39), min_size=1, max_size=12)
-HERE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+Encoded = tuple[EncodedLines, Rows]
 
 
 class TestBatch:
     @given(indices=INDICES)
-    def test_collating_equals_the_naive_loop(self, pairs: EncodedPairs, indices: list[int]) -> None:
-        assert_equal(collate(pairs, indices, pad=PAD, start=START), naive(pairs, indices))
+    def test_collating_equals_the_naive_loop(self, encoded: Encoded, indices: list[int]) -> None:
+        lines, rows = encoded
+        assert_equal(collate_translation(lines, indices, start=START), naive(rows, indices))
 
     @given(indices=INDICES, data=st.data())
     def test_taking_rows_equals_collating_them(
-        self, pairs: EncodedPairs, indices: list[int], data: st.DataObject
+        self, encoded: Encoded, indices: list[int], data: st.DataObject
     ) -> None:
-        batch = collate(pairs, indices, pad=PAD, start=START)
+        lines, values = encoded
+        batch = collate_translation(lines, indices, start=START)
         rows = data.draw(st.lists(st.integers(0, len(indices) - 1), min_size=1))
-        assert_equal(batch.take(rows), naive(pairs, [indices[i] for i in rows]))
+        assert_equal(batch.take(rows), naive(values, [indices[i] for i in rows]))
         cut = data.draw(st.slices(len(indices)).filter(lambda s: (s.step or 1) > 0))
         if indices[cut]:
-            assert_equal(batch.take(cut), naive(pairs, indices[cut]))
+            assert_equal(batch.take(cut), naive(values, indices[cut]))
 
-    def test_halves_hold_the_tokens_of_the_whole(self, pairs: EncodedPairs) -> None:
-        batch = collate(pairs, range(40), pad=PAD, start=START)
+    @given(indices=INDICES)
+    def test_the_real_positions_are_those_of_the_lines(self, encoded: Encoded, indices: list[int]) -> None:
+        lines, rows = encoded
+        batch = collate_translation(lines, indices, start=START)
+        for name in NAMES:
+            real, column = batch[name].real, batch[name]
+            assert real.sum(1).tolist() == [len(rows[name][i]) for i in indices]
+            assert column.values[real].tolist() == [value for i in indices for value in rows[name][i]]
+            assert (column.values[~real] == column.pad).all()
+
+    @given(indices=INDICES)
+    def test_without_end_symbols_there_is_one_position_less(
+        self, encoded: Encoded, indices: list[int]
+    ) -> None:
+        lines, rows = encoded
+        ids, real = collate_translation(lines, indices, start=START)["target"].without_end()
+        for row, i in enumerate(indices):
+            words = rows["target"][i][:-1]
+            assert ids[row][real[row]].tolist() == words
+            assert ids[row].tolist() == words + [PAD] * (ids.size(1) - len(words))
+
+    def test_halves_hold_the_tokens_of_the_whole(self, encoded: Encoded) -> None:
+        batch = collate_translation(encoded[0], range(40), start=START)
         halves = batch.take(slice(0, 20)), batch.take(slice(20, None))
         assert sum(half.target_tokens for half in halves) == batch.target_tokens
         assert [half.rows for half in halves] == [20, 20]
 
-    def test_no_rows_make_an_empty_batch(self, pairs: EncodedPairs) -> None:
-        batch = collate(pairs, [], pad=PAD, start=START)
+    def test_no_rows_make_an_empty_batch(self, encoded: Encoded) -> None:
+        batch = collate_translation(encoded[0], [], start=START)
         assert batch.rows == batch.target_tokens == 0
-        assert collate(pairs, [3, 4], pad=PAD, start=START).take([]).source.shape == (0, 0)
+        none = collate_translation(encoded[0], [3, 4], start=START).take([])
+        assert none["source"].values.shape == (0, 0) and none["frames"].values.shape == (0, 0, 2)
 
-    def test_moving_keeps_everything(self, pairs: EncodedPairs) -> None:
-        batch = collate(pairs, [1, 2, 3], pad=PAD, start=START)
+    def test_a_batch_says_which_columns_it_has(self, encoded: Encoded) -> None:
+        batch = collate_translation(encoded[0], [1, 2], start=START)
+        assert "frames" in batch and "labels" not in batch
+
+    def test_moving_keeps_everything(self, encoded: Encoded) -> None:
+        batch = collate_translation(encoded[0], [1, 2, 3], start=START)
         assert_equal(batch.to("cpu"), batch)
-        assert batch.to("meta").source.device.type == "meta"
+        moved = batch.to("meta")
+        assert all(column.values.device.type == "meta" for column in moved.columns.values())
+        assert moved["fertilities"].lengths is moved["source"].lengths  # moved once
 
     @pytest.mark.gpu
-    def test_a_batch_travels_to_the_gpu_and_can_be_split_there(self, pairs: EncodedPairs) -> None:
-        batch = collate(pairs, [1, 2, 3], pad=PAD, start=START)
-        assert batch.pin().source.is_pinned()
+    def test_a_batch_travels_to_the_gpu_and_can_be_split_there(self, encoded: Encoded) -> None:
+        lines, rows = encoded
+        batch = collate_translation(lines, [1, 2, 3], start=START)
+        assert all(column.values.is_pinned() for column in batch.pin().columns.values())
         moved = batch.pin().to("cuda")
-        assert moved.source.is_cuda
-        assert_equal(moved.take([2, 0]).to("cpu"), naive(pairs, [3, 1]))
+        assert moved["source"].values.is_cuda
+        assert_equal(moved.take([2, 0]).to("cpu"), naive(rows, [3, 1]))

@@ -3,6 +3,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,12 @@ from hypothesis import strategies as st
 
 from saccade.config import build
 from saccade.errors import UserError
-from saccade.text.corpus import DataConfig, Pair, PairedFiles, file_hash, read_lines, read_pairs
+from saccade.text.corpus import AlignedFiles, DataConfig, Line, file_hash, read_aligned, read_lines
+
+
+def two(*paths: Path) -> AlignedFiles:
+    return AlignedFiles({"source": paths[:1], "target": paths[1:]})
+
 
 Write = Callable[[str, bytes | str | list[str]], Path]
 
@@ -66,30 +72,51 @@ def test_several_gzip_members_are_one_text(write: Write) -> None:
 def test_two_files_give_pairs_in_order_with_the_problems_marked(write: Write) -> None:
     source = write("a.en", b"one\n\ntwo\nthree\xff\nfour\n  \n")
     target = write("a.de", b"eins\nleer\n \t\ndrei\nvi\xfeer\nx\n")
-    assert list(read_pairs(PairedFiles([source], [target]))) == [
-        Pair("one", "eins", source, 1),
-        Pair("", "leer", source, 2, "empty"),
-        Pair("two", " \t", target, 3, "empty"),
-        Pair("", "", source, 4, "bad UTF-8"),
-        Pair("", "", target, 5, "bad UTF-8"),
-        Pair("  ", "x", source, 6, "empty"),
+    files = {"source": source, "target": target}
+
+    def line(one: str, other: str, *rest: Any) -> Line:
+        return Line({"source": one, "target": other}, files, *rest)
+
+    lines = list(read_aligned(two(source, target)))
+    assert lines == [
+        line("one", "eins", 1),
+        line("", "leer", 2, "empty", "source"),
+        line("two", " \t", 3, "empty", "target"),
+        line("", "", 4, "bad UTF-8", "source"),
+        line("", "", 5, "bad UTF-8", "target"),
+        line("  ", "x", 6, "empty", "source"),
     ]
+    places = [one.place().rpartition("/")[2] for one in lines]
+    assert places == ["a.en:1", "a.en:2", "a.de:3", "a.en:4", "a.de:5", "a.en:6"]
+    assert lines[1].place("target") == f"{target}:2"
+
+
+def test_a_line_has_as_many_columns_as_there_are_files(write: Write) -> None:
+    columns = {
+        "words": [write("a.words", b"a b\nc\n\nd\n")],
+        "labels": [write("a.labels", b"X Y\nZ\nX\n\n")],
+        "weight": [write("a.weight", b"1\n\n2\n\xff\n")],
+    }
+    lines = list(read_aligned(AlignedFiles(columns, may_be_blank=("weight",))))
+    assert [line.problem for line in lines] == ["", "", "empty", "bad UTF-8"]
+    assert lines[0].texts == {"words": "a b", "labels": "X Y", "weight": "1"}
+    assert [line.fault for line in lines[2:]] == ["words", "weight"]
 
 
 def test_a_tsv_line_needs_exactly_one_tab(write: Write) -> None:
     path = write("a.tsv", b"one\teins\nno tab\ntwo\ttabs\there\n\tx\nx\xff\ty\nthree\tdrei")
-    pairs = list(read_pairs(PairedFiles(pairs=[path])))
+    pairs = list(read_aligned(AlignedFiles(tabbed=[path])))
     assert [pair.problem for pair in pairs] == ["", "columns", "columns", "empty", "bad UTF-8", ""]
-    assert (pairs[0].source, pairs[0].target, pairs[-1].target) == ("one", "eins", "drei")
-    assert pairs[1].place == f"{path}:2"
+    assert pairs[0].texts == {"source": "one", "target": "eins"} and pairs[-1].texts["target"] == "drei"
+    assert pairs[1].place() == f"{path}:2"
 
 
 def test_files_are_read_one_after_another_each_with_its_own_line_numbers(write: Write) -> None:
     sources = [write("a.en", ["1", "2"]), write("b.en", ["3"])]
     targets = [write("a.de", ["I", "II"]), write("b.de", ["III"])]
     tsv = write("c.tsv", ["4\tIV"])
-    pairs = list(read_pairs(PairedFiles(sources, targets, [tsv])))
-    assert [(pair.source, pair.target, pair.line) for pair in pairs] == [
+    pairs = list(read_aligned(AlignedFiles({"source": sources, "target": targets}, [tsv])))
+    assert [(*pair.texts.values(), pair.number) for pair in pairs] == [
         ("1", "I", 1),
         ("2", "II", 2),
         ("3", "III", 1),
@@ -99,7 +126,7 @@ def test_files_are_read_one_after_another_each_with_its_own_line_numbers(write: 
 
 def test_a_line_end_at_the_end_of_the_file_makes_no_difference(write: Write) -> None:
     source, target = write("a.en", b"one\ntwo"), write("a.de", b"eins\nzwei\n")
-    assert [pair.target for pair in read_pairs(PairedFiles([source], [target]))] == ["eins", "zwei"]
+    assert [pair.texts["target"] for pair in read_aligned(two(source, target))] == ["eins", "zwei"]
 
 
 class TestErrors:
@@ -107,16 +134,16 @@ class TestErrors:
     def test_unequal_line_counts_name_both(self, write: Write, left: int, right: int) -> None:
         source, target = write("a.en", ["x"] * left), write("a.de", ["y"] * right)
         with pytest.raises(
-            UserError, match=rf"a\.en has {left} lines, .*a\.de has {right}: .*line {min(left, right)};"
+            UserError, match=rf"a\.en has {left} lines, .*a\.de has {right} lines: .*line {min(left, right)};"
         ):
-            list(read_pairs(PairedFiles([source], [target])))
+            list(read_aligned(two(source, target)))
 
     def test_empty_files_are_an_error(self, write: Write) -> None:
         empty = write("empty", b"")
         with pytest.raises(UserError, match="empty"):
-            list(read_pairs(PairedFiles([empty], [empty])))
+            list(read_aligned(two(empty, empty)))
         with pytest.raises(UserError, match="empty"):
-            list(read_pairs(PairedFiles(pairs=[empty])))
+            list(read_aligned(AlignedFiles(tabbed=[empty])))
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         for call in (lambda path: list(read_lines(path)), file_hash):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from saccade.errors import UserError
-from saccade.text.cache import EncodedPairs
+from saccade.text.cache import EncodedLines
 from saccade.text.corpus import DataConfig
-from saccade.text.epochs import epoch_pairs
+from saccade.text.epochs import epoch_lines
 from saccade.text.numbers import words
 from saccade.text.prepare import Prepared, prepare
 from saccade.text.tokenizer import TokenizerConfig
@@ -24,21 +24,21 @@ def config(write: Write) -> DataConfig:
     return DataConfig(source=(source,), target=(target,), max_length=60)
 
 
-def text_of(prepared: Prepared, pairs: EncodedPairs) -> list[tuple[str, str]]:
-    decode = prepared.tokenizer.decode
-    return [(decode(pairs.source(i).tolist()), decode(pairs.target(i).tolist())) for i in range(len(pairs))]
-
-
-def equal(first: EncodedPairs, second: EncodedPairs) -> bool:
-    return all(
-        np.array_equal(getattr(first, side).ids, getattr(second, side).ids)
-        for side in ("source_side", "target_side")
+def text_of(prepared: Prepared, pairs: EncodedLines) -> list[tuple[str, str]]:
+    source, target = (
+        [prepared.tokenizer.decode(pairs[side].line(i).tolist()) for i in range(len(pairs))]
+        for side in ("source", "target")
     )
+    return list(zip(source, target, strict=True))
+
+
+def equal(first: EncodedLines, second: EncodedLines) -> bool:
+    return all(np.array_equal(first[side].values, second[side].values) for side in ("source", "target"))
 
 
 def test_without_sampling_every_epoch_reads_the_one_cache(config: DataConfig, tmp_path: Path) -> None:
     prepared = prepare(config, TokenizerConfig(vocab_size=400), out=tmp_path / "out")
-    pairs = epoch_pairs(config, prepared.tokenizer, out=tmp_path / "out", epoch=3, seed=1)
+    pairs = epoch_lines(config, prepared.tokenizer, out=tmp_path / "out", epoch=3, seed=1)
     assert pairs.folder == prepared.train.folder
 
 
@@ -49,8 +49,8 @@ def test_sampled_epochs_hold_the_same_text_in_other_pieces(
     out = tmp_path / "out"
     tokenizer_config = TokenizerConfig.model_validate({"vocab_size": 320, "sampling": 0.3, "model": model})
     prepared = prepare(config, tokenizer_config, out=out)
-    first = epoch_pairs(config, prepared.tokenizer, out=out, epoch=0, seed=1)
-    second = epoch_pairs(config, prepared.tokenizer, out=out, epoch=1, seed=1)
+    first = epoch_lines(config, prepared.tokenizer, out=out, epoch=0, seed=1)
+    second = epoch_lines(config, prepared.tokenizer, out=out, epoch=1, seed=1)
     expected = text_of(prepared, prepared.train)
     assert text_of(prepared, first) == text_of(prepared, second) == expected
     assert prepared.report.train.dropped == {"empty": 1} and len(expected) == 197  # four held out
@@ -63,7 +63,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch_alone(config: DataConfig, tmp_
         out = tmp_path / name
         prepared = prepare(config, TokenizerConfig(vocab_size=400, sampling=0.3), out=out)
         for epoch, seed in order:
-            epochs[name, epoch, seed] = epoch_pairs(
+            epochs[name, epoch, seed] = epoch_lines(
                 config, prepared.tokenizer, out=out, epoch=epoch, seed=seed
             )
     for epoch in (0, 1):
@@ -77,10 +77,10 @@ def test_an_epoch_that_is_there_is_opened_and_older_ones_are_removed(
     out = tmp_path / "out"
     prepared = prepare(config, TokenizerConfig(vocab_size=400, sampling=0.3), out=out)
     for epoch in (0, 1, 2):
-        epoch_pairs(config, prepared.tokenizer, out=out, epoch=epoch, seed=1)
+        epoch_lines(config, prepared.tokenizer, out=out, epoch=epoch, seed=1)
     (folder,) = out.glob("sampled-*")
     written = (folder / "cache.json").stat().st_mtime_ns
-    assert epoch_pairs(config, prepared.tokenizer, out=out, epoch=2, seed=1).folder == folder
+    assert epoch_lines(config, prepared.tokenizer, out=out, epoch=2, seed=1).folder == folder
     assert (folder / "cache.json").stat().st_mtime_ns == written
 
 
@@ -88,9 +88,9 @@ def test_sampling_never_makes_a_sentence_longer_than_allowed(config: DataConfig,
     tight = config.model_copy(update={"max_length": 14, "max_dropped": 1.0})
     out = tmp_path / "out"
     prepared = prepare(tight, TokenizerConfig(vocab_size=400, sampling=0.6), out=out)
-    pairs = epoch_pairs(tight, prepared.tokenizer, out=out, epoch=0, seed=1)
-    assert max(pairs.source_lengths.max(), pairs.target_lengths.max()) <= 14
-    assert pairs.target_lengths.sum() > prepared.train.target_lengths.sum()
+    pairs = epoch_lines(tight, prepared.tokenizer, out=out, epoch=0, seed=1)
+    assert max(pairs["source"].lengths.max(), pairs["target"].lengths.max()) <= 14
+    assert pairs["target"].lengths.sum() > prepared.train["target"].lengths.sum()
 
 
 def test_text_that_changed_in_between_is_noticed(config: DataConfig, tmp_path: Path) -> None:
@@ -99,5 +99,5 @@ def test_text_that_changed_in_between_is_noticed(config: DataConfig, tmp_path: P
     for path in (*config.source, *config.target):
         path.write_bytes(path.read_bytes() + b"more\n")
     with pytest.raises(UserError, match="changed since"):
-        epoch_pairs(config, prepared.tokenizer, out=out, epoch=0, seed=1)
+        epoch_lines(config, prepared.tokenizer, out=out, epoch=0, seed=1)
     assert not list(out.glob("sampled-*"))

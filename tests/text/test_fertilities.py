@@ -9,13 +9,13 @@ import pytest
 
 from saccade.config import build
 from saccade.errors import UserError
-from saccade.text.batching import collate
-from saccade.text.cache import EncodedPairs
+from saccade.text.cache import EncodedLines
 from saccade.text.corpus import DataConfig
-from saccade.text.epochs import epoch_pairs
+from saccade.text.epochs import epoch_lines
 from saccade.text.fertilities import fertilities_line, fertilities_of
 from saccade.text.prepare import Prepared, prepare
 from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig
+from saccade.text.translation import collate_translation
 from tests import tiny
 
 LINES = tiny.LINES[:12]
@@ -60,11 +60,12 @@ def test_fertilities_follow_their_pairs_into_training_and_held_out_batches(tmp_p
     data = prepared(config, tmp_path)
     assert data.valid is not None
     found = []
-    for pairs in (data.train, data.valid):
-        batch = collate(pairs, range(len(pairs)), pad=0, start=2)
-        assert batch.fertilities is not None and batch.fertilities.shape == batch.source.shape
-        assert batch.fertilities.sum(1).tolist() == (batch.target_lengths - 1).tolist()
-        for row, length in zip(batch.fertilities.tolist(), batch.source_lengths.tolist(), strict=True):
+    for lines in (data.train, data.valid):
+        batch = collate_translation(lines, range(len(lines)), start=2)
+        fertilities, source = batch["fertilities"].values, batch["source"]
+        assert fertilities.shape == source.values.shape
+        assert fertilities.sum(1).tolist() == (batch["target"].lengths - 1).tolist()
+        for row, length in zip(fertilities.tolist(), source.lengths.tolist(), strict=True):
             assert row[length - 1 :] == [0] * (len(row) - length + 1)
             found.append(row[: length - 1])
     assert sorted(found) == sorted(numbers)
@@ -73,21 +74,20 @@ def test_fertilities_follow_their_pairs_into_training_and_held_out_batches(tmp_p
 
 def test_a_part_of_a_batch_has_its_fertilities(tmp_path: Path) -> None:
     data = prepared(write(tmp_path)[0], tmp_path)
-    batch = collate(data.train, range(len(data.train)), pad=0, start=2)
+    batch = collate_translation(data.train, range(len(data.train)), start=2)
     part = batch.take([2, 0]).to("cpu")
-    assert part.fertilities is not None and batch.fertilities is not None
+    some, all_of_them = part["fertilities"].values, batch["fertilities"].values
     for row, original in enumerate((2, 0)):
-        width = int(part.source_lengths[row])
-        assert part.fertilities[row, :width].tolist() == batch.fertilities[original, :width].tolist()
-    assert part.fertilities.shape == part.source.shape
+        width = int(part["source"].lengths[row])
+        assert some[row, :width].tolist() == all_of_them[original, :width].tolist()
+    assert some.shape == part["source"].values.shape
 
 
 def test_without_them_a_cache_and_its_batches_have_none(tmp_path: Path) -> None:
     config, _ = write(tmp_path)
     data = prepared(config.model_copy(update={"fertilities": ()}), tmp_path)
-    assert data.train.fertility_side is None
-    assert collate(data.train, [0, 1], pad=0, start=2).fertilities is None
-    assert EncodedPairs.open(tmp_path / "data" / "train").fertility_side is None
+    assert "fertilities" not in collate_translation(data.train, [0, 1], start=2)
+    assert list(EncodedLines.open(tmp_path / "data" / "train").columns) == ["source", "target"]
 
 
 def test_with_them_segmentations_are_not_sampled(tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_with_them_segmentations_are_not_sampled(tmp_path: Path) -> None:
     given = tokenizer()
     sampling = SentencePieceTokenizer(given.config.model_copy(update={"sampling": 0.5}), given._models)
     data = prepared(config, tmp_path, sampling)
-    epoch = epoch_pairs(config, sampling, out=tmp_path / "data", epoch=3, seed=1)
-    assert np.array_equal(epoch.source_side.ids, data.train.source_side.ids)
+    epoch = epoch_lines(config, sampling, out=tmp_path / "data", epoch=3, seed=1)
+    assert np.array_equal(epoch["source"].values, data.train["source"].values)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,9 @@ def test_with_them_segmentations_are_not_sampled(tmp_path: Path) -> None:
         ({5: ""}, r"a\.en:5: its fertilities are 0 numbers"),
         ({5: "1 -2"}, r"a\.fert:5: not a line of whole numbers"),
         ({5: "1.0 2"}, r"a\.fert:5: not a line of whole numbers"),
-        ({12: "1\n1"}, r"a\.fert has more lines than the text"),
+        ({5: "65536"}, r"a\.fert:5: not a line of whole numbers up to 65,535"),
+        ({5: "9" * 5000}, r"a\.fert:5: not a line of whole numbers"),
+        ({12: "1\n1"}, r"a\.en has 12 lines, .*a\.fert has 13 lines"),
     ],
 )
 def test_fertilities_that_do_not_fit_are_refused_with_their_place(
@@ -122,7 +124,7 @@ def test_a_file_that_is_too_short_is_refused(tmp_path: Path) -> None:
     config, _ = write(tmp_path)
     rows = (tmp_path / "a.fert").read_text().split("\n")
     (tmp_path / "a.fert").write_text("\n".join(rows[:6]) + "\n")
-    with pytest.raises(UserError, match=r"a\.fert has fewer lines than the text"):
+    with pytest.raises(UserError, match=r"a\.en has 12 lines, .*a\.fert has 6 lines"):
         prepared(config, tmp_path)
 
 

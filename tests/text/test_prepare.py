@@ -37,8 +37,12 @@ def text_of(prepared: Prepared) -> list[tuple[str, str]]:
     """The training pairs as text, from the ids."""
     tokenizer, train = prepared.tokenizer, prepared.train
     assert tokenizer.shared
+    source, target = train["source"], train["target"]
     return [
-        (tokenizer.decode(train.source(i).tolist()), tokenizer.decode(train.target(i).tolist()))
+        (
+            tokenizer.decode(source.line(i).tolist()),
+            tokenizer.decode(target.line(i).tolist()),
+        )
         for i in range(len(train))
     ]
 
@@ -49,8 +53,8 @@ def test_two_files_become_ids_of_the_same_text(corpus: dict[str, Path], tmp_path
     assert prepared.valid is None
     report = prepared.report
     assert (report.train.read, report.train.kept, report.train.dropped) == (200, 200, {})
-    assert report.train.source.max_length == prepared.train.source_lengths.max()
-    assert report.train.target.pieces == prepared.train.target_lengths.sum() - 200
+    assert report.train.source.max_length == prepared.train["source"].lengths.max()
+    assert report.train.target.pieces == prepared.train["target"].lengths.sum() - 200
     assert report.train.source.unknown_share == 0.0
     assert report.files == {str(path): report.files[str(path)] for path in corpus.values()}
 
@@ -110,7 +114,7 @@ class TestValidation:
         paths = {"source": write("a.en", lines), "target": write("a.de", lines)}
         first = prepare(config(**paths), SMALL.model_copy(update={"vocab_size": 290}), out=tmp_path / "out")
         assert first.valid is not None and len(first.valid) == 1
-        longest = int(first.valid.source_lengths[0])
+        longest = int(first.valid["source"].lengths[0])
         shorter = config(**paths, max_length=longest - 1, max_dropped=1.0)
         second = prepare(shorter, SMALL, out=tmp_path / "out", tokenizer=first.tokenizer)
         assert second.valid is None and open_prepared(tmp_path / "out").valid is None
@@ -282,8 +286,8 @@ def test_a_text_of_several_chunks_keeps_its_order(write: Write, tmp_path: Path) 
     sample = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1]
     expected = [n for n in numbers if n not in held_out]
     for i in sample:
-        assert prepared.tokenizer.decode(prepared.train.source(i).tolist()) == expected[i]
-        assert prepared.tokenizer.decode(prepared.train.target(i).tolist()) == f"no {expected[i]}"
+        assert prepared.tokenizer.decode(prepared.train["source"].line(i).tolist()) == expected[i]
+        assert prepared.tokenizer.decode(prepared.train["target"].line(i).tolist()) == f"no {expected[i]}"
     assert messages[0] == "reading the files" and messages[-1] == f"encoding: {len(numbers):,} pairs"
 
 
@@ -303,7 +307,7 @@ class TestErrors:
         self, write: Write, tmp_path: Path
     ) -> None:
         paths = {"source": write("a.en", ENGLISH), "target": write("a.de", GERMAN[:-1])}
-        with pytest.raises(UserError, match="has 200 lines, .* has 199"):
+        with pytest.raises(UserError, match="has 200 lines, .* has 199 lines"):
             prepare(config(**paths), SMALL, out=tmp_path / "out")
 
     def test_a_vocabulary_too_large_for_the_text_is_a_user_error(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from saccade.text.corpus import DataConfig, read_pairs
+from saccade.text.corpus import DataConfig, read_aligned
 from saccade.text.prepare import prepare
 from saccade.text.tokenizer import TokenizerConfig
 
@@ -28,9 +28,11 @@ def test_chinese_works_without_any_setting_and_comes_back(data: Path, tmp_path: 
     folder = data / "classical-modern-zh"
     config = DataConfig(source=(folder / "dev.lzh",), target=(folder / "dev.zh",), holdout=0)
     prepared = prepare(config, TokenizerConfig(), out=tmp_path / "out")
-    pairs = list(read_pairs(config.train_files))
+    pairs = list(read_aligned(config.train_files))
     assert len(prepared.train) == len(pairs)
     for i in range(0, len(pairs), 50):
-        assert prepared.tokenizer.decode(prepared.train.target(i).tolist()) == pairs[i].target
+        assert (
+            prepared.tokenizer.decode(prepared.train["target"].line(i).tolist()) == pairs[i].texts["target"]
+        )
     assert prepared.report.train.source.unknown_share == 0.0
     assert prepared.report.train.source.byte_share < 0.1

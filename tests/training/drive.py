@@ -16,7 +16,7 @@ import torch
 from saccade.errors import Interrupted, UserError
 from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import process_group
-from saccade.training.update import Updater
+from saccade.training.eager import EagerStep
 
 TINY = [
     "tokenizer.vocab_size=60",
@@ -72,14 +72,14 @@ def overrides(folder: Path, settings: list[str]) -> list[str]:
 
 def send_at(step: int, number: signal.Signals) -> None:
     """Send ourselves a signal when update `step` of this process begins."""
-    update, calls = Updater.update, iter(range(1, 1_000_000))
+    update, calls = EagerStep.__call__, iter(range(1, 1_000_000))
 
-    def wrapped(self, batches, *, rate):
+    def wrapped(self, shares, *, rate):
         if next(calls) == step:
             os.kill(os.getpid(), number)
-        return update(self, batches, rate=rate)
+        return update(self, shares, rate=rate)
 
-    Updater.update = wrapped
+    EagerStep.__call__ = wrapped
 
 
 def main(words: list[str] | None = None) -> int:

@@ -58,25 +58,26 @@ def digits(seed: int, rows: int = 48) -> Iterator[Batch]:
 
 def exact(model: Any, given: Batch) -> float:
     """Share of rows that are right everywhere, with the true fertilities."""
+    source, fertilities = given["source"], given["fertilities"].values
     with torch.no_grad():
-        hidden, _ = scheme(model).write(given.fertilities, model.encode(given.source, given.source_lengths))
+        hidden, _ = scheme(model).write(fertilities, model.encode(source.values, source.lengths))
         said = model.output(hidden).argmax(-1)
-    pieces, real = given.without_end()
+    pieces, real = given["target"].without_end()
     return float(((said == pieces) | ~real).all(1).float().mean())
 
 
 def test_with_true_fertilities_digits_are_copied_without_a_mistake_and_evenly_they_are_not() -> None:
     test = next(digits(seed=99, rows=200))
+    source, fertilities = test["source"], test["fertilities"].values
     share = {}
     for copies in ("fertility", "uniform"):
         model = student(copies=copies, max_fertility=6)
         fit(model, FertilityCrossEntropy(), digits(seed=1), steps=120)
         share[copies] = exact(model, test)
         with torch.no_grad():
-            logits = scheme(model).logits(model.encode(test.source, test.source_lengths))
-        assert test.fertilities is not None
-        counted = test.source >= 5
-        assert bool((logits.argmax(-1) == test.fertilities)[counted].all()), "a digit says its own fertility"
+            logits = scheme(model).logits(model.encode(source.values, source.lengths))
+        counted = source.values >= 5
+        assert bool((logits.argmax(-1) == fertilities)[counted].all()), "a digit says its own fertility"
     assert share["fertility"] == 1.0
     assert share["uniform"] < 0.5
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from saccade.checkpoint import read_tensors
-from saccade.text.batching import Batch
-from saccade.training.distributed import Group
+from saccade.training.distributed import Group, process_group
+from saccade.training.wrapping import Replicated, Unwrapped
+from tests.tiny import batch
 from tests.training.conftest import drive
 from tests.training.test_resume import losses, weights
 
@@ -64,11 +65,28 @@ def test_a_dead_rank_ends_all_with_its_own_message(corpus: Path) -> None:
 
 def test_shares_of_a_batch_are_all_its_rows_once() -> None:
     rows = 7
-    lengths = torch.arange(1, rows + 1)
-    ids = torch.arange(rows * rows).view(rows, rows)
-    batch = Batch(ids, lengths, ids, ids, lengths, pad=0, target_tokens=int(lengths.sum()))
+    whole = batch([[5 + row] * (row + 1) for row in range(rows)], [[4]] * rows)
     for size in (1, 2, 3, 7, 9):
-        shares = [Group(rank=rank, size=size).share(batch) for rank in range(size)]
-        seen = [int(share.source[row, 0]) for share, weight in shares if weight for row in range(share.rows)]
-        assert sorted(seen) == ids[:, 0].tolist()
-        assert sum(weight == 0 for _, weight in shares) == max(size - rows, 0)
+        shares = [Group(rank=rank, size=size).share(whole) for rank in range(size)]
+        seen = [share.batch["source"].values[:, 0].tolist() for share in shares if share.weight]
+        assert sorted(word for words in seen for word in words) == [5 + row for row in range(rows)]
+        assert sum(share.weight == 0 for share in shares) == max(size - rows, 0)
+        assert all(share.target_tokens == whole.target_tokens for share in shares)
+
+
+def test_a_group_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    with process_group() as group:
+        assert (group.rank, group.size, group.local_rank, group.node) == (0, 1, 0, 0)
+        assert isinstance(group.wrapping, Unwrapped)
+    begun = []
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: begun.append(backend))
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: begun.append("ended"))
+    local = 0 if torch.cuda.is_available() else 1
+    announced = {"WORLD_SIZE": 8, "RANK": 5, "LOCAL_RANK": local, "GROUP_RANK": 2}
+    for name, value in announced.items():
+        monkeypatch.setenv(name, str(value))
+    with process_group() as group:
+        assert (group.rank, group.size, group.node) == (5, 8, 2)
+        assert group.local_rank == local
+        assert isinstance(group.wrapping, Replicated) and not group.leads
+    assert len(begun) == 2 and begun[-1] == "ended"

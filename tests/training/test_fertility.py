@@ -31,9 +31,9 @@ def test_the_loss_is_minus_log_p_of_fertilities_and_of_words_given_them() -> Non
 def test_label_smoothing_is_of_the_words_alone() -> None:
     model, given = network("fertility"), batch(SOURCE, TARGET, FERTILITIES)
     plain, smooth = (value(FertilityCrossEntropy(e)(model, given)) for e in (0.0, 0.1))
-    memory = model.encode(given.source, given.source_lengths)
-    logits = model.output(scheme(model).write(given.fertilities, memory)[0])
-    pieces, real = given.without_end()
+    memory = model.encode(given["source"].values, given["source"].lengths)
+    logits = model.output(scheme(model).write(given["fertilities"].values, memory)[0])
+    pieces, real = given["target"].without_end()
     words = [
         cross_entropy(logits[real], pieces[real], label_smoothing=e, reduction="sum").item()
         for e in (0.0, 0.1)

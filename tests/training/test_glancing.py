@@ -86,7 +86,7 @@ def test_the_share_falls_in_a_line_and_nothing_is_revealed_outside_training() ->
 def test_label_smoothing_adds_the_mean_over_the_vocabulary() -> None:
     model = network("ctc")
     given = batch(sentences([7, 5]), sentences([6, 4], seed=1))
-    memory = model.encode(given.source, given.source_lengths)
+    memory = model.encode(given["source"].values, given["source"].lengths)
     hidden, slots = scheme(model).write(memory)
     log_probs = model.output(hidden).log_softmax(-1)
     spread = -sum(log_probs[row, : slots[row]].mean(-1).sum().item() for row in range(2))

@@ -12,10 +12,11 @@ import torch
 from saccade.models import build_model, model_config
 from saccade.text.streams import Streams
 from saccade.training.distributed import Group
+from saccade.training.eager import EagerStep
+from saccade.training.loader import Loader
 from saccade.training.objective import Loss, NextToken
 from saccade.training.optim import OptimizerConfig, learning_rate, make_optimizer
 from saccade.training.streams import TextStreams
-from saccade.training.update import Updater
 from tests.tiny import vocabulary
 
 SEGMENT, WORDS, REPEATS = 8, 8, 8
@@ -35,7 +36,7 @@ def trained(kind: str, *, lag: int, steps: int, **settings: Any) -> Any:
     sizes = {"width": 32, "heads": 2, "feed_forward": 64, "layers": 2, "dropout": 0.0, "segment": SEGMENT}
     network: Any = build_model(model_config({"kind": kind, **sizes, **settings}), vocabulary(4 + WORDS))
     config = OptimizerConfig(peak_rate=4e-3, warmup=30, schedule="cosine")
-    updater = Updater(
+    step = EagerStep(
         Loss(network, NextToken()),
         make_optimizer(network, config),
         group=Group(),
@@ -47,8 +48,9 @@ def trained(kind: str, *, lag: int, steps: int, **settings: Any) -> Any:
     data = TextStreams(
         ids=ids, start=network.start, segment=SEGMENT, rows=16, accumulate=1, seed=1, pad=0, group=Group()
     )
-    for step, batches in enumerate(data.epoch(0, done=0), start=1):
-        updater.update(batches, rate=learning_rate(step, config=config, steps=steps + 5))
+    with Loader(data, Group()) as loader:
+        for number, shares in enumerate(loader.epoch(0, done=0), start=1):
+            step(shares, rate=learning_rate(number, config=config, steps=steps + 5))
     return network.eval()
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from saccade.training.evaluate import Validation
 
 from saccade.checkpoint import average_weights, read_json, read_tensors
 from saccade.errors import UserError
 from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.tasks.translation_validation import Validation
 from saccade.training import translation
 from saccade.training.distributed import Group
 from saccade.training.state import Counters

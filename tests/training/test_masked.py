@@ -30,7 +30,7 @@ def test_the_loss_is_of_the_masked_words_given_the_others_and_of_the_length() ->
     torch.manual_seed(3)
     loss = value(MaskedCrossEntropy()(model, given))
     torch.manual_seed(3)
-    _, real = given.without_end()
+    _, real = given["target"].without_end()
     masked = random_masks(real, None)
     assert 0 < int(masked.sum()) < int(real.sum())
     total = 0.0

@@ -18,7 +18,7 @@ from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.text.corpus import read_text
 from saccade.text.fertilities import fertilities_line
 from saccade.training.distributed import Group
-from saccade.training.update import Updater
+from saccade.training.eager import EagerStep
 from saccade.translator import Translator
 from tests.training.conftest import write_corpus
 from tests.training.drive import TINY
@@ -57,14 +57,14 @@ def student(folder: Path, name: str, decoder: str, *settings: str) -> Path:
 @pytest.fixture
 def stop(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Its one number says before which update of this process Control-C is pressed."""
-    when, calls, update = [0], iter(range(1, 1000)), Updater.update
+    when, calls, update = [0], iter(range(1, 1000)), EagerStep.__call__
 
-    def wrapped(self: Updater, batches: Any, *, rate: float) -> Any:
+    def wrapped(self: EagerStep, shares: Any, *, rate: float) -> Any:
         if next(calls) == when[0]:
             os.kill(os.getpid(), signal.SIGINT)
-        return update(self, batches, rate=rate)
+        return update(self, shares, rate=rate)
 
-    monkeypatch.setattr(Updater, "update", wrapped)
+    monkeypatch.setattr(EagerStep, "__call__", wrapped)
     return when
 
 

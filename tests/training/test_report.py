@@ -9,7 +9,7 @@ from rich.console import Console
 from saccade.training.meter import Meter
 from saccade.training.report import Report, forget_after
 from saccade.training.state import Window
-from saccade.training.update import UpdateResult
+from saccade.training.step import UpdateResult
 
 
 def test_a_resumed_run_writes_each_step_once_and_a_cut_line_goes(tmp_path: Path) -> None:

@@ -15,12 +15,17 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from saccade.config import Section
 from saccade.errors import UserError
-from saccade.text.cache import EncodedPairs, Ids, write_cache
+from saccade.text.cache import Ids, open_verified
+from saccade.text.cache_writer import write_cache
+from saccade.text.columns import Column
 from saccade.text.corpus import Paths, file_hash, text_lines
 from saccade.text.encode import CHUNK, chunks
 from saccade.text.prepare import write_whole, writing
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig, load_tokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
+
+COLUMN = "text"
+"""The only column of a line: its ids and an end symbol."""
 
 
 class TextConfig(Section):
@@ -161,8 +166,9 @@ def open_prepared_text(out: Path) -> PreparedText:
         raise UserError(
             f"{out}: no prepared text, or unfinished or damaged one; prepare it again."
         ) from error
-    valid = _ids(out / "valid") if report.valid is not None else None
-    return PreparedText(load_tokenizer(out / "tokenizer"), _ids(out / "train"), valid, report)
+    tokenizer = load_tokenizer(out / "tokenizer")
+    valid = _ids(out / "valid", tokenizer) if report.valid is not None else None
+    return PreparedText(tokenizer, _ids(out / "train", tokenizer), valid, report)
 
 
 def text_size(lines: Iterable[str], tokenizer: Tokenizer) -> TextSize:
@@ -185,12 +191,12 @@ def _lines(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def _write(folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer) -> TextSize:
-    """As the target side of a cache of pairs whose source side is empty."""
     sizes = []
-    with write_cache(folder, source_vocab_size=1, target_vocab_size=tokenizer.target_vocab_size) as writer:
+    column = Column.ids(COLUMN, vocab_size=tokenizer.target_vocab_size, pad=tokenizer.pad)
+    with write_cache(folder, [column]) as writer:
         for chunk in chunks(_lines(paths), CHUNK):
             ids = tokenizer.encode_target(chunk)
-            writer.add([()] * len(chunk), ids)
+            writer.add({COLUMN: ids})
             sizes.append(_size(chunk, ids, tokenizer))
         if not sizes:
             names = ", ".join(map(str, paths))
@@ -198,8 +204,8 @@ def _write(folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer) -> TextS
     return _sum(sizes)
 
 
-def _ids(folder: Path) -> Ids:
-    return EncodedPairs.open(folder).target_side.ids
+def _ids(folder: Path, tokenizer: Tokenizer) -> Ids:
+    return open_verified(folder, {COLUMN: tokenizer.target_vocab_size})[COLUMN].values
 
 
 def _size(lines: list[str], ids: list[list[int]], tokenizer: Tokenizer) -> TextSize:

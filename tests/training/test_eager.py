@@ -10,10 +10,12 @@ from saccade.errors import UserError
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.batching import Batch
+from saccade.training.batch import Share
 from saccade.training.distributed import Group
+from saccade.training.eager import EagerStep, lacks_memory
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
-from saccade.training.update import Updater, _lacks_memory
+from tests.tiny import batch, sentences
 
 VOCABULARY = Vocabulary(30, 30, pad=0, start=2, end=3, shared=True)
 
@@ -28,47 +30,32 @@ def tiny_model() -> Transformer:
 
 def random_batch(rows: int = 7, *, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    source_lengths = torch.randint(2, 9, (rows,), generator=generator)
-    target_lengths = torch.randint(2, 9, (rows,), generator=generator)
-    source = torch.zeros(rows, int(source_lengths.max()), dtype=torch.int64)
-    target_in = torch.zeros(rows, int(target_lengths.max()), dtype=torch.int64)
-    gold = torch.zeros_like(target_in)
-    for row in range(rows):
-        source[row, : source_lengths[row]] = torch.randint(
-            4, 30, (int(source_lengths[row]),), generator=generator
-        )
-        words = torch.randint(4, 30, (int(target_lengths[row]) - 1,), generator=generator).tolist()
-        target_in[row, : target_lengths[row]] = torch.tensor([2, *words])
-        gold[row, : target_lengths[row]] = torch.tensor([*words, 3])
-    return Batch(
-        source,
-        source_lengths,
-        target_in,
-        gold,
-        target_lengths,
-        pad=0,
-        target_tokens=int(target_lengths.sum()),
-    )
+    source, target = (torch.randint(2, 9, (rows,), generator=generator).tolist() for _ in range(2))
+    return batch(sentences(source, seed=2 * seed, size=30), sentences(target, seed=2 * seed + 1, size=30))
 
 
-def updater(
-    model: nn.Module, *, clip_norm: float = 0.0, pieces: int = 1, loss: nn.Module | None = None
-) -> Updater:
+def step_of(
+    model: nn.Module, *, clip_norm: float = 0.0, micro_batches: int = 1, loss: nn.Module | None = None
+) -> EagerStep:
     optimizer = make_optimizer(model, OptimizerConfig(epsilon=1e-3))
-    return Updater(
+    return EagerStep(
         loss or Loss(model, CrossEntropy(0.1)),
         optimizer,
         group=Group(),
         clip_norm=clip_norm,
         autocast=False,
         compiled=False,
-        pieces=pieces,
+        micro_batches=micro_batches,
     )
+
+
+def shares(*batches: Batch) -> list[Share[Batch]]:
+    return [Group().share(batch) for batch in batches]
 
 
 def weights_after(batches: list[Batch], **settings: int) -> list[Tensor]:
     model = tiny_model()
-    updater(model, **settings).update(batches, rate=0.01)
+    step_of(model, **settings)(shares(*batches), rate=0.01)
     return [parameter.detach() for parameter in model.parameters()]
 
 
@@ -79,28 +66,29 @@ def test_accumulated_batches_equal_one_large_batch() -> None:
         torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("pieces", [2, 3, 50])
-def test_a_batch_cut_for_lack_of_memory_gives_the_same_update(pieces: int) -> None:
-    for one, other in zip(
-        weights_after([random_batch()]), weights_after([random_batch()], pieces=pieces), strict=True
-    ):
+@pytest.mark.parametrize("micro_batches", [2, 3, 50])
+def test_a_batch_split_for_lack_of_memory_gives_the_same_update(micro_batches: int) -> None:
+    whole = weights_after([random_batch()])
+    split = weights_after([random_batch()], micro_batches=micro_batches)
+    for one, other in zip(whole, split, strict=True):
         torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
 
 
 def test_the_loss_is_torchs_own_per_token() -> None:
     model, batch = tiny_model(), random_batch()
-    logits = model(batch.target_in, model.encode(batch.source, batch.source_lengths))
+    source, gold = batch["source"], batch["target"].values
+    logits = model(batch["target_in"].values, model.encode(source.values, source.lengths))
     expected = nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch.gold.flatten(), ignore_index=0, label_smoothing=0.1
+        logits.flatten(0, 1), gold.flatten(), ignore_index=0, label_smoothing=0.1
     )
-    result = updater(model).update([batch], rate=0.01)
+    result = step_of(model)(shares(batch), rate=0.01)
     assert result.loss == pytest.approx(expected.item(), rel=1e-9)
     assert result.tokens == batch.target_tokens
 
 
 def test_the_gradient_norm_is_clipped() -> None:
     model, reference = tiny_model(), tiny_model()
-    result = updater(model, clip_norm=0.01).update([random_batch()], rate=0.0)
+    result = step_of(model, clip_norm=0.01)(shares(random_batch()), rate=0.0)
     batch = random_batch()
     (CrossEntropy(0.1)(reference, batch) / batch.target_tokens).backward()
     norm = torch.cat([parameter.grad.flatten() for parameter in reference.parameters()]).norm()
@@ -125,12 +113,12 @@ class ShortOfMemory(nn.Module):
         raise torch.OutOfMemoryError("pretended")
 
 
-def test_out_of_memory_cuts_the_batch_and_counts_nothing_twice() -> None:
+def test_out_of_memory_splits_the_batch_and_counts_nothing_twice() -> None:
     model, batches = tiny_model(), [random_batch(3, seed=1), random_batch(7)]
     loss = ShortOfMemory(model, rows=3)
-    short = updater(model, loss=loss)
-    result = short.update(batches, rate=0.01)
-    assert short.pieces == 4
+    short = step_of(model, loss=loss)
+    result = short(shares(*batches), rate=0.01)
+    assert short.micro_batches == 4
     assert max(loss.seen[-7:]) <= 3
     assert result.applied
     for one, other in zip(weights_after(batches), model.parameters(), strict=True):
@@ -140,7 +128,7 @@ def test_out_of_memory_cuts_the_batch_and_counts_nothing_twice() -> None:
 def test_out_of_memory_for_a_single_pair_says_what_to_lower() -> None:
     model = tiny_model()
     with pytest.raises(UserError, match=r"data\.max_length"):
-        updater(model, loss=ShortOfMemory(model, rows=0)).update([random_batch()], rate=0.01)
+        step_of(model, loss=ShortOfMemory(model, rows=0))(shares(random_batch()), rate=0.01)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
@@ -155,7 +143,7 @@ def test_an_update_that_is_not_finite_is_left_out(poison: float) -> None:
 
     model = tiny_model()
     before = copy.deepcopy(model.state_dict())
-    result = updater(model, loss=Poisoned(model)).update([random_batch()], rate=0.01)
+    result = step_of(model, loss=Poisoned(model))(shares(random_batch()), rate=0.01)
     assert not result.applied
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
@@ -165,5 +153,7 @@ def test_a_processor_without_memory_is_recognised_and_other_errors_are_not() -> 
     """What torch's CPU allocator raises when the system refuses; the text is all there is to know it by."""
     with pytest.raises(RuntimeError) as refused:
         torch.empty(1 << 60, dtype=torch.int8)
-    assert _lacks_memory(refused.value)
-    assert not _lacks_memory(RuntimeError("shapes cannot be multiplied"))
+    assert lacks_memory(refused.value)
+    assert lacks_memory(RuntimeError("could not create a primitive"))
+    assert lacks_memory(RuntimeError("[enforce fail at alloc_cpu.cpp:118] not enough memory: you tried to"))
+    assert not lacks_memory(RuntimeError("shapes cannot be multiplied"))

@@ -11,7 +11,7 @@ import pytest
 
 from saccade.config import build
 from saccade.errors import UserError
-from saccade.text.running import (
+from saccade.text.language_model import (
     TextConfig,
     TextSize,
     TextTokenizerConfig,
