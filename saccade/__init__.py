@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
 
         return Writer
     if name == "__version__":
-        from importlib.metadata import version
+        from saccade.distribution import version
 
-        return version("saccade")
+        return version()
     raise AttributeError(f"module 'saccade' has no attribute {name!r}")

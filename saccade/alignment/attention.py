@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saccade.errors import UserError
+from saccade.errors import ConfigError, Unsupported
 from saccade.models.interface import Parallel, Seq2Seq
 from saccade.models.recording import record_attention
 from saccade.text.batching import plan_for_inference
@@ -29,7 +29,7 @@ def aligned_by_attention(
     """
     network = translator.network
     if isinstance(network, Parallel):
-        raise UserError("alignments come from a model that writes word by word; this one doesn't.")
+        raise Unsupported("alignments come from a model that writes word by word; this one doesn't.")
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
     found: list[list[int]] = [[] for _ in lengths]
     for batch in plan_for_inference(lengths, batch_tokens=_BATCH_TOKENS):
@@ -57,7 +57,7 @@ def _weights(
         network.decode(shifted, network.encode(*translator.padded(sources)))
     layers = [weights for name, weights in maps.items() if "cross_attention" in name]
     if not layers:
-        raise UserError(f"a model of {type(network).__name__}'s kind has no cross-attention to align by.")
+        raise Unsupported(f"a model of {type(network).__name__}'s kind has no cross-attention to align by.")
     if layer is not None and layer > len(layers):
-        raise UserError(f"layer {layer}: the decoder has {len(layers)} with cross-attention.")
+        raise ConfigError(f"layer {layer}: the decoder has {len(layers)} with cross-attention.")
     return layers[-1 if layer is None else layer - 1].mean(1)

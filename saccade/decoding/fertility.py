@@ -10,7 +10,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.likeliest import likeliest_rows, special
 from saccade.decoding.parallel_options import FertilityDecoding
 from saccade.decoding.scoring import Judge
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models.interface import Fertile
 
 
@@ -30,9 +30,9 @@ def decode_fertility(
     """
     count = options.candidates
     if count > 1 and judge is None:
-        raise UserError(
-            f"decoding.candidates = {count}: a teacher has to pick among them; give --teacher MODEL "
-            "(from Python: saccade.load(model, teacher=...))."
+        raise ConfigError(
+            f"decoding.candidates = {count}: this model cannot choose among them; a re-ranker has to.",
+            topic="reranker",
         )
     memory = model.encode(source, source_lengths)
     sequences = fertility_sequences(model, memory, options=options, lines=lines)

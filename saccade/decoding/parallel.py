@@ -56,8 +56,8 @@ class AllAtOnce:
         """One hypothesis for each sentence. Raises UserError for a prefix that is not empty."""
         if any(prefixes):
             raise UserError(
-                "a forced prefix means nothing to a non-autoregressive model: the words behind it would be "
-                "written without knowing it."
+                "a non-autoregressive model cannot take a forced prefix: it would predict the other words "
+                "without knowing it."
             )
         model: Any = self._driven  # its scheme is that of the options
         if isinstance(options, FertilityDecoding):

@@ -10,7 +10,7 @@ from torch import Tensor
 from saccade.config import build
 from saccade.decoding.options import DecodingConfig, Penalty, length_penalty
 from saccade.decoding.padding import padded
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models.interface import Forced, Parallel
 from saccade.native.search import log_softmax_
 
@@ -67,7 +67,7 @@ class Judge:
     def of(cls, model: Forced | Parallel, decoding: Mapping[str, Any]) -> "Judge":
         """With the model's own `[decoding]`. UserError for one that writes all at once itself."""
         if isinstance(model, Parallel):
-            raise UserError("the teacher is itself non-autoregressive; give one that writes word by word.")
+            raise ConfigError("the teacher is itself non-autoregressive; give one that writes word by word.")
         settings = build(DecodingConfig, decoding, where="decoding")
         return cls(model, settings.length_penalty, settings.alpha)
 

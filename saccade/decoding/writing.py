@@ -17,7 +17,7 @@ from saccade.decoding.options import DecodingConfig
 from saccade.decoding.parallel import AllAtOnce
 from saccade.decoding.scoring import Judge, target_log_probs
 from saccade.decoding.search import search
-from saccade.errors import UserError
+from saccade.errors import Unsupported
 from saccade.models.interface import Parallel, Seq2Seq, Stepwise, Translating
 
 
@@ -119,5 +119,5 @@ def writing_of(
     if isinstance(model, Parallel):
         return AllAtOnce(model, ready or (lambda: model), judge)
     if judge is not None:
-        raise UserError("a teacher judges non-autoregressive models; this one writes word by word by itself.")
+        raise Unsupported("a re-ranker is for non-autoregressive models; this one decodes word by word.")
     return WordByWord(model, ready or (lambda: model))

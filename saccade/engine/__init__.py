@@ -6,7 +6,7 @@ from typing import cast, overload
 from saccade.engine.parallel import in_c, why_not_parallel
 from saccade.engine.transformer import TransformerEngine
 from saccade.engine.transformer import why_slow as _why_slow
-from saccade.errors import UserError
+from saccade.errors import Unsupported
 from saccade.models.interface import Parallel, Seq2Seq, Translating
 from saccade.models.nonautoregressive import NonAutoregressive
 from saccade.models.transformer import Transformer
@@ -41,5 +41,5 @@ def ready(
     if reason is None and isinstance(network, NonAutoregressive):
         return cast(Parallel, in_c(network, precision=precision))
     if precision == "int8":
-        raise UserError(f"precision int8 is not possible for this model: {reason}. Leave it at float32.")
+        raise Unsupported(f"precision int8 is not possible for this model: {reason}. Leave it at float32.")
     return network

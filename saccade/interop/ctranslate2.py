@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from saccade.checkpoint import Model
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
-from saccade.errors import UserError
+from saccade.distribution import missing
+from saccade.errors import DamagedFile, Unsupported
 from saccade.interop.exported import (
     exported_folder,
     load_exported,
@@ -32,7 +33,7 @@ def require_ctranslate2() -> Any:
     try:
         import ctranslate2
     except ImportError as error:
-        raise UserError("CTranslate2 is not installed: pip install 'saccade[ctranslate2]'.") from error
+        raise missing("CTranslate2 is not installed", "ctranslate2") from error
     return ctranslate2
 
 
@@ -101,11 +102,13 @@ class CTranslate2Translator(Translator):
         """As `Translator.options`; UserError for a setting that CTranslate2 does not have."""
         options: DecodingConfig = super().options(**changes)
         if options.sample:
-            raise UserError("decoding.sample: CTranslate2 draws other tokens; sample without --engine.")
+            raise Unsupported(
+                "decoding.sample: CTranslate2 draws other tokens; sample with Saccade's own engine."
+            )
         if options.beam > 1 and options.length_penalty != "power" and options.alpha:
-            raise UserError(
-                "decoding.length_penalty = gnmt: CTranslate2 has only power. Give --length-penalty power, "
-                "or --beam 1."
+            raise Unsupported(
+                "decoding.length_penalty = gnmt: CTranslate2 has only power. Set decoding.length_penalty to "
+                "power, or decoding.beam to 1."
             )
         return options
 
@@ -181,7 +184,7 @@ def open_ctranslate2(
             compute_type="default",  # as it was written
         )
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"{model}: CTranslate2 cannot load it: {error}.") from error
+        raise DamagedFile(f"{model}: CTranslate2 cannot load it: {error}.") from error
     return CTranslate2Translator(load_exported(model, target="ctranslate2"), engine)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.checkpoint import Model, load_model, save_model
-from saccade.errors import UserError
+from saccade.errors import Unsupported
 from saccade.interop.ctranslate2 import CTranslate2Translator, open_ctranslate2, write_ctranslate2
 from saccade.interop.exported import Target, exported_folder, exported_target, is_exported
 from saccade.interop.onnx import open_onnx, write_onnx
@@ -48,7 +48,7 @@ def export_model(
     differ in float32; nothing is left behind then. What int8 changes is counted, not judged.
     """
     if target == "onnx" and precision != "float32":
-        raise UserError(
+        raise Unsupported(
             f"precision {precision}: ONNX graphs are written in float32 alone, and quantised with "
             "onnxruntime's own tools. Export to ctranslate2, or leave it out."
         )
@@ -71,9 +71,9 @@ def store_model(
     """
     if not isinstance(model.network, Transformer | NonAutoregressive):
         kind = getattr(model.config, "kind", type(model.config).__name__)
-        raise UserError(
-            f"model.kind = {kind}: only transformer and nonautoregressive are stored anew; copy the model "
-            "folder instead."
+        raise Unsupported(
+            f"model.kind = {kind}: only transformer and nonautoregressive can be stored in int8; copy the "
+            "model folder instead."
         )
     ours, lines = _speaking(Translator(model)), list(lines or sample_lines(model.tokenizer))
     save_model(out, replace(model, precision=precision))
@@ -93,12 +93,12 @@ def open_exported(
     teacher: a model folder of our own, see `Translator`.
     """
     if teacher is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
-        raise UserError("a teacher judges non-autoregressive models; CTranslate2 has none.")
+        raise Unsupported("a re-ranker is for non-autoregressive models, which CTranslate2 does not have.")
     if not is_exported(folder) and target == "ctranslate2":
         return open_ctranslate2(load_model(folder), device=device, threads=threads)
     found = exported_target(folder)
     if target is not None and found != target:
-        raise UserError(f"{folder}: exported for {found}, not for {target}.")
+        raise Unsupported(f"{folder}: exported for {found}, not for {target}.")
     if found == "ctranslate2":
         return open_ctranslate2(folder, device=device, threads=threads)
     return open_onnx(folder, threads=threads, teacher=None if teacher is None else load_model(teacher))
@@ -118,8 +118,8 @@ def _check(ours: Translator, theirs: Translator, lines: list[str]) -> Checked:
     name, options = next(iter(_ways(ours, theirs).items()))
     if checked.same[name] < checked.lines:
         different = _different(ours, theirs, lines, **options)
-        raise UserError(
-            f"the exported model translates {len(different)} of {len(lines)} lines otherwise, the first: "
+        raise Unsupported(
+            f"the exported model translates {len(different)} of {len(lines)} lines differently, the first: "
             f"{lines[different[0]]!r}. It was not written."
         )
     return checked

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, StorageError
 
 VERSION = 1
 SIDES = ("source", "target")
@@ -57,14 +57,14 @@ class EncodedPairs:
         try:
             header = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
             if header["version"] != VERSION:
-                raise UserError(
+                raise DamagedFile(
                     f"{folder}: a token cache of version {header['version']}; delete it to have it rewritten."
                 )
             sides = [_open_side(folder, name, header) for name in SIDES]
             if "fertilities_type" in header:
                 sides.append(_open_side(folder, "fertilities", header, offsets="source"))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
+            raise DamagedFile(
                 f"{folder}: no token cache, or a damaged one ({error}); delete it and prepare again."
             ) from error
         return cls(folder, *sides)
@@ -168,7 +168,7 @@ def write_cache(folder: Path, *, source_vocab_size: int, target_vocab_size: int)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:
-        raise UserError(f"{folder}: cannot write the token cache: {error.strerror or error}.") from error
+        raise StorageError(f"{folder}: cannot write the token cache: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -17,7 +17,7 @@ from typing import Annotated, BinaryIO, NamedTuple, Self, cast
 from pydantic import BeforeValidator, Field, model_validator
 
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, InputError, NotFound, UserError
 from saccade.text.fertilities import fertilities_of
 
 
@@ -43,7 +43,7 @@ class DataConfig(Section):
     """Training text with source and target on one line, a tab between them; may stand beside `source`."""
     fertilities: Paths = ()
     """How many target pieces each source piece has, a line of whole numbers for each pair, as many files as
-    `source`; made by `saccade align` or `saccade distill`. Only for model.decoder = "fertility"."""
+    `source`; a teacher model makes them. Only for model.decoder = "fertility"."""
     valid_source: Paths = ()
     """Validation text; without any, pairs are held out from the training text."""
     valid_target: Paths = ()
@@ -213,9 +213,10 @@ def file_hash(path: Path) -> str:
 def _labelled(pairs: Iterable[Pair], path: Path) -> Iterator[Pair]:
     for pair, line in zip_longest(pairs, read_lines(path)):
         if pair is None or line is None:
-            raise UserError(
+            raise InputError(
                 f"{path} has {'more' if pair is None else 'fewer'} lines than the text it belongs to: line N "
-                "of one is for line N of the other. Make it anew with saccade align."
+                "of one is for line N of the other. Make it again.",
+                topic="fertilities",
             )
         yield pair._replace(fertilities=fertilities_of(line[1], place=f"{path}:{line[0]}"))
 
@@ -235,7 +236,7 @@ def _read_two(source: Path, target: Path) -> Iterator[Pair]:
         else:
             yield Pair(text, other, source, count)
     if count == 0:
-        raise UserError(f"{source} and {target} are empty: there is nothing to read.")
+        raise InputError(f"{source} and {target} are empty: there is nothing to read.")
 
 
 def _read_tsv(path: Path) -> Iterator[Pair]:
@@ -250,15 +251,15 @@ def _read_tsv(path: Path) -> Iterator[Pair]:
             blank = not source or not target or source.isspace() or target.isspace()
             yield Pair(source, target, path, number, "empty" if blank else "")
     if number == 0:
-        raise UserError(f"{path} is empty: there is nothing to read.")
+        raise InputError(f"{path} is empty: there is nothing to read.")
 
 
 def _unequal(source: Path, target: Path, *, seen: int) -> UserError:
     """Both counts; `seen` lines had a partner, so only the longer file has to be read on."""
     left, right = (sum(1 for _ in read_lines(path)) for path in (source, target))
-    return UserError(
+    return InputError(
         f"{source} has {left:,} lines, {target} has {right:,}: line N of one must translate line N of the "
-        f"other. The shorter one ends after line {seen:,}; mend the files, no line can be dropped safely."
+        f"other. The shorter one ends after line {seen:,}; correct the files, no line can be dropped safely."
     )
 
 
@@ -273,26 +274,26 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             else:
                 yield raw
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(
+        raise DamagedFile(
             f"{path}: named .gz but not gzip, or damaged: {error}. Rename or repack it."
         ) from error
     except EOFError as error:
-        raise UserError(f"{path}: the gzip file is cut off; fetch or pack it again.") from error
+        raise DamagedFile(f"{path}: the gzip file is cut off; fetch or pack it again.") from error
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
 def _is_text(line: str | None, path: Path, number: int) -> str:
     if line is None:
-        raise UserError(f"{path}:{number}: not UTF-8. Mend the line, or convert the file to UTF-8.")
+        raise InputError(f"{path}:{number}: not UTF-8. Correct the line, or convert the file to UTF-8.")
     return line
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     if isinstance(error, FileNotFoundError):
-        return UserError(f"{path}: no such file.")
+        return NotFound(f"{path}: no such file.")
     if isinstance(error, IsADirectoryError):
-        return UserError(f"{path}: a folder; a text file is needed here.")
+        return InputError(f"{path}: a folder; a text file is needed here.")
     if isinstance(error, PermissionError):
-        return UserError(f"{path}: not allowed to read it; check its permissions.")
-    return UserError(f"{path}: cannot be read: {error.strerror or error}.")
+        return NotFound(f"{path}: not allowed to read it; check its permissions.")
+    return InputError(f"{path}: cannot be read: {error.strerror or error}.")

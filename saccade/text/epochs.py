@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from saccade.errors import UserError
+from saccade.errors import InputError
 from saccade.text.cache import EncodedPairs, write_cache
 from saccade.text.corpus import DataConfig, Pair, read_pairs
 from saccade.text.encode import CHUNK, Sentences, chunks
@@ -78,6 +78,6 @@ def _kept_pairs(config: DataConfig, out: Path) -> Iterator[Pair]:
     kept = np.load(out / "kept.npy")
     for pair, keep in zip_longest(read_pairs(config.train_files), kept):
         if pair is None or keep is None or (keep and pair.problem):
-            raise UserError(f"the training text has changed since {out} was prepared; prepare it again.")
+            raise InputError(f"the training text has changed since {out} was prepared; prepare it again.")
         if keep:
             yield pair

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.errors import ConfigError, DamagedFile, InputError
 from saccade.text.cache import EncodedPairs, Ids, write_cache
 from saccade.text.corpus import Paths, file_hash, text_lines
 from saccade.text.encode import CHUNK, chunks
@@ -137,7 +137,7 @@ def prepare_text(
     Raises UserError when a file cannot be used.
     """
     if not config.text:
-        raise UserError("no training text: set data.text.")
+        raise ConfigError("no training text: set data.text.")
     files = {str(path): file_hash(path) for path in (*config.text, *config.valid_text)}
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def open_prepared_text(out: Path) -> PreparedText:
     try:
         report = TextReport.read(out / "report.json")
     except (OSError, ValueError) as error:
-        raise UserError(
+        raise DamagedFile(
             f"{out}: no prepared text, or unfinished or damaged one; prepare it again."
         ) from error
     valid = _ids(out / "valid") if report.valid is not None else None
@@ -194,7 +194,7 @@ def _write(folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer) -> TextS
             sizes.append(_size(chunk, ids, tokenizer))
         if not sizes:
             names = ", ".join(map(str, paths))
-            raise UserError(f"{names}: empty; there is nothing to read.")
+            raise InputError(f"{names}: empty; there is nothing to read.")
     return _sum(sizes)
 
 

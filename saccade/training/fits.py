@@ -3,9 +3,9 @@
 from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.parallel_options import SCHEMES
-from saccade.errors import UserError
-from saccade.models.interface import LanguageModelConfig
+from saccade.errors import ConfigError
 from saccade.models.nonautoregressive import NonAutoregressiveConfig
+from saccade.nn.reading import LanguageModelConfig
 from saccade.text.corpus import DataConfig
 from saccade.training.evaluate import ValidationConfig
 from saccade.training.loop import TrainingConfig
@@ -30,19 +30,19 @@ def require_fit(model: Section, training: TrainingConfig, data: Section, validat
     }
     for name, (given, owner) in only.items():
         if given and decoder != owner:
-            raise UserError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
+            raise ConfigError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
     if training.teacher is not None and isinstance(model, LanguageModelConfig):
-        raise UserError("training.teacher: a language model has none; leave it out.")
+        raise ConfigError("training.teacher: a language model has none; leave it out.")
     _require_teacher(training, decoder)
     if training.glancing is not None and not all(0 <= share <= 1 for share in training.glancing):
-        raise UserError(f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1].")
+        raise ConfigError(f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1].")
     if decoder is not None and training.compile:
-        raise UserError(
+        raise ConfigError(
             "training.compile: the shapes of a non-autoregressive model depend on its data at every step, "
-            "and would be compiled anew; leave it out."
+            "and would be compiled again each time; leave it out."
         )
     if decoder is not None and isinstance(validation, ValidationConfig) and validation.beam > 1:
-        raise UserError("validation.beam: a non-autoregressive model is not searched; leave it out.")
+        raise ConfigError("validation.beam: a non-autoregressive model is not searched; leave it out.")
     if decoder == "fertility" and isinstance(data, DataConfig):
         _require_fertilities(data)
 
@@ -50,18 +50,22 @@ def require_fit(model: Section, training: TrainingConfig, data: Section, validat
 def _require_teacher(training: TrainingConfig, decoder: str | None) -> None:
     if training.teacher is None and (training.init_encoder or training.fine_tuning):
         name = "init_encoder" if training.init_encoder else "fine_tuning"
-        raise UserError(f"training.{name} needs training.teacher, the model that it is about.")
+        raise ConfigError(f"training.{name} needs training.teacher, the model that it is about.")
     if training.init_encoder and decoder is None:
-        raise UserError("training.init_encoder: only for non-autoregressive models; leave it out.")
+        raise ConfigError("training.init_encoder: only for non-autoregressive models; leave it out.")
     if training.init_encoder and training.init_from is not None:
-        raise UserError("training.init_encoder: training.init_from brings an encoder already; leave one out.")
+        raise ConfigError(
+            "training.init_encoder: training.init_from brings an encoder already; leave one out."
+        )
 
 
 def _require_fertilities(data: DataConfig) -> None:
-    how = "make them with saccade align TEACHER --source S --target T --out FERTILITIES"
     if data.train_files and not data.fertilities:
-        raise UserError(f'model.decoder = "fertility" needs data.fertilities, from a teacher: {how}.')
+        raise ConfigError(
+            'model.decoder = "fertility" needs data.fertilities, from a teacher.', topic="fertilities"
+        )
     if data.valid_files and not data.valid_fertilities:
-        raise UserError(
-            f'model.decoder = "fertility" needs data.valid_fertilities for the validation text: {how}.'
+        raise ConfigError(
+            'model.decoder = "fertility" needs data.valid_fertilities for validation, from a teacher.',
+            topic="fertilities",
         )

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from saccade.checkpoint import Model, find_model, load_weights, read_description, read_weights
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models import model_config
-from saccade.models.interface import LanguageModelConfig
+from saccade.nn.reading import OVERRIDABLE, LanguageModelConfig
 from saccade.text.corpus import file_hash
 from saccade.text.tokenizer import Tokenizer, load_tokenizer
-from saccade.writer import ANEW
 
 
 def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,10 +23,10 @@ def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
     require_no_tokenizer(tables, folder, key="training.init_from")
     own = description["model"]
     for name, value in tables.get("model", {}).items():
-        free = name.endswith("dropout") or name in ANEW
+        free = name.endswith("dropout") or name in OVERRIDABLE
         if not free and value != own.get(name):
             known = f", which is {own[name]}," if name in own else ""
-            raise UserError(f"model.{name} = {value}: this{known} {settled}")
+            raise ConfigError(f"model.{name} = {value}: this{known} {settled}")
     below = {name: {**description[name], **tables.get(name, {})} for name in ("model", "decoding")}
     return {**tables, **below}
 
@@ -35,13 +34,13 @@ def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
 def require_no_tokenizer(tables: Mapping[str, Any], folder: Path, *, key: str) -> None:
     """UserError where a configuration's tables have a section [tokenizer], which comes from `folder`."""
     if tables.get("tokenizer"):
-        raise UserError(f"[tokenizer]: the vocabulary comes from {key} = {folder}; leave it out.")
+        raise ConfigError(f"[tokenizer]: the vocabulary comes from {key} = {folder}; leave it out.")
 
 
 def require_teacher(folder: Path) -> None:
     """UserError where `training.teacher` is a model that does not translate."""
     if isinstance(model_config(read_description(find_model(folder))["model"]), LanguageModelConfig):
-        raise UserError(f"training.teacher = {folder}: a language model; give one that translates.")
+        raise ConfigError(f"training.teacher = {folder}: a language model; give one that translates.")
 
 
 def tokenizer_of(folder: Path) -> Tokenizer:

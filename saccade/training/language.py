@@ -9,9 +9,10 @@ import torch
 
 from saccade.checkpoint import Model
 from saccade.config import Section
-from saccade.decoding.continuation import ContinuationConfig
-from saccade.errors import UserError
-from saccade.models.interface import LanguageModel, LanguageModelConfig
+from saccade.decoding.text_options import ContinuationConfig
+from saccade.errors import ConfigError
+from saccade.models.interface import LanguageModel
+from saccade.nn.reading import LanguageModelConfig
 from saccade.text.cache import Ids
 from saccade.text.running import (
     TextConfig,
@@ -76,7 +77,7 @@ class LanguageTask:
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""
         if not cast(TextConfig, data).text:
-            raise UserError("no training text: set data.text.")
+            raise ConfigError("no training text: set data.text.")
 
     def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> TextReport:
         """See `Task.prepare`."""
@@ -84,7 +85,7 @@ class LanguageTask:
         report = prepare_text(config, pieces, out=out, tokenizer=tokenizer).report
         streams = _streams(plan) * plan.training.accumulate
         if report.train.tokens < streams:
-            raise UserError(
+            raise ConfigError(
                 f"the training text has {report.train.tokens:,} tokens, fewer than the {streams:,} streams "
                 "that are read side by side (training.batch_tokens / model.segment, times "
                 "training.accumulate). Lower training.batch_tokens."

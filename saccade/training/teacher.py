@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from saccade.checkpoint import Model, load_model
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models.interface import Parallel
 from saccade.text.tokenizer import same_pieces
 from saccade.training.loop import TrainingConfig
@@ -28,11 +28,11 @@ def load_teacher(
 def _require_teacher(model: Model, teacher: Model, *, folder: Path) -> None:
     """UserError where the teacher can't read what the model writes."""
     if isinstance(teacher.network, Parallel):
-        raise UserError(
+        raise ConfigError(
             f"training.teacher = {folder}: non-autoregressive; give one that writes word by word."
         )
     if not same_pieces(model.tokenizer, teacher.tokenizer):
-        raise UserError(
+        raise ConfigError(
             f"training.teacher = {folder}: its pieces are not those of training.init_from. Train the student "
             "with training.teacher from the beginning."
         )
@@ -55,7 +55,7 @@ def take_encoder(model: Model, teacher: Model) -> None:
     wanted = {**usual, **{name: own[name] for name in same}}
     for name, value in wanted.items():
         if theirs.get(name) != value:
-            raise UserError(
+            raise ConfigError(
                 f"training.init_encoder: the teacher's model.{name} is {theirs.get(name)}, this model needs "
                 f"{value}. Make them equal, or leave init_encoder out."
             )

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from saccade.checkpoint import vocabulary_of
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.text.cache import EncodedPairs
 from saccade.text.corpus import DataConfig, read_lines
 from saccade.text.epochs import epoch_pairs
@@ -36,8 +36,8 @@ class TranslationTask:
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""
         if not cast(DataConfig, data).train_files:
-            raise UserError(
-                "no training text: set data.source and data.target (or --source and --target), or data.pairs."
+            raise ConfigError(
+                "no training text: set data.source and data.target, or data.pairs.", topic="no-text"
             )
 
     def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> DataReport:
@@ -45,7 +45,7 @@ class TranslationTask:
         config, pieces = cast(DataConfig, plan.data), cast(TokenizerConfig, plan.tokenizer)
         languages = config.source_language, config.target_language
         if tokenizer is None and any(languages):
-            raise UserError(
+            raise ConfigError(
                 "data.source_language, data.target_language: a new model learns its two languages from the "
                 "text. Leave them out, or give training.init_from a model of many languages."
             )
