@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.common import show
-from saccade.models.interface import LookingBackConfig
+from saccade.nn.reading import MemoryConfig
 from saccade.text.corpus import read_text
 from saccade.writer import Writer
 
@@ -29,7 +29,7 @@ def measure(run: Path, lines: list[str], *, options: argparse.Namespace) -> list
     """One row for each memory length that the model can have."""
     plain = Writer.load(run)
     kind = plain.config.model_dump()["kind"]
-    looks_back = isinstance(plain.config, LookingBackConfig)
+    looks_back = isinstance(plain.config, MemoryConfig)
     rows = []
     for memory in options.memory if looks_back else [None]:
         settings: dict[str, Any] = {} if memory is None else {"memory": memory}

@@ -5,7 +5,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -17,12 +17,14 @@ from saccade.decoding.padding import padded
 from saccade.decoding.scoring import Judge
 from saccade.decoding.writing import Writing, writing_of
 from saccade.engine import ready, why_slow
-from saccade.errors import UserError
+from saccade.errors import ConfigError, InputError, TooLong, Unsupported
 from saccade.models.interface import LanguageModel, Translating
 from saccade.models.recording import record_attention
 from saccade.native.quantise import Precision
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import between, same_pieces
+
+Engine = Literal["saccade", "torch"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Translator:
     Search may run on a copy of the weights, made at the first translation: a model that is trained
     further needs a new Translator. precision: of the products in search; int8 is faster and rounds;
     None: as the folder stores the weights, and float32 where int8 can't be had. teacher: a model that
-    picks among the candidates of one that writes all words at once; UserError where it can't.
+    picks among the candidates of one that writes all words at once; UserError where it can't. engine:
+    "torch" searches with the network itself, in float32, also where Saccade has a faster engine for it.
     """
 
     def __init__(
@@ -69,18 +72,20 @@ class Translator:
         device: torch.device | str = "cpu",
         precision: Precision | None = None,
         teacher: Model | None = None,
+        engine: Engine = "saccade",
     ) -> None:
         network = model.network
         if isinstance(network, LanguageModel):
-            raise UserError(
-                "this is a language model: it continues text (`saccade generate`) and does not translate."
-            )
+            raise Unsupported("this is a language model: it does not translate.", topic="language-model")
         self.model = model
         self.network: Translating = network
         self.device = torch.device(device)
         self.model.module.to(self.device)
         judge = None if teacher is None else self._judge(teacher)
-        self.writing: Writing = writing_of(network, _readily(network, precision, model.precision), judge)
+        if engine == "torch" and precision == "int8":
+            raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
+        made = None if engine == "torch" else _readily(network, precision, model.precision)
+        self.writing: Writing = writing_of(network, made, judge)
 
     @classmethod
     def load(
@@ -90,12 +95,14 @@ class Translator:
         device: torch.device | str | None = None,
         precision: Precision | None = None,
         teacher: str | Path | None = None,
+        engine: Engine = "saccade",
     ) -> "Translator":
         """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         judge = None if teacher is None else load_model(Path(teacher))
-        return cls(load_model(Path(folder)), device=device, precision=precision, teacher=judge)
+        model = load_model(Path(folder))
+        return cls(model, device=device, precision=precision, teacher=judge, engine=engine)
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
         """The same model for other languages, as it names them; None leaves one as it is.
@@ -154,14 +161,14 @@ class Translator:
         `pieces(source, target)`. Raises UserError where the target has no influence and is not the model's.
         """
         if not self.writing.reads_target and target != self.translate([source])[0].text:
-            raise UserError(
-                "this model fills the same slots whatever the target: leave the target out, and see how it "
-                "comes to its own translation."
+            raise Unsupported(
+                "this model fills the same slots whatever the target is: only the attention of its own "
+                "translation can be shown. Leave the target out."
             )
         tokenizer = self.model.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
         if problem := self.problem(source_ids, target_ids):
-            raise UserError(problem)
+            raise TooLong(problem)
         return self._attention(source_ids, target_ids)
 
     def pieces(self, source: str, target: str) -> tuple[list[str], list[str]]:
@@ -172,12 +179,32 @@ class Translator:
             axis = self.writing.axis(*self.padded([source_ids]), target_ids)
         return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(axis)
 
-    def stream(self, lines: Iterable[str], *, chunk: int = 2000, **options: Any) -> Iterator[Translation]:
-        """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory."""
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        chunk: int = 2000,
+        **options: Any,
+    ) -> Iterator[Translation]:
+        """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory.
+
+        prefixes: text that each translation must begin with; UserError when there are not as many as lines.
+        """
         rest, first = iter(lines), 0
         while taken := list(islice(rest, chunk)):
-            yield from self.translate(taken, first_line=first, **options)
-            first += len(taken)
+            end = first + len(taken)
+            if prefixes is not None and len(prefixes) < end:
+                raise InputError(
+                    f"there are {len(prefixes):,} prefixes but more lines: each line needs one prefix."
+                )
+            forced = None if prefixes is None else prefixes[first:end]
+            yield from self.translate(taken, prefixes=forced, first_line=first, **options)
+            first = end
+        if prefixes is not None and first < len(prefixes):
+            raise InputError(
+                f"there are {len(prefixes):,} prefixes but {first:,} lines: each line needs one prefix."
+            )
 
     def score(
         self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096
@@ -188,15 +215,16 @@ class Translator:
         give a target no probability.
         """
         if len(sources) != len(targets):
-            raise UserError(
-                f"{len(sources)} source lines, but {len(targets)} target lines; they go in pairs."
+            raise InputError(
+                f"{len(sources):,} source lines, but {len(targets):,} target lines: line N of one belongs to "
+                "line N of the other."
             )
         tokenizer = self.model.tokenizer
         source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
         pairs = list(zip(source_ids, target_ids, strict=True))
         for number, (source, target) in enumerate(pairs, start=1):
             if problem := self.problem(source, target):
-                raise UserError(f"line {number}: {problem}")
+                raise TooLong(f"line {number}: {problem}")
         lengths = [max(len(source), len(target)) for source, target in pairs]
         scores = [0.0] * len(lengths)
         for batch in plan_for_inference(lengths, batch_tokens=batch_tokens):
@@ -257,10 +285,10 @@ class Translator:
 
     def _judge(self, teacher: Model) -> Judge:
         if isinstance(teacher.network, LanguageModel):
-            raise UserError("the teacher is a language model; give one that translates.")
+            raise Unsupported("the re-ranker is a language model; give one that translates.")
         if not same_pieces(self.model.tokenizer, teacher.tokenizer):
-            raise UserError(
-                "the teacher has other pieces than this model and can't read them. Train the student "
+            raise ConfigError(
+                "the re-ranker has another vocabulary than this model. Train the student "
                 "with training.teacher, which takes the teacher's vocabulary."
             )
         teacher.module.to(self.device).eval()

@@ -13,17 +13,16 @@ import torch
 
 from saccade.checkpoint import Model, load_model
 from saccade.config import build
-from saccade.decoding.continuation import ContinuationConfig, continue_text
-from saccade.errors import UserError
-from saccade.models.interface import LanguageModel, LanguageModelConfig, LookingBackConfig
+from saccade.decoding.continuation import continue_text
+from saccade.decoding.text_options import ContinuationConfig
+from saccade.errors import ConfigError, InputError, Unsupported
+from saccade.models.interface import LanguageModel
 from saccade.nn.loss import linear_cross_entropy
+from saccade.nn.reading import OVERRIDABLE, LanguageModelConfig, MemoryConfig
 from saccade.text.cache import Ids
 from saccade.text.running import TextSize, text_size
 from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
-
-ANEW = ("segment", "memory", "same_length", "clamp_length")
-"""Settings of a model that its weights do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,12 @@ class Writer:
     """A language model ready to read and to write."""
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu", **settings: Any) -> None:
-        """settings: of the model, chosen anew, see `ANEW`.
+        """settings: of the model, in place of those it was trained with, see `OVERRIDABLE`.
 
         Raises UserError where the model is none of language, or has no such setting.
         """
         if not isinstance(model.config, LanguageModelConfig):
-            raise UserError(
-                "this is a translator: it writes translations, with `saccade translate`, not text of its own."
-            )
+            raise Unsupported("this is a translator, not a language model.", topic="translator")
         self.model = _changed(model, settings) if settings else model
         self.network = cast(LanguageModel, cast(object, self.model.network))
         self.config = cast(LanguageModelConfig, self.model.config)
@@ -98,7 +95,7 @@ class Writer:
         so that more of them mean a slightly higher perplexity; one is exact.
         """
         if not lines:
-            raise UserError("the text is empty: there is nothing to judge.")
+            raise InputError("the text is empty: there is nothing to score.")
         tokenizer = self.model.tokenizer
         ids = np.fromiter(chain.from_iterable(tokenizer.encode_target(lines)), dtype=np.uint32)
         return TextScore(self.nats(ids, streams=streams), text_size(lines, tokenizer))
@@ -157,7 +154,7 @@ class Writer:
 
     def _attentive(self) -> "Writer":
         """One that knows what it has written: without a memory, as far back as its training went."""
-        if isinstance(self.config, LookingBackConfig) and not self.config.memory and self.config.segment > 1:
+        if isinstance(self.config, MemoryConfig) and not self.config.memory and self.config.segment > 1:
             return Writer(self.model, device=self.device, memory=self.config.segment - 1)
         return self
 
@@ -176,19 +173,15 @@ def _changed(model: Model, settings: dict[str, Any]) -> Model:
     """The same weights under other settings."""
     kind = type(model.config)
     for name in settings:
-        if name not in ANEW:
-            raise UserError(f"{name}: belongs to the weights; what can be chosen anew is {', '.join(ANEW)}.")
-        if name not in kind.model_fields:
-            raise UserError(f"{name}: this model ({_kind(model)}) has no such setting.")
+        if name in kind.model_fields and name not in OVERRIDABLE:
+            raise ConfigError(
+                f"model.{name}: the weights depend on it; only {', '.join(OVERRIDABLE)} can be changed."
+            )
     table = {**model.config.model_dump(mode="json", exclude_none=True), **settings}
     config = build(kind, table, where="model")
     network: Any = copy(model.network)  # shares the weights; models keep nothing but their settings
     network.config = config
     return replace(model, network=network, config=config)
-
-
-def _kind(model: Model) -> str:
-    return str(model.config.model_dump()["kind"])
 
 
 def _perplexity(nats: float) -> float:

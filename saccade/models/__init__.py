@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from saccade.config import Section, build
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models import (
     convolutional,
     recurrent,
@@ -62,11 +62,11 @@ def model_config(table: Mapping[str, object]) -> Section:
     rest = dict(table)
     kind = rest.get("kind", "transformer")
     if not isinstance(kind, str) or kind not in MODELS:
-        raise UserError(f"model.kind = {kind!r}: allowed are {', '.join(MODELS)}")
+        raise ConfigError(f"model.kind = {kind!r}: allowed are {', '.join(MODELS)}")
     config, _, presets = MODELS[kind]
     preset = rest.pop("preset", None)
     if preset is not None and (not isinstance(preset, str) or preset not in presets):
-        raise UserError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
+        raise ConfigError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
     _refuse_other_kinds(rest, kind)
     return build(config, {**presets.get(str(preset), {}), **rest}, where="model")
 
@@ -80,7 +80,7 @@ def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
             whose = f"a setting of kind {' and '.join(owners)}, and this model is {kind}"
             problems.append(f"model.{key} = {table[key]!r}: {whose}; leave it out or change model.kind")
     if problems:
-        raise UserError("\n".join(sorted(problems)))
+        raise ConfigError("\n".join(sorted(problems)))
 
 
 def build_model(config: Section, vocabulary: Vocabulary) -> Network:
@@ -93,6 +93,6 @@ def build_model(config: Section, vocabulary: Vocabulary) -> Network:
             try:
                 built: Network = model(config, vocabulary)
             except ValueError as error:
-                raise UserError(f"model: {error}") from error
+                raise ConfigError(f"model: {error}") from error
             return built
     raise TypeError(f"no model is configured by {type(config).__name__}")

@@ -4,10 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
-from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
-
-from saccade.config import Section
 
 
 @dataclass(frozen=True)
@@ -127,20 +124,6 @@ class LanguageModel(Protocol):
         and the memory to read on with, through which no gradient flows.
         """
         ...
-
-
-class LanguageModelConfig(Section):
-    """Base of every language model's configuration; that a kind has it makes it one."""
-
-    segment: PositiveInt = 128
-    """Tokens of a stream that are read at a time, and through which gradients flow."""
-
-
-class LookingBackConfig(LanguageModelConfig):
-    """Base of those whose memory is as long as one likes, also after training."""
-
-    memory: NonNegativeInt = 128
-    """Tokens before the segment that are remembered."""
 
 
 @runtime_checkable

@@ -5,11 +5,12 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from saccade.models.interface import LanguageModelConfig, Memory, Vocabulary
+from saccade.models.interface import Memory, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.linear import Linear
 from saccade.nn.positions import NoPositions
+from saccade.nn.reading import LanguageModelConfig
 from saccade.nn.recurrence import PARTS, Cell, Recurrence
 
 

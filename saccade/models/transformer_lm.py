@@ -6,15 +6,16 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from saccade.models.interface import LookingBackConfig, Memory, Vocabulary
+from saccade.models.interface import Memory, Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.layers import EncoderLayer
 from saccade.nn.linear import Linear
 from saccade.nn.positions import SinusoidalPositions
+from saccade.nn.reading import MemoryConfig
 
 
-class TransformerLMConfig(LookingBackConfig):
+class TransformerLMConfig(MemoryConfig):
     """The decoder of "Attention Is All You Need" without its encoder: causal, sinusoidal positions."""
 
     kind: Literal["transformer-lm"] = "transformer-lm"

@@ -44,7 +44,7 @@ def test_a_configuration_file_gives_the_run_its_name(
 
 
 def test_resume_goes_alone(saccade: Run, run_folder: Path, corpus: Path) -> None:
-    refused(saccade("train", "--resume", run_folder, *pair(corpus)), "--resume", "goes alone")
+    refused(saccade("train", "--resume", run_folder, *pair(corpus)), "--resume", "no other option")
     refused(saccade("train", "--resume", run_folder, "--set", "training.steps=9"), "--resume")
 
 

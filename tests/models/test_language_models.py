@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from saccade.models import build_model, model_config
-from saccade.models.interface import LanguageModel, LanguageModelConfig, Seq2Seq
+from saccade.models.interface import LanguageModel, Seq2Seq
+from saccade.nn.reading import LanguageModelConfig
 from tests.models.test_transformer_xl import read, text
 from tests.tiny import randomise, transformer, vocabulary
 
