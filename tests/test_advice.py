@@ -70,7 +70,7 @@ def test_what_the_data_suggest(changes: dict[str, Any], parts: list[str]) -> Non
 @pytest.mark.parametrize(
     ("override", "part"),
     [
-        ("training.warmup=20000", "training.warmup = 20000 reaches beyond training.steps"),
+        ("training.warmup=20000", "training.warmup = 20000 is not below training.steps"),
         ("validation.every=30000", "there will be one validation, at the end"),
     ],
 )

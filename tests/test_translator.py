@@ -425,5 +425,28 @@ def test_a_language_model_neither_translates_nor_judges() -> None:
     writes = Model(network, config, tiny.Words())
     with pytest.raises(UserError, match="language model"):
         Translator(writes)
-    with pytest.raises(UserError, match="teacher is a language model"):
+    with pytest.raises(UserError, match="re-ranker is a language model"):
         Translator(tiny.model(tiny.Words()), teacher=writes)
+
+
+def test_plain_torch_searches_with_the_network_itself() -> None:
+    model = tiny.model(dtype=torch.float32, width=16, heads=2, feed_forward=32)
+    plain, fast = Translator(model, engine="torch"), Translator(model)
+    lines = ["the dog sees an apple.", "a cat", "seven books"]
+    options: dict[str, Any] = {"beam": 3, "max_length": 8}
+    assert [one.text for one in plain.translate(lines, **options)] == [
+        one.text for one in fast.translate(lines, **options)
+    ]
+    with pytest.raises(UserError, match="float32"):
+        Translator(model, engine="torch", precision="int8")
+
+
+def test_a_stream_takes_a_prefix_for_each_line() -> None:
+    translator = Translator(tiny.model())
+    lines, prefixes = ["the dog", "a cat", "nobody"], ["THE", "", "NO"]
+    whole = translator.translate(lines, prefixes=prefixes, max_length=9)
+    parts = list(translator.stream(lines, prefixes=prefixes, chunk=2, max_length=9))
+    assert [one.text for one in parts] == [one.text for one in whole]
+    for wrong in (prefixes[:2], [*prefixes, ""]):
+        with pytest.raises(UserError, match="each line needs one prefix"):
+            list(translator.stream(lines, prefixes=wrong, chunk=2, max_length=9))

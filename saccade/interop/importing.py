@@ -11,6 +11,7 @@ import torch
 
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.config import build
+from saccade.distribution import version as own_version
 from saccade.errors import DamagedFile, NotFound, Unsupported
 from saccade.interop.generation import decoding_settings
 from saccade.interop.m2m import m2m_model, m2m_tokenizer
@@ -102,7 +103,7 @@ def _provenance(folder: Path, kind: str) -> dict[str, Any]:
         "imported": kind,
         "files": {path.name: file_hash(path) for path in [*read, *weight_files(folder)]},
         "versions": {
-            "saccade": version("saccade"),
+            "saccade": own_version(),
             "sentencepiece": version("sentencepiece"),
             "python": platform.python_version(),
         },
