@@ -18,6 +18,7 @@ from saccade.commands.demo import demo
 from saccade.commands.distill import align, distill
 from saccade.commands.doctor import doctor
 from saccade.commands.hints import report
+from saccade.commands.info import info
 from saccade.commands.inspect import attention
 from saccade.commands.interop import export, import_
 from saccade.commands.language import generate, perplexity
@@ -38,6 +39,7 @@ COMMANDS = (
     generate,
     perplexity,
     check,
+    info,
     attention,
     distill,
     align,

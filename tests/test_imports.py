@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "translator": {"checkpoint", "decoding", "engine", "native", "text"}
     | {"models.interface", "models.recording"},
     "writer": {"checkpoint", "decoding", "text", "models.interface", "nn"},
+    "description": {"checkpoint", "models", "text"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
     "inspection": INFERENCE,
@@ -53,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": INFERENCE | {"inspection"},
     "commands": INFERENCE
     | {"evaluation", "comparison", "inspection", "alignment", "interop", "training", "experiment", "advice"}
-    | {"doctor", "demo", "lab"},
+    | {"description", "doctor", "demo", "lab"},
     "__main__": {"commands", "training"},
 }
 TRAINING = {"training", "experiment", "advice", "doctor", "demo", "lab", "commands"}

@@ -59,9 +59,10 @@ class DataConfig(Section):
     test_pairs: Paths = ()
     """Test text, source, tab, target."""
     source_language: str | None = None
-    """What the source is written in, where `training.init_from` is a model of many languages."""
+    """Language of the source: a code such as de or pt-BR, which the model folder keeps; for a model of many
+    languages (`training.init_from`), one of those it knows."""
     target_language: str | None = None
-    """What the target is written in, likewise."""
+    """Language of the target, likewise."""
     max_length: int = Field(default=256, ge=2)
     """Longest sentence in pieces on either side, the end symbol included; longer pairs are dropped."""
     max_ratio: float = Field(default=9.0, ge=1.0)
@@ -90,6 +91,12 @@ class DataConfig(Section):
                     f"and {split}pairs can have none"
                 )
         return self
+
+    @property
+    def languages(self) -> dict[str, str]:
+        """The languages that are named: "source", "target"."""
+        named = {"source": self.source_language, "target": self.target_language}
+        return {side: language for side, language in named.items() if language is not None}
 
     @property
     def train_files(self) -> "PairedFiles":

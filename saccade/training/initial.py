@@ -28,6 +28,10 @@ def settings_of(folder: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
             known = f", which is {own[name]}," if name in own else ""
             raise ConfigError(f"model.{name} = {value}: this{known} {settled}")
     below = {name: {**description[name], **tables.get(name, {})} for name in ("model", "decoding")}
+    languages = description["provenance"].get("languages", {})
+    if languages:
+        named = {f"{side}_language": language for side, language in languages.items()}
+        below["data"] = {**named, **tables.get("data", {})}
     return {**tables, **below}
 
 

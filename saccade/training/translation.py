@@ -11,9 +11,11 @@ from saccade.errors import ConfigError
 from saccade.text.cache import EncodedPairs
 from saccade.text.corpus import DataConfig, read_lines
 from saccade.text.epochs import epoch_pairs
+from saccade.text.language_codes import require_code
+from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.prepare import Prepared, open_prepared, prepare
 from saccade.text.report import DataReport
-from saccade.text.tokenizer import Tokenizer, TokenizerConfig, between
+from saccade.text.tokenizer import Tokenizer, TokenizerConfig
 from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
 from saccade.training.evaluate import ValidationConfig, ValidationData, validate
@@ -43,13 +45,11 @@ class TranslationTask:
     def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> DataReport:
         """See `Task.prepare`."""
         config, pieces = cast(DataConfig, plan.data), cast(TokenizerConfig, plan.tokenizer)
-        languages = config.source_language, config.target_language
-        if tokenizer is None and any(languages):
-            raise ConfigError(
-                "data.source_language, data.target_language: a new model learns its two languages from the "
-                "text. Leave them out, or give training.init_from a model of many languages."
-            )
-        tokenizer = None if tokenizer is None else between(tokenizer, *languages)
+        if isinstance(tokenizer, ManyLanguagesTokenizer):
+            tokenizer = tokenizer.between(config.source_language, config.target_language)
+        else:
+            for side, code in config.languages.items():
+                require_code(code, key=f"data.{side}_language")
         batch_tokens = plan.training.batch_tokens
         return prepare(config, pieces, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens).report
 
@@ -78,6 +78,8 @@ class TranslationTask:
                 batch_tokens=training.batch_tokens,
             )
         provenance = {"data": named(prepared.report.files), "pairs": prepared.report.train.kept}
+        if languages := cast(DataConfig, plan.data).languages:
+            provenance["languages"] = languages
         return Material(prepared.tokenizer, data, check, provenance)
 
 
