@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from saccade.distribution import version
 from saccade.text.corpus import DataConfig
 from saccade.text.numbers import write_corpus
 from saccade.text.prepare import prepare
@@ -94,7 +94,7 @@ def machine() -> dict[str, str | int]:
         "cores": os.cpu_count() or 0,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "torch": str(torch.__version__),
-        "saccade": version("saccade"),
+        "saccade": version(),
         "date": datetime.now(UTC).date().isoformat(),
     }
 

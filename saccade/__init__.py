@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_HOMES[name]), name)
     if name == "__version__":
-        from importlib.metadata import version
+        from saccade.distribution import version
 
-        return version("saccade")
+        return version()
     raise AttributeError(f"module 'saccade' has no attribute {name!r}")

@@ -17,12 +17,17 @@ from saccade.commands.compare import compare
 from saccade.commands.demo import demo
 from saccade.commands.distill import align, distill
 from saccade.commands.doctor import doctor
+from saccade.commands.hints import report
+from saccade.commands.info import info
 from saccade.commands.inspect import attention
 from saccade.commands.interop import export, import_
-from saccade.commands.language import generate
+from saccade.commands.language import generate, perplexity
+from saccade.commands.parameters import expanded
+from saccade.commands.renamed import RENAMED
 from saccade.commands.scoring import evaluate, score
 from saccade.commands.train import check, train
 from saccade.commands.translate import translate
+from saccade.distribution import version
 from saccade.errors import Interrupted, UserError
 
 COMMANDS = (
@@ -32,7 +37,9 @@ COMMANDS = (
     score,
     compare,
     generate,
+    perplexity,
     check,
+    info,
     attention,
     distill,
     align,
@@ -55,7 +62,7 @@ def main() -> None:
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with its errors told in its users' words."""
+    """The command, with errors printed as messages and turned into exit codes."""
 
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
@@ -63,7 +70,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
             sys.stdout.flush()
         except UserError as error:
-            _end(f"Error: {error}", 2)
+            report(error)
+            raise typer.Exit(2) from None
         except Interrupted as stopped:
             _end(str(stopped), 130)
         except KeyboardInterrupt:
@@ -86,11 +94,9 @@ def _end(message: str, code: int) -> NoReturn:
     raise typer.Exit(code) from None
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"saccade {version('saccade')}")
+        typer.echo(f"saccade {version()}")
         raise typer.Exit
 
 
@@ -106,13 +112,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for _command in COMMANDS:
-    app.command(_command.__name__.rstrip("_"), no_args_is_help=False)(_guarded(_command))
+    _name = _command.__name__.rstrip("_")
+    _run = _guarded(expanded(_command, renamed=RENAMED.get(_name, ())))
+    app.command(_name, no_args_is_help=False)(_run)
 
 
 @app.callback()
 def _options(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version."
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
     """Options of the program as a whole."""

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, NotFound, UserError
 from saccade.folders import beside, replace_folder
 from saccade.models import build_model, model_config
 from saccade.models.families import Network
@@ -137,17 +137,17 @@ def find_model(folder: Path) -> Path:
         if (candidate / "model.json").is_file():
             return candidate
     if not folder.exists():
-        raise UserError(f"{folder}: no such model folder. Give a run folder or one that holds model.json.")
+        raise NotFound(f"{folder}: no such model folder. Give a run folder or one that holds model.json.")
     if not folder.is_dir():
-        raise UserError(f"{folder}: a file, not a model folder. Give the folder that holds model.json.")
+        raise NotFound(f"{folder}: a file, not a model folder. Give the folder that holds model.json.")
     if (folder / "config.toml").is_file():
-        raise UserError(
+        raise NotFound(
             f"{folder}: this run has no checkpoint yet; wait for its first validation, or resume it."
         )
     hint = ""
     if (folder / "config.json").is_file():
         hint = " It looks like a folder of transformers."
-    raise UserError(f"{folder}: not a Saccade model folder: it has no model.json.{hint}")
+    raise NotFound(f"{folder}: not a Saccade model folder: it has no model.json.{hint}")
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, folder: Path) -> None:
@@ -185,7 +185,7 @@ def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
     for folder in folders[1:]:
         weights = read_weights(folder)
         if {name: x.shape for name, x in weights.items()} != {name: x.shape for name, x in first.items()}:
-            raise UserError(f"{folder}: cannot be averaged with {folders[0]}: their weights differ in shape.")
+            raise DamagedFile(f"{folder}: cannot be averaged with {folders[0]}: the shapes differ.")
         for name, tensor in weights.items():
             total[name] += tensor
     return {name: (total[name] / len(folders)).to(tensor.dtype) for name, tensor in first.items()}
@@ -233,11 +233,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     description = read_json(path)
     version = description.get("format")
     if not isinstance(version, int) or not isinstance(description.get("model"), dict):
-        raise UserError(
-            f"{path}: not written by Saccade (no format number). Give a folder that `saccade train` made."
-        )
+        raise DamagedFile(f"{path}: not written by Saccade: it has no format number.", topic="no-model")
     if version > FORMAT:
-        raise UserError(
+        raise DamagedFile(
             f"{path}: format {version} is newer than this Saccade reads ({FORMAT}). Install a newer Saccade."
         )
     description.setdefault("tokenizer", {})  # the first folders have no digests
@@ -248,4 +246,4 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"{path}: damaged: {reason}. Copy the model folder again, or use another checkpoint.")
+    return DamagedFile(f"{path}: damaged: {reason}. Copy the model folder again, or use another checkpoint.")

@@ -7,7 +7,7 @@ from typing import Any
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 
-from saccade.errors import UserError
+from saccade.errors import InputError
 from saccade.evaluation import bleu_metric
 
 
@@ -74,10 +74,10 @@ def compare(
     Raises UserError when line counts differ or there is nothing to compare.
     """
     if not references:
-        raise UserError("nothing to compare: the reference is empty.")
+        raise InputError("nothing to compare: the reference is empty.")
     for name, lines in systems.items():
         if len(lines) != len(references):
-            raise UserError(f"{name}: {len(lines):,} lines, but the reference has {len(references):,}.")
+            raise InputError(f"{name}: {len(lines):,} lines, but the reference has {len(references):,}.")
     metrics = {"BLEU": bleu_metric(tokenize, lowercase=lowercase), "chrF": CHRF(lowercase=lowercase)}
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples)

@@ -19,7 +19,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from saccade.errors import UserError
+from saccade.errors import ConfigError, NotFound
 
 Table = dict[str, Any]
 """A TOML table as `tomllib` gives it."""
@@ -58,11 +58,11 @@ def load_toml(path: Path) -> Table:
         # utf-8-sig: some Windows editors start a file with a byte order mark, which TOML forbids.
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(f"{path}: cannot read the configuration: {error.strerror}.") from error
+        raise NotFound(f"{path}: cannot read the configuration: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}; TOML files are UTF-8.") from error
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; TOML files are UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {error}.") from error
+        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
 
 
 def apply_overrides(tables: Mapping[str, Any], overrides: Iterable[str]) -> Table:
@@ -76,14 +76,14 @@ def apply_overrides(tables: Mapping[str, Any], overrides: Iterable[str]) -> Tabl
         key, equals, text = override.partition("=")
         *sections, name = (part.strip() for part in key.split("."))
         if not equals or not sections or not name or not all(sections):
-            raise UserError(
+            raise ConfigError(
                 f"{override!r} is not an override; write section.key=value, as in training.steps=2000."
             )
         table = result
         for depth, section in enumerate(sections, start=1):
             table = table.setdefault(section, {})
             if not isinstance(table, dict):
-                raise UserError(f"{override}: {'.'.join(sections[:depth])} is a value, not a section.")
+                raise ConfigError(f"{override}: {'.'.join(sections[:depth])} is a value, not a section.")
         table[name] = _override_value(text.strip())
     return result
 
@@ -101,7 +101,7 @@ def check_sections(tables: Mapping[str, Any], known: Sequence[str]) -> None:
             advice = f"did you mean [{hint}]?" if hint else f"the sections are {_listed(known)}."
             problems.append(f"[{name}]: no such section; {advice}")
     if problems:
-        raise UserError("\n".join(problems))
+        raise ConfigError("\n".join(problems))
 
 
 def build(cls: type[SectionT], table: Mapping[str, Any], *, where: str) -> SectionT:
@@ -118,7 +118,7 @@ def build(cls: type[SectionT], table: Mapping[str, Any], *, where: str) -> Secti
         for problem in error.errors(include_url=False):
             key, text = _problem(cls, table, problem, where=where)
             lines[key] = f"{lines[key]}, or {text}" if key in lines else text
-        raise UserError("\n".join(f"{key}: {text}" for key, text in lines.items())) from error
+        raise ConfigError("\n".join(f"{key}: {text}" for key, text in lines.items())) from error
 
 
 def dump_toml(tables: Mapping[str, Any]) -> str:

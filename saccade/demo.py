@@ -11,7 +11,7 @@ from typing import Any
 
 from saccade import experiment
 from saccade.config import dump_toml, load_toml
-from saccade.errors import UserError
+from saccade.errors import Conflict, StorageError
 from saccade.evaluation import Scores, evaluate
 from saccade.folders import disk_error
 from saccade.inspection.curves import draw_curves
@@ -48,21 +48,19 @@ class Demo:
 
 
 def make_folder(out: Path, *, fresh: bool, steps: int | None) -> None:
-    """An empty demo folder, or one that an earlier demo left unfinished and that will be gone on with.
+    """An empty demo folder, or one that an earlier demo left unfinished and that will be resumed.
 
     fresh: remove what an earlier demo made there. Raises UserError for a folder that no demo made: nobody
     else's files are touched.
     """
     ours = (out / _MARKER).is_file()
     if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and was not made by `saccade demo`. Choose another --out.")
+        raise Conflict(f"{out}: exists and was not made by the demo.", topic="out")
     if ours and fresh:
         for name in _MADE:
             _remove(out / name)
     elif ours and steps is not None:
-        raise UserError(
-            f"{out}: holds a demo with its own number of steps. Add --fresh, or leave out --steps."
-        )
+        raise Conflict(f"{out}: holds a demo with its own number of steps.", topic="demo-steps")
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / _MARKER).touch()
@@ -87,7 +85,7 @@ def settings(corpus: Path, *, steps: int | None = None) -> dict[str, Any]:
 
 
 def train_demo(out: Path, group: Group, *, steps: int | None = None, say: Say) -> None:
-    """Write the corpus and the configuration and train, or go on with a run that was stopped."""
+    """Write the corpus and the configuration and train, or resume a run that was stopped."""
     run, config = out / "model", out / "demo.toml"
     if (run / "config.toml").is_file():
         experiment.resume_run(run, group, say=say)
@@ -138,4 +136,4 @@ def _remove(path: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be removed: {error.strerror or error}.") from error
+        raise StorageError(f"{path}: cannot be removed: {error.strerror or error}.") from error

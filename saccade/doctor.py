@@ -7,12 +7,15 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from saccade.distribution import extras as declared_extras
+from saccade.distribution import install_hint, version
 from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer
@@ -37,11 +40,16 @@ _ESTIMATE_FACTOR = 1.4  # peak over saved activations; measured 1.1 to 1.4 for t
 
 @dataclass(frozen=True)
 class Extra:
-    """An optional package: what to install it with, and its version, None where it is missing."""
+    """An optional package: the extra that it belongs to, and its version, None where it is missing."""
 
     package: str
     extra: str
     version: str | None
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return install_hint(self.extra)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def facts() -> dict[str, str]:
     device = default_device()
     disk = shutil.disk_usage(Path.cwd())
     return {
-        "saccade": version("saccade"),
+        "saccade": version(),
         "python": f"{platform.python_version()} ({sys.executable})",
         "torch": str(torch.__version__),
         "system": platform.platform(),
@@ -79,13 +87,12 @@ def facts() -> dict[str, str]:
 
 
 def extras() -> list[Extra]:
-    """The optional packages that saccade declares, those for its developers left out."""
-    found = []
-    for requirement in requires("saccade") or []:
-        match = re.match(r"([\w-]+).*extra == ['\"](\w+)['\"]", requirement)
-        if match and match[2] != "dev":
-            found.append(Extra(match[1], match[2], _version(match[1])))
-    return found
+    """The optional packages, those for developers left out."""
+    return [
+        Extra(package, extra, _version(package))
+        for extra, packages in declared_extras().items()
+        for package in packages
+    ]
 
 
 def largest_batch(preset: str, *, device: torch.device | None = None) -> LargestBatch:
@@ -230,7 +237,7 @@ def _bfloat16(device: torch.device) -> str:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
+        return version_of(package)
     except PackageNotFoundError:
         return None
 

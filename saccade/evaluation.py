@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from saccade.errors import UserError
+from saccade.errors import ConfigError, InputError, Unsupported
 from saccade.translator import Translation, Translator
 
 Tokenize = Literal["13a", "none", "char", "zh", "ja-mecab", "ko-mecab", "intl", "flores101", "flores200"]
@@ -43,11 +43,11 @@ def score_text(
     tokenised already. Raises UserError when the counts differ or there is nothing to score.
     """
     if len(hypotheses) != len(references):
-        raise UserError(
+        raise InputError(
             f"{len(hypotheses)} translations but {len(references)} references: one a line is needed."
         )
     if not references:
-        raise UserError("nothing to score: the reference is empty.")
+        raise InputError("nothing to score: the reference is empty.")
     bleu, chrf = bleu_metric(tokenize, lowercase=lowercase), CHRF(lowercase=lowercase)
     bleu_score = bleu.corpus_score(hypotheses, [references])
     same = sum(
@@ -68,13 +68,15 @@ def score_text(
 def bleu_metric(tokenize: str | None = None, *, lowercase: bool = False) -> BLEU:
     """sacreBLEU's BLEU; raises UserError for a tokeniser that does not exist or is not installed."""
     if tokenize is not None and tokenize not in get_args(Tokenize):
-        raise UserError(f"tokenize = {tokenize}: sacreBLEU's tokenisers are {', '.join(get_args(Tokenize))}.")
+        raise ConfigError(
+            f"tokenize = {tokenize}: sacreBLEU's tokenisers are {', '.join(get_args(Tokenize))}."
+        )
     try:
         # force: sacreBLEU warns of text that looks tokenised, which "none" says it is.
         return BLEU(tokenize=tokenize, lowercase=lowercase, force=tokenize == "none")
     except (RuntimeError, OSError) as error:  # needs a package, or a file from the network
         reason = " ".join(str(error).split())
-        raise UserError(f"tokenize = {tokenize}: not usable here: {reason}") from error
+        raise Unsupported(f"tokenize = {tokenize}: not usable here: {reason}") from error
 
 
 def evaluate(

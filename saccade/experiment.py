@@ -13,7 +13,8 @@ import torch
 
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.config import apply_overrides, build, check_sections, dump_toml, load_toml
-from saccade.errors import UserError
+from saccade.distribution import version as own_version
+from saccade.errors import Conflict, NotFound, UserError
 from saccade.folders import disk_error, settle_folder
 from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
@@ -96,9 +97,9 @@ def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = sil
 
 
 def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
-    """Go on with a run exactly as if it had never stopped."""
+    """Resume a run exactly as if it had never stopped."""
     if not (run / "config.toml").is_file():
-        raise UserError(f"{run}: holds no run (no config.toml). Give the folder that `saccade train` made.")
+        raise NotFound(f"{run}: holds no run (no config.toml).", topic="no-run")
     experiment = read_experiment(run / "config.toml", resolved=True)
     group.lead(lambda: _prepare(experiment, run, say=say))
     return _train(experiment, run, group, say=say)
@@ -144,11 +145,9 @@ def _has_last(run: Path) -> bool:
 def _claim(run: Path, experiment: Experiment) -> None:
     """Make the run folder; nobody's files are ever overwritten."""
     if (run / "config.toml").exists():
-        raise UserError(
-            f"{run}: already holds a run. Go on with `saccade train --resume {run}`, or choose another --out."
-        )
+        raise Conflict(f"{run}: already holds a run.", topic="run-exists", run=run)
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise UserError(f"{run}: exists and is not an empty folder. Choose another --out.")
+        raise Conflict(f"{run}: exists and is not an empty folder.", topic="out")
     data = experiment.data
     task_for(experiment.model).require_text(data)
     files = {name: _absolute(value) for name, value in data.model_dump().items()}
@@ -197,7 +196,7 @@ def _provenance(experiment: Experiment, material: Material, run: Path) -> dict[s
         "seed": experiment.training.seed,
         **material.provenance,
         "versions": {
-            "saccade": version("saccade"),
+            "saccade": own_version(),
             "torch": str(torch.__version__),
             "sentencepiece": version("sentencepiece"),
             "python": platform.python_version(),

@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from saccade.errors import UserError
+from saccade.errors import Conflict, StorageError
 
 
 def require_empty(folder: Path) -> None:
     """UserError where `folder` exists and holds something: nobody's files are ever overwritten."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is not an empty folder. Choose another --out.")
+        raise Conflict(f"{folder}: exists and is not an empty folder.", topic="out")
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     `settle_folder` undoes that if we die in between.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file is in the way of this folder. Choose another name, or move it.")
+        raise Conflict(f"{folder}: a file is in the way of this folder. Choose another name, or move it.")
     place, new, old = folder.resolve(), beside(folder, "new"), beside(folder, "old")
     try:
         settle_folder(place)
@@ -52,13 +52,15 @@ def settle_folder(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def disk_error(path: Path, error: OSError) -> UserError:
+def disk_error(path: Path, error: OSError) -> StorageError:
     """A failed write in the user's words; what was there before is untouched."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
     reason, advice = (
-        ("the disk is full", "make room") if full else (error.strerror or str(error), "mend that")
+        ("the disk is full", "make room") if full else (error.strerror or str(error), "correct that")
     )
-    return UserError(f"{path}: cannot write: {reason}. What was there before is kept; {advice} and go on.")
+    return StorageError(
+        f"{path}: cannot write: {reason}. What was there before is kept; {advice} and try again."
+    )
 
 
 def beside(folder: Path, suffix: str) -> Path:

@@ -13,18 +13,16 @@ import torch
 
 from saccade.checkpoint import Model, load_model
 from saccade.config import build
-from saccade.decoding.continuation import ContinuationConfig, continue_text
-from saccade.errors import UserError
+from saccade.decoding.continuation import continue_text
+from saccade.decoding.text_options import ContinuationConfig
+from saccade.errors import ConfigError, InputError
 from saccade.models.families import LanguageModel, expect
-from saccade.models.interface import LanguageModelConfig, MemoryConfig
 from saccade.nn.loss import linear_cross_entropy
+from saccade.nn.reading import OVERRIDABLE, LanguageModelConfig, MemoryConfig
 from saccade.text.cache import Ids
 from saccade.text.language_model import TextSize, text_size
 from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
-
-OVERRIDABLE = ("segment", "memory", "same_length", "clamp_length")
-"""Settings of a model that its weights do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class TextGenerator:
         so that more of them mean a slightly higher perplexity; one is exact.
         """
         if not lines:
-            raise UserError("the text is empty: there is nothing to judge.")
+            raise InputError("the text is empty: there is nothing to score.")
         tokenizer = self.model.tokenizer
         ids = np.fromiter(chain.from_iterable(tokenizer.encode_target(lines)), dtype=np.uint32)
         return TextScore(self.nats(ids, streams=streams), text_size(lines, tokenizer))
@@ -174,22 +172,15 @@ def _changed(model: Model, settings: dict[str, Any]) -> Model:
     """The same weights under other settings."""
     kind = type(model.config)
     for name in settings:
-        if name not in OVERRIDABLE:
-            raise UserError(
-                f"{name}: belongs to the weights; what can be chosen for a trained model is "
-                f"{', '.join(OVERRIDABLE)}."
+        if name in kind.model_fields and name not in OVERRIDABLE:
+            raise ConfigError(
+                f"model.{name}: the weights depend on it; only {', '.join(OVERRIDABLE)} can be changed."
             )
-        if name not in kind.model_fields:
-            raise UserError(f"{name}: this model ({_kind(model)}) has no such setting.")
     table = {**model.config.model_dump(mode="json", exclude_none=True), **settings}
     config = build(kind, table, where="model")
     network: Any = copy(model.network)  # shares the weights; models keep nothing but their settings
     network.config = config
     return replace(model, network=network, config=config)
-
-
-def _kind(model: Model) -> str:
-    return str(model.config.model_dump()["kind"])
 
 
 def _perplexity(nats: float) -> float:

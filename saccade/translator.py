@@ -18,7 +18,7 @@ from saccade.decoding.padding import padded
 from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
 from saccade.engine import make_engine, unsupported_reason
-from saccade.errors import UserError
+from saccade.errors import ConfigError, InputError, TooLong, Unsupported
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.recording import AttentionKind, AttentionMap
 from saccade.native.quantise import Precision
@@ -95,6 +95,8 @@ class Translator:
         Raises UserError for a model that does not translate, or a reranker that does not fit.
         """
         network = model.network.to(device)
+        if engine == "torch" and precision == "int8":
+            raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
         judge = None if reranker is None else load_reranker(reranker, model.tokenizer, device)
 
         def engine_of_network() -> Any:
@@ -181,14 +183,14 @@ class Translator:
         model's own.
         """
         if not self.decoder.reads_target and target != self.translate([source])[0].text:
-            raise UserError(
-                "this model fills the same slots whatever the target: leave the target out, and see how it "
-                "comes to its own translation."
+            raise Unsupported(
+                "this model fills the same slots whatever the target is: only the attention of its own "
+                "translation can be shown. Leave the target out."
             )
         tokenizer = self.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
         if problem := self.problem(source_ids, target_ids):
-            raise UserError(problem)
+            raise TooLong(problem)
         return self._attention(source_ids, target_ids)
 
     def pieces(self, source: str, target: str) -> tuple[list[str], list[str]]:
@@ -199,12 +201,32 @@ class Translator:
             axis = self.decoder.axis(*self.padded([source_ids]), target_ids)
         return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(axis)
 
-    def stream(self, lines: Iterable[str], *, chunk: int = 2000, **options: Any) -> Iterator[Translation]:
-        """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory."""
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        chunk: int = 2000,
+        **options: Any,
+    ) -> Iterator[Translation]:
+        """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory.
+
+        prefixes: text that each translation must begin with; UserError when there are not as many as lines.
+        """
         rest, first = iter(lines), 0
         while taken := list(islice(rest, chunk)):
-            yield from self.translate(taken, first_line=first, **options)
-            first += len(taken)
+            end = first + len(taken)
+            if prefixes is not None and len(prefixes) < end:
+                raise InputError(
+                    f"there are {len(prefixes):,} prefixes but more lines: each line needs one prefix."
+                )
+            forced = None if prefixes is None else prefixes[first:end]
+            yield from self.translate(taken, prefixes=forced, first_line=first, **options)
+            first = end
+        if prefixes is not None and first < len(prefixes):
+            raise InputError(
+                f"there are {len(prefixes):,} prefixes but {first:,} lines: each line needs one prefix."
+            )
 
     def score(
         self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096
@@ -215,15 +237,16 @@ class Translator:
         give a target no probability.
         """
         if len(sources) != len(targets):
-            raise UserError(
-                f"{len(sources)} source lines, but {len(targets)} target lines; they go in pairs."
+            raise InputError(
+                f"{len(sources):,} source lines, but {len(targets):,} target lines: line N of one belongs to "
+                "line N of the other."
             )
         tokenizer = self.tokenizer
         source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
         pairs = list(zip(source_ids, target_ids, strict=True))
         for number, (source, target) in enumerate(pairs, start=1):
             if problem := self.problem(source, target):
-                raise UserError(f"line {number}: {problem}")
+                raise TooLong(f"line {number}: {problem}")
         lengths = [max(len(source), len(target)) for source, target in pairs]
         scores = [0.0] * len(lengths)
         for batch in plan_for_inference(lengths, batch_tokens=batch_tokens):
@@ -315,7 +338,7 @@ def load_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str
     """The model as a reranker of candidates that were cut with `tokenizer`; UserError if it does not fit."""
     network = expect(model.network, Seq2Seq, what="the reranker")
     if not same_pieces(tokenizer, model.tokenizer):
-        raise UserError(
+        raise ConfigError(
             "the reranker has other pieces than this model and can't read them. Train the student "
             "with training.teacher, which takes the teacher's vocabulary."
         )

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from saccade.experiment import Experiment, read_experiment
+from saccade.tasks import task_for
 from saccade.tasks.advice import model_size
+from saccade.tasks.interface import Report
 from saccade.text.language_model import TextReport, TextSize
 from saccade.text.report import DataReport, Duplicates, SideReport, SplitReport
 
@@ -31,6 +33,10 @@ REPORT = DataReport(
 
 def plan(*overrides: str) -> Experiment:
     return read_experiment(overrides=["model.preset=small", *overrides])
+
+
+def advice(plan: Experiment, report: Report, *, parameters: int) -> list[str]:
+    return task_for(plan.model).advice(plan, report, parameters=parameters)
 
 
 def advised(*overrides: str, parameters: int = 7_000_000, **changes: Any) -> list[str]:
@@ -70,7 +76,7 @@ def test_what_the_data_suggest(changes: dict[str, Any], parts: list[str]) -> Non
 @pytest.mark.parametrize(
     ("override", "part"),
     [
-        ("training.warmup=20000", "training.warmup = 20000 reaches beyond training.steps"),
+        ("training.warmup=20000", "training.warmup = 20000 is not below training.steps"),
         ("validation.every=30000", "there will be one validation, at the end"),
     ],
 )
@@ -124,7 +130,7 @@ def test_what_running_text_suggests() -> None:
     )
     size = TextSize(lines=900, words=90_000, characters=400_000, tokens=500_000, unknown=0)
     report = TextReport(train=size, valid=None, vocab_size=900, files={})
-    assert batches_an_epoch(plan, report) == 123
+    assert task_for(plan.model).batches_an_epoch(plan, report) == 123
     found = advice(plan, report, parameters=20_000_000)
     for part in ("data.valid_text", "20,000,000 parameters are many", "one epoch (123 batches)"):
         assert any(part in line for line in found), part

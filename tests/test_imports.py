@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-EVERYWHERE = {"config", "errors", "folders"}
+EVERYWHERE = {"config", "distribution", "errors", "folders"}
 BELOW_TRANSLATOR = {"text", "native", "nn", "models", "engine", "decoding", "checkpoint"}
 INFERENCE = BELOW_TRANSLATOR | {"translator", "generator"}
 
@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "config": set(),
     "folders": set(),
+    "distribution": set(),
     "text": set(),
     "native": set(),
     "nn": {"native"},
@@ -44,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"models.families", "models.recording"},
     "generator": {"checkpoint", "decoding", "text", "models.interface", "models.families", "nn"},
     "loading": INFERENCE,
+    "description": {"checkpoint", "models", "text"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
     "inspection": INFERENCE,
@@ -57,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": INFERENCE | {"loading"},
     "commands": INFERENCE
     | {"evaluation", "comparison", "inspection", "alignment", "interop", "training", "tasks", "experiment"}
-    | {"doctor", "demo"},
+    | {"description", "doctor", "demo"},
     "__main__": {"commands", "training"},
 }
 TRAINING = {"training", "tasks", "experiment", "doctor", "demo", "commands"}

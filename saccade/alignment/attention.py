@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saccade.errors import UserError
+from saccade.errors import ConfigError, Unsupported
 from saccade.text.batching import plan_for_inference
 from saccade.translator import Translator
 
@@ -47,7 +47,7 @@ def _weights(
     """The mean of the heads of the layer, (rows, target, source)."""
     layers = translator.decoder.align(*translator.padded(sources), targets)
     if not layers:
-        raise UserError("this model has no cross-attention to align by.")
+        raise Unsupported("this model has no cross-attention to align by.")
     if layer is not None and layer > len(layers):
-        raise UserError(f"layer {layer}: the decoder has {len(layers)} with cross-attention.")
+        raise ConfigError(f"layer {layer}: the decoder has {len(layers)} with cross-attention.")
     return layers[-1 if layer is None else layer - 1].weights.mean(1)

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from saccade.errors import UserError
+from saccade.distribution import missing
 
 
 def aligned_by_counting(
@@ -19,7 +19,7 @@ def aligned_by_counting(
     try:
         import eflomal
     except ImportError as error:
-        raise UserError("eflomal is not installed: pip install 'saccade[align]'") from error
+        raise missing("eflomal is not installed", "align") from error
     pairs = list(zip(sources, targets, strict=True))
     usable = [i for i, (source, target) in enumerate(pairs) if min(len(source), len(target)) > 1]
     found: list[list[int]] = [[] for _ in sources]

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from saccade.alignment.attention import aligned_by_attention
 from saccade.alignment.counting import aligned_by_counting
-from saccade.errors import UserError
+from saccade.errors import ConfigError, TooLong
 from saccade.translator import Translator
 
 Method = Literal["attention", "eflomal"]
@@ -29,7 +29,7 @@ def fertilities(
     source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
     for number, (source, target) in enumerate(zip(source_ids, target_ids, strict=True), start=1):
         if problem := translator.problem(source, target):
-            raise UserError(f"line {number}: {problem}")
+            raise TooLong(f"line {number}: {problem}")
     if method == "attention":
         alignments = aligned_by_attention(translator, source_ids, target_ids, layer=layer)
     else:
@@ -40,9 +40,9 @@ def fertilities(
 def check_method(method: str, layer: int | None) -> None:
     """UserError for a method that there is not, or a layer where it means nothing."""
     if method not in get_args(Method):
-        raise UserError(f"--method {method}: allowed are {', '.join(get_args(Method))}.")
+        raise ConfigError(f"method {method}: allowed are {', '.join(get_args(Method))}.")
     if layer is not None and method != "attention":
-        raise UserError("--layer: only attention has layers; leave it out.")
+        raise ConfigError("layer: only attention has layers; leave it out.")
 
 
 def counted(alignment: Sequence[int], pieces: int) -> list[int]:

@@ -6,18 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saccade.commands.options import (
-    Beam,
-    Device,
-    Json,
-    Lowercase,
-    SourceLanguage,
-    TargetLanguage,
-    Threads,
-    Tokenize,
-    given,
-    load_translator,
-)
+from saccade.commands.options import Json, Lowercase, Tokenize, Use, load_translator
+from saccade.commands.parameters import Offer, Settings
+from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
     from saccade.comparison import Comparison
@@ -29,40 +20,36 @@ def compare(
         typer.Argument(
             metavar="HYP_OR_RUN",
             show_default=False,
-            help="Two or more: text files, or run or model folders. The first is the baseline.",
+            help="Two or more text files, or run or model folders. The first is the baseline.",
         ),
     ],
     *,
     reference: Annotated[
         Path,
         typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="The right translations, one a line, as people write them.",
+            metavar="FILE", show_default=False, help="Human translations, one a line, not tokenised."
         ),
     ],
     source: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Text to translate; needed where a folder is compared."),
+        typer.Option(metavar="FILE", help="Text to translate; needed if a folder is compared."),
     ] = None,
     lines: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Show so many lines that differ most, by sentence chrF.")
+        int,
+        typer.Option(min=0, metavar="N", help="Number of lines to show that differ most by sentence chrF."),
     ] = 5,
-    samples: Annotated[int, typer.Option(min=10, metavar="N", help="Bootstrap resamples.")] = 1000,
+    samples: Annotated[int, typer.Option(min=10, metavar="N", help="Number of bootstrap resamples.")] = 1000,
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
     as_json: Json = False,
-    beam: Beam = None,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
-    device: Device = None,
-    threads: Threads = None,
+    settings: Annotated[Settings, Offer(DecodingConfig, "beam")],
+    use: Use,
 ) -> None:
-    """Tell whether systems differ by more than chance.
+    """Test whether systems differ by more than chance.
 
-    Paired bootstrap over the test set: for each system BLEU and chrF with a 95% interval, and the p-value
-    of its difference from the first one (Koehn 2004, as sacreBLEU computes it). Then the lines that differ
-    most.
+    Prints BLEU and chrF of each system with a 95% confidence interval, and the p-value of its difference from
+    the first one: a paired bootstrap over the test set (Koehn 2004), as sacreBLEU computes it. Then it shows
+    the lines that differ most.
 
     \b
     Examples:
@@ -74,7 +61,7 @@ def compare(
 
     if len(systems) < 2 or len(set(systems)) < len(systems):
         raise typer.BadParameter(
-            "give two or more different ones; `saccade evaluate` scores one", param_hint="HYP_OR_RUN"
+            "give two or more different systems; `saccade evaluate` scores one", param_hint="HYP_OR_RUN"
         )
     if source is None and (folder := next((path for path in systems if path.is_dir()), None)):
         raise typer.BadParameter(f"needed to translate with {folder}", param_hint="--source")
@@ -85,9 +72,9 @@ def compare(
     outputs = {}
     for path in systems:
         if sources is not None and path.is_dir():
-            translator = load_translator(path, device=device, threads=threads)
-            translator = translator.between(source_language, target_language)
-            outputs[str(path)] = [result.text for result in translator.translate(sources, **given(beam=beam))]
+            translator = load_translator(path, use, settings)
+            results = translator.translate(sources, **settings["decoding"])
+            outputs[str(path)] = [result.text for result in results]
         else:
             outputs[str(path)] = read_text(path)
     found = comparison.compare(
@@ -112,7 +99,7 @@ def _table(found: "Comparison") -> list[str]:
             chance = "" if value.p is None else f"{value.p:.4f}" + ("*" if value.p < 0.05 else " ")
             cells += f"  {f'{value.score:.2f} ± {value.interval:.2f}':>16}  {chance:>7}"
         table.append(f"{system.name:<{width}}{cells}".rstrip())
-    table += ["", f"p: of the difference from {found.systems[0].name}; * below 0.05, unlikely to be chance"]
+    table += ["", f"p: p-value of the difference from {found.systems[0].name}; * marks p < 0.05"]
     table += list(found.signatures)
     for line in found.differences:
         chrf = f"chrF {line.baseline_chrf:.1f} and {line.chrf:.1f}"

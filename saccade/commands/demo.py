@@ -10,30 +10,33 @@ from saccade.errors import Interrupted
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is put.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything the demo makes.")] = Path(
+        "runs/demo"
+    ),
     fresh: Annotated[
         bool,
         typer.Option(
-            "--fresh", help="Remove what an earlier demo made in DIR; anything else is never touched."
+            "--fresh", help="Remove what an earlier demo made in DIR and start again; other files stay."
         ),
     ] = False,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", show_default="enough to learn it", help="Updates to train."),
+        typer.Option(min=1, metavar="N", show_default="enough to learn it", help="Number of updates."),
     ] = None,
 ) -> None:
-    """Train on a built-in corpus and show what was learned.
+    """Train on a built-in corpus and show the result.
 
-    Trains a small Transformer on English number words and German ones (some minutes on two cores), scores
-    it on numbers that it never saw, translates some of them and draws its attention. A demo that was
-    stopped is gone on with.
+    Trains a small Transformer to translate English number words into German (a few minutes on two cores),
+    scores it on numbers that it never saw, translates some of them and draws its attention. An interrupted
+    demo resumes where it stopped.
 
     \b
-    Example:
+    Examples:
       saccade demo
       echo "ninety-nine" | saccade translate runs/demo/model
     """
     from saccade import demo as work
+    from saccade.distribution import install_hint
     from saccade.native.memory import steady_memory
     from saccade.training.distributed import process_group
 
@@ -45,7 +48,7 @@ def demo(
             work.train_demo(out, group, steps=steps, say=_say)
         found = work.show_demo(out)
     except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(f"Stopped. Go on with: saccade demo --out {out}") from None
+        raise Interrupted(f"Stopped. Resume with: saccade demo --out {out}") from None
     scores = found.scores
     typer.echo(f"\n{scores.lines:,} numbers that were not in the training text:")
     typer.echo(
@@ -56,12 +59,12 @@ def demo(
         typer.echo(f"  {example.source}\n    {_short(example.text)}{wrong}")
     typer.echo(f"\nDone in {(time.perf_counter() - started) / 60:.1f} minutes. In {out}:")
     typer.echo("  model/                 the run; model/checkpoints/best is the model")
-    typer.echo("  model/metrics.jsonl    loss, scores and speed, a line each")
-    typer.echo("  translations.txt       of corpus/test.en")
+    typer.echo("  model/metrics.jsonl    loss, scores and speed")
+    typer.echo("  translations.txt       translations of corpus/test.en")
     for picture in found.pictures:
         typer.echo(f"  {picture.name}")
     if not found.pictures:
-        typer.echo("  (no pictures: pip install 'saccade[plot]', then run this again)")
+        typer.echo(f"  (no pictures: {install_hint('plot')}, then run this again)")
     typer.echo(f'\nTry:  echo "ninety-nine" | saccade translate {out / "model"}')
 
 

@@ -7,41 +7,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saccade.commands.options import (
-    Alpha,
-    BatchTokens,
-    Beam,
-    Device,
-    LengthPenalty,
-    MaxLength,
-    Model,
-    SourceLanguage,
-    TargetLanguage,
-    Threads,
-    given,
-    load_translator,
-)
-from saccade.commands.output import Progress, output_file
+from saccade.commands.options import SEARCH, Model, Use, choice, load_translator
+from saccade.commands.output import CHUNK, Progress, output_file
+from saccade.commands.parameters import Offer, Settings
+from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
     from saccade.translator import Translator
-
-CHUNK = 500
-"""Lines translated together: enough to sort by length, few enough to show progress."""
 
 Source = Annotated[
     Path, typer.Option(metavar="FILE", show_default=False, help="Text to translate, one sentence a line.")
 ]
 Method = Annotated[
     str,
-    typer.Option(
-        metavar="attention|eflomal",
-        help="Align by the model's cross-attention, or by counting in this text (needs saccade[align]).",
+    choice(
+        "attention",
+        "eflomal",
+        help="How source and target are aligned: by the model's cross-attention, or by counting in this text "
+        "(eflomal; needs the extra `align`).",
     ),
 ]
 Layer = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", show_default="the last", help="Decoder layer whose attention aligns."),
+    typer.Option(
+        min=1, metavar="N", show_default="the last", help="Decoder layer whose attention is used, from 1."
+    ),
 ]
 
 
@@ -50,29 +40,23 @@ def distill(
     *,
     source: Source,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", show_default=False, help="The translations.")
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", show_default=False, help="File for the translations."),
     ],
     fertilities: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write fertilities of source and translations here, too."),
+        typer.Option(metavar="FILE", help="File for the fertilities of source and translations."),
     ] = None,
     method: Method = "attention",
     layer: Layer = None,
-    beam: Beam = None,
-    length_penalty: LengthPenalty = None,
-    alpha: Alpha = None,
-    max_length: MaxLength = None,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch_tokens: BatchTokens = None,
+    settings: Annotated[Settings, SEARCH],
+    use: Use,
 ) -> None:
     """Translate training text for a student to learn from.
 
-    A student learns better from a teacher's translations than from people's. Line N of the output is the
-    translation of line N; a line that cannot be translated is empty, and training leaves such pairs out.
-    Files are written beside their names as FILE.partial, and put in place when they are complete.
+    A student learns better from a teacher's translations than from human ones. Line N of the output
+    translates line N of the source; it is empty where the source cannot be translated, and training skips
+    such pairs. Each file is written as FILE.partial and renamed when it is complete.
 
     \b
     Examples:
@@ -84,17 +68,8 @@ def distill(
 
     check_method(method, layer)
     lines = read_text(source)
-    options = given(
-        beam=beam,
-        length_penalty=length_penalty,
-        alpha=alpha,
-        max_length=max_length,
-        batch_tokens=batch_tokens,
-    )
-    translator = load_translator(model, device=device, threads=threads)
-    translator = translator.between(source_language, target_language)
-    translator.options(**options)
-    translations = _translated(translator, lines, out, **options)
+    translator = load_translator(model, use, settings)
+    translations = _translated(translator, lines, out, **settings["decoding"])
     if fertilities is not None:
         # A line that the model can't read has no translation, and no fertilities.
         readable = [line if text else "" for line, text in zip(lines, translations, strict=True)]
@@ -106,22 +81,26 @@ def align(
     *,
     source: Source,
     target: Annotated[
-        Path, typer.Option(metavar="FILE", show_default=False, help="Its translation, line N to line N.")
+        Path,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Its translation; line N translates line N of the source.",
+        ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", show_default=False, help="The fertilities.")
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", show_default=False, help="File for the fertilities."),
     ],
     method: Method = "attention",
     layer: Layer = None,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
-    device: Device = None,
-    threads: Threads = None,
+    settings: Annotated[Settings, Offer(DecodingConfig)],
+    use: Use,
 ) -> None:
     """Count the target pieces of each source piece.
 
-    Writes a line of whole numbers for each pair, one for each source piece as the model cuts it: what
-    data.fertilities and data.valid_fertilities of a non-autoregressive model ask for.
+    Writes a line of whole numbers for each sentence pair, one number for each source piece of the model's
+    vocabulary. This is the format of data.fertilities and data.valid_fertilities.
 
     \b
     Example:
@@ -132,8 +111,7 @@ def align(
 
     check_method(method, layer)
     sources, targets = read_parallel(source, target)
-    translator = load_translator(model, device=device, threads=threads)
-    translator = translator.between(source_language, target_language)
+    translator = load_translator(model, use, settings)
     _write_fertilities(translator, sources, targets, out, method=method, layer=layer)
 
 
@@ -170,4 +148,4 @@ def _write_fertilities(
         for row in found:
             stream.write(f"{fertilities_line(row)}\n".encode())
     pieces, words = sum(map(len, found)), sum(map(sum, found))
-    typer.echo(f"{out}: fertilities of {pieces:,} source pieces, {words:,} target pieces together", err=True)
+    typer.echo(f"{out}: {pieces:,} source pieces, {words:,} target pieces", err=True)

@@ -8,14 +8,16 @@ import typer
 def doctor(
     preset: Annotated[
         str,
-        typer.Option(metavar="tiny|small|base|big", help="Model size that the largest batch is found for."),
+        typer.Option(
+            metavar="tiny|small|base|big", help="Size of the Transformer that the batch is measured with."
+        ),
     ] = "small",
 ) -> None:
-    """Tell what this machine has and what it can train.
+    """Report on this machine and what it can train.
 
     Prints versions, device, precision, memory, optional packages, and the largest safe batch. The batch is
-    measured: two real training steps, extrapolated to 80% of the free memory; on a processor this takes
-    about ten seconds. Larger models are estimated there.
+    measured with two real training steps and extrapolated to 80% of the free memory, which takes about ten
+    seconds on a CPU. For larger models on a CPU it is estimated.
 
     \b
     Example:
@@ -24,11 +26,11 @@ def doctor(
     from saccade import doctor as found
     from saccade.models import model_config
 
-    model_config({"preset": preset})  # a wrong name is told at once
+    model_config({"preset": preset})  # a wrong name is reported at once
     for name, fact in found.facts().items():
         typer.echo(f"{name + ':':<10} {fact}")
     for extra in found.extras():
-        state = extra.version or f"missing: pip install 'saccade[{extra.extra}]'"
+        state = extra.version or f"missing: {extra.install}"
         typer.echo(f"{extra.package + ':':<10} {state}")
     batch = found.largest_batch(preset)
     how = "measured" if batch.measured else "estimated"
@@ -36,4 +38,6 @@ def doctor(
     if batch.tokens:
         typer.echo(f"batch:     training.batch_tokens up to {batch.tokens:,} for preset {preset} ({sizes})")
     else:
-        typer.echo(f"batch:     preset {preset} does not fit into this memory ({sizes}); take a smaller one")
+        typer.echo(
+            f"batch:     preset {preset} does not fit into this memory ({sizes}); choose a smaller one"
+        )

@@ -5,15 +5,9 @@ from typing import Annotated
 
 import typer
 
-from saccade.commands.options import (
-    Beam,
-    Device,
-    Model,
-    SourceLanguage,
-    TargetLanguage,
-    given,
-    load_translator,
-)
+from saccade.commands.options import Model, Use, load_translator
+from saccade.commands.parameters import Offer, Settings
+from saccade.decoding.options import DecodingConfig
 
 
 def attention(
@@ -25,21 +19,22 @@ def attention(
     target: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", show_default="the model's translation", help="The translation to look at instead."
+            metavar="TEXT",
+            show_default="the model's translation",
+            help="The translation to draw the attention for.",
         ),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.")
     ] = Path("attention.png"),
-    beam: Beam = None,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
-    device: Device = None,
+    settings: Annotated[Settings, Offer(DecodingConfig, "beam")],
+    use: Use,
 ) -> None:
-    """Draw where each cross-attention head of the decoder looks.
+    """Draw the cross-attention of every decoder head.
 
-    The picture has the mean of all heads, large, and below it every head of every decoder layer. Rows are the
-    pieces of the translation, columns those of the source; dark is much. Needs saccade[plot].
+    The picture shows the mean of all heads, large, and below it each head of each decoder layer. Rows are the
+    pieces of the translation, columns those of the source; darker cells mean higher attention weights. Needs
+    the extra `plot`.
 
     \b
     Example:
@@ -48,9 +43,9 @@ def attention(
     from saccade.inspection.picture import check_picture, draw_attention
 
     check_picture(out)
-    translator = load_translator(model, device=device).between(source_language, target_language)
+    translator = load_translator(model, use, settings)
     if target is None:
-        [translation] = translator.translate([text], **given(beam=beam))
+        [translation] = translator.translate([text], **settings["decoding"])
         target = translation.text
         typer.echo(target)
     maps = translator.attention(text, target)

@@ -2,15 +2,26 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from saccade.commands.options import Model, SourceLanguage, TargetLanguage
+from saccade.commands.options import Languages, Model, choice
+from saccade.commands.parameters import Offer, Settings
+from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
+    from saccade.interop.exported import Target
     from saccade.interop.importing import Imported
+    from saccade.native.quantise import Precision
+
+Out = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR", show_default=False, help="Folder to write; it must be empty or not exist yet."
+    ),
+]
 
 
 def import_(
@@ -19,24 +30,18 @@ def import_(
         typer.Argument(
             metavar="FOLDER",
             show_default=False,
-            help="A model as published for transformers: OPUS-MT (Marian), M2M-100 or NLLB; or its hub name.",
+            help="A model published for transformers: OPUS-MT (Marian), M2M-100 or NLLB; or its hub name.",
         ),
     ],
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="MODEL", show_default=False, help="Folder to write; it must not exist or be empty."
-        ),
-    ],
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
+    out: Out,
+    languages: Languages,
 ) -> None:
-    """Make a model of a published one: OPUS-MT, M2M-100, NLLB.
+    """Convert a published model: OPUS-MT, M2M-100 or NLLB.
 
-    Reads config.json, the weights (model.safetensors, or pytorch_model.bin without running anything in it),
-    the tokeniser's files and generation_config.json. The result is a model as any other. Nothing is written
-    when the folder can't be imported. A hub name needs network access and saccade[hub].
+    Reads config.json, the weights (model.safetensors, or pytorch_model.bin without running code from it),
+    the tokeniser's files and generation_config.json. The result is an ordinary model folder. Nothing is
+    written if the folder cannot be imported. A hub name needs network access and the extra `hub`.
 
     \b
     Examples:
@@ -49,9 +54,7 @@ def import_(
     from saccade.interop.importing import import_folder
 
     require_empty(out)
-    imported = import_folder(
-        located(folder), source_language=source_language, target_language=target_language
-    )
+    imported = import_folder(located(folder), **vars(languages))
     save_model(out, imported.model)
     _tell(imported, out)
 
@@ -59,15 +62,8 @@ def import_(
 def export(
     model: Model,
     *,
-    to: Annotated[
-        str, typer.Option(metavar="ctranslate2|onnx|saccade", show_default=False, help="What to write for.")
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR", show_default=False, help="Folder to write; it must not exist or be empty."
-        ),
-    ],
+    to: Annotated[str, choice("ctranslate2", "onnx", "saccade", show_default=False, help="Format to write.")],
+    out: Out,
     sample: Annotated[
         Path | None,
         typer.Option(
@@ -77,21 +73,22 @@ def export(
         ),
     ] = None,
     precision: Annotated[
-        str,
-        typer.Option(metavar="float32|int8", help="Of the weights; int8 is not for onnx."),
+        str, choice("float32", "int8", help="Numeric precision of the weights; int8 is not for onnx.")
     ] = "float32",
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
+    settings: Annotated[Settings, Offer(DecodingConfig)],
+    languages: Languages,
 ) -> None:
-    """Write a model for another engine and compare their translations.
+    """Write a model for another engine and compare them.
 
-    ctranslate2: a folder that CTranslate2 loads (needs saccade[ctranslate2]). onnx: encoder.onnx and
-    decoder.onnx, one cached step, for onnxruntime and others (needs saccade[onnx]). Both hold the tokeniser
-    too, and `saccade translate DIR` runs them. Nothing is written when greedy translations differ. saccade:
-    a model folder like any other, for all that models can do; the one to deploy with --precision int8.
-    int8 makes about a quarter of the size; it changes some translations, and it is printed how many stay the
-    same. Transformers with sinusoidal, learned or no positions can be exported, and non-autoregressive
-    models, but not to ctranslate2, which knows no such thing.
+    ctranslate2 writes a folder that CTranslate2 loads (needs the extra `ctranslate2`). onnx writes
+    encoder.onnx, and decoder.onnx for one step with a cache, which onnxruntime and others load (needs the
+    extra `onnx`). Both folders include the tokeniser, and `saccade translate DIR` runs them. Nothing is
+    written if greedy translations differ. saccade writes an ordinary model folder; with --precision int8 it
+    is about a quarter of the size.
+
+    int8 changes some translations; the command prints how many stay the same. Transformers with sinusoidal,
+    learned or no positions can be exported; non-autoregressive models only to onnx and saccade. Settings
+    given with --set become the exported model's defaults.
 
     \b
     Examples:
@@ -102,29 +99,28 @@ def export(
     """
     from saccade.checkpoint import load_model
     from saccade.folders import require_empty
-    from saccade.interop.exported import Target
     from saccade.interop.exporting import export_model, store_model
-    from saccade.native.quantise import Precision
     from saccade.text.corpus import read_text
     from saccade.text.tokenizer import between
+    from saccade.translator import Translator
 
-    targets = (*get_args(Target), "saccade")
-    for option, value, allowed in (("--to", to, targets), ("--precision", precision, get_args(Precision))):
-        if value not in allowed:
-            raise UserError(f"{option} {value}: allowed are {', '.join(allowed)}.")
     require_empty(out)
     lines = None if sample is None else read_text(sample)
     if lines == []:
-        raise UserError(f"{sample}: holds no line to compare translations of.")
+        raise UserError(f"{sample}: empty; a text is needed to compare translations.")
     loaded = load_model(model)
-    spoken = replace(loaded, tokenizer=between(loaded.tokenizer, source_language, target_language))
+    tokenizer = between(loaded.tokenizer, languages.source_language, languages.target_language)
+    if settings["decoding"]:
+        Translator.of(loaded).options(**settings["decoding"])  # names a setting that it does not have
+    decoding = {**loaded.decoding, **settings["decoding"]}
+    changed = replace(loaded, tokenizer=tokenizer, decoding=decoding)
     weights = cast("Precision", precision)
     if to == "saccade":
-        checked = store_model(spoken, out, precision=weights, lines=lines)
+        checked = store_model(changed, out, precision=weights, lines=lines)
     else:
-        checked = export_model(spoken, out, target=cast("Target", to), precision=weights, lines=lines)
-    for settings, same in checked.same.items():
-        typer.echo(f"checked: {same} of {checked.lines} lines the same with {settings}")
+        checked = export_model(changed, out, target=cast("Target", to), precision=weights, lines=lines)
+    for name, same in checked.same.items():
+        typer.echo(f"checked: {same} of {checked.lines} lines are the same with {name}")
     typer.echo(f"Exported: {out}")
     typer.echo(f'Try:      echo "your text" | saccade translate {out}')
 

@@ -1,122 +1,52 @@
-"""saccade generate, and saccade evaluate of a text: what language models do."""
+"""saccade generate and saccade perplexity: what language models do."""
 
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saccade.commands.options import Device, Model, Threads, given, set_up
+from saccade.commands.options import Json, Model, Running
+from saccade.commands.parameters import Offer, Settings
+from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import UserError
+from saccade.nn.reading import OVERRIDABLE, DistanceConfig
 
 if TYPE_CHECKING:
     from saccade.generator import TextGenerator
 
-Text = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Of a language model: the text to be judged, as one running text."),
-]
-Segment = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="N", show_default="the model's", help="Of a language model: tokens read at a time."
-    ),
-]
-Memory = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        metavar="N",
-        show_default="the model's",
-        help="Of a language model: tokens before the segment that are remembered (transformer-xl) or read "
-        "again (transformer-lm).",
-    ),
-]
-SameLength = Annotated[
-    bool,
-    typer.Option("--same-length", help="Of transformer-xl: every token sees as many keys as memory has."),
-]
-ClampLength = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        show_default="the model's",
-        help="Of transformer-xl: the furthest distance told apart.",
-    ),
-]
-Streams = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        show_default="1",
-        help="Of a language model: parts of the text read side by side; each begins without memory.",
-    ),
-]
+READING = Offer(DistanceConfig, *OVERRIDABLE, table="model")
 
 
 def generate(
     model: Model,
     *,
     prompt: Annotated[
-        str, typer.Option(metavar="TEXT", show_default="a line's beginning", help="The text to continue.")
+        str, typer.Option(metavar="TEXT", show_default="the start of a line", help="Text to continue.")
     ] = "",
-    tokens: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", show_default="100", help="Tokens to write, line ends counted."),
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=1, metavar="N", show_default="1", help="Continuations of the text.")
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            metavar="T",
-            show_default="1",
-            help="Below 1 sharpens; 0 takes the likeliest token each time.",
-        ),
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="K", show_default="all", help="Draw among the K likeliest tokens."),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P", show_default="1", help="Draw among the fewest tokens that hold the share P."
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", show_default="1", help="Of the draws.")] = None,
-    segment: Segment = None,
-    memory: Memory = None,
-    same_length: SameLength = False,
-    clamp_length: ClampLength = None,
+    settings: Annotated[Settings, Offer(ContinuationConfig, *ContinuationConfig.model_fields), READING],
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="One JSON object a continuation: prompt, text, tokens, log_prob (nats)."),
+        typer.Option(
+            "--json", help="Print a JSON object for each continuation: prompt, text, tokens, log_prob (nats)."
+        ),
     ] = False,
-    device: Device = None,
-    threads: Threads = None,
+    running: Running,
 ) -> None:
     """Continue a text with a language model.
 
-    Prints the text and what follows it. The model's memory is what it knows of the text so far: one that was
-    trained without a memory looks back as far as its segments are long.
+    Prints the text and its continuation. The model sees as much of the text before each token as its memory
+    holds; one that was trained without a memory looks back over the length of its segments.
 
     \b
     Examples:
       saccade generate runs/wikitext-2-transformer-xl --prompt "The old town" --tokens 200
       saccade generate runs/model --prompt "The old town" --temperature 0.8 --top-p 0.9 --samples 3
     """
-    settings = text_settings(segment, memory, same_length=same_length, clamp_length=clamp_length)
-    options = given(
-        tokens=tokens, samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-    )
-    generator = _load(model, settings, device=device, threads=threads)
-    generator.options(**options)  # a wrong setting is told before any work
+    options = settings["decoding"]
+    generator = _load(model, settings, running)
+    generator.options(**options)  # a wrong setting is reported before any work
     if unknown := generator.unknown(prompt):
         typer.echo(f"{unknown} token(s) of the prompt are not in the vocabulary", err=True)
     for number, found in enumerate(generator.generate(prompt, **options)):
@@ -128,54 +58,59 @@ def generate(
         typer.echo(f"{found.prompt}{found.text}")
 
 
-def evaluate_text(
-    model: Path,
-    text: Path,
+def perplexity(
+    model: Model,
     *,
-    settings: dict[str, Any],
-    streams: int,
-    as_json: bool,
-    device: str | None,
-    threads: int | None,
+    text: Annotated[
+        Path, typer.Option(metavar="FILE", show_default=False, help="Text to score, read as one document.")
+    ],
+    settings: Annotated[Settings, READING],
+    streams: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of parts of the text that are read in parallel, which is faster; each part starts "
+            "with an empty memory.",
+        ),
+    ] = 1,
+    as_json: Json = False,
+    running: Running,
 ) -> None:
-    """`saccade evaluate MODEL --text FILE`."""
-    from saccade.generator import OVERRIDABLE
+    """Score a text with a language model.
+
+    Prints the perplexity per word and per token, and bits per character; line ends count in all three. With
+    one stream, the text is read from beginning to end.
+
+    \b
+    Examples:
+      saccade perplexity runs/model --text test.txt
+      saccade perplexity runs/wikitext-2-transformer-xl --text test.txt --memory 640 --same-length
+    """
     from saccade.text.corpus import read_text
 
     lines = read_text(text)
-    generator = _load(model, settings, device=device, threads=threads)
+    generator = _load(model, settings, running)
     started = time.perf_counter()
     score = generator.score(lines, streams=streams)
     seconds = time.perf_counter() - started
     used = generator.config.model_dump(mode="json", include=set(OVERRIDABLE))
+    size, rate = score.size, score.size.tokens / seconds
     if as_json:
-        speed = {"seconds": round(seconds, 6), "tokens_per_second": round(score.size.tokens / seconds, 3)}
+        speed = {"seconds": round(seconds, 6), "tokens_per_second": round(rate, 3)}
         typer.echo(json.dumps({**score.as_dict(), **used, "streams": streams, **speed}))
         return
-    size = score.size
-    typer.echo(
-        f"perplexity  {score.word_perplexity:10.3f}   a word, {size.words:,} of them, line ends counted"
-    )
-    typer.echo(f"perplexity  {score.perplexity:10.3f}   a token, {size.tokens:,}, {size.unknown:,} unknown")
-    typer.echo(f"bits        {score.bits_per_character:10.3f}   a character, {size.characters:,}")
-    told = ", ".join(f"{name} {value}" for name, value in used.items() if value is not None)
-    typer.echo(f"{told}, streams {streams}: {seconds:.1f} s, {size.tokens / seconds:,.0f} tokens a second")
+    typer.echo(f"perplexity  {score.word_perplexity:10.3f}   per word, {size.words:,} including line ends")
+    typer.echo(f"perplexity  {score.perplexity:10.3f}   per token, {size.tokens:,}, {size.unknown:,} unknown")
+    typer.echo(f"bits        {score.bits_per_character:10.3f}   per character, {size.characters:,}")
+    shown = ", ".join(f"{name} {value}" for name, value in used.items() if value is not None)
+    typer.echo(f"{shown}, streams {streams}: {seconds:.1f} s, {rate:,.0f} tokens per second")
 
 
-def text_settings(
-    segment: int | None, memory: int | None, *, same_length: bool, clamp_length: int | None
-) -> dict[str, Any]:
-    """The model's settings that were chosen anew."""
-    return given(segment=segment, memory=memory, same_length=same_length or None, clamp_length=clamp_length)
-
-
-def _load(
-    model: Path, settings: dict[str, Any], *, device: str | None, threads: int | None
-) -> "TextGenerator":
-    from saccade.generator import TextGenerator
+def _load(model: Path, settings: Settings, running: Running) -> "TextGenerator":
     from saccade.interop.exported import is_exported
 
-    set_up(device=device, threads=threads)
+    running.set_up()
     if is_exported(model):
-        raise UserError(f"{model}: an exported translator; a language model's folder is needed here.")
-    return TextGenerator.load(model, device=device, **settings)
+        raise UserError(f"{model}: an exported translator; give the folder of a language model.")
+    return TextGenerator.load(model, device=running.device, **settings["model"])

@@ -1,10 +1,18 @@
 """Options that several commands share, and the translator they ask for."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from saccade.commands.parameters import Offer, Settings
+from saccade.decoding.nonautoregressive.options import (
+    FertilityDecoding,
+    MaskPredictDecoding,
+    NonAutoregressiveDecoding,
+)
+from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
@@ -12,184 +20,157 @@ if TYPE_CHECKING:
     from saccade.native.quantise import Precision
     from saccade.translator import Translator
 
+
+def choice(*allowed: str, **options: Any) -> Any:
+    """An option whose value is one of a few names."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in allowed:
+            raise typer.BadParameter(f"{value}: allowed are {', '.join(allowed)}.")
+        return value
+
+    return typer.Option(metavar="|".join(allowed), callback=check, **options)
+
+
 Model = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", show_default=False, help="A run folder (its best model) or a model folder."
+        metavar="MODEL", show_default=False, help="A run folder (its best model is used) or a model folder."
     ),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", show_default="a GPU where there is one", help="cpu, cuda, cuda:1, ..."),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", show_default="one a core", help="Processor threads."),
-]
-Engine = Annotated[
-    str | None,
-    typer.Option(
-        metavar="torch|ctranslate2|onnx",
-        show_default="torch; for exported folders theirs",
-        help="What computes. A model is converted for ctranslate2 when it is read.",
-    ),
-]
-PrecisionName = Annotated[
-    str | None,
-    typer.Option(
-        "--precision",
-        metavar="float32|int8",
-        show_default="as the weights are stored",
-        help="Of the products; int8 is faster and rounds the weights.",
-    ),
-]
-Beam = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="N", show_default="the model's", help="Hypotheses kept a sentence; 1 is greedy."
-    ),
-]
-LengthPenalty = Annotated[
-    str | None,
-    typer.Option(
-        metavar="gnmt|power",
-        show_default="the model's",
-        help="gnmt: ((5+n)/6)^alpha; power: n^alpha, for n tokens.",
-    ),
-]
-Alpha = Annotated[
-    float | None,
-    typer.Option(
-        min=0, metavar="A", show_default="the model's", help="Strength of the length penalty; 0: none."
-    ),
-]
-MaxLength = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        show_default="source tokens + 50",
-        help="Most tokens of a translation, its end symbol counted.",
-    ),
-]
-BatchTokens = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        show_default="the model's, else 4096",
-        help="Source tokens decoded together, beam and padding counted; lower it when memory runs out.",
-    ),
-]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokenize = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
         show_default="13a",
-        help="sacreBLEU's tokeniser: 13a, zh, ja-mecab, char, intl, none (text that is tokenised already).",
+        help="sacreBLEU's tokeniser: 13a, zh, ja-mecab, char, intl, or none for tokenised text.",
     ),
 ]
-Lowercase = Annotated[bool, typer.Option("--lowercase", help="Score without regard to case.")]
-Candidates = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        show_default="the model's",
-        help="Non-autoregressive: fertility sequences, lengths or targets that are tried; the model or "
-        "--teacher chooses.",
-    ),
-]
-Iterations = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", show_default="the model's", help="Mask-predict: rounds."),
-]
-Fertilities = Annotated[
+Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case in scores.")]
+PrecisionName = Annotated[
     str | None,
-    typer.Option(
-        metavar="argmax|average",
-        show_default="the model's",
-        help="Non-autoregressive: each piece's likeliest number of words, or its mean.",
+    choice(
+        "float32",
+        "int8",
+        show_default="as the weights are stored",
+        help="Numeric precision of matrix multiplications. int8 is faster on CPUs but quantizes the weights.",
     ),
 ]
-Teacher = Annotated[
+Reranker = Annotated[
     Path | None,
     typer.Option(
-        metavar="MODEL", help="Non-autoregressive: the model that picks among the --candidates of another."
+        metavar="MODEL",
+        help="Model that chooses among the candidates of a non-autoregressive model (see --candidates).",
     ),
 ]
-SourceLanguage = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        show_default="the model's",
-        help="What to translate from, for models of many languages.",
-    ),
-]
-TargetLanguage = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        show_default="the model's",
-        help="What to translate into, for models of many languages.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+SEARCH = Offer(DecodingConfig, "beam", "length_penalty", "alpha", "max_length", "batch_tokens")
+CANDIDATES = Offer(NonAutoregressiveDecoding, "candidates")
+ITERATIONS = Offer(MaskPredictDecoding, "iterations")
+FERTILITIES = Offer(FertilityDecoding, "fertilities")
 
 
-def given(**options: Any) -> dict[str, Any]:
-    """The options that were given; the model's own settings hold for the others."""
-    return {name: value for name, value in options.items() if value is not None}
+@dataclass(frozen=True)
+class Languages:
+    """Of a model that knows many."""
+
+    source_language: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            show_default="the model's",
+            help="Language to translate from, for models of many languages.",
+        ),
+    ] = None
+    target_language: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            show_default="the model's",
+            help="Language to translate into, for models of many languages.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where a model runs."""
+
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default="a GPU if there is one", help="Device: cpu, cuda, cuda:1, ..."
+        ),
+    ] = None
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", show_default="one for each core", help="Number of processor threads."
+        ),
+    ] = None
+
+    def set_up(self) -> None:
+        """Set the number of threads; raises UserError where the device can't be used."""
+        import torch
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if self.device is not None:
+            try:
+                torch.empty(0, device=self.device)
+            except (RuntimeError, AssertionError, NotImplementedError) as error:
+                reason = str(error).partition("\n")[0]
+                raise UserError(f"--device {self.device}: not usable here: {reason}") from error
+
+
+@dataclass(frozen=True)
+class Use(Running, Languages):
+    """How a translator runs."""
 
 
 def load_translator(
     model: Path,
+    use: Use,
+    settings: Settings,
     *,
-    device: str | None = None,
-    threads: int | None = None,
     engine: str | None = None,
     precision: str | None = None,
     reranker: Path | None = None,
 ) -> "Translator":
-    """The model, where and with as many threads as was asked; exported folders run in their own engine."""
+    """The model as it was asked for; exported folders run in their own engine.
+
+    Raises UserError for languages and settings that it does not have, before any work.
+    """
     from saccade.interop.exported import is_exported
     from saccade.translator import Translator
 
-    set_up(device=device, threads=threads)
-    if engine in (None, "torch") and not is_exported(model):
-        return Translator.load(model, device=device, precision=_precision(precision), reranker=reranker)
-    if precision is not None:
-        raise UserError("--precision is for Saccade's own models; exported ones keep what they were given.")
+    use.set_up()
+    if engine in (None, "saccade", "torch") and not is_exported(model):
+        translator = Translator.load(
+            model,
+            device=use.device,
+            precision=cast("Precision | None", precision),
+            reranker=reranker,
+            engine=cast(Literal["saccade", "torch"], engine or "saccade"),
+        )
+    else:
+        translator = _open_exported(model, use, engine=engine, precision=precision, reranker=reranker)
+    translator = translator.between(use.source_language, use.target_language)
+    translator.options(**settings["decoding"])
+    return translator
+
+
+def _open_exported(
+    model: Path, use: Use, *, engine: str | None, precision: str | None, reranker: Path | None
+) -> "Translator":
     from saccade.interop.exporting import open_exported
 
-    return open_exported(model, target=_target(engine), device=device, threads=threads, reranker=reranker)
-
-
-def set_up(*, device: str | None, threads: int | None) -> None:
-    """Use so many threads; raises UserError where the device can't be used."""
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if device is not None:
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).partition("\n")[0]
-            raise UserError(f"--device {device}: not usable here: {reason}") from error
-
-
-def _precision(name: str | None) -> "Precision | None":
-    from saccade.native.quantise import Precision
-
-    if name is not None and name not in get_args(Precision):
-        raise UserError(f"--precision {name}: allowed are {', '.join(get_args(Precision))}.")
-    return cast("Precision | None", name)
-
-
-def _target(engine: str | None) -> "Target | None":
-    from saccade.interop.exported import Target
-
-    if engine is not None and engine not in get_args(Target):
-        raise UserError(f"--engine {engine}: allowed are torch, {', '.join(get_args(Target))}.")
-    return cast("Target | None", engine)
+    if precision is not None:
+        raise UserError(
+            "--precision: only for Saccade's own engines; an exported model keeps the precision it was given."
+        )
+    if engine in ("saccade", "torch"):
+        raise UserError(f"--engine {engine}: {model} is an exported model, which runs in its own engine.")
+    target = cast("Target | None", engine)
+    return open_exported(model, target=target, device=use.device, threads=use.threads, reranker=reranker)

@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 import typer
 
+CHUNK = 500
+"""Lines translated together: enough to sort by length, few enough to show progress."""
+
 
 @contextmanager
 def output_file(path: Path | None) -> Iterator[BinaryIO]:
@@ -29,7 +32,7 @@ def output_file(path: Path | None) -> Iterator[BinaryIO]:
         raise disk_error(path, error) from error
     finally:
         if not in_place and partial.exists():
-            typer.echo(f"{partial} holds the lines that were translated; {path} was not written.", err=True)
+            typer.echo(f"{partial} holds the lines that were done; {path} was not written.", err=True)
 
 
 class Progress:
@@ -40,14 +43,14 @@ class Progress:
         typer.echo(f"0 of {total:,} lines ", err=True, nl=False)
 
     def at(self, done: int) -> None:
-        """Show it."""
+        """Show how many lines are done."""
         rate = done / (time.perf_counter() - self.started)
         left = (self.total - done) / rate
-        text = f"\r{done:,} of {self.total:,} lines, {rate:,.1f} a second, {left:,.0f} s left     "
+        text = f"\r{done:,} of {self.total:,} lines, {rate:,.1f} per second, {left:,.0f} s left     "
         typer.echo(text, err=True, nl=False)
 
     def end(self) -> None:
-        """Say how long it took."""
+        """Show how long it took."""
         seconds = time.perf_counter() - self.started
-        text = f"\r{self.total:,} lines in {seconds:,.1f} s, {self.total / seconds:,.1f} a second     "
+        text = f"\r{self.total:,} lines in {seconds:,.1f} s, {self.total / seconds:,.1f} per second     "
         typer.echo(text, err=True)

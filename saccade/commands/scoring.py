@@ -1,4 +1,4 @@
-"""saccade evaluate and score: how good translations are, how likely a given one or a text is."""
+"""saccade evaluate and saccade score: how good translations are, and how likely given ones are."""
 
 import json
 import math
@@ -8,38 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saccade.commands.language import (
-    ClampLength,
-    Memory,
-    SameLength,
-    Segment,
-    Streams,
-    Text,
-    evaluate_text,
-    text_settings,
-)
 from saccade.commands.options import (
-    Alpha,
-    BatchTokens,
-    Beam,
-    Candidates,
-    Device,
-    Fertilities,
-    Iterations,
+    CANDIDATES,
+    FERTILITIES,
+    ITERATIONS,
+    SEARCH,
     Json,
-    LengthPenalty,
     Lowercase,
-    MaxLength,
     Model,
     PrecisionName,
-    SourceLanguage,
-    TargetLanguage,
-    Teacher,
-    Threads,
+    Reranker,
     Tokenize,
-    given,
+    Use,
     load_translator,
 )
+from saccade.commands.output import output_file
+from saccade.commands.parameters import Offer, Settings
+from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
     from saccade.evaluation import Scores
@@ -49,112 +34,55 @@ def evaluate(
     model: Model,
     *,
     source: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Text to translate, one sentence a line.")
-    ] = None,
+        Path,
+        typer.Option(metavar="FILE", show_default=False, help="Text to translate, one sentence a line."),
+    ],
     reference: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The right translations, one a line, as people write them."),
-    ] = None,
-    text: Text = None,
+        Path,
+        typer.Option(
+            metavar="FILE", show_default=False, help="Human translations, one a line, not tokenised."
+        ),
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Keep the translations here.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File for the translations.")
     ] = None,
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
     as_json: Json = False,
-    beam: Beam = None,
-    length_penalty: LengthPenalty = None,
-    alpha: Alpha = None,
-    max_length: MaxLength = None,
-    candidates: Candidates = None,
-    iterations: Iterations = None,
-    fertilities: Fertilities = None,
-    teacher: Teacher = None,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
+    settings: Annotated[Settings, SEARCH, CANDIDATES, ITERATIONS, FERTILITIES],
+    reranker: Reranker = None,
     precision: PrecisionName = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch_tokens: BatchTokens = None,
-    segment: Segment = None,
-    memory: Memory = None,
-    same_length: SameLength = False,
-    clamp_length: ClampLength = None,
-    streams: Streams = None,
+    use: Use,
 ) -> None:
-    """Translate and score, or judge a text.
+    """Translate a text and score the translations.
 
-    With --source and --reference: prints BLEU and chrF (by sacreBLEU), the share of exact matches, and
-    sentences a second. Scores are of detokenised text against the raw reference; each comes with the
-    signature that says how it was counted. Time is that of translating and scoring alone.
-
-    With --text: prints perplexity per word and per token and bits per character, line ends counted, and
-    under which settings. Unless --streams is given the text is read from beginning to end.
+    Prints BLEU and chrF (by sacreBLEU), the share of exact matches, and sentences per second. Detokenised
+    translations are compared with the reference as it is; each score comes with the signature that says how
+    it was computed. The time covers translating and scoring alone.
 
     \b
     Examples:
       saccade evaluate runs/model --source test.en --reference test.de
       saccade evaluate runs/model --source test.en --reference test.zh --tokenize zh --beam 5
-      saccade evaluate runs/wikitext-2-transformer-xl --text test.txt --memory 640 --same-length
     """
-    options = given(
-        beam=beam,
-        length_penalty=length_penalty,
-        alpha=alpha,
-        max_length=max_length,
-        candidates=candidates,
-        iterations=iterations,
-        fertilities=fertilities,
-        batch_tokens=batch_tokens,
-    )
-    for_text = text_settings(segment, memory, same_length=same_length, clamp_length=clamp_length)
-    if text is not None:
-        _refuse(
-            "an option of translators, and --text is for language models",
-            source=source,
-            reference=reference,
-            output=output,
-            tokenize=tokenize,
-            lowercase=lowercase or None,
-            teacher=teacher,
-            source_language=source_language,
-            target_language=target_language,
-            precision=precision,
-            **options,
-        )
-        evaluate_text(
-            model,
-            text,
-            settings=for_text,
-            streams=streams or 1,
-            as_json=as_json,
-            device=device,
-            threads=threads,
-        )
-        return
-    _refuse("an option of language models, with --text", **for_text, streams=streams)
-    if source is None or reference is None:
-        raise typer.BadParameter(
-            "both are needed for a translator; --text is for a language model",
-            param_hint="--source and --reference",
-        )
     from saccade import evaluation
     from saccade.text.corpus import read_parallel
 
-    evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is told before the work
+    evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is reported before the work
     sources, references = read_parallel(source, reference)
-    translator = load_translator(model, device=device, threads=threads, precision=precision, reranker=teacher)
-    translator = translator.between(source_language, target_language)
+    translator = load_translator(model, use, settings, precision=precision, reranker=reranker)
     started = time.perf_counter()
     scores, translations = evaluation.evaluate(
-        translator, sources, references, tokenize=tokenize, lowercase=lowercase, **options
+        translator, sources, references, tokenize=tokenize, lowercase=lowercase, **settings["decoding"]
     )
     seconds = time.perf_counter() - started
     for number, translation in enumerate(translations, start=1):
         if translation.problem is not None:
             typer.echo(f"line {number}: {translation.problem}", err=True)
     if output is not None:
-        _write(output, [translation.text for translation in translations])
+        with output_file(output) as stream:
+            for translation in translations:
+                stream.write(f"{translation.text}\n".encode("utf-8", errors="replace"))
     _show(scores, seconds, as_json=as_json)
 
 
@@ -166,12 +94,12 @@ def _show(scores: "Scores", seconds: float, *, as_json: bool) -> None:
         return
     typer.echo(f"BLEU   {scores.bleu:6.2f}   {scores.signature}")
     if scores.bleu < 1 and scores.chrf > 30:
-        typer.echo("  (BLEU counts runs of up to four words; for lines of one word try --tokenize char)")
+        typer.echo("  (BLEU counts sequences of up to four words; for lines of one word try --tokenize char)")
     typer.echo(f"chrF   {scores.chrf:6.2f}   {scores.chrf_signature}")
     typer.echo(
         f"exact  {scores.exact:6.1%}   {round(scores.exact * scores.lines):,} of {scores.lines:,} lines"
     )
-    typer.echo(f"{scores.lines:,} sentences in {seconds:.1f} s: {rate:,.1f} a second")
+    typer.echo(f"{scores.lines:,} sentences in {seconds:.1f} s: {rate:,.1f} per second")
 
 
 def score(
@@ -182,23 +110,23 @@ def score(
     ],
     target: Annotated[
         Path,
-        typer.Option(metavar="FILE", show_default=False, help="Translations to be scored, line N to line N."),
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Translations to score; line N translates line N of the source.",
+        ),
     ],
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object: totals, and log_prob and tokens of each line.")
+        bool,
+        typer.Option("--json", help="Print one JSON object: totals, and log_prob and tokens of each line."),
     ] = False,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch_tokens: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Tokens scored together, padding counted.")
-    ] = 4096,
+    settings: Annotated[Settings, Offer(DecodingConfig, "batch_tokens")],
+    use: Use,
 ) -> None:
-    """Print how likely given translations are.
+    """Print the log-probability of given translations.
 
-    One log-probability a line, in nats, the end symbol counted. The total and the perplexity per target
-    token (end symbols counted) go to standard error.
+    Prints one log-probability a line, in nats, including the end-of-sentence token. The total and the
+    perplexity per target token go to standard error.
 
     \b
     Example:
@@ -207,8 +135,8 @@ def score(
     from saccade.text.corpus import read_parallel
 
     sources, targets = read_parallel(source, target)
-    translator = load_translator(model, device=device, threads=threads)
-    translator = translator.between(source_language, target_language)
+    translator = load_translator(model, use, settings)
+    batch_tokens = translator.options(**settings["decoding"]).batch_tokens
     log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
     tokens = [len(ids) for ids in translator.tokenizer.encode_target(targets)]
     total, count = math.fsum(log_probs), sum(tokens)
@@ -224,24 +152,6 @@ def score(
         typer.echo(f"{value:.6f}")
     typer.echo(
         f"{len(targets):,} lines, {count:,} tokens: log-probability {total:,.3f} nats, "
-        f"perplexity {perplexity:,.3f} a token",
+        f"perplexity {perplexity:,.3f} per token",
         err=True,
     )
-
-
-def _refuse(why: str, **options: object) -> None:
-    """Options that say nothing here."""
-    if names := [name for name, value in options.items() if value is not None]:
-        raise typer.BadParameter(why, param_hint=f"--{names[0].replace('_', '-')}")
-
-
-def _write(path: Path, lines: list[str]) -> None:
-    from saccade.folders import disk_error
-
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", errors="replace"))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise disk_error(path, error) from error

@@ -1,92 +1,126 @@
 """saccade train and saccade check: from text files or a configuration to a model, or to a report."""
 
-import os
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saccade.commands.options import SourceLanguage, TargetLanguage
+from saccade.commands.hints import report
 from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from saccade.tasks.interface import Experiment
+    from saccade.training.distributed import Group
     from saccade.training.state import Counters
 
 Config = Annotated[
     Path | None,
     typer.Argument(
-        metavar="CONFIG.toml", show_default=False, help="Every setting of the run; see examples/."
+        metavar="CONFIG.toml", show_default=False, help="Configuration of the run; see examples/."
     ),
 ]
-Source = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Training text to translate from, one sentence a line; .gz is unpacked."
-    ),
-]
-Target = Annotated[Path | None, typer.Option(metavar="FILE", help="Its translation, line N to line N.")]
-ValidSource = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", show_default="pairs held out of the training text", help="Validation text."),
-]
-ValidTarget = Annotated[Path | None, typer.Option(metavar="FILE", help="Its translation.")]
-Preset = Annotated[
-    str | None,
-    typer.Option(
-        metavar="tiny|small|base|big",
-        show_default="small without CONFIG.toml",
-        help="Size of the model: width 128, 256, 512, 1024.",
-    ),
-]
-InitFrom = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="MODEL", show_default="random weights", help="Go on from this model's weights and vocabulary."
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="A setting as CONFIG.toml names it, as in training.steps=2000; repeat at will.",
-    ),
-]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the options say of a run, besides its configuration file."""
+
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Training text to translate from, one sentence a line; .gz is unpacked."
+        ),
+    ] = None
+    target: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its translation; line N translates line N of the source."),
+    ] = None
+    valid_source: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default="pairs held out of the training text",
+            help="Validation text to translate from.",
+        ),
+    ] = None
+    valid_target: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Translation of the validation text.")
+    ] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tiny|small|base|big",
+            show_default="small without CONFIG.toml",
+            help="Size of the model; each kind of model has its own sizes.",
+        ),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting by its name in CONFIG.toml, for example training.steps=2000; may be repeated.",
+        ),
+    ] = None
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            show_default="random weights",
+            help="Model to continue from, with its weights and vocabulary.",
+        ),
+    ] = None
+    source_language: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="Language of the source; for --init-from, as that model names it."),
+    ] = None
+    target_language: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="Language of the target; for --init-from, as that model names it."),
+    ] = None
+
+    def tables(self, config: Path | None) -> dict[str, dict[str, Any]]:
+        """As tables of a configuration; without one, the options mean a small model."""
+        names = ("source", "target", "valid_source", "valid_target", "source_language", "target_language")
+        data = {name: str(value) for name in names if (value := getattr(self, name)) is not None}
+        preset = self.preset or ("small" if config is None and self.init_from is None else None)
+        tables = {
+            "data": data,
+            "model": {} if preset is None else {"preset": preset},
+            "training": {} if self.init_from is None else {"init_from": str(self.init_from)},
+        }
+        return {name: table for name, table in tables.items() if table}
 
 
 def train(
     config: Config = None,
     *,
-    source: Source = None,
-    target: Target = None,
-    valid_source: ValidSource = None,
-    valid_target: ValidTarget = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    init_from: InitFrom = None,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
+    wanted: Wanted,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
             show_default="runs/<name of CONFIG>, else runs/model",
-            help="Folder of the run; it must not exist or be empty.",
+            help="Folder of the run; it must be empty or not exist yet.",
         ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with a run exactly as if it had never stopped; goes alone."),
+        typer.Option(
+            metavar="RUN",
+            help="Run to resume, exactly as if it had never stopped; no other option may be given.",
+        ),
     ] = None,
 ) -> None:
     """Train a model from two text files or a configuration.
 
-    A configuration whose model.kind is one of language (transformer-xl, transformer-lm, recurrent-lm) trains
-    on running text, data.text.
+    To train a language model, set model.kind to transformer-xl, transformer-lm or recurrent-lm, and point
+    data.text at plain text.
 
-    Ctrl-C saves and says how to go on. Several processes: torchrun --nproc-per-node N -m saccade train ...
+    Ctrl-C saves the run and prints how to resume it. To train on several processes, run
+    torchrun --nproc-per-node N -m saccade train ...
 
     \b
     Examples:
@@ -96,43 +130,25 @@ def train(
       saccade train --resume runs/en-de
       saccade train --init-from models/opus-en-de --source own.en --target own.de --set training.steps=500
     """
-    data = {
-        "source": source,
-        "target": target,
-        "valid_source": valid_source,
-        "valid_target": valid_target,
-        "source_language": source_language,
-        "target_language": target_language,
-    }
-    if resume is not None and any((config, preset, settings, init_from, out, *data.values())):
-        raise typer.BadParameter("it goes alone; the run keeps its own configuration", param_hint="--resume")
-    tables = _tables(config, data, preset=preset, init_from=init_from)
+    if resume is not None and any((config, out, *vars(wanted).values())):
+        raise typer.BadParameter(
+            "no other option may be given; the run keeps its own configuration", param_hint="--resume"
+        )
     run = resume or out or Path("runs") / (config.stem if config else "model")
     try:
-        _train(run, config, tables, settings or [], resumes=resume is not None)
+        _train(run, config, wanted, resumes=resume is not None)
     except KeyboardInterrupt:
         if not (run / "config.toml").is_file():
             raise
-        raise Interrupted(f"Interrupted. Go on with: saccade train --resume {run}") from None
+        raise Interrupted(f"Interrupted. Resume with: saccade train --resume {run}") from None
 
 
-def check(
-    config: Config = None,
-    *,
-    source: Source = None,
-    target: Target = None,
-    valid_source: ValidSource = None,
-    valid_target: ValidTarget = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    init_from: InitFrom = None,
-    source_language: SourceLanguage = None,
-    target_language: TargetLanguage = None,
-) -> None:
+def check(config: Config = None, *, wanted: Wanted) -> None:
     """Report on data and configuration without training.
 
-    Takes what `saccade train` takes, learns the vocabulary and encodes the text as it would, and prints
-    every setting, what was kept and dropped and why, the size of the model, and what to mend.
+    Takes the same options as `saccade train`, learns the vocabulary and encodes the text in the same way,
+    and prints all settings, which sentence pairs are kept or dropped and why, the size of the model, and
+    warnings.
 
     \b
     Examples:
@@ -146,16 +162,8 @@ def check(
     from saccade.tasks import task_for
     from saccade.tasks.advice import model_size
 
-    data = {
-        "source": source,
-        "target": target,
-        "valid_source": valid_source,
-        "valid_target": valid_target,
-        "source_language": source_language,
-        "target_language": target_language,
-    }
-    tables = _tables(config, data, preset=preset, init_from=init_from)
-    plan = experiment.read_experiment(config, tables=tables, overrides=settings or [])
+    overrides = wanted.settings or []
+    plan = experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
     with TemporaryDirectory(prefix="saccade-check-") as folder:
         report = experiment.check(plan, Path(folder))
     parameters = model_size(plan.model, report)
@@ -170,56 +178,55 @@ def check(
     for warning in warnings:
         typer.echo(f"Warning: {warning}")
     if not warnings:
-        typer.echo("Nothing to mend.")
+        typer.echo("No problems found.")
 
 
-def _tables(
-    config: Path | None,
-    data: dict[str, Path | str | None],
-    *,
-    preset: str | None,
-    init_from: Path | None,
-) -> dict[str, dict[str, Any]]:
-    """What the options say, as tables of a configuration; by themselves they mean a small model."""
-    if config is None and init_from is None:
-        preset = preset or "small"
-    tables = {
-        "data": {name: str(value) for name, value in data.items() if value is not None},
-        "model": {} if preset is None else {"preset": preset},
-        "training": {} if init_from is None else {"init_from": str(init_from)},
-    }
-    return {name: table for name, table in tables.items() if table}
-
-
-def _train(
-    run: Path, config: Path | None, tables: dict[str, dict[str, Any]], settings: list[str], *, resumes: bool
-) -> None:
+def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> None:
     from saccade import experiment
     from saccade.native.memory import steady_memory
     from saccade.training.distributed import process_group
 
+    def read() -> "Experiment":
+        overrides = wanted.settings or []
+        return experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
+
     steady_memory()
-    try:
-        plan = None if resumes else experiment.read_experiment(config, tables=tables, overrides=settings)
-    except UserError:
-        if os.environ.get("RANK", "0") != "0":
-            # Every process finds the same and the first one tells; torchrun ends all when one ends.
-            time.sleep(5)
-            raise typer.Exit(2) from None
-        raise
     with process_group() as group:
+        plan = None if resumes else _read_by_all(group, read)
         say = _say if group.leads else _ignore
         try:
             if plan is None:
                 counters = experiment.resume_run(run, group, say=say)
             else:
                 counters = experiment.start_run(plan, run, group, say=say)
-        except Interrupted:
+        except Interrupted as stopped:
             if not group.leads:
                 raise typer.Exit(130) from None
-            raise
+            raise Interrupted(f"{stopped} Resume with: saccade train --resume {run}") from None
         if group.leads:
             _farewell(run, counters, experiment.read_experiment(run / "config.toml", resolved=True))
+
+
+def _read_by_all(group: "Group", read: "Callable[[], Experiment]") -> "Experiment":
+    """The configuration, which each process reads; what is wrong with it is reported once.
+
+    Every process ends when one does, so all of them wait until the first one has printed its error.
+    """
+    plan = error = None
+    try:
+        plan = read()
+    except UserError as found:
+        if group.size == 1:
+            raise
+        error = found
+    if group.leads and error is not None:
+        report(error)
+    failed = group.gather(error is not None)
+    if error is not None and not failed[0]:  # a problem of this machine alone, such as a missing file
+        report(error)
+    if plan is None or any(failed):
+        raise typer.Exit(2)
+    return plan
 
 
 def _say(line: str) -> None:

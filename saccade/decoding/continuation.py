@@ -3,30 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from saccade.config import Section
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.sampling import Draw, uniform_draws
+from saccade.decoding.text_options import ContinuationConfig
 from saccade.models.families import LanguageModel, Memory
-
-
-class ContinuationConfig(Section):
-    """How a language model continues a text."""
-
-    tokens: PositiveInt = 100
-    """Tokens written, line ends counted."""
-    samples: PositiveInt = 1
-    """Continuations of the same text, each with draws of its own."""
-    temperature: float = Field(1.0, ge=0)
-    """Divides logits before a token is drawn; below 1 sharpens; 0 always takes the likeliest token."""
-    top_k: PositiveInt | None = None
-    """Draw among the k likeliest tokens only."""
-    top_p: float = Field(1.0, gt=0, le=1)
-    """Draw among the fewest tokens whose probabilities reach p (Holtzman et al. 2020)."""
-    seed: int = 1
-    """Of the draws."""
 
 
 @torch.inference_mode()

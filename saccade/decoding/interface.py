@@ -8,7 +8,7 @@ from torch import Tensor
 
 from saccade.config import Section
 from saccade.decoding.hypothesis import Hypothesis
-from saccade.errors import UserError
+from saccade.errors import Unsupported
 from saccade.models.interface import Vocabulary
 from saccade.models.recording import AttentionMap
 
@@ -51,11 +51,11 @@ class Decoder(ABC):
 
     def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
         """Log-probabilities in nats, float64 (sentences,), of targets, end symbols included."""
-        raise UserError(self._refusal)
+        raise Unsupported(self._refusal)
 
     def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
         """Every attention of the model while it reads one sentence and writes the target."""
-        raise UserError(self._refusal)
+        raise Unsupported(self._refusal)
 
     def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
         """The ids along the target axis of that attention."""
@@ -65,6 +65,6 @@ class Decoder(ABC):
         self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
     ) -> list[AttentionMap]:
         """The cross-attention of each layer, (sentences, heads, target, source), writing the targets."""
-        raise UserError("alignments come from a model that writes token by token; this one does not.")
+        raise Unsupported("alignments come from a model that writes token by token; this one does not.")
 
     _refusal = "an exported model translates and does nothing else: use the model that it was made from."

@@ -20,41 +20,43 @@ class DecodingConfig(Section):
         "only for non-autoregressive models; this one writes word after word",
     )
     beam: PositiveInt = 4
-    """Hypotheses kept a sentence; 1 is greedy search."""
+    """Number of hypotheses kept for each sentence; 1 is greedy search."""
     nbest: PositiveInt = 1
-    """Hypotheses returned a sentence, best first; at most `beam` unless sampling."""
+    """Number of translations returned for each sentence, best first; at most `beam` unless sampling."""
     length_penalty: Penalty = "gnmt"
-    """gnmt: ((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); power: n^alpha (Marian, fairseq, HF). The end
-    symbol counts."""
+    """Divisor of the log-probability of n tokens: ((5 + n) / 6)^alpha with gnmt (Wu et al. 2016, eq. 14),
+    n^alpha with power (Marian, fairseq, transformers)."""
     alpha: float = Field(0.6, ge=0)
-    """Strength of the length penalty; 0 scores by plain log-probability."""
+    """Strength of the length penalty; 0 switches it off."""
     early_stopping: bool = False
-    """End a sentence as soon as `beam` hypotheses have ended, without asking whether a live one is better."""
+    """Whether a sentence ends once `beam` hypotheses are finished, even if a live one could still win."""
     banned: tuple[NonNegativeInt, ...] = ()
     """Target ids that are never written, besides padding and start."""
     rules: Rules = "plain"
     """How banned and forced tokens change scores. plain: not at all, each token keeps its log-probability;
     free: forced ones count 0 (transformers); renormalized: what may be written next sums to 1."""
     min_length: NonNegativeInt = 0
-    """Fewest target tokens before the end symbol."""
+    """Minimum translation length in tokens, not counting the end-of-sentence token."""
     max_length: PositiveInt | None = None
-    """Most target tokens, end symbol in; unset: max_ratio times the source tokens + max_extra."""
+    """Maximum translation length in tokens, including the end-of-sentence token; unset: `max_ratio` times the
+    source tokens, plus `max_extra`."""
     max_ratio: float = Field(1.0, gt=0)
-    """Target tokens allowed for each source token, where max_length is unset."""
+    """Target tokens allowed for each source token if `max_length` is unset."""
     max_extra: NonNegativeInt = 50
-    """Target tokens allowed on top of those."""
+    """Target tokens allowed in addition to `max_ratio`."""
     sample: bool = False
-    """Draw tokens at random instead of searching for the best."""
+    """Whether tokens are sampled at random instead of searched for."""
     temperature: float = Field(1.0, gt=0)
-    """Divides logits before sampling; below 1 sharpens."""
+    """Sampling temperature; values below 1 favour likely tokens."""
     top_k: PositiveInt | None = None
-    """Sample among the k likeliest tokens only."""
+    """Number of likeliest tokens to sample from; unset: all tokens."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Sample among the fewest tokens whose probabilities reach p (Holtzman et al. 2020)."""
+    """Nucleus sampling (Holtzman et al. 2020): probability mass of the likeliest tokens to sample from."""
     seed: int = 1
-    """Of sampling. A sentence's draws depend on its line number and this alone."""
+    """Random seed for sampling; the draws of a sentence depend on this and its line number alone."""
     batch_tokens: PositiveInt = 4096
-    """Source tokens decoded together, padding and beam counted."""
+    """Number of source tokens decoded together, including padding and counting each hypothesis; lower it when
+    memory runs out."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
-from saccade.decoding.nonautoregressive import DECODERS
+from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
 from saccade.decoding.rerank import Reranker
 from saccade.decoding.scoring import target_log_probs
 from saccade.decoding.search import search
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models.families import NonAutoregressive, Seq2Seq, TranslationModel, expect
 from saccade.models.interface import IncrementalDecoder
 from saccade.models.recording import AttentionMap, record_attention
@@ -95,7 +95,7 @@ def decoder_of(
         decoder = DECODERS[model.config.decoder]
         return decoder(make, model.vocabulary, network=model, reranker=reranker)
     if reranker is not None:
-        raise UserError(
+        raise ConfigError(
             "a reranker picks among the candidates of a non-autoregressive model; this model writes token by "
             "token and ranks its own hypotheses."
         )

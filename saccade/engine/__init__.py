@@ -8,7 +8,7 @@ from torch import nn
 from saccade.engine import nonautoregressive, transformer
 from saccade.engine.nonautoregressive import PackedBody
 from saccade.engine.transformer import TransformerEngine
-from saccade.errors import UserError
+from saccade.errors import Unsupported
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
 from saccade.native.quantise import Precision
@@ -38,5 +38,5 @@ def make_engine(network: nn.Module, *, precision: Precision = "float32") -> Any:
     if reason is None:
         return ENGINES[type(network)][0](network, precision=precision)
     if precision == "int8":
-        raise UserError(f"precision int8 is not possible for this model: {reason}. Leave it at float32.")
+        raise Unsupported(f"precision int8 is not possible for this model: {reason}. Leave it at float32.")
     return network

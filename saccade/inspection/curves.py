@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saccade.errors import UserError
+from saccade.errors import NotFound
 from saccade.inspection.picture import check_picture, save
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def read_metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise UserError(f"{path}: cannot read the metrics: {error.strerror}.") from error
+        raise NotFound(f"{path}: cannot read the metrics: {error.strerror}.") from error
     for line in lines:
         try:
             record = json.loads(line)
@@ -29,7 +29,7 @@ def read_metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
         except (ValueError, KeyError, TypeError):  # a line that is still being written
             continue
     if not records:
-        raise UserError(f"{path}: holds no metrics.")
+        raise NotFound(f"{path}: holds no metrics.")
     return records
 
 

@@ -10,7 +10,8 @@ from unicodedata import east_asian_width
 import torch
 from torch import Tensor
 
-from saccade.errors import UserError
+from saccade.distribution import missing
+from saccade.errors import ConfigError, StorageError, Unsupported
 from saccade.models.recording import AttentionMap
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ _INK = "Blues"
 def check_picture(path: Path) -> None:
     """UserError when matplotlib is missing or the file's ending is none that it is asked to write."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path}: the picture's name must end in {', '.join(SUFFIXES)}.")
+        raise ConfigError(f"{path}: the picture's name must end in {', '.join(SUFFIXES)}.")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UserError("drawing needs matplotlib: pip install 'saccade[plot]'") from error
+        raise missing("drawing needs matplotlib", "plot") from error
 
 
 def draw_attention(
@@ -50,7 +51,7 @@ def draw_attention(
     check_picture(out)
     layers = {one.layer: one.weights for one in maps if one.kind == "cross"}
     if not layers:
-        raise UserError("this model has no cross-attention to draw.")
+        raise Unsupported("this model has no cross-attention to draw.")
     from matplotlib import rc_context
 
     fonts, notes = _fonts([*source, *target])
@@ -69,7 +70,7 @@ def save(figure: "Figure", out: Path) -> None:
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # told in our own words
             figure.savefig(out, dpi=_DPI)
     except OSError as error:
-        raise UserError(f"{out}: cannot write the picture: {error.strerror or error}.") from error
+        raise StorageError(f"{out}: cannot write the picture: {error.strerror or error}.") from error
 
 
 @dataclass(frozen=True)

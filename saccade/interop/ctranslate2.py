@@ -13,7 +13,8 @@ from saccade.checkpoint import Model
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.options import DecodingConfig
-from saccade.errors import UserError
+from saccade.distribution import missing
+from saccade.errors import Unsupported
 from saccade.interop.exported import (
     Exported,
     about_transformer,
@@ -36,7 +37,7 @@ def require_ctranslate2() -> Any:
     try:
         import ctranslate2
     except ImportError as error:
-        raise UserError("CTranslate2 is not installed: pip install 'saccade[ctranslate2]'.") from error
+        raise missing("CTranslate2 is not installed", "ctranslate2") from error
     return ctranslate2
 
 
@@ -106,11 +107,11 @@ class CTranslate2Decoder(Decoder):
     def check(self, options: DecodingConfig) -> None:
         """Raise UserError for a setting that CTranslate2 does not have."""
         if options.sample:
-            raise UserError(
+            raise Unsupported(
                 "decoding.sample: CTranslate2 draws other tokens; sample with Saccade's own engine."
             )
         if options.beam > 1 and options.length_penalty != "power" and options.alpha:
-            raise UserError(
+            raise Unsupported(
                 "decoding.length_penalty = gnmt: CTranslate2 has only power. Choose power, or a beam of 1."
             )
 
@@ -198,7 +199,7 @@ def open_ctranslate2(folder: Path, *, device: str | None = None, threads: int | 
             compute_type="default",  # as it was written
         )
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"{folder}: CTranslate2 cannot load it: {error}.") from error
+        raise Unsupported(f"{folder}: CTranslate2 cannot load it: {error}.") from error
     return Translator(CTranslate2Decoder(exported, engine), exported.tokenizer, settings=exported.decoding)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saccade.checkpoint import Model, write_json
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
 from saccade.folders import replace_folder
 from saccade.models import model_config
 from saccade.models.interface import Vocabulary
@@ -55,12 +55,12 @@ def transformer_of(model: Model, *, target: Target) -> Transformer:
     config = model.config
     if not isinstance(config, TransformerConfig):
         kind = getattr(config, "kind", type(config).__name__)
-        raise UserError(f"model.kind = {kind}: {target} export knows no such model, only transformer.")
+        raise Unsupported(f"model.kind = {kind}: {target} export supports only transformer.")
     plain = TransformerConfig(width=config.width, heads=config.heads).model_dump()
     for name, value in config.model_dump().items():
         odd = name not in _EXPRESSIBLE and value != plain.get(name)
         if odd or (name == "positions" and value not in _POSITIONS):
-            raise UserError(f"model.{name} = {value}: {target} export cannot express it.")
+            raise Unsupported(f"model.{name} = {value}: {target} export cannot express it.")
     return cast(Transformer, model.network)
 
 
@@ -108,7 +108,7 @@ def is_exported(folder: Path) -> bool:
 def exported_target(folder: Path) -> Target:
     """What a folder was exported for; UserError when it is damaged or was not exported."""
     if not is_exported(folder):
-        raise UserError(f"{folder}: not an exported folder; make one with `saccade export`.")
+        raise NotFound(f"{folder}: not an exported folder.", topic="no-export")
     target: Target = _description(folder)["target"]
     return target
 
@@ -116,7 +116,7 @@ def exported_target(folder: Path) -> Target:
 def load_exported(folder: Path, *, target: Target) -> Exported:
     """What the folder holds; UserError when it is damaged or another target's."""
     if exported_target(folder) != target:
-        raise UserError(f"{folder}: exported for {exported_target(folder)}, not for {target}.")
+        raise Unsupported(f"{folder}: exported for {exported_target(folder)}, not for {target}.")
     description = _description(folder)
     try:
         config = model_config(description["model"]) if "model" in description else None
@@ -139,4 +139,4 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:
-    return UserError(f"{folder / DESCRIPTION}: damaged: {error}. Export the model again.")
+    return DamagedFile(f"{folder / DESCRIPTION}: damaged: {error}. Export the model again.")

@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from saccade.checkpoint import Model, load_model, save_model
-from saccade.decoding.nonautoregressive import DECODERS
-from saccade.errors import UserError
+from saccade.decoding.nonautoregressive.decoders import DECODERS
+from saccade.errors import Unsupported
 from saccade.interop.ctranslate2 import (
     about_ctranslate2,
     convert_and_open,
@@ -122,14 +122,14 @@ def export_model(
     differ in float32; nothing is left behind then. What int8 changes is counted, not judged.
     """
     if target == "onnx" and precision != "float32":
-        raise UserError(
+        raise Unsupported(
             f"precision {precision}: ONNX graphs are written in float32 alone, and quantised with "
             "onnxruntime's own tools. Export to ctranslate2, or leave it out."
         )
     exporter = EXPORTERS.get((target, type(model.network)))
     if exporter is None:
         known = ", ".join(sorted({network.__name__ for name, network in EXPORTERS if name == target}))
-        raise UserError(f"model.kind = {_kind(model)}: {target} export knows only these networks: {known}.")
+        raise Unsupported(f"model.kind = {_kind(model)}: {target} export knows only these networks: {known}.")
     about = exporter.about(model)
     with exported_folder(out, model, target=target, about=about) as new:
         ours, lines = _speaking(Translator.of(model)), list(lines or sample_lines(model.tokenizer))
@@ -151,7 +151,7 @@ def store_model(
     """
     ways = STORED.get(type(model.network))
     if ways is None:
-        raise UserError(
+        raise Unsupported(
             f"model.kind = {_kind(model)}: only transformer and nonautoregressive can be stored in another "
             "precision; copy the model folder instead."
         )
@@ -173,12 +173,12 @@ def open_exported(
     reranker: a model folder of our own, see `Translator.of`.
     """
     if reranker is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
-        raise UserError("a reranker is for non-autoregressive models; CTranslate2 has none.")
+        raise Unsupported("a reranker is for non-autoregressive models; CTranslate2 has none.")
     if not is_exported(folder) and target == "ctranslate2":
         return convert_and_open(load_model(folder), device=device, threads=threads)
     found = exported_target(folder)
     if target is not None and found != target:
-        raise UserError(f"{folder}: exported for {found}, not for {target}.")
+        raise Unsupported(f"{folder}: exported for {found}, not for {target}.")
     if found == "ctranslate2":
         return open_ctranslate2(folder, device=device, threads=threads)
     return open_onnx(folder, threads=threads, reranker=None if reranker is None else load_model(reranker))
@@ -191,7 +191,7 @@ def open_onnx(folder: Path, *, threads: int | None = None, reranker: Model | Non
     other = None if reranker is None else load_reranker(reranker, tokenizer, "cpu")
     if exported.config is None:
         if other is not None:
-            raise UserError("a reranker is for non-autoregressive models; this one is not.")
+            raise Unsupported("a reranker is for non-autoregressive models; this one is not.")
         graphs = OnnxTransformer(exported, folder, threads=threads)
         return Translator(OnnxDecoder(graphs), tokenizer, settings=settings)
     body = OnnxBody(exported, folder, threads=threads)
@@ -215,8 +215,8 @@ def _check(
     name, options = next(iter(ways.items()))
     if checked.same[name] < checked.lines:
         different = _different(ours, theirs, lines, **options)
-        raise UserError(
-            f"the exported model translates {len(different)} of {len(lines)} lines otherwise, the first: "
+        raise Unsupported(
+            f"the exported model translates {len(different)} of {len(lines)} lines differently, the first: "
             f"{lines[different[0]]!r}. It was not written."
         )
     return checked

@@ -5,7 +5,7 @@ from typing import Any
 
 from saccade.config import build
 from saccade.decoding.options import DecodingConfig
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, Unsupported
 from saccade.interop.published import Settings, optional_object
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -65,7 +65,7 @@ def _banned(given: Settings) -> list[int]:
     phrases = given.values.get("bad_words_ids", [])
     lists = isinstance(phrases, list) and all(isinstance(phrase, list) for phrase in phrases)
     if not lists or not all(type(token) is int and token >= 0 for phrase in phrases for token in phrase):
-        raise UserError(f"{given.path}: bad_words_ids is not a list of lists of tokens.")
+        raise DamagedFile(f"{given.path}: bad_words_ids is not a list of lists of tokens.")
     if not all(len(phrase) == 1 for phrase in phrases):
-        raise UserError(f"{given.path}: bad_words_ids with phrases of several tokens is not supported.")
+        raise Unsupported(f"{given.path}: bad_words_ids with phrases of several tokens is not supported.")
     return sorted({token for [token] in phrases})

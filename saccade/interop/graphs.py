@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.errors import UserError
+from saccade.distribution import missing
+from saccade.errors import DamagedFile
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 _LARGEST_IN_ONE_FILE = 1 << 30  # bytes of weights; protobuf ends at 2 GiB
@@ -21,7 +22,7 @@ def require_exporter() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError("exporting to ONNX needs more packages: pip install 'saccade[onnx]'.") from error
+        raise missing("exporting to ONNX needs more packages", "onnx") from error
 
 
 def export_graph(
@@ -59,7 +60,7 @@ def sessions(folder: Path, *, threads: int | None) -> tuple[Any, Any]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise UserError("onnxruntime is not installed: pip install 'saccade[onnx]'.") from error
+        raise missing("onnxruntime is not installed", "onnx") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
@@ -70,7 +71,7 @@ def sessions(folder: Path, *, threads: int | None) -> tuple[Any, Any]:
             for name in (ENCODER, DECODER)
         )
     except Exception as error:  # onnxruntime has a dozen exceptions without a common class
-        raise UserError(f"{folder}: onnxruntime cannot load it: {error}.") from error
+        raise DamagedFile(f"{folder}: onnxruntime cannot load it: {error}.") from error
     return encoder, decoder
 
 

@@ -11,7 +11,8 @@ import torch
 
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.config import build
-from saccade.errors import UserError
+from saccade.distribution import version as own_version
+from saccade.errors import DamagedFile, NotFound, Unsupported
 from saccade.interop.generation import decoding_settings
 from saccade.interop.m2m import m2m_model, m2m_tokenizer
 from saccade.interop.marian import marian_model, marian_tokenizer
@@ -47,11 +48,11 @@ def import_folder(
     Languages: what a model of many translates unless something else is asked for.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder.")
+        raise NotFound(f"{folder}: no such folder.")
     settings = Settings(folder / "config.json")
     kind = settings.values.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
-        raise UserError(
+        raise Unsupported(
             f"{folder}: a model of type {kind!r}; what can be imported is {', '.join(ARCHITECTURES)}."
         )
     read_model, read_tokenizer = ARCHITECTURES[kind]
@@ -70,14 +71,14 @@ def _network(config: TransformerConfig, tokenizer: Tokenizer, folder: Path) -> T
     weights, vocabulary = read_weights(folder), vocabulary_of(tokenizer)
     layers = config.encoder_layers + config.decoder_layers
     if layers > len(weights):  # even an empty model of so many would take long to build
-        raise UserError(
+        raise DamagedFile(
             f"{folder / 'config.json'}: {layers:,} layers, but {file} holds {len(weights):,} tensors."
         )
     try:
         with torch.device("meta"):
             expected = Transformer(config, vocabulary)
     except (ValueError, RuntimeError, MemoryError) as error:
-        raise UserError(f"{folder / 'config.json'}: {first_line(error)}.") from error
+        raise DamagedFile(f"{folder / 'config.json'}: {first_line(error)}.") from error
     load_published(expected, weights, file=file)
     network = Transformer(config, vocabulary)
     load_published(network, weights, file=file)
@@ -90,7 +91,7 @@ def _check_tokens(decoding: dict[str, Any], tokenizer: Tokenizer, settings: Sett
     named += [("bad_words_ids", token) for token in decoding.get("banned", ())]
     for name, token in named:
         if token >= size:
-            raise UserError(
+            raise DamagedFile(
                 f"{settings.path}: {name} {token} is not below {size}, the size of the vocabulary."
             )
 
@@ -102,7 +103,7 @@ def _provenance(folder: Path, kind: str) -> dict[str, Any]:
         "imported": kind,
         "files": {path.name: file_hash(path) for path in [*read, *weight_files(folder)]},
         "versions": {
-            "saccade": version("saccade"),
+            "saccade": own_version(),
             "sentencepiece": version("sentencepiece"),
             "python": platform.python_version(),
         },

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import sentencepiece
 
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, NotFound
 from saccade.interop.marian import sizes
 from saccade.interop.published import Settings, broken, optional_object, read_bytes
 from saccade.text.foreign import processor, read_table
@@ -56,11 +56,13 @@ def m2m_tokenizer(folder: Path, settings: Settings) -> ManyLanguagesTokenizer:
             source_token=_source_token(chosen),
         )
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: not found. Give the whole folder as it was published.") from error
+        raise NotFound(f"{error.filename}: not found. Give the whole folder as it was published.") from error
     except (OSError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise broken(folder, f"its tokeniser: {error}") from error
     if not languages or max(languages.values()) >= size:
-        raise UserError(f"{folder}: its tokeniser names no languages, or more than config.json has room for.")
+        raise DamagedFile(
+            f"{folder}: its tokeniser names no languages, or more than config.json has room for."
+        )
     return ManyLanguagesTokenizer(config, engine)
 
 
@@ -85,7 +87,7 @@ def _pieces(folder: Path, size: int) -> tuple[Engine, dict[str, int]]:
         return engine, _languages(folder, first=len(cutter) + 1)
     if fast.is_file():
         return FastPieces(fast.read_text(encoding="utf-8")), _languages(folder, first=0)
-    raise UserError(f"{folder}: holds no tokeniser: neither {model.name} nor {fast.name}.")
+    raise NotFound(f"{folder}: holds no tokeniser: neither {model.name} nor {fast.name}.")
 
 
 def _nllb_table(cutter: sentencepiece.SentencePieceProcessor) -> dict[str, int]:

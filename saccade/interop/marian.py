@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from saccade.errors import UserError
+from saccade.errors import NotFound, Unsupported
 from saccade.interop.published import Settings, broken, optional_object, read_bytes
 from saccade.text.foreign import read_table
 from saccade.text.marian import MarianTokenizer, MarianTokenizerConfig
@@ -28,7 +28,7 @@ def sizes(settings: Settings) -> dict[str, object]:
     inner = settings.whole("encoder_ffn_dim")
     for name, first in (("decoder_attention_heads", heads), ("decoder_ffn_dim", inner)):
         if settings.whole(name) != first:
-            raise UserError(f"{settings.path}: {name} differs from the encoder's, which is not supported.")
+            raise Unsupported(f"{settings.path}: {name} differs from the encoder's, which is not supported.")
     return {
         "width": settings.whole("d_model"),
         "heads": heads,
@@ -60,7 +60,7 @@ def marian_tokenizer(folder: Path, settings: Settings) -> MarianTokenizer:
         )
         return MarianTokenizer(config, models, tables)
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: not found. Give the whole folder as it was published.") from error
+        raise NotFound(f"{error.filename}: not found. Give the whole folder as it was published.") from error
     except KeyError as error:
         raise broken(folder / names[0], f"it has no {error}") from error
     except (OSError, ValueError, RuntimeError) as error:
@@ -73,7 +73,7 @@ def _tied(settings: Settings) -> str:
         return "none"
     size = settings.whole("vocab_size")
     if shared and settings.whole("decoder_vocab_size", size) != size:
-        raise UserError(
+        raise Unsupported(
             f"{settings.path}: vocab_size and decoder_vocab_size differ, but the sides share one matrix."
         )
     return "all" if shared else "target"

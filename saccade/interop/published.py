@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Looked for in this order, each also in parts named by its index."""
@@ -23,7 +23,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
+        raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
     except (OSError, ValueError) as error:
         raise broken(path, str(error)) from error
     if not isinstance(content, dict):
@@ -41,7 +41,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
+        raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -63,12 +63,12 @@ def weight_files(folder: Path) -> list[Path]:
             if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
                 raise broken(index, "it has no weight_map")
             return [folder / Path(part).name for part in sorted(set(parts.values()))]
-    raise UserError(f"{folder}: holds no weights: neither {' nor '.join(WEIGHTS)}.")
+    raise NotFound(f"{folder}: holds no weights: neither {' nor '.join(WEIGHTS)}.")
 
 
 def broken(path: Path, reason: str) -> UserError:
     """A file that can't be used as it is."""
-    return UserError(f"{path}: damaged: {' '.join(reason.split())}. Copy or download it again.")
+    return DamagedFile(f"{path}: damaged: {' '.join(reason.split())}. Copy or download it again.")
 
 
 class Settings:
@@ -103,7 +103,7 @@ class Settings:
         """What a name of theirs is called here."""
         value = self._get(name, default)
         if not isinstance(value, str) or value not in allowed:
-            raise UserError(
+            raise Unsupported(
                 f"{self.path}: {name} = {json.dumps(value)} is not supported; {', '.join(allowed)} are."
             )
         return allowed[value]
@@ -114,14 +114,14 @@ class Settings:
 
     def _wrong(self, name: str, value: Any, wanted: str) -> UserError:
         what = f"has no {name}" if value is None else f"{name} = {json.dumps(value)} is not {wanted}"
-        return UserError(f"{self.path}: {what}.")
+        return DamagedFile(f"{self.path}: {what}.")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
+        raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
     except (OSError, SafetensorError, KeyError) as error:  # KeyError: a type that torch does not have
         raise broken(path, str(error)) from error
 
@@ -132,7 +132,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # on the pickle's format, of no use to who reads it
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not found. Give the whole folder as it was published.") from error
+        raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error) and "Weights only" not in str(error):
             raise broken(path, str(error)) from error

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from saccade.checkpoint import unique_tensors
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, UserError
 from saccade.models.transformer import Transformer, TransformerConfig
 
 _LAYER = {
@@ -45,7 +45,7 @@ def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file:
     names, embeddings = dict(published_names(network.config)), _embeddings(network.config)
     expected = _UNUSED.union(*names.values())
     if unknown := sorted(weights.keys() - expected):
-        raise UserError(f"{file}: holds {unknown[0]}, which config.json knows nothing of.")
+        raise DamagedFile(f"{file}: holds {unknown[0]}, which config.json knows nothing of.")
     for ours, tensor in unique_tensors(network).items():
         if ours == "output.bias" and "final_logits_bias" not in weights:
             continue
@@ -91,7 +91,7 @@ def _found(
     present = [name for name in names if name in weights]
     if (not present) if embedding else len(present) < len(names):
         missing = next(name for name in names if name not in weights)
-        raise UserError(f"{file}: lacks {missing}; it does not belong to config.json, or is incomplete.")
+        raise DamagedFile(f"{file}: lacks {missing}; it does not belong to config.json, or is incomplete.")
     return {name: weights[name] for name in (present[:1] if embedding else present)}
 
 

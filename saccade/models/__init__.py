@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from saccade.config import Section, build
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models import (
     convolutional,
     recurrent,
@@ -71,11 +71,11 @@ def model_config(table: Mapping[str, object]) -> Section:
     rest = dict(table)
     kind = rest.get("kind", "transformer")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise UserError(f"model.kind = {kind!r}: allowed are {', '.join(KINDS)}")
+        raise ConfigError(f"model.kind = {kind!r}: allowed are {', '.join(KINDS)}")
     config, presets = KINDS[kind].config, KINDS[kind].presets
     preset = rest.pop("preset", None)
     if preset is not None and (not isinstance(preset, str) or preset not in presets):
-        raise UserError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
+        raise ConfigError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
     _refuse_other_kinds(rest, kind)
     return build(config, {**presets.get(str(preset), {}), **rest}, where="model")
 
@@ -89,7 +89,7 @@ def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
             whose = f"a setting of kind {' and '.join(owners)}, and this model is {kind}"
             problems.append(f"model.{key} = {table[key]!r}: {whose}; leave it out or change model.kind")
     if problems:
-        raise UserError("\n".join(sorted(problems)))
+        raise ConfigError("\n".join(sorted(problems)))
 
 
 def kind_of(config: Section) -> Kind:
@@ -106,4 +106,4 @@ def build_model(config: Section, vocabulary: Vocabulary) -> Network:
     try:
         return kind_of(config).network(config, vocabulary)
     except ValueError as error:
-        raise UserError(f"model: {error}") from error
+        raise ConfigError(f"model: {error}") from error

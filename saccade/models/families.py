@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
-from saccade.errors import UserError
+from saccade.errors import Unsupported
 from saccade.models.interface import SelectableMemory, State, Vocabulary
 
 MemoryT = TypeVar("MemoryT", bound=SelectableMemory)
@@ -25,6 +25,8 @@ class Network(nn.Module):
 
     purpose: ClassVar[str]
     """What a model of the family is and does, as a noun phrase that an error message can quote."""
+    topic: ClassVar[str | None] = None
+    """The topic of the advice for somebody who wanted something else of it, see `UserError`."""
 
     config: Any
     """The section `[model]` that it was built from, its kind's own class."""
@@ -41,6 +43,7 @@ class TranslationModel(Network):
     """The base of the families that turn one sequence into another. Batch first, always."""
 
     purpose = "a translation model"
+    topic = "translator"
 
     @property
     def max_source_length(self) -> int | None:
@@ -100,6 +103,7 @@ class LanguageModel(Network):
     """
 
     purpose = "a language model, which scores and continues text"
+    topic = "language-model"
 
     def start(self, rows: int) -> Memory:
         """The memory of `rows` streams of which nothing has been read."""
@@ -122,5 +126,5 @@ def expect(network: nn.Module, family: type[FamilyT], *, what: str = "the model"
     """
     if isinstance(network, family):
         return network
-    found = network.purpose if isinstance(network, Network) else "of an unknown kind"
-    raise UserError(f"{what} is {found}; {family.purpose} is needed here.")
+    found, topic = (network.purpose, network.topic) if isinstance(network, Network) else ("unknown", None)
+    raise Unsupported(f"{what} is {found}; {family.purpose} is needed here.", topic=topic)

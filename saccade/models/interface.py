@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
-
-from saccade.config import Section
 
 
 @dataclass(frozen=True)
@@ -104,20 +101,6 @@ class TeacherForced(Protocol):
     def decode(self, target_in: Tensor, memory: Any) -> Tensor:
         """Teacher-forced hidden states (batch, target, width) for target_in (batch, target)."""
         ...
-
-
-class LanguageModelConfig(Section):
-    """Base of every language model's configuration; that a kind has it makes it one."""
-
-    segment: PositiveInt = 128
-    """Tokens of a stream that are read at a time, and through which gradients flow."""
-
-
-class MemoryConfig(LanguageModelConfig):
-    """Base of those whose memory is as long as one likes, also after training."""
-
-    memory: NonNegativeInt = 128
-    """Tokens before the segment that are remembered."""
 
 
 def select_sentences(rows: Tensor, *, sentences: int, hypotheses: int) -> Tensor | None:

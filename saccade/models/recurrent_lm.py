@@ -6,11 +6,12 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from saccade.models.families import LanguageModel, Memory
-from saccade.models.interface import LanguageModelConfig, Vocabulary
+from saccade.models.interface import Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.linear import Linear
 from saccade.nn.positions import NoPositions
+from saccade.nn.reading import LanguageModelConfig
 from saccade.nn.recurrence import PARTS, Cell, Recurrence
 
 

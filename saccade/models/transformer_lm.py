@@ -7,12 +7,13 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from saccade.models.families import LanguageModel, Memory
-from saccade.models.interface import MemoryConfig, Vocabulary
+from saccade.models.interface import Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.layers import EncoderLayer
 from saccade.nn.linear import Linear
 from saccade.nn.positions import SinusoidalPositions
+from saccade.nn.reading import MemoryConfig
 
 
 class TransformerLMConfig(MemoryConfig):

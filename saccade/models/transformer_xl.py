@@ -7,15 +7,16 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from saccade.models.families import LanguageModel, Memory
-from saccade.models.interface import MemoryConfig, Vocabulary
+from saccade.models.interface import Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
 from saccade.nn.linear import Linear
 from saccade.nn.positions import NoPositions, SinusoidalPositions
+from saccade.nn.reading import DistanceConfig
 from saccade.nn.transformer_xl import MemoryAttention, MemoryLayer, memory_mask
 
 
-class TransformerXLConfig(MemoryConfig):
+class TransformerXLConfig(DistanceConfig):
     """Sizes default to the authors' base model for WikiText-103."""
 
     kind: Literal["transformer-xl"] = "transformer-xl"
@@ -32,10 +33,6 @@ class TransformerXLConfig(MemoryConfig):
     """On embeddings, distances, each sub-layer's output, inside feed-forward, and before the output."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     """On attention weights."""
-    same_length: bool = False
-    """Every token sees as many keys, `memory` of them, itself counted; else also all of its segment."""
-    clamp_length: PositiveInt | None = None
-    """Distances beyond this one count as this one. Unset: none do."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -64,7 +64,7 @@ def _on_text(report: TextReport) -> Iterator[str]:
         share = report.valid.unknown / report.valid.tokens
         yield (
             f"{share:.1%} of the validation tokens are unknown (words named <unk> in the text count), and "
-            "what stands there is lost: perplexities are those of a smaller text."
+            "nothing is known of them: perplexities are those of a smaller text."
         )
 
 
@@ -72,8 +72,8 @@ def _on_data(report: DataReport) -> Iterator[str]:
     for name, found in report.duplicates.items():
         if found.pairs:
             yield (
-                f"{found.pairs:,} of {found.checked:,} {name} pairs stand in the training text: scores on "
-                "them say nothing. Remove them from the training text."
+                f"{found.pairs:,} of {found.checked:,} {name} pairs are also in the training text: scores on "
+                "them mean nothing. Remove them from the training text."
             )
     if report.valid is None:
         yield (
@@ -82,8 +82,8 @@ def _on_data(report: DataReport) -> Iterator[str]:
         )
     elif report.valid.kept < _FEW_VALID:
         yield (
-            f"only {report.valid.kept} validation pairs: their scores will swing, and with them which model "
-            "is the best. Give data.valid_source and data.valid_target, or raise data.holdout."
+            f"only {report.valid.kept} validation pairs: their scores vary by chance, and so does the choice "
+            "of the best model. Give data.valid_source and data.valid_target, or raise data.holdout."
         )
     if report.padding > _PADDING and report.batches >= _FEW_BATCHES:
         yield (
@@ -116,7 +116,7 @@ def _on_size(plan: Experiment, pieces: int, parameters: int) -> Iterator[str]:
     if learned_here and parameters > _PARAMETERS_PER_PIECE * pieces:
         yield (
             f"{parameters:,} parameters are many for {pieces:,} target pieces: the model "
-            "will learn the text by heart. Take a smaller model.preset, raise model.dropout, or bring more "
+            "will memorise the text. Choose a smaller model.preset, raise model.dropout, or bring more "
             "text."
         )
 
@@ -125,8 +125,8 @@ def _on_training(plan: Experiment, batches: int) -> Iterator[str]:
     training = plan.training
     if training.warmup >= training.steps and training.schedule != "constant":
         yield (
-            f"training.warmup = {training.warmup} reaches beyond training.steps = {training.steps}: the "
-            "learning rate never gets to its peak. Lower warmup to about a tenth of the steps."
+            f"training.warmup = {training.warmup} is not below training.steps = {training.steps}: the "
+            "learning rate never reaches its peak. Lower warmup to about a tenth of the steps."
         )
     if plan.validation.every > training.steps:
         yield (

@@ -9,11 +9,11 @@ import torch
 
 from saccade.checkpoint import Model
 from saccade.config import Section
-from saccade.decoding.continuation import ContinuationConfig
-from saccade.errors import UserError
+from saccade.decoding.text_options import ContinuationConfig
+from saccade.errors import ConfigError
 from saccade.generator import TextGenerator, TextScore
 from saccade.models.families import LanguageModel
-from saccade.models.interface import LanguageModelConfig
+from saccade.nn.reading import LanguageModelConfig
 from saccade.tasks.advice import text_advice
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.text.cache import Ids
@@ -82,7 +82,7 @@ class LanguageModelling(Task):
         """See `Task.check`."""
         training = plan.training
         if training.teacher is not None:
-            raise UserError("training.teacher: a language model has no teacher; leave it out.")
+            raise ConfigError("training.teacher: a language model has no teacher; leave it out.")
         wrong = {
             "glancing": training.glancing is not None,
             "fine_tuning": training.fine_tuning > 0,
@@ -90,12 +90,12 @@ class LanguageModelling(Task):
         }
         for name, given in wrong.items():
             if given:
-                raise UserError(f"training.{name}: only for non-autoregressive models; leave it out.")
+                raise ConfigError(f"training.{name}: only for non-autoregressive models; leave it out.")
 
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""
         if not cast(TextConfig, data).text:
-            raise UserError("no training text: set data.text.")
+            raise ConfigError("no training text: set data.text.")
 
     def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> TextReport:
         """See `Task.prepare`."""
@@ -103,7 +103,7 @@ class LanguageModelling(Task):
         report = prepare_text(config, pieces, out=out, tokenizer=tokenizer).report
         streams = _streams(plan) * plan.training.accumulate
         if report.train.tokens < streams:
-            raise UserError(
+            raise ConfigError(
                 f"the training text has {report.train.tokens:,} tokens, fewer than the {streams:,} streams "
                 "that are read side by side (training.batch_tokens / model.segment, times "
                 "training.accumulate). Lower training.batch_tokens."

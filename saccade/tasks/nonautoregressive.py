@@ -5,8 +5,8 @@ from typing import cast
 
 from saccade.checkpoint import Model
 from saccade.config import Section
-from saccade.decoding.nonautoregressive import DECODERS
-from saccade.errors import UserError
+from saccade.decoding.nonautoregressive.decoders import DECODERS
+from saccade.errors import ConfigError
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig, SchemeName
 from saccade.tasks.interface import Experiment
@@ -60,18 +60,20 @@ class NonAutoregressiveTranslation(Translation):
         self.refuse_schemes(plan, but=scheme)
         self.require_teacher(plan)
         if training.init_encoder and training.init_from is not None:
-            raise UserError(
+            raise ConfigError(
                 "training.init_encoder: training.init_from brings an encoder already; leave one out."
             )
         if training.glancing is not None and not all(0 <= share <= 1 for share in training.glancing):
-            raise UserError(f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1].")
+            raise ConfigError(
+                f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1]."
+            )
         if training.compile:
-            raise UserError(
+            raise ConfigError(
                 "training.compile: the shapes of a non-autoregressive model depend on its data at every "
                 "step, so that each would be compiled; leave it out."
             )
         if self.validation_of(plan).beam > 1:
-            raise UserError("validation.beam: a non-autoregressive model is not searched; leave it out.")
+            raise ConfigError("validation.beam: a non-autoregressive model is not searched; leave it out.")
         if DECODERS[scheme].scheme.needs_fertilities:
             _require_fertilities(data)
 
@@ -99,7 +101,7 @@ def _require_fertilities(data: DataConfig) -> None:
     }
     for name, missing in wanted.items():
         if missing:
-            raise UserError(
-                f"{name}: a model that is trained with fertilities needs them for this text; a teacher's "
-                "alignments give them.",
+            raise ConfigError(
+                f"{name}: a model that is trained with fertilities needs them for this text, from a teacher.",
+                topic="fertilities",
             )

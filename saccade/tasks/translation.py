@@ -8,7 +8,7 @@ from typing import Any, cast
 from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models.nonautoregressive.config import SchemeName
 from saccade.tasks.advice import translation_advice
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
@@ -16,9 +16,11 @@ from saccade.tasks.translation_validation import ValidationConfig, ValidationDat
 from saccade.text.cache import EncodedLines
 from saccade.text.corpus import DataConfig, read_lines
 from saccade.text.epochs import epoch_lines
+from saccade.text.language_codes import require_code
+from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.prepare import Prepared, open_prepared, prepare
 from saccade.text.report import DataReport
-from saccade.text.tokenizer import Tokenizer, TokenizerConfig, between
+from saccade.text.tokenizer import Tokenizer, TokenizerConfig
 from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
@@ -44,23 +46,23 @@ class Translation(Task):
         self.refuse_schemes(plan, but=None)
         self.require_teacher(plan)
         if plan.training.init_encoder:
-            raise UserError("training.init_encoder: only for non-autoregressive models; leave it out.")
+            raise ConfigError("training.init_encoder: only for non-autoregressive models; leave it out.")
 
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""
         if not cast(DataConfig, data).train_files:
-            raise UserError("no training text: set data.source and data.target, or data.pairs.")
+            raise ConfigError(
+                "no training text: set data.source and data.target, or data.pairs.", topic="no-text"
+            )
 
     def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> DataReport:
         """See `Task.prepare`."""
         config, pieces = cast(DataConfig, plan.data), cast(TokenizerConfig, plan.tokenizer)
-        languages = config.source_language, config.target_language
-        if tokenizer is None and any(languages):
-            raise UserError(
-                "data.source_language, data.target_language: a new model learns its two languages from the "
-                "text. Leave them out, or give training.init_from a model of many languages."
-            )
-        tokenizer = None if tokenizer is None else between(tokenizer, *languages)
+        if isinstance(tokenizer, ManyLanguagesTokenizer):
+            tokenizer = tokenizer.between(config.source_language, config.target_language)
+        else:
+            for side, code in config.languages.items():
+                require_code(code, key=f"data.{side}_language")
         batch_tokens = plan.training.batch_tokens
         return prepare(config, pieces, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens).report
 
@@ -91,7 +93,12 @@ class Translation(Task):
                 device=group.device,
                 batch_tokens=training.batch_tokens,
             )
-        provenance = {"data": named(prepared.report.files), "pairs": prepared.report.train.kept}
+        provenance: dict[str, Any] = {
+            "data": named(prepared.report.files),
+            "pairs": prepared.report.train.kept,
+        }
+        if languages := cast(DataConfig, plan.data).languages:
+            provenance["languages"] = languages
         return Material(prepared.tokenizer, data, check, provenance)
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
@@ -133,14 +140,14 @@ class Translation(Task):
         }
         for name, (given, owner) in owned.items():
             if given and but != owner:
-                raise UserError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
+                raise ConfigError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
 
     def require_teacher(self, plan: Experiment) -> None:
         """Raise UserError for settings about a teacher that is not there or does not translate."""
         training, teacher = plan.training, plan.start.teacher
         if teacher is None and (training.init_encoder or training.fine_tuning):
             name = "init_encoder" if training.init_encoder else "fine_tuning"
-            raise UserError(f"training.{name} needs training.teacher, the model that it is about.")
+            raise ConfigError(f"training.{name} needs training.teacher, the model that it is about.")
 
 
 def _lines_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> Callable[[int], EncodedLines]:

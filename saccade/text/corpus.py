@@ -17,7 +17,7 @@ from typing import Annotated, BinaryIO, NamedTuple, Self, cast
 from pydantic import BeforeValidator, Field, model_validator
 
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, InputError, NotFound, UserError
 
 
 def _as_tuple(value: object) -> object:
@@ -42,7 +42,7 @@ class DataConfig(Section):
     """Training text with source and target on one line, a tab between them; may stand beside `source`."""
     fertilities: Paths = ()
     """How many target pieces each source piece has, a line of whole numbers for each pair, as many files as
-    `source`; made by `saccade align` or `saccade distill`. Only for model.decoder = "fertility"."""
+    `source`; a teacher model makes them. Only for model.decoder = "fertility"."""
     valid_source: Paths = ()
     """Validation text; without any, pairs are held out from the training text."""
     valid_target: Paths = ()
@@ -58,9 +58,10 @@ class DataConfig(Section):
     test_pairs: Paths = ()
     """Test text, source, tab, target."""
     source_language: str | None = None
-    """What the source is written in, where `training.init_from` is a model of many languages."""
+    """Language of the source: a code such as de or pt-BR, which the model folder keeps; for a model of many
+    languages (`training.init_from`), one of those it knows."""
     target_language: str | None = None
-    """What the target is written in, likewise."""
+    """Language of the target, likewise."""
     max_length: int = Field(default=256, ge=2)
     """Longest sentence in pieces on either side, the end symbol included; longer pairs are dropped."""
     max_ratio: float = Field(default=9.0, ge=1.0)
@@ -89,6 +90,12 @@ class DataConfig(Section):
                     f"and {split}pairs can have none"
                 )
         return self
+
+    @property
+    def languages(self) -> dict[str, str]:
+        """The languages that are named: "source", "target"."""
+        named = {"source": self.source_language, "target": self.target_language}
+        return {side: language for side, language in named.items() if language is not None}
 
     @property
     def train_files(self) -> "AlignedFiles":
@@ -246,7 +253,7 @@ def _read_tabbed(path: Path) -> Iterator[Line]:
         blank = not source or not target or source.isspace() or target.isspace()
         yield Line({"source": source, "target": target}, files, number, "empty" if blank else "")
     if number == 0:
-        raise UserError(f"{path} is empty: there is nothing to read.")
+        raise InputError(f"{path} is empty: there is nothing to read.")
 
 
 def _unequal(paths: Sequence[Path], *, seen: int) -> UserError:
@@ -270,11 +277,11 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             else:
                 yield raw
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(
+        raise DamagedFile(
             f"{path}: named .gz but not gzip, or damaged: {error}. Rename or repack it."
         ) from error
     except EOFError as error:
-        raise UserError(f"{path}: the gzip file is cut off; fetch or pack it again.") from error
+        raise DamagedFile(f"{path}: the gzip file is cut off; fetch or pack it again.") from error
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -291,9 +298,9 @@ def _not_utf8(place: str) -> UserError:
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     if isinstance(error, FileNotFoundError):
-        return UserError(f"{path}: no such file.")
+        return NotFound(f"{path}: no such file.")
     if isinstance(error, IsADirectoryError):
-        return UserError(f"{path}: a folder; a text file is needed here.")
+        return InputError(f"{path}: a folder; a text file is needed here.")
     if isinstance(error, PermissionError):
-        return UserError(f"{path}: not allowed to read it; check its permissions.")
-    return UserError(f"{path}: cannot be read: {error.strerror or error}.")
+        return NotFound(f"{path}: not allowed to read it; check its permissions.")
+    return InputError(f"{path}: cannot be read: {error.strerror or error}.")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from saccade.errors import UserError
+from saccade.errors import InputError
 from saccade.text.cache import EncodedLines
 from saccade.text.cache_writer import write_cache
 from saccade.text.corpus import DataConfig, Line, read_aligned
@@ -81,6 +81,6 @@ def _kept_pairs(config: DataConfig, out: Path) -> Iterator[Line]:
     kept = np.load(out / "kept.npy")
     for pair, keep in zip_longest(read_aligned(config.train_files), kept):
         if pair is None or keep is None or (keep and pair.problem):
-            raise UserError(f"the training text has changed since {out} was prepared; prepare it again.")
+            raise InputError(f"the training text has changed since {out} was prepared; prepare it again.")
         if keep:
             yield pair

@@ -5,7 +5,7 @@ A number says how many target pieces the source piece has; end symbols are not c
 
 from collections.abc import Sequence
 
-from saccade.errors import UserError
+from saccade.errors import InputError, UserError
 
 LARGEST = 65_535
 """The largest fertility; a cache holds 16 bits for each."""
@@ -33,7 +33,7 @@ def require_fit(fertilities: Sequence[int], *, source: int, target: int, place: 
     """Raise UserError unless there is a number for each source piece and they add up to the target pieces,
     end symbols not counted."""
     if len(fertilities) != source or sum(fertilities) != target:
-        raise UserError(
+        raise InputError(
             f"{place}: its fertilities are {len(fertilities)} numbers that add up to {sum(fertilities)}, but "
             f"the pair has {source} source and {target} target pieces. They were made for other text or with "
             "another vocabulary: set training.teacher to the model that made them, or make them again."

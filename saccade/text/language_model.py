@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.errors import ConfigError, DamagedFile, InputError
 from saccade.text.cache import Ids, open_verified
 from saccade.text.cache_writer import write_cache
 from saccade.text.columns import Column
@@ -142,7 +142,7 @@ def prepare_text(
     Raises UserError when a file cannot be used.
     """
     if not config.text:
-        raise UserError("no training text: set data.text.")
+        raise ConfigError("no training text: set data.text.")
     files = {str(path): file_hash(path) for path in (*config.text, *config.valid_text)}
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def open_prepared_text(out: Path) -> PreparedText:
     try:
         report = TextReport.read(out / "report.json")
     except (OSError, ValueError) as error:
-        raise UserError(
+        raise DamagedFile(
             f"{out}: no prepared text, or unfinished or damaged one; prepare it again."
         ) from error
     tokenizer = load_tokenizer(out / "tokenizer")
@@ -200,7 +200,7 @@ def _write(folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer) -> TextS
             sizes.append(_size(chunk, ids, tokenizer))
         if not sizes:
             names = ", ".join(map(str, paths))
-            raise UserError(f"{names}: empty; there is nothing to read.")
+            raise InputError(f"{names}: empty; there is nothing to read.")
     return _sum(sizes)
 
 

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import NonNegativeInt, PositiveInt
 
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.distribution import missing
+from saccade.errors import InputError, NotFound, UserError
 from saccade.text.foreign import Pieces, cut, one_line, processor, read_table, write_table
 from saccade.text.settings import damaged, read_settings, write_settings
 from saccade.text.vocabulary import without_surrogates
@@ -97,9 +98,7 @@ class FastPieces:
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise UserError(
-                "this model's tokeniser needs the tokenizers package: pip install 'saccade[tokenizers]'"
-            ) from error
+            raise missing("this model's tokeniser needs the tokenizers package", "tokenizers") from error
         try:
             self._tokenizer: Any = Tokenizer.from_str(text)
         except Exception as error:  # the package raises nothing more special
@@ -198,9 +197,11 @@ class ManyLanguagesTokenizer:
 
     def _language(self, side: str, name: str | None) -> int:
         if name is None:
-            raise UserError(
-                f"this model knows {len(self.config.languages)} languages: say --{side}-language, "
-                f"for example {', '.join(sorted(self.config.languages)[:3])}."
+            raise InputError(
+                f"this model knows {len(self.config.languages)} languages: name the {side} language, "
+                f"for example {', '.join(sorted(self.config.languages)[:3])}.",
+                topic="language",
+                side=side,
             )
         return self.config.languages[name]
 
@@ -211,4 +212,4 @@ def _no_such_language(name: str, config: ManyLanguagesConfig) -> UserError:
     near = difflib.get_close_matches(name, list(config.languages), n=3, cutoff=0.4)
     near += [one for one in sorted(config.languages) if one not in near and one[:2] == name[:2].lower()][:5]
     hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(sorted(config.languages))}."
-    return UserError(f"{name}: this model does not know the language; {hint}")
+    return NotFound(f"{name}: this model does not know the language; {hint}")

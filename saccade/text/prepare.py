@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saccade.errors import UserError
+from saccade.errors import ConfigError, DamagedFile, InputError, StorageError
 from saccade.text.batching import padding_share, plan_batches
 from saccade.text.cache import EncodedLines, open_verified
 from saccade.text.corpus import DataConfig, Line, file_hash, read_aligned
@@ -87,7 +87,7 @@ def open_prepared(out: Path) -> Prepared:
     try:
         report = DataReport.from_dict(json.loads((out / "report.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise UserError(
+        raise DamagedFile(
             f"{out}: no prepared data, or unfinished or damaged ones; prepare them again."
         ) from error
     tokenizer = load_tokenizer(out / "tokenizer")
@@ -101,7 +101,7 @@ def open_prepared(out: Path) -> Prepared:
 def _hashes(config: DataConfig) -> dict[str, str]:
     """SHA-256 by path, which also finds a missing file before any work is done."""
     if not config.train_files:
-        raise UserError("no training text: set data.source and data.target, or data.pairs.")
+        raise ConfigError("no training text: set data.source and data.target, or data.pairs.")
     groups = (config.train_files, config.valid_files, config.test_files)
     return {str(path): file_hash(path) for group in groups for path in group.all}
 
@@ -129,7 +129,7 @@ def _held_out(config: DataConfig) -> dict[int, Line]:
     if config.holdout is None:
         most = min(most, int(_HOLDOUT_SHARE * usable))
     elif usable <= most:
-        raise UserError(f"data.holdout = {most}: there are only {usable} usable training pairs. Lower it.")
+        raise ConfigError(f"data.holdout = {most}: there are only {usable} usable training pairs. Lower it.")
     generator.shuffle(sample)  # a slot of the reservoir alone is no uniform choice
     return dict(sorted(sample[:most]))
 
@@ -145,7 +145,7 @@ def _learn(
         tally = SplitTally()
         for pair in read_aligned(config.train_files):
             tally.drop(pair.problem, pair)
-        raise UserError(_refusal("no training pair can be used", tally))
+        raise InputError(_refusal("no training pair can be used", tally))
     return SentencePieceTokenizer.learn(
         tokenizer_config,
         (pair.texts["source"] for pair in usable()),
@@ -160,7 +160,7 @@ def _write_valid(text: Sequence[Line], config: DataConfig, tokenizer: Tokenizer,
     def accept() -> None:
         # Pairs held out by default are too few, with a short text, for their loss to be the user's business.
         if not kept and (config.valid_files or config.holdout):
-            raise UserError(_refusal("no validation pair can be used", tally))
+            raise InputError(_refusal("no validation pair can be used", tally))
 
     with_fertilities = config.valid_fertilities if config.valid_files else config.fertilities
     pairs = encode_split(
@@ -197,14 +197,14 @@ def _write_train(
 
     def accept() -> None:
         if tally.read == tally.held_out + sum(tally.dropped.values()):
-            raise UserError(_refusal("no training pair can be used", tally))
+            raise InputError(_refusal("no training pair can be used", tally))
         share = sum(tally.dropped.values()) / tally.read
         if share > config.max_dropped:
             message = (
                 f"{share:.1%} of the training pairs cannot be used, more than data.max_dropped = "
                 f"{config.max_dropped}. Correct the files, or raise it to accept the loss"
             )
-            raise UserError(_refusal(message, tally))
+            raise InputError(_refusal(message, tally))
 
     pairs = encode_split(
         read_aligned(config.train_files),
@@ -276,4 +276,4 @@ def writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{out}: cannot write the prepared data: {error.strerror or error}.") from error
+        raise StorageError(f"{out}: cannot write the prepared data: {error.strerror or error}.") from error

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, NotFound, UserError
 
 SETTINGS_FILE = "tokenizer.json"
 
@@ -15,11 +15,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not found, so {folder} holds no tokeniser.") from error
+        raise NotFound(f"{path}: not found, so {folder} holds no tokeniser.") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: the tokeniser is damaged: {first_line(error)}") from error
+        raise DamagedFile(f"{path}: the tokeniser is damaged: {first_line(error)}") from error
     if not isinstance(settings, dict):
-        raise UserError(f"{path}: the tokeniser is damaged: not a JSON object.")
+        raise DamagedFile(f"{path}: the tokeniser is damaged: not a JSON object.")
     return settings
 
 
@@ -31,7 +31,7 @@ def write_settings(folder: Path, *, kind: str, config: dict[str, Any]) -> None:
 
 def damaged(folder: Path, error: Exception) -> UserError:
     """A tokeniser that can't be read, in one line."""
-    return UserError(f"{folder}: the tokeniser is missing or damaged: {first_line(error)}")
+    return DamagedFile(f"{folder}: the tokeniser is missing or damaged: {first_line(error)}")
 
 
 def first_line(error: Exception) -> str:

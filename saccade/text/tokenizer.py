@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import sentencepiece
 
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, Unsupported
 from saccade.text.corpus import file_hash
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.marian import MarianTokenizer
@@ -208,13 +208,13 @@ def load_tokenizer(folder: Path, *, digests: Mapping[str, str] | None = None) ->
     a file of it is not the one whose digest `save_tokenizer` returned."""
     kind = read_settings(folder).get("kind")
     if not isinstance(kind, str) or kind not in TOKENIZERS:
-        raise UserError(
+        raise DamagedFile(
             f"{folder / SETTINGS_FILE}: unknown kind of tokeniser {kind!r}; a newer saccade may read it."
         )
     tokenizer = TOKENIZERS[kind](folder)
     for name, digest in (digests or {}).items():
         if file_hash(folder / name) != digest:
-            raise UserError(
+            raise DamagedFile(
                 f"{folder / name}: not the file that the model was saved with, and its ids may mean other "
                 "pieces. Copy the whole model folder again."
             )
@@ -229,7 +229,7 @@ def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tok
     if source is None and target is None:
         return tokenizer
     if not isinstance(tokenizer, ManyLanguagesTokenizer):
-        raise UserError("this model has no languages to choose from: it translates what it was trained on.")
+        raise Unsupported("this model has no languages to choose from: it translates what it was trained on.")
     return tokenizer.between(source, target)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from saccade.config import Section
-from saccade.errors import UserError
+from saccade.errors import ConfigError, InputError
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 DEFAULT_VOCAB_SIZE = 8000
@@ -58,7 +58,7 @@ def learn_model(config: TokenizerConfig, lines: Iterable[str], *, side: str) -> 
     sample = [without_surrogates(line) for line in sample_lines(lines, limit=_SAMPLE)]
     counts = character_counts(sample)
     if not counts.size:
-        raise UserError(f"the tokeniser cannot be learned: the {side} is empty.")
+        raise InputError(f"the tokeniser cannot be learned: the {side} is empty.")
     vocab_size = config.vocab_size or DEFAULT_VOCAB_SIZE
     reserved = 4 + (256 if config.byte_fallback else 0)
     automatic = coverage_of(counts, at_most=max(1, (vocab_size - reserved) // 2))
@@ -66,14 +66,14 @@ def learn_model(config: TokenizerConfig, lines: Iterable[str], *, side: str) -> 
     characters = characters_within(counts, coverage)
     if reserved + characters > vocab_size:
         advice = "." if config.character_coverage is None else ", or lower tokenizer.character_coverage."
-        raise UserError(
+        raise ConfigError(
             f"tokenizer.vocab_size = {vocab_size} is too small: {reserved} special and byte pieces and "
             f"{characters} characters of the {side} need {reserved + characters}. Raise it{advice}"
         )
     model = _train(config, sample, side=side, vocab_size=vocab_size, coverage=coverage)
     learned = len(sentencepiece.SentencePieceProcessor(model_proto=model))
     if config.vocab_size is not None and learned < config.vocab_size:
-        raise UserError(
+        raise ConfigError(
             f"tokenizer.vocab_size = {config.vocab_size}: the {side} supports at most {learned} pieces. "
             f"Set it to {learned} or less, or leave it out."
         )
@@ -149,5 +149,5 @@ def _train(
             minloglevel=2,
         )
     except RuntimeError as error:  # a check of the trainer's own
-        raise UserError(f"sentencepiece could not learn from the {side}: {error}") from error
+        raise InputError(f"sentencepiece could not learn from the {side}: {error}") from error
     return model.getvalue()

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Self
 
-from saccade.errors import UserError
+from saccade.errors import ConfigError, InputError
 from saccade.text.foreign import one_line
 from saccade.text.settings import damaged, write_settings
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, without_surrogates
@@ -42,10 +42,10 @@ class WordTokenizer:
         counts = Counter(word for line in lines for word in line.split())
         counts.pop(_SPECIAL[UNKNOWN], None)
         if not counts:
-            raise UserError("the vocabulary cannot be learned: the text has no words.")
+            raise InputError("the vocabulary cannot be learned: the text has no words.")
         most = len(counts) + len(_SPECIAL)
         if vocab_size is not None and vocab_size > most:
-            raise UserError(
+            raise ConfigError(
                 f"tokenizer.vocab_size = {vocab_size}: the text has {len(counts):,} words, so at most {most} "
                 "are of use. Lower it, or leave it out."
             )

@@ -18,7 +18,7 @@ from saccade.checkpoint import (
     unique_tensors,
     write_model,
 )
-from saccade.errors import UserError
+from saccade.errors import NotFound
 from saccade.folders import replace_folder, settle_folder
 from saccade.models import build_model
 from saccade.training.distributed import Group
@@ -46,8 +46,8 @@ class Checkpoints:
             settle_folder(last)
         self.group.wait()
         if not last.exists():
-            raise UserError(
-                f"{last}: nothing to resume: the run stopped before its first checkpoint. Train anew."
+            raise NotFound(
+                f"{last}: nothing to resume: the run stopped before its first checkpoint. Start a new run."
             )
         weights = read_tensors(last / "model.safetensors")
         state = read_state(last, network=self.network, optimizer=self.optimizer, rank=self.group.rank)

@@ -94,10 +94,7 @@ class _Training:
                     self._save()
                 if self._agreed(stop.asked):
                     self._save()
-                    raise Interrupted(
-                        f"Stopped at step {self.counters.step} and saved. "
-                        f"Go on with: saccade train --resume {self.setup.run}"
-                    )
+                    raise Interrupted(f"Stopped at step {self.counters.step} and saved.")
             self._finish()
         return self.counters
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.checkpoint import read_json, read_tensors, write_json, write_tensors
-from saccade.errors import UserError
+from saccade.errors import DamagedFile
 
 _DATA = "carried/"
 """Prefix of what training data save: memory that is carried from update to update."""
@@ -104,7 +104,7 @@ def read_state(
         counters = Counters(**{**saved, "window": Window(**saved.get("window", {}))})
         _restore_optimizer(network, optimizer, _under(tensors, "optimizer/"))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
+        raise DamagedFile(
             f"{folder}: damaged training state: {error}. Start from another checkpoint."
         ) from error
     return TrainingState(

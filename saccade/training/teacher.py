@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from saccade.checkpoint import Model, load_model
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models.families import Seq2Seq, expect
 from saccade.text.tokenizer import same_pieces
 from saccade.training.settings import TrainingConfig
@@ -21,7 +21,7 @@ def load_teacher(
     teacher = load_model(training.teacher)
     expect(teacher.network, Seq2Seq, what=f"training.teacher = {training.teacher}")
     if not same_pieces(student.tokenizer, teacher.tokenizer):
-        raise UserError(
+        raise ConfigError(
             f"training.teacher = {training.teacher}: its pieces are not those of training.init_from. Train "
             "the student with training.teacher from the beginning."
         )
@@ -44,7 +44,7 @@ def take_encoder(model: Model, teacher: Model) -> None:
     wanted = {**usual, **{name: own[name] for name in same}}
     for name, value in wanted.items():
         if theirs.get(name) != value:
-            raise UserError(
+            raise ConfigError(
                 f"training.init_encoder: the teacher's model.{name} is {theirs.get(name)}, this model needs "
                 f"{value}. Make them equal, or leave init_encoder out."
             )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from saccade.checkpoint import Model, find_model, load_weights, read_description, read_weights
-from saccade.errors import UserError
-from saccade.generator import OVERRIDABLE
+from saccade.errors import ConfigError
 from saccade.models import kind_of, model_config
 from saccade.models.families import Network
+from saccade.nn.reading import OVERRIDABLE
 from saccade.text.corpus import file_hash
 from saccade.text.tokenizer import Tokenizer, load_tokenizer
 from saccade.training.settings import TrainingConfig
@@ -87,7 +87,7 @@ class WarmStart:
         dropout may differ, and what a language model's weights do not depend on.
         """
         if (brings := self.vocabulary_from) is not None and tables.get("tokenizer"):
-            raise UserError(
+            raise ConfigError(
                 f"[tokenizer]: the vocabulary comes from {brings.key} = {brings.folder}; leave it out."
             )
         if self.init_from is None:
@@ -100,8 +100,11 @@ class WarmStart:
             free = name.endswith("dropout") or name in OVERRIDABLE
             if not free and value != own["model"].get(name):
                 known = f", which is {own['model'][name]}," if name in own["model"] else ""
-                raise UserError(f"model.{name} = {value}: this{known} {settled}; leave it out.")
+                raise ConfigError(f"model.{name} = {value}: this{known} {settled}; leave it out.")
         below = {name: {**own[name], **tables.get(name, {})} for name in ("model", "decoding")}
+        if languages := own["provenance"].get("languages"):
+            named = {f"{side}_language": language for side, language in languages.items()}
+            below["data"] = {**named, **tables.get("data", {})}
         return {**tables, **below}
 
     def provenance(self, last: Path) -> dict[str, str]:

@@ -38,6 +38,6 @@ def test_a_folder_that_no_demo_made_is_never_touched(saccade: Run, tmp_path: Pat
     (tmp_path / "model" / "precious").write_text("mine", encoding="utf-8")
     before = snapshot(tmp_path)
     for words in ([], ["--fresh"]):
-        refused(saccade("demo", "--out", tmp_path, *words), str(tmp_path), "not made by `saccade demo`")
+        refused(saccade("demo", "--out", tmp_path, *words), str(tmp_path), "not made by the demo")
     refused(saccade("demo", "--out", tmp_path / "model" / "precious", "--fresh"), "precious")
     assert snapshot(tmp_path) == before

@@ -20,7 +20,7 @@ def distilled(saccade: Run, corpus: Path, run_folder: Path, tmp_path_factory: py
         *("--fertilities", folder / "train.fert", "--beam", 1, "--max-length", 12),
     )
     assert done.code == 0, done.err
-    assert "fertilities of" in done.err
+    assert "source pieces" in done.err
     done = saccade("align", run_folder, *pair(corpus, "valid"), "--out", folder / "valid.fert")
     assert done.code == 0, done.err
     return folder
@@ -63,7 +63,7 @@ def test_a_students_translations_are_judged_by_its_teacher(
 ) -> None:
     plain = saccade("translate", student, corpus / "test.en")
     assert plain.code == 0 and len(plain.lines) == 30
-    judged = saccade("translate", student, corpus / "test.en", "--candidates", 5, "--teacher", run_folder)
+    judged = saccade("translate", student, corpus / "test.en", "--candidates", 5, "--reranker", run_folder)
     assert judged.code == 0 and len(judged.lines) == 30
     average = saccade("translate", student, corpus / "test.en", "--fertilities", "average")
     assert average.code == 0 and len(average.lines) == 30
@@ -79,7 +79,7 @@ def test_a_students_translations_are_judged_by_its_teacher(
         (["--sample"], ["decoding.sample = true", "not drawn"]),
         (["--max-length", 9], ["decoding.max_length = 9", "the length is decided"]),
         (["--iterations", 3], ["only for models with decoder = mask-predict"]),
-        (["--candidates", 3], ["a teacher has to pick", "--teacher"]),
+        (["--candidates", 3], ["decoding.candidates = 3", "--reranker"]),
         (["--fertilities", "median"], ["decoding.fertilities"]),
         (["--engine", "ctranslate2"], ["nonautoregressive"]),
     ],
@@ -93,15 +93,15 @@ def test_what_does_not_apply_is_refused(
 def test_a_prefix_is_refused(saccade: Run, student: Path, tmp_path: Path) -> None:
     (tmp_path / "prefixes").write_text("eins\n")
     result = saccade("translate", student, "--prefix-file", tmp_path / "prefixes", stdin=b"one\n")
-    refused(result, "a forced prefix means nothing")
+    refused(result, "cannot take a forced prefix")
 
 
 def test_what_only_other_models_have_is_refused_there(saccade: Run, corpus: Path, run_folder: Path) -> None:
     refused(
         saccade("translate", run_folder, "--iterations", 3, stdin=b"one\n"), "only for non-autoregressive"
     )
-    result = saccade("translate", run_folder, "--teacher", run_folder, stdin=b"one\n")
-    refused(result, "writes word by word by itself")
+    result = saccade("translate", run_folder, "--reranker", run_folder, stdin=b"one\n")
+    refused(result, "this one decodes word by word")
 
 
 def test_a_student_has_no_score_and_cannot_teach(
@@ -111,7 +111,7 @@ def test_a_student_has_no_score_and_cannot_teach(
     out = tmp_path / "fert"
     refused(saccade("align", student, *pair(corpus, "test"), "--out", out), "writes word by word")
     assert not out.exists()
-    result = saccade("translate", student, "--teacher", student, "--candidates", 2, stdin=b"one\n")
+    result = saccade("translate", student, "--reranker", student, "--candidates", 2, stdin=b"one\n")
     refused(result, "itself non-autoregressive")
 
 
@@ -122,7 +122,7 @@ def test_wrong_text_or_method_is_told_before_any_work(
     result = saccade("distill", run_folder, "--source", tmp_path / "none", "--out", out)
     refused(result, "no such file")
     given = ["distill", run_folder, "--source", corpus / "test.en", "--out", out]
-    refused(saccade(*given, "--method", "giza"), "--method giza: allowed are attention, eflomal")
+    refused(saccade(*given, "--method", "giza"), "--method", "giza: allowed are attention, eflomal")
     refused(saccade(*given, "--method", "eflomal", "--layer", 1), "only attention has layers")
 
 

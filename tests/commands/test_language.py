@@ -44,12 +44,20 @@ def lm(lm_folder: Path) -> Path:
     return lm_folder / "run"
 
 
+@pytest.fixture(scope="module")
+def recurrent_lm(saccade: Run, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("recurrent") / "run"
+    result = saccade(*TRAIN, "--set", f"data.text={corpus}/train.en", "--out", run, *settings(SMALLEST))
+    assert result.code == 0, result.err
+    return run
+
+
 def test_a_text_is_judged_under_the_settings_that_are_told(saccade: Run, lm: Path, corpus: Path) -> None:
-    result = saccade("evaluate", lm, "--text", corpus / "test.en", "--memory", 20, "--segment", 4)
+    result = saccade("perplexity", lm, "--text", corpus / "test.en", "--memory", 20, "--segment", 4)
     assert result.code == 0, result.err
     assert [line.split()[0] for line in result.lines[:3]] == ["perplexity", "perplexity", "bits"]
     assert result.lines[3].startswith("segment 4, memory 20, same_length False, streams 1: ")
-    words = ["evaluate", lm, "--text", corpus / "test.en", "--json"]
+    words = ["perplexity", lm, "--text", corpus / "test.en", "--json"]
     as_json = json.loads(saccade(*words, "--same-length", "--clamp-length", 5, "--streams", 3).text)
     assert (as_json["clamp_length"], as_json["streams"], as_json["same_length"]) == (5, 3, True)
     assert as_json["word_perplexity"] == pytest.approx(as_json["perplexity"])  # its tokens are words
@@ -108,7 +116,8 @@ def test_what_translators_do_is_refused(
     saccade: Run, lm: Path, corpus: Path, tmp_path: Path, words: list[str]
 ) -> None:
     places = {"lm": lm, "text": corpus / "test.en", "folder": tmp_path}
-    refused(saccade(*[word.format(**places) for word in words]), "language model", "saccade generate")
+    result = saccade(*[word.format(**places) for word in words])
+    refused(result, "language model", "saccade generate", "saccade perplexity")
     assert not list(tmp_path.iterdir())
 
 
@@ -129,26 +138,36 @@ def test_it_teaches_no_translator(saccade: Run, lm: Path, corpus: Path, tmp_path
 
 def test_it_is_not_exported(saccade: Run, lm: Path, tmp_path: Path) -> None:
     result = saccade("export", lm, "--to", "onnx", "--out", tmp_path / "out")
-    refused(result, "model.kind = transformer-xl", "only transformer")
+    refused(result, "model.kind = transformer-xl", "supports only transformer")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_translator_neither_continues_nor_judges_text(saccade: Run, run_folder: Path, corpus: Path) -> None:
-    for words in (["generate", run_folder], ["evaluate", run_folder, "--text", corpus / "test.en"]):
-        refused(saccade(*words), "a translator", "saccade translate")
+    for words in (["generate", run_folder], ["perplexity", run_folder, "--text", corpus / "test.en"]):
+        refused(saccade(*words), "a translator", "saccade translate", "saccade evaluate")
 
 
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["evaluate", "{lm}"], ["--source and --reference", "--text"]),
-        (["evaluate", "{lm}", "--text", "{text}", "--beam", "3"], ["--beam", "of translators"]),
-        (["evaluate", "{lm}", "--text", "{text}", "--candidates", "3"], ["--candidates", "of translators"]),
-        (["evaluate", "{lm}", "--text", "{text}", "--teacher", "{lm}"], ["--teacher", "of translators"]),
-        (["evaluate", "{lm}", "--source", "{text}", "--segment", "3"], ["--segment", "of language models"]),
-        (["evaluate", "{lm}", "--text", "{folder}/none.txt"], ["none.txt", "no such file"]),
-        (["evaluate", "{lm}", "--text", "{empty}"], ["empty"]),
-        (["generate", "{lm}", "--top-p", "1.5"], ["decoding.top_p = 1.5"]),
+        (["perplexity", "{lm}"], ["--text"]),
+        (
+            ["perplexity", "{lm}", "--text", "{text}", "--set", "model.width=3"],
+            ["model.width", "depend"],
+        ),
+        (["perplexity", "{lm}", "--text", "{text}", "--set", "decoding.seed=3"], ["[decoding]", "[model]"]),
+        (
+            ["perplexity", "{recurrent}", "--text", "{text}", "--memory", "3"],
+            ["memory = 3", "only transf"],
+        ),
+        (
+            ["perplexity", "{recurrent}", "--text", "{text}", "--same-length"],
+            ["same_length = true", "only"],
+        ),
+        (["perplexity", "{lm}", "--text", "{folder}/none.txt"], ["none.txt", "no such file"]),
+        (["perplexity", "{lm}", "--text", "{empty}"], ["empty"]),
+        (["perplexity", "{lm}", "--text", "{text}", "--segment", "0"], ["--segment", "1"]),
+        (["generate", "{lm}", "--top-p", "1.5"], ["--top-p", "1"]),
         (["generate", "{folder}"], ["not a Saccade model folder"]),
         ([*TRAIN, "--source", "{text}", "--target", "{text}"], ["data.source", "[data] knows text"]),
         (TRAIN, ["set data.text"]),
@@ -164,6 +183,7 @@ def test_a_translator_neither_continues_nor_judges_text(saccade: Run, run_folder
 def test_bad_input_is_told_in_one_message(
     saccade: Run,
     lm: Path,
+    recurrent_lm: Path,
     corpus: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -175,6 +195,7 @@ def test_bad_input_is_told_in_one_message(
     empty = tmp_path / "empty.txt"
     empty.touch()
     places = {"lm": lm, "text": corpus / "test.en", "folder": tmp_path, "empty": empty}
+    places["recurrent"] = recurrent_lm
     result = saccade(*[word.format(**places) for word in words])
     refused(result, *parts)
     assert not list((tmp_path / "work").iterdir())

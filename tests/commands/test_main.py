@@ -160,5 +160,5 @@ def test_ctrl_c_while_the_data_are_prepared_says_how_to_go_on(tmp_path: Path) ->
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.decode("utf-8").endswith(f"Go on with: saccade train --resume {run}\n")
+    assert errors.decode("utf-8").endswith(f"Resume with: saccade train --resume {run}\n")
     assert b"Traceback" not in errors

@@ -40,7 +40,9 @@ def test_evaluate_refuses_what_it_cannot_score(
     evaluate = ("evaluate", run_folder, "--source", source, "--reference")
     refused(saccade(*evaluate, reference), "30 lines", "300")
     refused(saccade(*evaluate, corpus / "test.de", "--tokenize", "scissors"), "scissors", "13a")
-    refused(saccade(*evaluate, corpus / "test.de", "--precision", "int4"), "--precision int4", "int8")
+    refused(
+        saccade(*evaluate, corpus / "test.de", "--precision", "int4"), "--precision", "int4: allowed", "int8"
+    )
     (tmp_path / "latin1").write_bytes(b"eins\n" * 29 + b"f\xfcnf\n")
     refused(saccade(*evaluate, tmp_path / "latin1"), "latin1:30", "not UTF-8")
     (tmp_path / "empty").touch()

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import SMALLEST, Run, arguments, pair, refused, settings, snapshot
+from tests.commands.conftest import (
+    SMALLEST,
+    Run,
+    arguments,
+    environment,
+    pair,
+    refused,
+    settings,
+    snapshot,
+)
 
 
 def test_a_run_holds_what_it_promises(run_folder: Path) -> None:
@@ -44,7 +55,7 @@ def test_a_configuration_file_gives_the_run_its_name(
 
 
 def test_resume_goes_alone(saccade: Run, run_folder: Path, corpus: Path) -> None:
-    refused(saccade("train", "--resume", run_folder, *pair(corpus)), "--resume", "goes alone")
+    refused(saccade("train", "--resume", run_folder, *pair(corpus)), "--resume", "no other option")
     refused(saccade("train", "--resume", run_folder, "--set", "training.steps=9"), "--resume")
 
 
@@ -164,3 +175,20 @@ def test_check_reports_and_leaves_no_trace(
     assert " parameters\n" in result.text
     assert "Warning: only 6 validation pairs" in result.text
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_several_processes_report_a_wrong_configuration_once(corpus: Path, tmp_path: Path) -> None:
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "saccade", "train"]
+    done = subprocess.run(
+        [sys.executable, *words, *pair(corpus), "--set", "training.stepz=3", "--out", str(tmp_path / "run")],
+        capture_output=True,
+        env=environment(),
+        check=False,
+        timeout=120,
+    )
+    errors = done.stderr.decode("utf-8")
+    assert done.returncode != 0
+    assert errors.count("Error: training.stepz = 3: no such setting; did you mean training.steps?") == 1
+    assert "saccade/commands" not in errors, "a traceback of ours"
+    assert not list(tmp_path.iterdir())

@@ -147,9 +147,13 @@ def test_prefixes_that_do_not_match_the_lines_are_refused(
     (tmp_path / "in").write_text(source, encoding="utf-8")
     (tmp_path / "out").write_text("older", encoding="utf-8")
     words = ("--prefix-file", tmp_path / "prefixes", "--output", tmp_path / "out", *QUICK)
-    refused(saccade("translate", model, tmp_path / "in", *words), "prefixes has 2 lines", "one prefix a line")
+    refused(
+        saccade("translate", model, tmp_path / "in", *words),
+        "prefixes has 2 lines",
+        "each line needs one prefix",
+    )
     result = saccade("translate", model, *words, stdin=source.encode())
-    assert result.code == 2 and "--prefix-file has 2 lines" in result.err
+    assert result.code == 2 and "there are 2 prefixes but" in result.err
     assert (tmp_path / "out").read_text(encoding="utf-8") == "older"
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from saccade.config import build
-from saccade.decoding.continuation import ContinuationConfig, continue_text
+from saccade.decoding.continuation import continue_text
 from saccade.decoding.sampling import Draw, uniform_draws
+from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import UserError
 from tests.models.test_language_models import KINDS, network
 

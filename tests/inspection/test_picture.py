@@ -108,5 +108,5 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UserError, match="cannot write the picture: No such file"):
         draw_attention(weights, SOURCE, TARGET, out=tmp_path / "no" / "a.png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UserError, match=r"pip install 'saccade\[plot\]'"):
+    with pytest.raises(UserError, match=r"pip install .*\[plot\]'"):
         check_picture(tmp_path / "maps.png")

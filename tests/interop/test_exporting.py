@@ -220,7 +220,7 @@ def test_a_missing_package_is_named(
 
     monkeypatch.setitem(sys.modules, package, None)
     target: Target = "ctranslate2" if extra == "ctranslate2" else "onnx"
-    with pytest.raises(UserError, match=rf"pip install 'saccade\[{extra}\]'"):
+    with pytest.raises(UserError, match=rf"pip install -e '.*\[{extra}\]'"):
         export_model(tiny(), tmp_path / "out", target=target)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.rerank import Reranker
-from saccade.errors import UserError
+from saccade.errors import Unsupported
 from saccade.models.families import NonAutoregressive
 from saccade.models.interface import Vocabulary
 from saccade.models.nonautoregressive.interface import Body, Scheme
@@ -50,7 +50,7 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     def trained(self) -> SchemeT:
         """The scheme over the trained network; UserError if there is none."""
         if self.network is None:
-            raise UserError(self._refusal)
+            raise Unsupported(self._refusal)
         return self.scheme(cast(Body, self.network))
 
     @torch.inference_mode()
@@ -65,7 +65,7 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     ) -> list[list[Hypothesis]]:
         """One hypothesis for each sentence. Raises UserError for a prefix that is not empty."""
         if any(prefixes):
-            raise UserError(
+            raise Unsupported(
                 "a forced prefix means nothing to a non-autoregressive model: the words after it would be "
                 "written without knowing it."
             )
@@ -79,7 +79,7 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
 
     def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
         """See `Decoder.log_probs`; UserError where a target has no probability that could be added up."""
-        raise UserError(
+        raise Unsupported(
             f"a non-autoregressive model with decoder = {self.scheme.name} gives a target no probability: "
             f"{self.scheme.undefined_score}. Score with its teacher."
         )

@@ -11,7 +11,7 @@ from saccade.decoding.nonautoregressive.forced_fertilities import most_likely_wi
 from saccade.decoding.nonautoregressive.options import FertilityDecoding
 from saccade.decoding.nonautoregressive.top_tokens import top_token_rows
 from saccade.decoding.rerank import Reranker, rerank
-from saccade.errors import UserError
+from saccade.errors import ConfigError
 from saccade.models.nonautoregressive.fertility import Fertility
 from saccade.models.nonautoregressive.interface import AnyMemory
 
@@ -56,9 +56,9 @@ def decode_fertility(
     """
     count = options.candidates
     if count > 1 and reranker is None:
-        raise UserError(
-            f"decoding.candidates = {count}: another model, the reranker, has to pick among them; give one "
-            "that writes token by token with the same vocabulary, such as the teacher."
+        raise ConfigError(
+            f"decoding.candidates = {count}: this model cannot choose among them; a reranker has to.",
+            topic="reranker",
         )
     memory = scheme.body.encode(source, source_lengths)
     sequences = fertility_sequences(scheme, memory, options=options, lines=lines)

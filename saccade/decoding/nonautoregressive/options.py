@@ -36,49 +36,43 @@ class NonAutoregressiveDecoding(Section):
         },
         **{name: f"only for models with decoder = {owner}" for name, owner in _OF_SCHEMES.items()},
     }
+    candidates: PositiveInt = 1
+    """Number of candidate translations of each sentence, among which a re-ranker or the model itself chooses
+    (non-autoregressive models)."""
     batch_tokens: PositiveInt = 4096
-    """Source tokens decoded together, padding and candidates counted."""
+    """Number of source tokens decoded together, including padding and counting each candidate."""
 
     @property
     def rows_per_sentence(self) -> int:
-        """Candidates that a sentence occupies while it is decoded."""
-        return 1
+        """Rows that a sentence occupies while it is decoded, one for each candidate."""
+        return self.candidates
 
 
 class FertilityDecoding(NonAutoregressiveDecoding):
     """`decoder = "fertility"` (Gu et al. 2018, section 4.1)."""
 
     fertilities: Literal["argmax", "average"] = "argmax"
-    """Each piece's likeliest fertility, or its mean, rounded."""
+    """Number of target pieces for each source piece: the likeliest (argmax) or the rounded mean (average)."""
     candidates: PositiveInt = 1
-    """Noisy parallel decoding: so many fertility sequences are written out, that of `fertilities` and others
-    drawn at random; a teacher picks the best."""
+    """Number of fertility sequences to translate with: the one that `fertilities` gives, then random draws
+    (noisy parallel decoding); a re-ranker chooses the best translation."""
     seed: int = 1
-    """Of these draws, together with the line's number."""
+    """Random seed of the draws; those of a sentence depend on this and its line number alone."""
     max_ratio: float = Field(2.0, gt=0)
-    """Fertilities beyond this many target pieces for each source piece, and `max_extra`, are cut."""
+    """Target pieces allowed for each source piece; fertilities beyond that, plus `max_extra`, are cut."""
     max_extra: NonNegativeInt = 10
-    """See `max_ratio`."""
-
-    @property
-    def rows_per_sentence(self) -> int:
-        """One for each fertility sequence."""
-        return self.candidates
+    """Target pieces allowed in addition to `max_ratio`."""
 
 
 class MaskPredictDecoding(NonAutoregressiveDecoding):
     """`decoder = "mask-predict"` (Ghazvininejad et al. 2019, section 3)."""
 
     iterations: PositiveInt = 10
-    """Rounds; 1 writes everything once, each further one masks and predicts the least certain words anew."""
+    """Number of mask-predict rounds; each one after the first masks the least certain tokens and predicts
+    them again."""
     candidates: PositiveInt = 5
-    """The likeliest so many lengths are written out; the words' mean log-probability picks the best, or a
-    teacher does."""
-
-    @property
-    def rows_per_sentence(self) -> int:
-        """One for each length."""
-        return self.candidates
+    """Number of likeliest lengths to translate with; the mean log-probability of the tokens, or a re-ranker,
+    chooses the best translation."""
 
 
 class CtcDecoding(NonAutoregressiveDecoding):

@@ -1,0 +1,32 @@
+"""What the command line adds to an error: its own commands and options, which the library does not name."""
+
+import typer
+
+from saccade.errors import UserError
+
+HINTS = {
+    "language-model": "Use `saccade generate` to continue text or `saccade perplexity` to score it.",
+    "translator": "Use `saccade translate`, or `saccade evaluate` to score its translations.",
+    "out": "Choose another --out.",
+    "run-exists": "Resume it with `saccade train --resume {run}`, or choose another --out.",
+    "no-run": "Give a folder that `saccade train` made.",
+    "no-model": "Give a folder that `saccade train`, `saccade import` or `saccade export` made.",
+    "no-export": "Make one with `saccade export`.",
+    "no-text": "On the command line, give --source and --target.",
+    "reranker": "Give one with --reranker.",
+    "fertilities": "Make them with `saccade align TEACHER --source S --target T --out FILE`.",
+    "language": "Choose one with --{side}-language.",
+    "demo-steps": "Add --fresh to start again, or leave out --steps.",
+}
+"""Advice by `UserError.topic`."""
+
+
+def described(error: UserError) -> str:
+    """The message and, where the command line has some, its advice."""
+    hint = HINTS.get(error.topic or "")
+    return str(error) if hint is None else f"{error} {hint.format_map(error.details)}"
+
+
+def report(error: UserError) -> None:
+    """Print an error as commands do."""
+    typer.echo(f"Error: {described(error)}", err=True)
