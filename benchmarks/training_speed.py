@@ -14,7 +14,7 @@ from saccade.checkpoint import vocabulary_of
 from saccade.config import Section
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
-from saccade.native.memory import steady_memory
+from saccade.training.allocator import steady_memory
 from saccade.text.batching import Batch
 from saccade.text.prepare import open_prepared
 from saccade.training.data import TrainingPairs

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
-    from saccade.native.quantise import Precision
+    from saccade.quantisation import Precision
     from saccade.translator import Translation, Translator
     from saccade.writer import Writer
 

@@ -24,7 +24,7 @@ from saccade.errors import UserError
 from saccade.folders import beside, replace_folder
 from saccade.models import build_model, model_config
 from saccade.models.interface import Network, Vocabulary
-from saccade.native.quantise import Precision, quantised, restored
+from saccade.quantisation import Precision, quantised, restored
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 FORMAT = 2

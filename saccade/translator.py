@@ -20,7 +20,7 @@ from saccade.engine import ready, why_slow
 from saccade.errors import UserError
 from saccade.models.interface import LanguageModel, Translating
 from saccade.models.recording import record_attention
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import between, same_pieces
 

@@ -34,7 +34,7 @@ def demo(
       echo "ninety-nine" | saccade translate runs/demo/model
     """
     from saccade import demo as work
-    from saccade.native.memory import steady_memory
+    from saccade.training.allocator import steady_memory
     from saccade.training.distributed import process_group
 
     steady_memory()

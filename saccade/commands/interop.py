@@ -104,7 +104,7 @@ def export(
     from saccade.folders import require_empty
     from saccade.interop.exported import Target
     from saccade.interop.exporting import export_model, store_model
-    from saccade.native.quantise import Precision
+    from saccade.quantisation import Precision
     from saccade.text.corpus import read_text
     from saccade.text.tokenizer import between
 

@@ -9,7 +9,7 @@ from saccade.errors import UserError
 
 if TYPE_CHECKING:
     from saccade.interop.exported import Target
-    from saccade.native.quantise import Precision
+    from saccade.quantisation import Precision
     from saccade.translator import Translator
 
 Model = Annotated[
@@ -180,7 +180,7 @@ def set_up(*, device: str | None, threads: int | None) -> None:
 
 
 def _precision(name: str | None) -> "Precision | None":
-    from saccade.native.quantise import Precision
+    from saccade.quantisation import Precision
 
     if name is not None and name not in get_args(Precision):
         raise UserError(f"--precision {name}: allowed are {', '.join(get_args(Precision))}.")

@@ -193,7 +193,7 @@ def _train(
     run: Path, config: Path | None, tables: dict[str, dict[str, Any]], settings: list[str], *, resumes: bool
 ) -> None:
     from saccade import experiment
-    from saccade.native.memory import steady_memory
+    from saccade.training.allocator import steady_memory
     from saccade.training.distributed import process_group
 
     steady_memory()

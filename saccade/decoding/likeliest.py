@@ -19,7 +19,7 @@ def likeliest(model: Parallel, hidden: Tensor, *, never: list[int]) -> tuple[Ten
     never: ids that are not taken; the others keep their log-probabilities.
     """
     if isinstance(model.output, PackedLinear):
-        return model.output.likeliest(hidden, never=never)
+        return model.output.argmax(hidden, excluded=never)
     tokens, log_probs = [], []
     for part in hidden.split(max(1, _CHUNK_ELEMENTS // model.output.out_features)):
         logits = model.output(part).float()

@@ -10,7 +10,7 @@ from saccade.errors import UserError
 from saccade.models.interface import Parallel, Seq2Seq, Translating
 from saccade.models.nonautoregressive import NonAutoregressive
 from saccade.models.transformer import Transformer
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 
 __all__ = ["ready", "why_slow"]
 

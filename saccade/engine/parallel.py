@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from saccade.engine.packed import Memory, PackedStack, why_not_packed
 from saccade.models.nonautoregressive import NonAutoregressive
 from saccade.native.linear import pack
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 
 
 def why_not_parallel(network: NonAutoregressive) -> str | None:
@@ -30,7 +30,14 @@ def in_c(network: NonAutoregressive, *, precision: Precision) -> NonAutoregressi
     # Masked models put a token before the source and so embed it themselves; their decoder reads targets.
     masked = network.scheme == "mask-predict"
     encoder, decoder = (
-        PackedStack(layers, config=config, final=final, precision=precision, embedding=embedding)
+        PackedStack(
+            layers,
+            config=config,
+            final=final,
+            precision=precision,
+            embedding=embedding,
+            positions=source.positions,
+        )
         for layers, final, embedding in (
             (network.encoder, network.encoder_norm, None if masked else source),
             (network.decoder, network.decoder_norm, target if masked else source),
@@ -39,7 +46,7 @@ def in_c(network: NonAutoregressive, *, precision: Precision) -> NonAutoregressi
     stands_in = copy(network)
     # The rest is shared with the network; only the list of its parts is another one.
     parts: dict[str, Any] = dict(network._modules)  # noqa: SLF001
-    parts |= {"encoder": _Encoder(encoder, source.positions), "decoder": _Decoder(decoder)}
+    parts |= {"encoder": _Encoder(encoder), "decoder": _Decoder(decoder)}
     parts["target_embedding" if masked else "source_embedding"] = _Ids(source.positions)
     parts |= {"encoder_norm": nn.Identity(), "decoder_norm": nn.Identity()}
     # The output, and what predicts fertilities or the length.
@@ -65,13 +72,12 @@ class _Ids(nn.Module):
 class _Encoder(nn.Module):
     """See `EncoderStack`; x may be ids."""
 
-    def __init__(self, stack: PackedStack, positions: nn.Module) -> None:
+    def __init__(self, stack: PackedStack) -> None:
         super().__init__()
-        self.stack, self.positions = stack, positions
+        self.stack = stack
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        self.stack.reach(x.size(1), self.positions)
-        return self.stack.through(x, lengths)
+        return self.stack.run(x, lengths)
 
 
 class _Decoder(nn.Module):
@@ -82,10 +88,15 @@ class _Decoder(nn.Module):
         self.stack = stack
 
     def remember(self, states: Tensor, lengths: Tensor) -> Memory:
-        return self.stack.remember(states, lengths)
+        return self.stack.project_memory(states, lengths)
 
     def forward(
-        self, x: Tensor, lengths: Tensor, memory: Memory, positions: nn.Module, *, sees_itself: bool
+        self,
+        x: Tensor,
+        lengths: Tensor,
+        memory: Memory,
+        positions: nn.Module,  # noqa: ARG002 - as its sibling; the stack has its own
+        *,
+        sees_itself: bool,
     ) -> Tensor:
-        self.stack.reach(x.size(1), positions)
-        return self.stack.through(x, lengths, sees="all" if sees_itself else "others", memory=memory)
+        return self.stack.run(x, lengths, mask="none" if sees_itself else "diagonal", memory=memory)

@@ -15,7 +15,7 @@ from saccade.interop.onnx import open_onnx, write_onnx
 from saccade.models.interface import Parallel
 from saccade.models.nonautoregressive import NonAutoregressive
 from saccade.models.transformer import Transformer
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
 from saccade.translator import Translator
