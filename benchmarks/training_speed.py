@@ -15,10 +15,10 @@ from saccade.checkpoint import vocabulary_of
 from saccade.config import Section
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
-from saccade.native.memory import steady_memory
 from saccade.text.batching import Batch
 from saccade.text.prepare import Prepared, open_prepared
 from saccade.text.translation import SIDES, collate_translation
+from saccade.training.allocator import steady_memory
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.eager import EagerStep

@@ -28,7 +28,7 @@ from saccade.interop.ctranslate2 import vocabularies, write_ctranslate2
 from saccade.models import build_model, model_config
 from saccade.models.interface import IncrementalDecoder, Vocabulary
 from saccade.models.transformer import Transformer
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 from saccade.text.batching import plan_for_inference
 
 Ids = list[list[int]]

@@ -26,7 +26,7 @@ from saccade.models import build_model, model_config
 from saccade.models.families import Network
 from saccade.models.interface import Vocabulary
 from saccade.models.renamed import current_name
-from saccade.native.quantise import Precision, quantised, restored
+from saccade.quantisation import Precision, quantised, restored
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 FORMAT = 3

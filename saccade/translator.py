@@ -21,7 +21,7 @@ from saccade.engine import make_engine, unsupported_reason
 from saccade.errors import ConfigError, InputError, TooLong, Unsupported
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.recording import AttentionKind, AttentionMap
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import Tokenizer, between, same_pieces
 

@@ -37,7 +37,7 @@ def demo(
     """
     from saccade import demo as work
     from saccade.distribution import install_hint
-    from saccade.native.memory import steady_memory
+    from saccade.training.allocator import steady_memory
     from saccade.training.distributed import process_group
 
     steady_memory()

@@ -14,7 +14,7 @@ from saccade.errors import UserError
 if TYPE_CHECKING:
     from saccade.interop.exported import Target
     from saccade.interop.importing import Imported
-    from saccade.native.quantise import Precision
+    from saccade.quantisation import Precision
 
 Out = Annotated[
     Path,

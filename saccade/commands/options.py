@@ -17,7 +17,7 @@ from saccade.errors import UserError
 
 if TYPE_CHECKING:
     from saccade.interop.exported import Target
-    from saccade.native.quantise import Precision
+    from saccade.quantisation import Precision
     from saccade.translator import Translator
 
 

@@ -183,7 +183,7 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
 
 def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> None:
     from saccade import experiment
-    from saccade.native.memory import steady_memory
+    from saccade.training.allocator import steady_memory
     from saccade.training.distributed import process_group
 
     def read() -> "Experiment":

@@ -11,7 +11,7 @@ from saccade.engine.transformer import TransformerEngine
 from saccade.errors import Unsupported
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 
 __all__ = ["ENGINES", "make_engine", "unsupported_reason"]
 

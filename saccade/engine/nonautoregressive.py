@@ -10,7 +10,7 @@ from saccade.engine.packed import Memory, PackedStack, why_not_packed
 from saccade.models.nonautoregressive.interface import SourceMemory
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.native.linear import pack
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 
 
 def unsupported_reason(network: NonAutoregressiveTransformer) -> str | None:
@@ -32,13 +32,19 @@ class PackedBody:
         self._sentence_token, self._embedding = network.sentence_token, encoder.embedding
         looked_up = encoder.embedding if network.sentence_token is None else None
         self._encoder, self._decoder = (
-            PackedStack(layers, config=self.config, final=final, precision=precision, embedding=embedding)
+            PackedStack(
+                layers,
+                config=self.config,
+                final=final,
+                precision=precision,
+                embedding=embedding,
+                positions=encoder.embedding.positions,
+            )
             for layers, final, embedding in (
                 (encoder.layers, encoder.norm, looked_up),
                 (network.decoder, network.decoder_norm, network.reading),
             )
         )
-        self._positions = encoder.embedding.positions
         self.output = pack(network.output.weight, network.output.bias, precision=precision)
         predictor = network.predictor
         self._predictor = (
@@ -47,7 +53,7 @@ class PackedBody:
 
     def argmax(self, hidden: Tensor, *, never: Sequence[int]) -> tuple[Tensor, Tensor]:
         """See `Body.argmax`."""
-        return self.output.likeliest(hidden, never=never)
+        return self.output.argmax(hidden, excluded=never)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> SourceMemory[Memory]:
         """See `Body.encode`."""
@@ -58,7 +64,7 @@ class PackedBody:
             x = torch.cat([first, self._embedding(source).detach()], 1)  # (batch, 1 + source, width)
             states = self._encode(x, source_lengths + 1)
             features, states = states[:, 0], states[:, 1:]
-        cross = self._decoder.remember(states, source_lengths)
+        cross = self._decoder.project_memory(states, source_lengths)
         return SourceMemory(source, source_lengths, cross, None if self._predictor is None else features)
 
     def predict(self, memory: SourceMemory[Memory]) -> Tensor:
@@ -71,10 +77,8 @@ class PackedBody:
     ) -> Tensor:
         """See `Body.decode`; nothing is revealed outside training."""
         assert revealed is None
-        self._decoder.reach(read.size(1), self._positions)
-        sees: Literal["all", "others"] = "all" if self.scheme.sees_itself else "others"
-        return self._decoder.through(read, lengths, sees=sees, memory=memory.cross)
+        mask: Literal["none", "diagonal"] = "none" if self.scheme.sees_itself else "diagonal"
+        return self._decoder.run(read, lengths, mask=mask, memory=memory.cross)
 
     def _encode(self, x: Tensor, lengths: Tensor) -> Tensor:
-        self._encoder.reach(x.size(1), self._positions)
-        return self._encoder.through(x, lengths)
+        return self._encoder.run(x, lengths)

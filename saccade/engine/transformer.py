@@ -17,28 +17,11 @@ from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.native.library import kernels
 from saccade.native.linear import pack
-from saccade.native.quantise import Precision
+from saccade.native.structs import CStep
+from saccade.quantisation import Precision
 
 _ROOM = 64  # positions to begin with
 _PIECE = 1 << 16  # numbers, a quarter of a megabyte
-
-
-class _CStep(ctypes.Structure):
-    _fields_ = [
-        ("rows", ctypes.c_int64),
-        ("position", ctypes.c_int64),
-        ("longest", ctypes.c_int64),
-        ("batch", ctypes.c_int64),
-        ("room", ctypes.c_int64),
-        ("tokens", ctypes.c_void_p),
-        ("sentence", ctypes.c_void_p),
-        ("lengths", ctypes.c_void_p),
-        ("memory", ctypes.c_void_p),
-        ("ancestors", ctypes.c_void_p),
-        ("past", ctypes.c_void_p),
-        ("slots", ctypes.c_void_p),
-        ("logits", ctypes.c_void_p),
-    ]
 
 
 def unsupported_reason(network: Transformer) -> str | None:
@@ -103,28 +86,30 @@ class TransformerEngine:
             (network.encoder.layers, network.encoder.norm, network.encoder.embedding),
             (network.decoder, network.decoder_norm, network.target_embedding),
         ]
-        self._positions = [
-            None if self.config.positions == "none" else embedding.positions for *_, embedding in sides
-        ]
         self._encoder, self._decoder = (
-            PackedStack(layers, config=self.config, final=final, embedding=embedding, precision=precision)
+            PackedStack(
+                layers,
+                config=self.config,
+                final=final,
+                embedding=embedding,
+                positions=None if self.config.positions == "none" else embedding.positions,
+                precision=precision,
+            )
             for layers, final, embedding in sides
         )
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Memory:
         """See `Seq2Seq.encode`."""
-        self._encoder.reach(source.size(1), self._positions[0])
-        return self._decoder.remember(self._encoder.through(source, source_lengths), source_lengths)
+        return self._decoder.project_memory(self._encoder.run(source, source_lengths), source_lengths)
 
     def decode(self, target_in: Tensor, memory: Memory) -> Tensor:
         """See `Seq2Seq.decode`."""
         batch, length = target_in.shape
-        self._decoder.reach(length, self._positions[1])
-        return self._decoder.through(target_in, torch.full((batch,), length), sees="past", memory=memory)
+        return self._decoder.run(target_in, torch.full((batch,), length), mask="future", memory=memory)
 
     def start(self, memory: Memory, max_length: int) -> EngineState:
         """See `Seq2Seq.start`."""
-        self._decoder.reach(max_length, self._positions[1])
+        self._decoder.position_tables(max_length)  # grown at once, not while the target does
         rows = memory.sentence.size(0)
         return EngineState(memory, torch.empty(rows, _ROOM, dtype=torch.int32))
 
@@ -137,8 +122,9 @@ class TransformerEngine:
             state.ancestors = torch.nn.functional.pad(state.ancestors, (0, room))
             room *= 2
         logits = torch.empty(rows, self.vocabulary.target_size)
-        token = token.contiguous()
-        call = _CStep(
+        token = token.to(torch.int64).contiguous()
+        tables = self._decoder.position_tables(position + 1)
+        call = CStep(
             rows=rows,
             position=position,
             longest=memory.states.size(2),
@@ -150,10 +136,12 @@ class TransformerEngine:
             memory=memory.states.data_ptr(),
             ancestors=state.ancestors.data_ptr(),
             past=past.pointers.buffer_info()[0],
-            slots=past.rows.buffer_info()[0],
+            past_rows=past.rows.buffer_info()[0],
             logits=logits.data_ptr(),
+            table_length=tables.length,
+            positions=None if tables.rows is None else tables.rows.data_ptr(),
         )
         kernels().transformer_step(
-            ctypes.byref(self._decoder.call), ctypes.byref(self.output.call), ctypes.byref(call)
+            ctypes.byref(self._decoder.struct), ctypes.byref(self.output.struct), ctypes.byref(call)
         )
         return logits, state

@@ -24,8 +24,8 @@ from saccade.interop.exported import (
     transformer_of,
 )
 from saccade.models.transformer import Transformer
-from saccade.native.quantise import Precision
 from saccade.nn.embedding import Embedding
+from saccade.quantisation import Precision
 from saccade.text.tokenizer import Tokenizer
 from saccade.translator import Translator
 

@@ -27,7 +27,7 @@ from saccade.interop.onnx_nonautoregressive import (
 )
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
 from saccade.translator import Translator, load_reranker

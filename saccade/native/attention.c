@@ -1,7 +1,7 @@
 /* Attention over short sequences, forward and backward: one head of one sentence at a time, in the cache. */
-#include <stdlib.h>
-
+#include "layout.h"
 #include "random.h"
+#include "status.h"
 #include "vector.h"
 
 /* (batch, head, row, width) with any strides, counted in elements, but for the last axis. */
@@ -48,7 +48,7 @@ INLINE void narrow(const View *x, long batch, long head, const float *from, long
     }
 }
 
-/* to (columns, round_up(rows)) = from (rows, columns) turned over; filled up with zeros. */
+/* to (columns, round_up(rows)) = the transpose of from (rows, columns), filled up with zeros. */
 static void transpose(float *to, const float *from, long rows, long columns, long from_row) {
     const long padded = round_up(rows);
     for (long j = 0; j < columns; j++) {
@@ -72,19 +72,21 @@ INLINE long hide(const Attention *a, float *scores, long batch, long i) {
 }
 
 typedef struct {
-    float *query, *key, *value, *out, *turned_key, *turned_value, *weights, *gradient, *turned, *row;
+    float *query, *key, *value, *out, *transposed_key, *transposed_value, *weights, *gradient, *transposed, *row;
 } Scratch;
 
+/* NULL: there is no memory. */
 static float *make_scratch(const Attention *a, Scratch *s) {
     const long width = round_up(a->width), keys = round_up(a->keys), queries = round_up(a->queries);
     const long longest = keys > queries ? keys : queries;
     const long sizes[] = {queries * width, keys * width, longest * width, longest * width, width * keys,
                           width * keys, queries * keys, queries * keys, keys * queries, keys};
-    float **parts[] = {&s->query, &s->key, &s->value, &s->out, &s->turned_key,
-                       &s->turned_value, &s->weights, &s->gradient, &s->turned, &s->row};
+    float **parts[] = {&s->query,            &s->key,     &s->value,    &s->out,        &s->transposed_key,
+                       &s->transposed_value, &s->weights, &s->gradient, &s->transposed, &s->row};
     long total = 0;
     for (int i = 0; i < 10; i++) total += sizes[i];
-    float *all = aligned_alloc(64, sizeof(float) * (size_t)total), *next = all;
+    float *all = allocate(total, sizeof(float)), *next = all;
+    if (!all) return NULL;
     for (int i = 0; i < 10; i++) {
         *parts[i] = next;
         next += sizes[i];
@@ -100,8 +102,8 @@ INLINE void forward_head(const Attention *a, const Scratch *s, const View *in, c
     widen(s->query, query, batch, head, a->queries, a->width, a->scale, low);
     widen(s->key, key, batch, head, a->keys, a->width, 1, low);
     widen(s->value, value, batch, head, a->keys, a->width, 1, low);
-    transpose(s->turned_key, s->key, a->keys, a->width, width);
-    product(s->query, width, s->turned_key, keys, s->weights, keys, a->queries, keys, a->width);
+    transpose(s->transposed_key, s->key, a->keys, a->width, width);
+    product(s->query, width, s->transposed_key, keys, s->weights, keys, a->queries, keys, a->width);
     for (long i = 0; i < a->queries; i++) {
         float *row = s->weights + i * keys;
         if (!hide(a, row, batch, i)) {
@@ -138,10 +140,10 @@ INLINE void backward_head(const Attention *a, const Scratch *s, const View *in, 
     widen(s->key, key, batch, head, a->keys, a->width, 1, low);
     widen(s->value, value, batch, head, a->keys, a->width, 1, low);
     widen(s->out, outer, batch, head, a->queries, a->width, 1, low);
-    transpose(s->turned_key, s->key, a->keys, a->width, width);
-    transpose(s->turned_value, s->value, a->keys, a->width, width);
-    product(s->query, width, s->turned_key, keys, s->weights, keys, a->queries, keys, a->width);
-    product(s->out, width, s->turned_value, keys, s->gradient, keys, a->queries, keys, a->width);
+    transpose(s->transposed_key, s->key, a->keys, a->width, width);
+    transpose(s->transposed_value, s->value, a->keys, a->width, width);
+    product(s->query, width, s->transposed_key, keys, s->weights, keys, a->queries, keys, a->width);
+    product(s->out, width, s->transposed_value, keys, s->gradient, keys, a->queries, keys, a->width);
     for (long i = 0; i < a->queries; i++) {
         float *row = s->weights + i * keys, *slope = s->gradient + i * keys;
         hide(a, row, batch, i);
@@ -158,42 +160,55 @@ INLINE void backward_head(const Attention *a, const Scratch *s, const View *in, 
         for (long j = 0; j < keys; j += LANES)
             store(slope, j, load(s->row, j, 0) * (load(slope, j, 0) - mean), 0);
     }
-    transpose(s->turned, s->weights, a->queries, a->keys, keys);
-    product(s->turned, queries, s->out, width, s->value, width, a->keys, width, a->queries);
+    transpose(s->transposed, s->weights, a->queries, a->keys, keys);
+    product(s->transposed, queries, s->out, width, s->value, width, a->keys, width, a->queries);
     narrow(to + 2, batch, head, s->value, a->keys, a->width, 1, low);
-    transpose(s->turned, s->gradient, a->queries, a->keys, keys);
-    product(s->turned, queries, s->query, width, s->value, width, a->keys, width, a->queries);
+    transpose(s->transposed, s->gradient, a->queries, a->keys, keys);
+    product(s->transposed, queries, s->query, width, s->value, width, a->keys, width, a->queries);
     narrow(to + 1, batch, head, s->value, a->keys, a->width, 1, low);
     product(s->gradient, keys, s->key, width, s->query, width, a->queries, width, a->keys);
     narrow(to, batch, head, s->query, a->queries, a->width, a->scale, low);
 }
 
 /* in: query, key, value. out (batch, heads, queries, width) = weighted sums of values. */
-EXPORT void attention_forward(const Attention *a, const View *in, const View *out) {
+EXPORT int attention_forward(const Attention *a, const View *in, const View *out) {
+    int status = OK;
 #pragma omp parallel
     {
         Scratch s;
         float *all = make_scratch(a, &s);
+        if (!all) report(&status, NO_MEMORY);
 #pragma omp for
         for (long i = 0; i < a->batch * a->heads; i++) {
+            if (!all) continue; /* every thread has to come to the end of the loop */
             if (a->low) forward_head(a, &s, in, out, i / a->heads, i % a->heads, 1);
             else forward_head(a, &s, in, out, i / a->heads, i % a->heads, 0);
         }
-        free(all);
+        release(all);
     }
+    return status;
 }
 
 /* outer: gradient of `out`; to: gradients of query, key, value. */
-EXPORT void attention_backward(const Attention *a, const View *in, const View *outer, const View *to) {
+EXPORT int attention_backward(const Attention *a, const View *in, const View *outer, const View *to) {
+    int status = OK;
 #pragma omp parallel
     {
         Scratch s;
         float *all = make_scratch(a, &s);
+        if (!all) report(&status, NO_MEMORY);
 #pragma omp for
         for (long i = 0; i < a->batch * a->heads; i++) {
+            if (!all) continue; /* every thread has to come to the end of the loop */
             if (a->low) backward_head(a, &s, in, outer, to, i / a->heads, i % a->heads, 1);
             else backward_head(a, &s, in, outer, to, i / a->heads, i % a->heads, 0);
         }
-        free(all);
+        release(all);
     }
+    return status;
 }
+
+LAYOUT(View, FIELD(View, data), FIELD(View, batch), FIELD(View, head), FIELD(View, row));
+LAYOUT(Attention, FIELD(Attention, batch), FIELD(Attention, heads), FIELD(Attention, queries), FIELD(Attention, keys),
+       FIELD(Attention, width), FIELD(Attention, visible), FIELD(Attention, causal), FIELD(Attention, low),
+       FIELD(Attention, scale), FIELD(Attention, drop), FIELD(Attention, seed), FIELD(Attention, logsumexp));

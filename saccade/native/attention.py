@@ -12,35 +12,10 @@ from torch import Tensor
 
 from saccade.native.library import kernels, library
 from saccade.native.residual import draw_seed, drop_count
+from saccade.native.structs import CAttention, CView
 
 LONGEST = 256
 """Positions on either side up to which a head's scores stay in the cache."""
-
-
-class _View(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("batch", ctypes.c_int64),
-        ("head", ctypes.c_int64),
-        ("row", ctypes.c_int64),
-    ]
-
-
-class _Attention(ctypes.Structure):
-    _fields_ = [
-        ("batch", ctypes.c_int64),
-        ("heads", ctypes.c_int64),
-        ("queries", ctypes.c_int64),
-        ("keys", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("visible", ctypes.c_void_p),
-        ("causal", ctypes.c_int32),
-        ("low", ctypes.c_int32),
-        ("scale", ctypes.c_float),
-        ("drop", ctypes.c_uint32),
-        ("seed", ctypes.c_uint64),
-        ("logsumexp", ctypes.c_void_p),
-    ]
 
 
 def serves(query: Tensor, key: Tensor, value: Tensor, *, visible: Tensor | None, causal: bool) -> bool:
@@ -51,7 +26,9 @@ def serves(query: Tensor, key: Tensor, value: Tensor, *, visible: Tensor | None,
         and query.dtype in {torch.float32, torch.bfloat16}
         and query.dtype == key.dtype == value.dtype
         and max(query.size(2), key.size(2)) <= LONGEST
-        and query.size(3) == value.size(3)
+        and key.shape == value.shape
+        and query.shape[:2] == key.shape[:2]
+        and query.size(3) == key.size(3)
         and not (causal and query.size(2) != key.size(2))
         and (visible is None or visible.shape == (query.size(0), 1, 1, key.size(2)))
         and library() is not None
@@ -81,7 +58,7 @@ class _ShortAttention(torch.autograd.Function):
         out = query.new_empty(batch, queries, heads, width).transpose(1, 2)
         logsumexp = torch.empty(batch, heads, queries)
         mask = None if visible is None else visible.contiguous().view(torch.uint8)
-        call = _Attention(
+        call = CAttention(
             batch,
             heads,
             queries,
@@ -118,8 +95,8 @@ def _rows_contiguous(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-def _views(*tensors: Tensor) -> ctypes.Array[_View]:
+def _views(*tensors: Tensor) -> ctypes.Array[CView]:
     """(batch, heads, length, width) with any strides but for the last axis."""
-    return (_View * len(tensors))(
-        *(_View(x.data_ptr(), x.stride(0), x.stride(1), x.stride(2)) for x in tensors)
+    return (CView * len(tensors))(
+        *(CView(x.data_ptr(), x.stride(0), x.stride(1), x.stride(2)) for x in tensors)
     )

@@ -1,37 +1,64 @@
-"""Compile the C files once for this processor and load them."""
+"""The compiled kernels: found in the cache or compiled, compared with what Python expects, and loaded."""
 
+import contextlib
 import ctypes
 import functools
-import hashlib
 import os
-import platform
-import shlex
-import shutil
-import subprocess
-import sysconfig
-import tempfile
+import threading
 from pathlib import Path
+from typing import Any
 
-# Arithmetic stays as written but for fused multiply-add: no reordering, infinities and NaN as they are.
-FLAGS = [
-    "-std=gnu11",
-    "-O3",
-    "-march=native",
-    "-ffp-contract=fast",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-Wno-psabi",
-]
+from saccade.native import cache, compiler
+from saccade.native.structs import mismatch
+
+# Of arguments: pointer, long, int, float, 32 and 64 bits.
+_TYPES: dict[str, Any] = {
+    "p": ctypes.c_void_p,
+    "l": ctypes.c_long,
+    "i": ctypes.c_int,
+    "f": ctypes.c_float,
+    "u": ctypes.c_uint32,
+    "U": ctypes.c_uint64,
+}
+# Kernels that say how they ended (status.h), and those that can't fail.
+_CHECKED = {
+    "attention_forward": "ppp",
+    "attention_backward": "pppp",
+    "linear_forward": "pppllp",
+    "linear_argmax": "pplplpp",
+    "prefix_search": "ppppllllppp",
+    "sequences_forward": "pp",
+    "softmax_gradient": "pllpfppi",
+    "softmax_rows": "pllppi",
+    "transformer_step": "ppp",
+}
+_UNCHECKED = {
+    "dropout": "pplluUi",
+    "log_softmax": "pll",
+    "norm_backward": "ppppp",
+    "norm_forward": "pppp",
+    "top_k": "plllpp",
+}
+_NO_MEMORY = 1
+_BAD = {
+    2: "a token id is not in the vocabulary",
+    3: "a target is not one of the classes",
+    4: "a length, or the number of a sentence or of a hypothesis, is out of range",
+}
+_LOADING = threading.Lock()
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they can't be had; `why_not` tells the reason."""
+    """The compiled kernels, or None if there are none; `why_not` tells the reason."""
     return _attempt()[0]
 
 
 def kernels() -> ctypes.CDLL:
-    """The compiled kernels, where a caller has made sure that there are any."""
+    """The compiled kernels, where a caller has made sure that there are any.
+
+    They raise MemoryError if memory runs out, and IndexError for ids that are out of range.
+    """
     found = library()
     assert found is not None
     return found
@@ -42,88 +69,67 @@ def why_not() -> str | None:
     return _attempt()[1]
 
 
-@functools.cache
+def opened(file: Path) -> ctypes.CDLL:
+    """The library in a file, ready to be called. Raises OSError if it can't be used."""
+    found = ctypes.CDLL(str(file))
+    if wrong := mismatch(found):
+        raise OSError(f"the compiled kernels do not fit this installation: {wrong}")
+    for name, types in (_CHECKED | _UNCHECKED).items():
+        function = getattr(found, name)
+        function.argtypes = [_TYPES[letter] for letter in types]
+        function.restype = ctypes.c_int if name in _CHECKED else None
+        if name in _CHECKED:
+            function.errcheck = _raise
+    return found
+
+
+def _raise(status: int, function: Any, arguments: tuple[Any, ...]) -> int:  # noqa: ARG001 - ctypes passes them
+    if status == _NO_MEMORY:
+        raise MemoryError(f"no memory for the kernel {function.__name__}")
+    if status:
+        raise IndexError(f"{_BAD[status]} (kernel {function.__name__})")
+    return status
+
+
 def _attempt() -> tuple[ctypes.CDLL | None, str | None]:
+    with _LOADING:  # threads that come first at the same time compile once
+        return _load()
+
+
+@functools.cache
+def _load() -> tuple[ctypes.CDLL | None, str | None]:
     if os.environ.get("SACCADE_NATIVE", "1") == "0":
         return None, "switched off by SACCADE_NATIVE=0"
-    compiler = _compiler()
-    if compiler is None:
+    if os.name != "posix":
+        return None, "they are only compiled on POSIX systems"
+    commands, folders = compiler.compilers(), list(cache.folders())
+    if not commands:
         return None, "no C compiler (cc, gcc or clang)"
+    key = compiler.build_key(commands)
+    for folder in folders:
+        for file in cache.stored(folder, key):
+            with contextlib.suppress(OSError):
+                return opened(file), None
+    reasons = ["no folder to keep them in"]
+    for command in commands:
+        try:
+            content = compiler.build(command)
+        except (compiler.CompilerError, OSError) as error:
+            reasons.append(str(error))
+            continue
+        for folder in folders:
+            try:
+                return _kept(folder, key, content), None
+            except OSError as error:
+                reasons.append(str(error))
+    return None, reasons[min(1, len(reasons) - 1)]
+
+
+def _kept(folder: Path, key: str, content: bytes) -> ctypes.CDLL:
+    """Put into the cache and loaded; what can't be loaded from there, as where programs must not run, goes again."""
+    file = cache.store(folder, key, content)
     try:
-        return ctypes.CDLL(str(_compiled(compiler))), None
-    except subprocess.CalledProcessError as error:
-        lines = (error.stderr or "").strip().splitlines() or [str(error)]
-        return None, f"{compiler[0]} failed: {lines[0]}"
-    except OSError as error:
-        return None, str(error)
-
-
-def _compiler() -> list[str] | None:
-    """The compiler that the user names, else the one that Python was built with, else a usual one."""
-    named = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"]
-    for command in named:
-        words = shlex.split(command or "")
-        if words and shutil.which(words[0]):
-            return words[:1]
-    return None
-
-
-def _compiled(compiler: list[str]) -> Path:
-    """The shared library for these sources, this compiler and this processor; built when it is new."""
-    here = Path(__file__).parent
-    sources = sorted(here.glob("*.c"))
-    digest = hashlib.sha256(" ".join([*compiler, *FLAGS, _processor()]).encode())
-    digest.update(subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout)
-    for path in [*sources, *sorted(here.glob("*.h"))]:
-        digest.update(path.read_bytes())
-    folder = _cache()
-    target = folder / f"kernels-{digest.hexdigest()[:24]}.so"
-    if not target.exists():
-        # Several processes may build at once: each writes its own file, the last rename wins.
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            built = Path(work) / "kernels.so"
-            _build(compiler, sources, built, Path(work))
-            built.replace(target)
-    return target
-
-
-def _build(compiler: list[str], sources: list[Path], out: Path, work: Path) -> None:
-    """OpenMP's functions are left open: torch has loaded a library of threads, which then serves both."""
-    objects = []
-    for source in sources:
-        objects.append(str(work / f"{source.stem}.o"))
-        _run([*compiler, *FLAGS, *_openmp(compiler), "-fPIC", "-c", str(source), "-o", objects[-1]])
-    _run([*compiler, "-shared", *objects, "-o", str(out), "-lm"])
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, capture_output=True, text=True, check=True)
-
-
-def _openmp(compiler: list[str]) -> list[str]:
-    """-fopenmp where the process already has the functions that this compiler will call."""
-    shown = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    name = "__kmpc_fork_call" if "clang" in shown else "GOMP_parallel"
-    return ["-fopenmp"] if hasattr(ctypes.CDLL(None), name) else []
-
-
-def _processor() -> str:
-    """What -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return opened(file)
     except OSError:
-        return platform.machine() + platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
-
-
-def _cache() -> Path:
-    """A folder of the user's own; a temporary one where the home folder can't be written."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "saccade"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    return Path(tempfile.mkdtemp(prefix="saccade-"))
+        file.unlink(missing_ok=True)
+        raise

@@ -2,12 +2,6 @@
 #ifndef SACCADE_LINEAR_H
 #define SACCADE_LINEAR_H
 
-#include <stdlib.h>
-
-#if defined(__AVX512VNNI__)
-#include <immintrin.h>
-#endif
-
 #include "vector.h"
 
 #define PANEL 64 /* outputs */
@@ -47,90 +41,17 @@ INLINE void quantise_row(const float *x, long width, uint8_t *to, float *scale, 
     }
 }
 
-INLINE ivec multiply_add(ivec sum, ivec four, ivec weights) {
-#if defined(__AVX512VNNI__)
-    return (ivec)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)four, (__m512i)weights);
-#else
-    const uint8_t *a = (const uint8_t *)&four;
-    const int8_t *b = (const int8_t *)&weights;
-    for (int i = 0; i < LANES; i++)
-        for (int d = 0; d < DEPTH; d++) sum[i] += (int32_t)a[DEPTH * i + d] * b[DEPTH * i + d];
-    return sum;
-#endif
-}
-
-INLINE void put(float *to, const vec *from, const float *bias, long columns) {
-    if (columns >= PANEL) {
-        for (int v = 0; v < PANEL / LANES; v++) store(to, v * LANES, from[v] + load(bias, v * LANES, 0), 0);
-        return;
-    }
-    for (long j = 0; j < columns; j++) to[j] = from[j / LANES][j % LANES] + bias[j];
-}
-
-INLINE void panel_of_floats(const int rows, const float *x, long x_row, const float *w, const float *bias, long depth,
-                            float *y, long y_row, long columns) {
-    vec sum[6][PANEL / LANES];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = (vec){0};
-    for (long k = 0; k < depth; k++) {
-#pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) {
-            const vec right = load(w, k * PANEL + v * LANES, 0);
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) sum[r][v] += x[r * x_row + k] * right;
-        }
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) put(y + r * y_row, sum[r], bias, columns);
-}
-
-INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scale, const int32_t *x_zero,
-                           const int8_t *w, const float *scale, const int32_t *total, const float *bias, long inputs,
-                           float *y, long y_row, long columns) {
-    ivec sum[6][PANEL / LANES];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = (ivec){0};
-    typedef ivec loose_ivec __attribute__((aligned(1), may_alias));
-    for (long k = 0; k < inputs; k += DEPTH) {
-#pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) {
-            const ivec right = *(const loose_ivec *)(w + k * PANEL + v * LANES * DEPTH);
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) {
-                int32_t four;
-                memcpy(&four, x + r * inputs + k, sizeof four);
-                sum[r][v] = multiply_add(sum[r][v], four - (ivec){0}, right);
-            }
-        }
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) {
-        vec out[PANEL / LANES];
-#pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) {
-            typedef int32_t loose_int __attribute__((vector_size(64), aligned(4), may_alias));
-            const ivec exact = sum[r][v] - *(const loose_int *)(total + v * LANES) * x_zero[r];
-            out[v] = __builtin_convertvector(exact, vec) * (load(scale, v * LANES, 0) * x_scale[r]);
-        }
-        put(y + r * y_row, out, bias, columns);
-    }
-}
-
-/* How many of `all` rows or sequences make a block: at most `most`, blocks of one size, and where there are more
-   than threads as many for each of them. */
+/* How many of `all` rows or sequences make a block: at most `most`. Blocks have one size, and if there are more of
+   them than threads, each thread gets the same number. */
 INLINE long block_size(long all, long most, int threads) {
     long blocks = (all + most - 1) / most;
     if (blocks > threads) blocks = (blocks + threads - 1) / threads * threads;
     return blocks ? (all + blocks - 1) / blocks : 1;
 }
 
-/* Threads may share out the panels of a product: number `me` of `members` begins at this one. */
-INLINE long first_panel(const Linear *l, int members, int me) {
-    return (l->outputs + PANEL - 1) / PANEL * me / members;
+/* Threads may share out the panels of a product: number `thread` of `threads` begins at this one. */
+INLINE long first_panel(const Linear *l, int threads, int thread) {
+    return (l->outputs + PANEL - 1) / PANEL * thread / threads;
 }
 
 /* What a product reads: floats, or the same as 8-bit integers where the weights are. */
@@ -139,11 +60,11 @@ typedef struct {
     Quantised rounded;
 } Input;
 
-#define SPARE(rows, inputs) ((rows) * ((inputs) + 8)) /* bytes that `input` needs for 8-bit integers */
+#define QUANTISED_BYTES(rows, inputs) ((rows) * ((inputs) + 8)) /* that `input` needs for rows of 8-bit integers */
 
-INLINE Input input(const Linear *l, const float *x, long rows, void *spare) {
-    float *scale = (float *)((uint8_t *)spare + rows * l->inputs);
-    Input in = {x, {spare, scale, (int32_t *)(scale + rows)}};
+INLINE Input input(const Linear *l, const float *x, long rows, void *quantised) {
+    float *scale = (float *)((uint8_t *)quantised + rows * l->inputs);
+    Input in = {x, {quantised, scale, (int32_t *)(scale + rows)}};
     if (l->scale)
         for (long i = 0; i < rows; i++)
             quantise_row(x + i * l->inputs, l->inputs, in.rounded.bytes + i * l->inputs, &in.rounded.scale[i],
@@ -151,40 +72,15 @@ INLINE Input input(const Linear *l, const float *x, long rows, void *spare) {
     return in;
 }
 
-/* Panel p of the outputs of all rows to y, whose rows are y_row apart; how many outputs it has. The sums of up to 6
-   rows stay in registers. */
-static long panel(const Linear *l, long p, const Input *in, long rows, float *y, long y_row) {
-    const long first = p * PANEL, columns = l->outputs - first;
-    const float *bias = l->bias + first;
-#define FLOATS(n) panel_of_floats(n, in->floats + i * l->inputs, l->inputs, \
-                                  (const float *)l->weight + p * l->inputs * PANEL, bias, l->inputs, y + i * y_row, \
-                                  y_row, columns)
-#define BYTES(n) panel_of_bytes(n, in->rounded.bytes + i * l->inputs, in->rounded.scale + i, in->rounded.zero + i, \
-                                (const int8_t *)l->weight + p * l->inputs * PANEL, l->scale + first, \
-                                l->total + first, bias, l->inputs, y + i * y_row, y_row, columns)
-#define TILE(kernel) \
-    switch (rows - i) { \
-    case 1: kernel(1); break; \
-    case 2: kernel(2); break; \
-    case 3: kernel(3); break; \
-    case 4: kernel(4); break; \
-    case 5: kernel(5); break; \
-    default: kernel(6); \
-    }
-    for (long i = 0; i < rows; i += 6)
-        if (l->scale) TILE(BYTES)
-        else TILE(FLOATS)
-#undef TILE
-#undef BYTES
-#undef FLOATS
-    return columns < PANEL ? columns : PANEL;
-}
+/* Panel p of the outputs of all rows to y, whose rows are y_row apart; how many outputs it has (linear.c). */
+__attribute__((visibility("hidden"))) long panel(const Linear *l, long p, const Input *in, long rows, float *y,
+                                                 long y_row);
 
-/* y (rows, outputs) for x (rows, inputs), both without gaps; spare: SPARE bytes. Of `members` threads number
-   `me` computes only its own share of the outputs. */
-static void linear(const Linear *l, const float *x, float *y, long rows, void *spare, int members, int me) {
-    const Input in = input(l, x, rows, spare);
-    for (long p = first_panel(l, members, me); p < first_panel(l, members, me + 1); p++)
+/* y (rows, outputs) for x (rows, inputs), both without gaps; quantised: QUANTISED_BYTES. Of `threads` threads, number
+   `thread` computes only its own share of the outputs. */
+static void linear(const Linear *l, const float *x, float *y, long rows, void *quantised, int threads, int thread) {
+    const Input in = input(l, x, rows, quantised);
+    for (long p = first_panel(l, threads, thread); p < first_panel(l, threads, thread + 1); p++)
         panel(l, p, &in, rows, y + p * PANEL, l->outputs);
 }
 

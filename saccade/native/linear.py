@@ -2,38 +2,25 @@
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from saccade.native.library import kernels
-from saccade.native.quantise import Precision, quantise
+from saccade.native.structs import CLinear
+from saccade.quantisation import Precision, quantise
 
 _PANEL, _DEPTH = 64, 4
 
 
-class CLinear(ctypes.Structure):
-    """`Linear` of linear.h."""
-
-    _fields_ = [
-        ("inputs", ctypes.c_int64),
-        ("outputs", ctypes.c_int64),
-        ("weight", ctypes.c_void_p),
-        ("scale", ctypes.c_void_p),
-        ("total", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-    ]
-
-
 @dataclass(frozen=True)
 class PackedLinear:
-    """One layer; its outputs are filled up with zeros to whole panels. Owns the memory `call` points to.
+    """A packed layer. Its outputs are filled up with zeros to whole panels.
 
     weight: (panels, inputs, 64) float32, or (panels, inputs / 4, 64, 4) int8 with scale and total
-    (panels * 64,).
+    (panels * 64,). struct: what C is given; the layer owns the memory that it points to.
     """
 
     out_features: int
@@ -41,52 +28,65 @@ class PackedLinear:
     bias: Tensor
     scale: Tensor | None = None
     total: Tensor | None = None
+    struct: CLinear = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def call(self) -> CLinear:
-        """What C is given."""
-        inputs = self.weight.size(1) * (1 if self.scale is None else _DEPTH)
+    def __post_init__(self) -> None:
         addresses = map(_address, (self.weight, self.scale, self.total, self.bias))
-        return CLinear(inputs, self.out_features, *addresses)
+        object.__setattr__(self, "struct", CLinear(self.in_features, self.out_features, *addresses))
+
+    @property
+    def in_features(self) -> int:
+        """How many numbers a row has that goes in."""
+        return self.weight.size(1) * (1 if self.scale is None else _DEPTH)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x (..., inputs) float32 to (..., outputs): x W^T + b."""
+        """Multiplies x (..., inputs) float32: x W^T + b, as (..., outputs)."""
         return self.into(torch.empty(*x.shape[:-1], self.out_features), x)
 
     def into(self, out: Tensor, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The same, written to `out`. lengths: of sequences x (batch, longest, inputs), int64 (batch,); what
-        lies behind them is left alone."""
-        x = x.contiguous()
+        """Multiplies as `__call__` does, and writes to `out`, which is contiguous.
+
+        lengths: of sequences x (batch, longest, inputs), int64 (batch,); what lies behind them is left
+        alone. Raises IndexError for a length that is out of range.
+        """
+        x = self._checked(x)
         kernels().linear_forward(
-            ctypes.byref(self.call),
-            ctypes.c_void_p(x.data_ptr()),
-            ctypes.c_void_p(out.data_ptr()),
-            ctypes.c_long(x.shape[:-1].numel()),
-            ctypes.c_long(x.size(-2)),
-            ctypes.c_void_p(None if lengths is None else lengths.data_ptr()),
+            ctypes.byref(self.struct),
+            x.data_ptr(),
+            out.data_ptr(),
+            x.shape[:-1].numel(),
+            x.size(-2),
+            None if lengths is None else lengths.data_ptr(),
         )
         return out
 
-    def likeliest(self, x: Tensor, *, never: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
-        """The likeliest output of each row of x (rows, inputs), of equals the first, and its log-probability
-        under a softmax over all outputs; both (rows,). never: outputs that count but are not taken."""
-        x, rows = x.contiguous(), x.size(0)
-        places, log_probs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
-        barred = (ctypes.c_int64 * len(never))(*never)
-        kernels().linear_likeliest(
-            ctypes.byref(self.call),
-            ctypes.c_void_p(x.data_ptr()),
-            ctypes.c_long(rows),
-            barred,
-            ctypes.c_long(len(never)),
-            ctypes.c_void_p(places.data_ptr()),
-            ctypes.c_void_p(log_probs.data_ptr()),
+    def argmax(self, x: Tensor, *, excluded: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """The greatest output of each row of x (rows, inputs), of equals the first, and its log-probability
+        under a softmax over all outputs; both (rows,). excluded: outputs that count but are not chosen."""
+        x, rows = self._checked(x), x.size(0)
+        found, log_probs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
+        kernels().linear_argmax(
+            ctypes.byref(self.struct),
+            x.data_ptr(),
+            rows,
+            (ctypes.c_int64 * len(excluded))(*excluded),
+            len(excluded),
+            found.data_ptr(),
+            log_probs.data_ptr(),
         )
-        return places, log_probs
+        return found, log_probs
+
+    def _checked(self, x: Tensor) -> Tensor:
+        """x as C reads it; ValueError if it is nothing that this layer takes."""
+        if x.dtype != torch.float32 or x.size(-1) != self.struct.inputs:
+            raise ValueError(
+                f"this layer takes float32 (..., {self.struct.inputs}), not {x.dtype} {tuple(x.shape)}"
+            )
+        return x.contiguous()
 
 
 def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> PackedLinear:
-    """Pack weight (outputs, inputs) and bias (outputs,); int8 needs inputs in fours.
+    """Packs weight (outputs, inputs) and bias (outputs,); int8 needs a multiple of four inputs.
 
     int8: weights are rounded as `quantise` does; inputs when they come, each row over the range that it has.
     """

@@ -1,11 +1,10 @@
 /* Prefix search over the paths of CTC (Graves et al. 2006, section 3.2), with a beam: one sentence a thread. */
-#include <stdlib.h>
-
+#include "status.h"
 #include "vector.h"
 
-/* Prefixes share their beginnings: each is a node that knows its last token and the node before it. */
+/* Prefixes share their beginnings: each is a node that knows its last token and its parent. */
 typedef struct {
-    long before, length;
+    long parent, length;
     int64_t token;
 } Node;
 
@@ -33,10 +32,10 @@ static long keep(Prefix *best, long count, long kept, Prefix found) {
 }
 
 /* The node of a prefix and a token. It may be there: a prefix can be given up, and come again. */
-static long node_of(Node *nodes, long *used, long before, int64_t token) {
-    for (long i = before + 1; i < *used; i++)
-        if (nodes[i].before == before && nodes[i].token == token) return i;
-    nodes[*used] = (Node){before, nodes[before].length + 1, token};
+static long node_of(Node *nodes, long *used, long parent, int64_t token) {
+    for (long i = parent + 1; i < *used; i++)
+        if (nodes[i].parent == parent && nodes[i].token == token) return i;
+    nodes[*used] = (Node){parent, nodes[parent].length + 1, token};
     return (*used)++;
 }
 
@@ -50,7 +49,7 @@ static long advance(const Prefix *now, long count, Prefix *next, Node *nodes, lo
         for (long k = 0; k < choices; k++)
             if (tokens[k] == node.token) last = log_probs[k];
         for (long i = 0; i < count; i++)
-            if (now[i].node == node.before)
+            if (now[i].node == node.parent)
                 reach = log_add(reach, nodes[now[i].node].token == node.token ? now[i].blank : now[i].total);
         Prefix stays = now[j];
         stays.blank = now[j].total + blank;
@@ -66,7 +65,7 @@ static long advance(const Prefix *now, long count, Prefix *next, Node *nodes, lo
             int known = 0;
             for (long j = 0; j < count; j++) {
                 const Node *node = nodes + now[j].node;
-                known |= node->before == now[i].node && node->token == tokens[k];
+                known |= node->parent == now[i].node && node->token == tokens[k];
             }
             if (!known) found = keep(next, found, kept, (Prefix){-INFINITY, value, value, now[i].node, tokens[k]});
         }
@@ -78,10 +77,16 @@ static long advance(const Prefix *now, long count, Prefix *next, Node *nodes, lo
     return found;
 }
 
-static void search(const double *blank, const int64_t *tokens, const double *log_probs, long slots, long choices,
-                   long kept, long longest, int64_t *written, int64_t *lengths, double *scores) {
-    Node *nodes = malloc((kept * slots + 1) * sizeof *nodes);
-    Prefix *now = malloc(2 * kept * sizeof *now), *next = now + kept, *first = now;
+static int search(const double *blank, const int64_t *tokens, const double *log_probs, long slots, long choices,
+                  long kept, long longest, int64_t *written, int64_t *lengths, double *scores) {
+    Node *nodes = allocate(kept * slots + 1, sizeof *nodes);
+    Prefix *both = allocate(2 * kept, sizeof *both);
+    if (!nodes || !both) {
+        release(nodes);
+        release(both);
+        return NO_MEMORY;
+    }
+    Prefix *now = both, *next = both + kept;
     long count = 1, used = 1;
     nodes[0] = (Node){-1, 0, -1};
     now[0] = (Prefix){0, -INFINITY, 0, 0, -1};
@@ -98,20 +103,27 @@ static void search(const double *blank, const int64_t *tokens, const double *log
         if (j >= count) continue;
         scores[j] = now[j].total;
         lengths[j] = nodes[now[j].node].length;
-        for (long node = now[j].node; nodes[node].before >= 0; node = nodes[node].before)
+        for (long node = now[j].node; nodes[node].parent >= 0; node = nodes[node].parent)
             written[j * longest + nodes[node].length - 1] = nodes[node].token;
     }
-    free(nodes);
-    free(first);
+    release(nodes);
+    release(both);
+    return OK;
 }
 
 /* blank (sentences, longest); tokens, log_probs (sentences, longest, choices); slots (sentences,): slots of each.
    written (sentences, kept, longest), lengths, scores (sentences, kept): -inf where there are fewer prefixes. */
-EXPORT void prefix_search(const double *blank, const int64_t *tokens, const double *log_probs, const int64_t *slots,
-                          long sentences, long longest, long choices, long kept, int64_t *written, int64_t *lengths,
-                          double *scores) {
+EXPORT int prefix_search(const double *blank, const int64_t *tokens, const double *log_probs, const int64_t *slots,
+                         long sentences, long longest, long choices, long kept, int64_t *written, int64_t *lengths,
+                         double *scores) {
+    int status = OK;
+    if (!all_below(slots, sentences, longest + 1)) return BAD_INDEX;
 #pragma omp parallel for schedule(dynamic) if (sentences > 1)
-    for (long i = 0; i < sentences; i++)
-        search(blank + i * longest, tokens + i * longest * choices, log_probs + i * longest * choices, slots[i], choices,
-               kept, longest, written + i * kept * longest, lengths + i * kept, scores + i * kept);
+    for (long i = 0; i < sentences; i++) {
+        const int error = search(blank + i * longest, tokens + i * longest * choices, log_probs + i * longest * choices,
+                                 slots[i], choices, kept, longest, written + i * kept * longest, lengths + i * kept,
+                                 scores + i * kept);
+        if (error) report(&status, error);
+    }
+    return status;
 }

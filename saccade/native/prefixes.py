@@ -1,14 +1,12 @@
 """Prefix search over the paths of CTC (prefixes.c)."""
 
-import ctypes
-
 import torch
 from torch import Tensor
 
 from saccade.native.library import library
 
 
-def searched(
+def prefix_beam_search(
     blank: Tensor, tokens: Tensor, log_probs: Tensor, slots: Tensor, *, kept: int
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """See `decoding.prefix_search.prefix_search`; None where there are no kernels for it."""
@@ -16,14 +14,14 @@ def searched(
     if kernels is None:
         return None
     sentences, longest, choices = tokens.shape
-    inputs = [blank.double(), tokens, log_probs.double(), slots]
+    inputs = [blank.double(), tokens.to(torch.int64), log_probs.double(), slots.to(torch.int64)]
     written = torch.zeros(sentences, kept, longest, dtype=torch.int64)
     lengths = torch.empty(sentences, kept, dtype=torch.int64)
     scores = torch.empty(sentences, kept, dtype=torch.float64)
     contiguous = [x.contiguous() for x in inputs]
     kernels.prefix_search(
-        *(ctypes.c_void_p(x.data_ptr()) for x in contiguous),
-        *map(ctypes.c_long, (sentences, longest, choices, kept)),
-        *(ctypes.c_void_p(x.data_ptr()) for x in (written, lengths, scores)),
+        *(x.data_ptr() for x in contiguous),
+        *(sentences, longest, choices, kept),
+        *(x.data_ptr() for x in (written, lengths, scores)),
     )
     return written, lengths, scores

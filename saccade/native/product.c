@@ -1,5 +1,7 @@
-/* Products by themselves: all outputs, or the likeliest one of each row. */
+/* Products by themselves: all outputs, or the greatest output of each row. */
+#include "layout.h"
 #include "linear.h"
+#include "status.h"
 #include "vector.h"
 
 #ifdef _OPENMP
@@ -23,86 +25,112 @@ static int shares_of(long blocks) {
 
 /* x (rows, inputs) to y (rows, outputs). With `lengths`, rows are sequences of `height` each, of which only the first
    lengths[i] count: what comes behind is left alone. */
-EXPORT void linear_forward(const Linear *l, const float *x, float *y, long rows, long height, const int64_t *lengths) {
+EXPORT int linear_forward(const Linear *l, const float *x, float *y, long rows, long height, const int64_t *lengths) {
+    int status = OK;
     if (!lengths) height = block_size(rows, ROWS, threads_here());
+    if (height < 1) return OK;
     const long blocks = (rows + height - 1) / height;
+    if (lengths && !all_below(lengths, blocks, height + 1)) return BAD_INDEX;
     const int shares = shares_of(blocks);
 #pragma omp parallel for collapse(2) schedule(dynamic) if (blocks * shares > 1)
     for (long block = 0; block < blocks; block++)
         for (int share = 0; share < shares; share++) {
             const long first = block * height, rest = rows - first;
             const long count = lengths ? lengths[block] : rest < height ? rest : height;
-            void *spare = malloc((size_t)SPARE(count, l->inputs));
-            linear(l, x + first * l->inputs, y + first * l->outputs, count, spare, shares, share);
-            free(spare);
+            void *quantised = allocate(QUANTISED_BYTES(count, l->inputs), 1);
+            if (quantised) linear(l, x + first * l->inputs, y + first * l->outputs, count, quantised, shares, share);
+            else report(&status, NO_MEMORY);
+            release(quantised);
         }
+    return status;
 }
 
-/* What is known of a row's outputs so far: the greatest, the sum of e^(output - peak), and the greatest that may be
-   chosen with its place. */
+/* The softmax of a row, panel by panel, without holding it: its greatest output and the sum of e^(output - peak) so
+   far, and the greatest output that is not excluded, with its index. */
 typedef struct {
     float peak, total, best;
-    int64_t place;
-} Seen;
+    int64_t argmax;
+} RunningSoftmax;
 
-static const Seen NOTHING = {-INFINITY, 0, -INFINITY, 0};
+static const RunningSoftmax EMPTY = {-INFINITY, 0, -INFINITY, 0};
 
-INLINE void join(Seen *a, float peak, float total, float best, int64_t place) {
+/* Parts come in the order of their outputs: of equals the first stays. */
+INLINE void merge(RunningSoftmax *a, float peak, float total, float best, int64_t argmax) {
     const float most = a->peak > peak ? a->peak : peak;
     if (most == -INFINITY) return;
     a->total = a->total * expf(a->peak - most) + total * expf(peak - most);
     a->peak = most;
-    if (best > a->best) a->best = best, a->place = place;
+    if (best > a->best) a->best = best, a->argmax = argmax;
 }
 
-INLINE void see(Seen *seen, float *y, long count, int64_t first, const int64_t *never, long nevers) {
+/* Outputs first ... first + count - 1 in y, which has room for a whole panel and is overwritten. */
+INLINE void add_panel(RunningSoftmax *row, float *y, long count, int64_t first, const int64_t *excluded,
+                      long excluded_count) {
     for (long j = count; j < PANEL; j++) y[j] = -INFINITY;
     vec most = broadcast(-INFINITY), total = {0};
     for (long j = 0; j < PANEL; j += LANES) most = max_vec(load(y, j, 0), most);
     const float peak = max_lanes(most);
     for (long j = 0; j < PANEL; j += LANES) total += exp_vec(load(y, j, 0) - peak);
     float best = peak;
-    int64_t place = -1;
-    for (long n = 0; n < nevers; n++)
-        if (never[n] >= first && never[n] < first + count) y[never[n] - first] = -INFINITY, best = -INFINITY;
+    int64_t argmax = -1;
+    for (long n = 0; n < excluded_count; n++)
+        if (excluded[n] >= first && excluded[n] < first + count) y[excluded[n] - first] = -INFINITY, best = -INFINITY;
     if (best == -INFINITY)
         for (long j = 0; j < PANEL; j++) best = y[j] > best ? y[j] : best;
-    if (best > seen->best)
+    if (best > row->best)
         for (long j = count - 1; j >= 0; j--)
-            if (y[j] == best) place = first + j;
-    join(seen, peak, sum_lanes(total), best, place);
+            if (y[j] == best) argmax = first + j;
+    merge(row, peak, sum_lanes(total), best, argmax);
 }
 
-/* The place of the greatest output of each row, of equals the first, and its log-probability under a softmax over
-   all; `never` (nevers,): places that count but are not taken. No row's outputs are ever held. */
-EXPORT void linear_likeliest(const Linear *l, const float *x, long rows, const int64_t *never, long nevers,
-                             int64_t *places, float *log_probs) {
+/* One share of the outputs of `count` rows x. */
+static int argmax_share(const Linear *l, const float *x, long count, const int64_t *excluded, long excluded_count,
+                        int shares, int share, RunningSoftmax *found) {
+    float *y = allocate(ROWS * PANEL, sizeof(float));
+    void *quantised = allocate(QUANTISED_BYTES(count, l->inputs), 1);
+    const int status = y && quantised ? OK : NO_MEMORY;
+    if (status == OK) {
+        const Input in = input(l, x, count, quantised);
+        for (long i = 0; i < count; i++) found[i] = EMPTY;
+        for (long p = first_panel(l, shares, share); p < first_panel(l, shares, share + 1); p++) {
+            const long columns = panel(l, p, &in, count, y, PANEL);
+            for (long i = 0; i < count; i++)
+                add_panel(&found[i], y + i * PANEL, columns, p * PANEL, excluded, excluded_count);
+        }
+    }
+    release(quantised);
+    release(y);
+    return status;
+}
+
+/* The index of the greatest output of each row, of equals the first, and its log-probability under a softmax over
+   all; excluded (excluded_count,): outputs that count but are not chosen. No row's outputs are ever held. */
+EXPORT int linear_argmax(const Linear *l, const float *x, long rows, const int64_t *excluded, long excluded_count,
+                         int64_t *argmax, float *log_probs) {
     const long height = block_size(rows, ROWS, threads_here()), blocks = (rows + height - 1) / height;
     const int shares = shares_of(blocks);
-    Seen *all = malloc(sizeof(Seen) * (size_t)(rows * shares + 1));
+    int status = OK;
+    RunningSoftmax *all = allocate(rows * shares, sizeof *all); /* (shares, rows) */
+    if (!all) return NO_MEMORY;
 #pragma omp parallel for collapse(2) schedule(dynamic) if (blocks * shares > 1)
     for (long block = 0; block < blocks; block++)
         for (int share = 0; share < shares; share++) {
             const long first = block * height, count = rows - first < height ? rows - first : height;
-            Seen *seen = all + share * rows + first;
-            float *y = aligned_alloc(64, sizeof(float) * ROWS * PANEL);
-            void *spare = malloc((size_t)SPARE(count, l->inputs));
-            const Input in = input(l, x + first * l->inputs, count, spare);
-            for (long i = 0; i < count; i++) seen[i] = NOTHING;
-            for (long p = first_panel(l, shares, share); p < first_panel(l, shares, share + 1); p++) {
-                const long columns = panel(l, p, &in, count, y, PANEL);
-                for (long i = 0; i < count; i++) see(&seen[i], y + i * PANEL, columns, p * PANEL, never, nevers);
-            }
-            free(spare);
-            free(y);
+            const int error = argmax_share(l, x + first * l->inputs, count, excluded, excluded_count, shares, share,
+                                           all + share * rows + first);
+            if (error) report(&status, error);
         }
-    for (long i = 0; i < rows; i++) {
+    for (long i = 0; i < rows && status == OK; i++) {
         for (int share = 1; share < shares; share++) {
-            const Seen *other = &all[share * rows + i];
-            join(&all[i], other->peak, other->total, other->best, other->place);
+            const RunningSoftmax *other = &all[share * rows + i];
+            merge(&all[i], other->peak, other->total, other->best, other->argmax);
         }
-        places[i] = all[i].place;
+        argmax[i] = all[i].argmax;
         log_probs[i] = all[i].best - all[i].peak - logf(all[i].total);
     }
-    free(all);
+    release(all);
+    return status;
 }
+
+LAYOUT(Linear, FIELD(Linear, inputs), FIELD(Linear, outputs), FIELD(Linear, weight), FIELD(Linear, scale),
+       FIELD(Linear, total), FIELD(Linear, bias));

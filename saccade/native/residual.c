@@ -1,6 +1,5 @@
 /* Dropout; and LayerNorm(x + Dropout(y)) with its gradient, a row at a time. */
-#include <stdlib.h>
-
+#include "layout.h"
 #include "random.h"
 #include "vector.h"
 
@@ -35,10 +34,10 @@ typedef struct {
     float *sum, *mean, *scale;  /* x + Dropout(y) (rows, width); mean and 1 / deviation (rows,) */
     int32_t low;                /* y is bfloat16; all else is float */
     int32_t threads;
-} Norm;
+} ResidualNorm;
 
 /* Width is a multiple of LANES. */
-INLINE void norm_rows(const Norm *a, const float *x, const void *y, float *out, int low) {
+INLINE void norm_rows(const ResidualNorm *a, const float *x, const void *y, float *out, int low) {
     const long width = a->width;
 #pragma omp parallel for
     for (long i = 0; i < a->rows; i++) {
@@ -67,7 +66,7 @@ INLINE void norm_rows(const Norm *a, const float *x, const void *y, float *out, 
 }
 
 /* part (2, width): the gradients of weight and bias from this thread's rows. */
-INLINE void slope_row(const Norm *a, const float *outer, float *to_x, void *to_y, float *part, long i, int low) {
+INLINE void slope_row(const ResidualNorm *a, const float *outer, float *to_x, void *to_y, float *part, long i, int low) {
     const long width = a->width;
     const float mean = a->mean[i], scale = a->scale[i];
     const float *sum = a->sum + i * width;
@@ -91,20 +90,25 @@ INLINE void slope_row(const Norm *a, const float *outer, float *to_x, void *to_y
 }
 
 /* Each of `threads` threads has its share of the rows and its own part: sums are the same in every run. */
-INLINE void slope_rows(const Norm *a, const float *outer, float *to_x, void *to_y, float *parts, int low) {
+INLINE void slope_rows(const ResidualNorm *a, const float *outer, float *to_x, void *to_y, float *parts, int low) {
 #pragma omp parallel for num_threads(a->threads)
     for (long t = 0; t < a->threads; t++)
         for (long i = a->rows * t / a->threads; i < a->rows * (t + 1) / a->threads; i++)
             slope_row(a, outer, to_x, to_y, parts + 2 * t * a->width, i, low);
 }
 
-EXPORT void norm_forward(const Norm *a, const float *x, const void *y, float *out) {
+EXPORT void norm_forward(const ResidualNorm *a, const float *x, const void *y, float *out) {
     if (a->low) norm_rows(a, x, y, out, 1);
     else norm_rows(a, x, y, out, 0);
 }
 
 /* parts (threads, 2, width) start as zeros; their sum over threads is the gradient of weight and bias. */
-EXPORT void norm_backward(const Norm *a, const float *outer, float *to_x, void *to_y, float *parts) {
+EXPORT void norm_backward(const ResidualNorm *a, const float *outer, float *to_x, void *to_y, float *parts) {
     if (a->low) slope_rows(a, outer, to_x, to_y, parts, 1);
     else slope_rows(a, outer, to_x, to_y, parts, 0);
 }
+
+LAYOUT(ResidualNorm, FIELD(ResidualNorm, rows), FIELD(ResidualNorm, width), FIELD(ResidualNorm, epsilon),
+       FIELD(ResidualNorm, drop), FIELD(ResidualNorm, seed), FIELD(ResidualNorm, weight), FIELD(ResidualNorm, bias),
+       FIELD(ResidualNorm, sum), FIELD(ResidualNorm, mean), FIELD(ResidualNorm, scale), FIELD(ResidualNorm, low),
+       FIELD(ResidualNorm, threads));

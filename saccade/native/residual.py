@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from saccade.native.library import kernels, library
+from saccade.native.structs import CResidualNorm
 
 STEPS = 1 << 16
 """The drop probability is rounded to a multiple of 1/65,536; what is kept is scaled by exactly that."""
@@ -67,33 +68,9 @@ def _dropped(x: Tensor, *, drop: int, seed: int) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
     width = x.shape[-1]
-    kernels().dropout(
-        ctypes.c_void_p(x.data_ptr()),
-        ctypes.c_void_p(out.data_ptr()),
-        ctypes.c_long(x.numel() // width if width else 0),
-        ctypes.c_long(width),
-        ctypes.c_uint32(drop),
-        ctypes.c_uint64(seed),
-        ctypes.c_int(x.dtype == _LOW),
-    )
+    rows = x.numel() // width if width else 0
+    kernels().dropout(x.data_ptr(), out.data_ptr(), rows, width, drop, seed, x.dtype == _LOW)
     return out
-
-
-class _Norm(ctypes.Structure):
-    _fields_ = [
-        ("rows", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("epsilon", ctypes.c_float),
-        ("drop", ctypes.c_uint32),
-        ("seed", ctypes.c_uint64),
-        ("weight", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("sum", ctypes.c_void_p),
-        ("mean", ctypes.c_void_p),
-        ("scale", ctypes.c_void_p),
-        ("low", ctypes.c_int32),
-        ("threads", ctypes.c_int32),
-    ]
 
 
 class _AddNorm(torch.autograd.Function):
@@ -107,7 +84,7 @@ class _AddNorm(torch.autograd.Function):
         rows = x.numel() // width
         out, total = torch.empty_like(x), torch.empty_like(x)
         mean, scale = torch.empty(2, rows).unbind()
-        call = _Norm(
+        call = CResidualNorm(
             rows=rows,
             width=width,
             epsilon=epsilon,
@@ -121,7 +98,7 @@ class _AddNorm(torch.autograd.Function):
             low=y.dtype == _LOW,
             threads=torch.get_num_threads(),
         )
-        kernels().norm_forward(ctypes.byref(call), *map(_pointer, (x, y, out)))
+        kernels().norm_forward(ctypes.byref(call), *(z.data_ptr() for z in (x, y, out)))
         ctx.save_for_backward(weight, bias, total, mean, scale)
         ctx.call, ctx.low = call, y.dtype
         return out
@@ -132,10 +109,7 @@ class _AddNorm(torch.autograd.Function):
         to_x, to_y = torch.empty_like(total), torch.empty_like(total, dtype=ctx.low)
         parts = total.new_zeros(ctx.call.threads, 2, ctx.call.width)
         slope = outer[0].contiguous()
-        kernels().norm_backward(ctypes.byref(ctx.call), *map(_pointer, (slope, to_x, to_y, parts)))
+        pointers = (z.data_ptr() for z in (slope, to_x, to_y, parts))
+        kernels().norm_backward(ctypes.byref(ctx.call), *pointers)
         to_weight, to_bias = parts.sum(0).unbind()
         return to_x, to_y, to_weight, to_bias, None
-
-
-def _pointer(x: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(x.data_ptr())

@@ -1,6 +1,4 @@
 /* What search does with the logits of a step: log-probabilities, and the few best of many. */
-#include <stdlib.h>
-
 #include "vector.h"
 
 static void log_softmax_row(float *x, long count) {
@@ -54,7 +52,7 @@ static void top_row(const float *x, long count, long wanted, float *values, int6
 }
 
 /* The `wanted` best of each row of x (rows, count), best first; values and places (rows, wanted). */
-EXPORT void top(const float *x, long rows, long count, long wanted, float *values, int64_t *places) {
+EXPORT void top_k(const float *x, long rows, long count, long wanted, float *values, int64_t *places) {
 #pragma omp parallel for if (rows > 8)
     for (long i = 0; i < rows; i++) top_row(x + i * count, count, wanted, values + i * wanted, places + i * wanted);
 }

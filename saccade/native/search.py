@@ -8,7 +8,7 @@ from torch import Tensor
 from saccade.native.library import library
 
 _MOST = 64
-"""Beyond so many best ones torch's selection is the faster."""
+"""Up to this count the kernel is faster than torch's selection."""
 
 
 def log_softmax_(logits: Tensor) -> Tensor:
@@ -17,26 +17,19 @@ def log_softmax_(logits: Tensor) -> Tensor:
     if kernels is None:
         return logits.log_softmax(-1, dtype=torch.float32)
     rows, classes = logits.shape
-    kernels.log_softmax(ctypes.c_void_p(logits.data_ptr()), ctypes.c_long(rows), ctypes.c_long(classes))
+    kernels.log_softmax(logits.data_ptr(), rows, classes)
     return logits
 
 
 def top(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` largest of each row of x (rows, n), in descending order, and their places."""
-    kernels = _kernels(x) if count <= _MOST else None
+    kernels = _kernels(x) if 0 < count <= min(_MOST, x.size(1)) else None
     if kernels is None:
         values, places = x.topk(count)
         return values, places
     rows, width = x.shape
     values, places = torch.empty(rows, count), torch.empty(rows, count, dtype=torch.int64)
-    kernels.top(
-        ctypes.c_void_p(x.data_ptr()),
-        ctypes.c_long(rows),
-        ctypes.c_long(width),
-        ctypes.c_long(count),
-        ctypes.c_void_p(values.data_ptr()),
-        ctypes.c_void_p(places.data_ptr()),
-    )
+    kernels.top_k(x.data_ptr(), rows, width, count, values.data_ptr(), places.data_ptr())
     return values, places
 
 

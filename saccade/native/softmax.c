@@ -1,11 +1,10 @@
 /* Softmax in place of the logits, with or without the target taken off: one row at a time, while it is in the cache. */
-#include <stdlib.h>
-
+#include "status.h"
 #include "vector.h"
 
 /* In place; returns log sum e^logit. Scratch: round_up(classes) floats, e^(logit - peak) afterwards, whose sum is
-   1 / scale. said: the likeliest class, of equals the first; NULL: nobody asks. */
-INLINE float softmax_row(void *logits, long classes, float *scratch, float *scale, int64_t *said, int low) {
+   1 / scale. argmax: the likeliest class, of equals the first; NULL: it is not wanted. */
+INLINE float softmax_row(void *logits, long classes, float *scratch, float *scale, int64_t *argmax, int low) {
     const long whole = classes / LANES * LANES;
     vec most = broadcast(-INFINITY);
     for (long j = 0; j < whole; j += LANES) {
@@ -18,10 +17,10 @@ INLINE float softmax_row(void *logits, long classes, float *scratch, float *scal
         scratch[j] = load_one(logits, j, low);
         peak = scratch[j] > peak ? scratch[j] : peak;
     }
-    if (said) {
+    if (argmax) {
         long j = 0;
         while (j < classes - 1 && scratch[j] != peak) j++;
-        *said = j;
+        *argmax = j;
     }
     for (long j = classes; j < round_up(classes); j++) scratch[j] = -INFINITY;
     vec total = {0};
@@ -47,41 +46,50 @@ INLINE float gradient_row(void *logits, long classes, long gold, float smoothing
     return normaliser - *gold_logit;
 }
 
-INLINE void gradient_rows(void *logits, long rows, long classes, const int64_t *gold, float smoothing,
-                          float *loss, float *gold_logit, int low) {
+INLINE int gradient_rows(void *logits, long rows, long classes, const int64_t *gold, float smoothing, float *loss,
+                         float *gold_logit, int low) {
     const long bytes = low ? 2 : 4;
+    int status = OK;
 #pragma omp parallel
     {
-        float *scratch = malloc(sizeof(float) * (size_t)round_up(classes));
+        float *scratch = allocate(round_up(classes), sizeof(float));
+        if (!scratch) report(&status, NO_MEMORY);
 #pragma omp for
         for (long row = 0; row < rows; row++)
-            loss[row] = gradient_row((char *)logits + row * classes * bytes, classes, gold[row], smoothing,
-                                     scratch, &gold_logit[row], low);
-        free(scratch);
+            if (scratch)
+                loss[row] = gradient_row((char *)logits + row * classes * bytes, classes, gold[row], smoothing,
+                                         scratch, &gold_logit[row], low);
+        release(scratch);
     }
+    return status;
 }
 
 /* logits (rows, classes) become softmax - (1 - smoothing) [class = gold]; loss and gold_logit (rows,). */
-EXPORT void softmax_gradient(void *logits, long rows, long classes, const int64_t *gold, float smoothing,
-                             float *loss, float *gold_logit, int low) {
-    if (low) gradient_rows(logits, rows, classes, gold, smoothing, loss, gold_logit, 1);
-    else gradient_rows(logits, rows, classes, gold, smoothing, loss, gold_logit, 0);
+EXPORT int softmax_gradient(void *logits, long rows, long classes, const int64_t *gold, float smoothing, float *loss,
+                            float *gold_logit, int low) {
+    if (!all_below(gold, rows, classes)) return BAD_TARGET;
+    if (low) return gradient_rows(logits, rows, classes, gold, smoothing, loss, gold_logit, 1);
+    return gradient_rows(logits, rows, classes, gold, smoothing, loss, gold_logit, 0);
 }
 
-INLINE void softmax_some(void *logits, long rows, long classes, float *normaliser, int64_t *said, int low) {
+INLINE int softmax_each(void *logits, long rows, long classes, float *normaliser, int64_t *argmax, int low) {
+    int status = OK;
 #pragma omp parallel
     {
-        float *scratch = malloc(sizeof(float) * (size_t)round_up(classes)), scale;
+        float *scratch = allocate(round_up(classes), sizeof(float)), scale;
+        if (!scratch) report(&status, NO_MEMORY);
 #pragma omp for
         for (long row = 0; row < rows; row++)
-            normaliser[row] = softmax_row((char *)logits + row * classes * (low ? 2 : 4), classes, scratch, &scale,
-                                          &said[row], low);
-        free(scratch);
+            if (scratch)
+                normaliser[row] = softmax_row((char *)logits + row * classes * (low ? 2 : 4), classes, scratch, &scale,
+                                              &argmax[row], low);
+        release(scratch);
     }
+    return status;
 }
 
 /* logits (rows, classes) become their softmax; logsumexp and the likeliest class (rows,). */
-EXPORT void softmax_rows(void *logits, long rows, long classes, float *normaliser, int64_t *said, int low) {
-    if (low) softmax_some(logits, rows, classes, normaliser, said, 1);
-    else softmax_some(logits, rows, classes, normaliser, said, 0);
+EXPORT int softmax_rows(void *logits, long rows, long classes, float *normaliser, int64_t *argmax, int low) {
+    if (low) return softmax_each(logits, rows, classes, normaliser, argmax, 1);
+    return softmax_each(logits, rows, classes, normaliser, argmax, 0);
 }

@@ -1,7 +1,5 @@
 """Softmax, and softmax minus target, in one pass over the logits (softmax.c)."""
 
-import ctypes
-
 import torch
 from torch import Tensor
 
@@ -20,20 +18,22 @@ def serves(logits: Tensor) -> bool:
 def softmax_gradient_(logits: Tensor, gold: Tensor, *, smoothing: float) -> tuple[Tensor, Tensor]:
     """Replace logits (rows, classes) by softmax - (1 - smoothing) at gold, in place.
 
-    gold (rows,) int64. Returns the cross-entropy in nats and the logit of gold, both (rows,) float32.
+    gold (rows,) int64; IndexError if one of them is no class. Returns the cross-entropy in nats and the logit of gold, both (rows,) float32.
     """
     rows, classes = logits.shape
-    gold = gold.contiguous()
+    gold = gold.to(torch.int64).contiguous()
+    if gold.shape != (rows,):
+        raise ValueError(f"{tuple(gold.shape)} targets for {rows} rows of logits")
     loss, gold_logit = torch.empty(2, rows).unbind()
     kernels().softmax_gradient(
-        ctypes.c_void_p(logits.data_ptr()),
-        ctypes.c_long(rows),
-        ctypes.c_long(classes),
-        ctypes.c_void_p(gold.data_ptr()),
-        ctypes.c_float(smoothing),
-        ctypes.c_void_p(loss.data_ptr()),
-        ctypes.c_void_p(gold_logit.data_ptr()),
-        ctypes.c_int(logits.dtype == torch.bfloat16),
+        logits.data_ptr(),
+        rows,
+        classes,
+        gold.data_ptr(),
+        smoothing,
+        loss.data_ptr(),
+        gold_logit.data_ptr(),
+        logits.dtype == torch.bfloat16,
     )
     return loss, gold_logit
 
@@ -44,13 +44,13 @@ def softmax_(logits: Tensor) -> tuple[Tensor, Tensor]:
     Returns logsumexp, float32, and the likeliest class, of equals the first, int64; both (rows,).
     """
     rows, classes = logits.shape
-    normaliser, said = torch.empty(rows), torch.empty(rows, dtype=torch.int64)
+    normaliser, argmax = torch.empty(rows), torch.empty(rows, dtype=torch.int64)
     kernels().softmax_rows(
-        ctypes.c_void_p(logits.data_ptr()),
-        ctypes.c_long(rows),
-        ctypes.c_long(classes),
-        ctypes.c_void_p(normaliser.data_ptr()),
-        ctypes.c_void_p(said.data_ptr()),
-        ctypes.c_int(logits.dtype == torch.bfloat16),
+        logits.data_ptr(),
+        rows,
+        classes,
+        normaliser.data_ptr(),
+        argmax.data_ptr(),
+        logits.dtype == torch.bfloat16,
     )
-    return normaliser, said
+    return normaliser, argmax

@@ -48,12 +48,14 @@ class SinusoidalPositions(nn.Module):
 
     def rows(self, start: int, end: int) -> Tensor:
         """The positions from `start` up to, not including, `end`: (end - start, width)."""
-        if end > self.table.size(0):
+        table = self.table  # another thread may replace it, with a shorter one, too
+        if end > table.size(0):
             length = 2 ** (end - 1).bit_length()
             # A tensor made in inference mode could not take part in training afterwards.
             with torch.inference_mode(False):
-                self.table = sinusoids(length, self.table.size(1), layout=self.layout).to(self.table)
-        return self.table[start:end]
+                table = sinusoids(length, table.size(1), layout=self.layout).to(table)
+            self.table = table
+        return table[start:end]
 
 
 class NoPositions(nn.Module):

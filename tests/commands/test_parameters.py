@@ -16,7 +16,7 @@ from saccade.commands.parameters import Offer, Renamed, Settings, expanded
 from saccade.config import Section
 from saccade.errors import UserError
 from saccade.interop.exported import Target
-from saccade.native.quantise import Precision
+from saccade.quantisation import Precision
 from saccade.translator import Engine
 from tests.commands.conftest import Run, refused
 

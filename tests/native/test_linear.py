@@ -82,7 +82,7 @@ def test_the_likeliest_output_is_that_of_a_whole_softmax(
     packed = pack(weight, torch.randn(outputs) if bias else None, precision="float32")
     expected = packed(x).double().log_softmax(-1)
     expected[:, never] = -torch.inf
-    places, log_probs = packed.likeliest(x, never=never)
+    places, log_probs = packed.argmax(x, excluded=never)
     torch.testing.assert_close(log_probs.double(), expected.amax(1), rtol=1e-4, atol=1e-4)
     assert torch.equal(places, expected.argmax(1))
 
@@ -93,7 +93,7 @@ def test_of_equals_the_first_is_taken_whatever_the_threads() -> None:
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            places, log_probs = packed.likeliest(torch.ones(4, 16), never=[0, 1])
+            places, log_probs = packed.argmax(torch.ones(4, 16), excluded=[0, 1])
             assert places.tolist() == [2] * 4
             torch.testing.assert_close(log_probs, torch.full((4,), -math.log(300)))
     finally:

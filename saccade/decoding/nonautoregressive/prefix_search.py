@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from saccade.native.prefixes import searched
+from saccade.native.prefixes import prefix_beam_search
 
 _FACTOR = 6_364_136_223_846_793_005  # of a prefix's key: an odd number with bits all over 64
 
@@ -22,7 +22,7 @@ def prefix_search(
     kept: prefixes that go on to the next slot. Returns ids (sentences, kept, slots), their number and their
     log-probability (sentences, kept), -inf where there are fewer.
     """
-    found = searched(blank, tokens, log_probs, slots, kept=kept)
+    found = prefix_beam_search(blank, tokens, log_probs, slots, kept=kept)
     return in_torch(blank, tokens, log_probs, slots, kept=kept) if found is None else found
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from saccade.checkpoint import unique_tensors
-from saccade.native.quantise import quantise, quantised, restored
+from saccade.quantisation import quantise, quantised, restored
 from tests.tiny import transformer
 
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from saccade.native.memory import steady_memory
+from saccade.training.allocator import steady_memory
 
 
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,135 @@
+"""Compiles the C files for this processor, with the first compiler that can."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+# Arithmetic stays as written but for fused multiply-add: no reordering, infinities and NaN as they are.
+_FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-march=native",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-gcse",  # finds nothing in unrolled kernels, and takes most of a minute where vectors are split in two
+    "-Wno-psabi",
+]
+_HERE = Path(__file__).parent
+_OPENMP = {"clang": "__kmpc_fork_call", "gcc": "GOMP_parallel"}
+_PATIENCE = 120.0
+"""Seconds for a file to be compiled. It takes about one; a compiler that hangs must not hang us."""
+
+
+class CompilerError(Exception):
+    """A compiler failed; the message names it and its first complaint."""
+
+
+def compilers() -> list[list[str]]:
+    """The commands to try, in order: what CC says, the compiler that Python was built with, the usual ones."""
+    found: list[list[str]] = []
+    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
+        try:
+            words = shlex.split(command or "")
+        except ValueError:  # a quotation mark that nothing closes
+            continue
+        if words and shutil.which(words[0]) and words not in found:
+            found.append(words)
+    return found
+
+
+def build_key(commands: Iterable[Sequence[str]]) -> str:
+    """What the result depends on: sources, flags, processor, threads, and the compilers that are there.
+
+    A compiler is known by its file; running each one at every start would take longer than all the rest.
+    """
+    digest = hashlib.sha256()
+    for command in commands:
+        path = os.path.realpath(shutil.which(command[0]) or command[0])
+        about = os.stat(path)
+        digest.update(f"{command} {path} {about.st_size} {about.st_mtime_ns}\n".encode())
+    digest.update(f"{_flags()} {[_has(name) for name in _OPENMP.values()]}\n{_processor()}\n".encode())
+    for source in [*sorted(_HERE.glob("*.c")), *sorted(_HERE.glob("*.h"))]:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def build(command: Sequence[str], *, flags: Sequence[str] = (), sources: Sequence[Path] = ()) -> bytes:
+    """A shared library of all C files and of further `sources`, compiled with further `flags`.
+
+    Raises CompilerError. OpenMP's functions are left open: torch has loaded a library of threads, which
+    then serves both.
+    """
+    options = [*_flags(), *_openmp(command), *flags]
+    with tempfile.TemporaryDirectory(prefix="saccade-build-") as folder:
+        objects = []
+        for source in [*sorted(_HERE.glob("*.c")), *sources]:
+            objects.append(str(Path(folder) / f"{source.stem}.o"))
+            _run([*command, *options, f"-I{_HERE}", "-fPIC", "-c", str(source), "-o", objects[-1]])
+        out = Path(folder) / "kernels.so"
+        # Without -fopenmp, which would bring a second library of threads.
+        sanitizers = [flag for flag in options if flag.startswith("-fsanitize")]
+        _run([*command, *sanitizers, "-shared", *objects, "-o", str(out), "-lm"])
+        try:
+            return out.read_bytes()
+        except OSError as error:
+            raise CompilerError(f"{command[0]} failed: {error}") from error
+
+
+def _flags() -> list[str]:
+    """SACCADE_CFLAGS adds some, for sanitizers."""
+    return [*_FLAGS, *shlex.split(os.environ.get("SACCADE_CFLAGS", ""))]
+
+
+def _run(command: Sequence[str]) -> str:
+    """Run a compiler, at most for `_PATIENCE`, and return what it prints."""
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # so that what it starts in turn can be ended with it
+        )
+    except OSError as error:
+        raise CompilerError(f"{command[0]} failed: {error}") from error
+    with process:
+        try:
+            out, complaints = process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise CompilerError(f"{command[0]} was still running after {_PATIENCE:.0f} seconds") from None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode:
+        lines = complaints.decode(errors="replace").strip().splitlines()
+        raise CompilerError(f"{command[0]} failed: {lines[0] if lines else f'exit {process.returncode}'}")
+    return out.decode(errors="replace")
+
+
+def _openmp(command: Sequence[str]) -> list[str]:
+    """-fopenmp if the process already has the functions that this compiler will call."""
+    kind = "clang" if "clang" in _run([*command, "--version"]) else "gcc"
+    return ["-fopenmp"] if _has(_OPENMP[kind]) else []
+
+
+def _has(function: str) -> bool:
+    return hasattr(ctypes.CDLL(None), function)
+
+
+def _processor() -> str:
+    """What -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine() + platform.processor()
+    return "".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
