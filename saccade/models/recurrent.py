@@ -17,6 +17,7 @@ from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import NoPositions
 from saccade.nn.recurrence import PARTS, BidirectionalEncoder, Cell, Hidden
+from saccade.nn.rows import Layout
 
 Attention = Literal["additive", "dot", "general", "concat", "none"]
 
@@ -132,6 +133,11 @@ class Recurrent(nn.Module):
         self._initialise()
 
     @property
+    def joins(self) -> bool:
+        """See `Stepwise.joins`."""
+        return True
+
+    @property
     def max_source_length(self) -> int | None:
         """None: no limit."""
         return None
@@ -172,9 +178,8 @@ class Recurrent(nn.Module):
         vector = None
         if self.config.feeds:
             vector = memory.summary.new_zeros(annotations.size(0), self.config.embedding)
-        return RecurrentState(
-            remembered, memory.visible, self._first_hidden(memory.summary), vector, annotations.size(0)
-        )
+        layout = Layout.even(annotations.size(0), 1)
+        return RecurrentState(remembered, memory.visible, self._first_hidden(memory.summary), vector, layout)
 
     def step(self, token: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """See `Seq2Seq.step`."""

@@ -9,18 +9,20 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from saccade.models.blocks import BlocksConfig
-from saccade.models.interface import Vocabulary, select_sentences
+from saccade.models.interface import Vocabulary
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions, KeyValue
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
+from saccade.nn.joining import join_masks, join_padded
 from saccade.nn.layers import DecoderLayer, EncoderLayer
 from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import Layout, LearnedPositions, NoPositions, SinusoidalPositions
 from saccade.nn.relative import RelativePositions
 from saccade.nn.rotary import RotaryPositions
+from saccade.nn.rows import Layout, Rows
 
 Positions = Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "none"]
 _MAX_POSITIONS = 1024
@@ -123,18 +125,31 @@ class TransformerState:
     memory: list[KeyValue]
     visible: Tensor | None
     past: list[KeyValueCache]
-    sentences: int
-    hypotheses: int = 1
+    layout: Layout
 
-    def select(self, rows: Tensor) -> "TransformerState":
+    def select(self, rows: Rows) -> "TransformerState":
         """See `State.select`."""
-        kept = select_sentences(rows, sentences=self.sentences, hypotheses=self.hypotheses)
-        memory, visible = self.memory, self.visible
+        memory, visible, kept = self.memory, self.visible, rows.sentences
         if kept is not None:
             memory = [(key.index_select(0, kept), value.index_select(0, kept)) for key, value in memory]
             visible = None if visible is None else visible.index_select(0, kept)
-        past = [cache.select(rows.flatten()) for cache in self.past]
-        return TransformerState(memory, visible, past, *rows.shape)
+        past = [cache.select(rows.index) for cache in self.past]
+        return TransformerState(memory, visible, past, rows.layout)
+
+    def join(self, fresh: "TransformerState") -> "TransformerState":
+        """See `State.join`."""
+        memory = [
+            (join_padded(own[0], new[0], axis=2), join_padded(own[1], new[1], axis=2))
+            for own, new in zip(self.memory, fresh.memory, strict=True)
+        ]
+        visible = join_masks(self.visible, fresh.visible, sizes=(self._memory_size, fresh._memory_size))
+        past = [own.joined(new) for own, new in zip(self.past, fresh.past, strict=True)]
+        return TransformerState(memory, visible, past, self.layout.joined(fresh.layout))
+
+    @property
+    def _memory_size(self) -> tuple[int, int]:
+        key, _ = self.memory[0]
+        return key.size(0), key.size(2)
 
 
 class Transformer(nn.Module):
@@ -160,6 +175,11 @@ class Transformer(nn.Module):
         self.output: nn.Linear = Linear(width, vocabulary.target_size, bias=config.output_bias)
         self._tie()
         self._initialise()
+
+    @property
+    def joins(self) -> bool:
+        """See `Stepwise.joins`."""
+        return True
 
     @property
     def max_source_length(self) -> int | None:
@@ -200,15 +220,14 @@ class Transformer(nn.Module):
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
-        return TransformerState(remembered, memory.visible, past, sentences)
+        return TransformerState(remembered, memory.visible, past, Layout.even(sentences, 1))
 
     def step(self, token: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """See `Seq2Seq.step`."""
-        x = self.target_embedding(token[:, None], start=state.past[0].length)
-        x = x.view(state.sentences, state.hypotheses, -1)
-        for layer, memory, cache in zip(self.decoder, state.memory, state.past, strict=True):
-            x = layer(x, memory, visible=state.visible, cache=cache)
-        return self.output(self.decoder_norm(x)).flatten(0, 1), state
+        x = self.target_embedding(token[:, None], start=state.past[0].position)[:, 0]
+        for layer, memory, cache in zip(self._decoder_layers(), state.memory, state.past, strict=True):
+            x = layer.step(x, memory, visible=state.visible, cache=cache, layout=state.layout)
+        return self.output(self.decoder_norm(x)), state
 
     def _decoder_layers(self) -> list[DecoderLayer]:
         return cast(list[DecoderLayer], list(self.decoder))

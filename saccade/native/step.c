@@ -9,6 +9,7 @@
 typedef struct {
     int64_t rows, position, longest, batch, room;
     const int64_t *tokens;    /* (rows,) */
+    const int32_t *begun;     /* (rows,): the position of each row's first token; NULL: 0 for all */
     const int32_t *sentence;  /* (rows,) of the memory */
     const int64_t *lengths;   /* (batch,) */
     const float *memory;      /* (layers, batch, longest, 2, width): cross keys and values */
@@ -18,11 +19,13 @@ typedef struct {
     float *logits;            /* (rows, vocabulary) */
 } Step;
 
+static long begun_at(const Step *step, long row) { return step->begun ? step->begun[row] : 0; }
+
 /* Self-attention of one row to its own past, this position in, or to as much of it as its window shows. */
 static void attend_past(const Stack *s, const Step *step, long n, long row, const float *query, float *out,
                         float *scores, const float **entries) {
     const long width = s->width, now = step->position, window = s->layers[n].window;
-    const long first = window && now > window ? now - window : 0;
+    const long own = begun_at(step, row), first = window && now - own > window ? now - window : own;
     for (long t = first; t < now; t++) {
         const long slot = step->ancestors[row * step->room + t];
         entries[t - first] = step->past[t] + (n * step->slots[t] + slot) * 2 * width;
@@ -39,7 +42,7 @@ static void step_some(const Stack *s, const Linear *output, const Step *step, lo
     const long width = s->width, now = step->position;
     const float **entries = malloc(sizeof(float *) * (size_t)(now + 1));
     for (long i = 0; i < rows; i++) {
-        embed(s, w.x + i * width, step->tokens[first + i], now);
+        embed(s, w.x + i * width, step->tokens[first + i], now - begun_at(step, first + i));
         if (!w.me) step->ancestors[(first + i) * step->room + now] = (int32_t)(first + i);
     }
     for (long n = 0; n < s->count; n++) {

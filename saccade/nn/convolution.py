@@ -17,6 +17,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from saccade.nn.attention import attend, attention_weights
 from saccade.nn.dropout import Dropout
 from saccade.nn.linear import Linear
+from saccade.nn.rows import Layout
 
 HALF = math.sqrt(0.5)
 Remembered = tuple[Tensor, Tensor, Tensor]
@@ -156,15 +157,23 @@ class ConvolutionalDecoderLayer(nn.Module):
         return like.new_zeros(sentences, self.convolution.kernel - 1, self.inputs)
 
     def step(
-        self, x: Tensor, embedded: Tensor, memory: Remembered, *, visible: Tensor | None, past: Tensor
+        self,
+        x: Tensor,
+        embedded: Tensor,
+        memory: Remembered,
+        *,
+        visible: Tensor | None,
+        past: Tensor,
+        layout: Layout,
     ) -> tuple[Tensor, Tensor]:
-        """The next position: x (sentences, hypotheses, inputs), past (rows, kernel - 1, inputs).
+        """The next position: x (rows, inputs), embedded (rows, embedding), past (rows, kernel - 1, inputs).
 
-        Returns (sentences, hypotheses, width) and the next past.
+        Returns (rows, width) and the next past. layout: which rows are whose.
         """
-        window = torch.cat([past, self.dropout(x).reshape(-1, 1, self.inputs)], 1)
-        convolved = self.convolution.window(window).unflatten(0, x.shape[:2])
-        return self._attended(convolved, x, embedded, memory, visible), window[:, 1:]
+        window = torch.cat([past, self.dropout(x)[:, None]], 1)
+        convolved = layout.grid(self.convolution.window(window))
+        attended = self._attended(convolved, layout.grid(x), layout.grid(embedded), memory, visible)
+        return layout.flat(attended), window[:, 1:]
 
     def _attended(
         self, convolved: Tensor, x: Tensor, embedded: Tensor, memory: Remembered, visible: Tensor | None
