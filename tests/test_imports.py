@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "native": set(),
     "nn": {"native"},
     "models": {"nn"},
-    "decoding": {"native", "models.interface"},
+    "decoding": {"native", "nn.rows", "models.interface"},
     "engine": {"native", "nn", "models"},
     "checkpoint": {"native", "text", "models"},
     "translator": {"checkpoint", "decoding", "engine", "native", "text"}

@@ -8,21 +8,21 @@ from torch import Tensor
 from saccade.decoding.group import Group
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.models.interface import State
-from saccade.nn.rows import Layout, Rows
+from saccade.nn.rows import RowLayout, Rows
 
 
 @dataclass
 class _Move:
-    """What becomes of a group at a step. rows: see `Candidates.advance`; kept: places of the sentences that
-    stay, None where all do. first_row, first_sentence: where the group stood, with so many of both."""
+    """What becomes of a group. first_row, first_sentence: where it stands, with so many of both. rows: see
+    `Candidates.advance`; kept: places of the sentences that stay, None where all do."""
 
     group: Group
-    rows: Tensor | None
-    kept: list[int] | None
     first_row: int
     first_sentence: int
     row_count: int
     sentence_count: int
+    rows: Tensor | None = None
+    kept: list[int] | None = None
 
     def index(self, device: torch.device) -> Tensor:
         """The old rows that go on, among those of all groups (rows,)."""
@@ -47,22 +47,20 @@ class Batch:
     state: State
     groups: list[Group]
     token: Tensor
-    layout: Layout
+    layout: RowLayout
 
     def advance(self, log_probs: Tensor) -> list[tuple[int, list[Hypothesis]]]:
-        """One token further, log_probs (rows, vocabulary); returns what was found for sentences that are done,
-        which leave."""
-        moves, finished = [], []
-        first_row = first_sentence = 0
-        for group in self.groups:
-            rows, sentences = group.rows, len(group.sentences)
-            moved, done = group.advance(log_probs[first_row : first_row + rows])
-            kept = None
+        """One token further, log_probs (rows, vocabulary).
+
+        Returns handle and best hypotheses of the sentences that are done, which leave.
+        """
+        moves, finished = self._stay(), []
+        for move in moves:
+            group, first = move.group, move.first_row
+            move.rows, done = group.advance(log_probs[first : first + move.row_count])
             if done is not None:
                 finished += [group.result(place) for place, over in enumerate(done) if over]
-                kept = [place for place, over in enumerate(done) if not over]
-            moves.append(_Move(group, moved, kept, first_row, first_sentence, rows, sentences))
-            first_row, first_sentence = first_row + rows, first_sentence + sentences
+                move.kept = [place for place, over in enumerate(done) if not over]
         self._go_on(moves)
         if len(self.groups) == 1:
             self.token = self.groups[0].candidates.last
@@ -72,16 +70,11 @@ class Batch:
 
     def drop(self, handle: int) -> None:
         """Without this sentence."""
-        moves, first_row, first_sentence = [], 0, 0
-        for group in self.groups:
-            rows, sentences = group.rows, len(group.sentences)
-            kept = [place for place, one in enumerate(group.sentences) if one.handle != handle]
-            moves.append(
-                _Move(
-                    group, None, None if len(kept) == sentences else kept, first_row, first_sentence, rows, sentences
-                )
-            )
-            first_row, first_sentence = first_row + rows, first_sentence + sentences
+        moves = self._stay()
+        for move in moves:
+            handles = [one.handle for one in move.group.sentences]
+            if handle in handles:
+                move.kept = [place for place, one in enumerate(handles) if one != handle]
         if (index := self._go_on(moves)) is not None:
             self.token = self.token[index]
 
@@ -91,6 +84,14 @@ class Batch:
         self.groups = self.groups + fresh.groups
         self.token = torch.cat([self.token, fresh.token])
         self.layout = self.layout.joined(fresh.layout)
+
+    def _stay(self) -> list[_Move]:
+        """Each group where it is."""
+        moves, row, sentence = [], 0, 0
+        for group in self.groups:
+            moves.append(_Move(group, row, sentence, group.rows, len(group.sentences)))
+            row, sentence = row + group.rows, sentence + len(group.sentences)
+        return moves
 
     def _go_on(self, moves: list[_Move]) -> Tensor | None:
         """Continue the rows of each group, and as one group those that fit together.
@@ -124,7 +125,7 @@ class Batch:
         counts = tuple(
             count for group in self.groups for count in (group.candidates.hypotheses,) * len(group.sentences)
         )
-        layout = self.layout if counts == self.layout.counts else Layout(counts)
+        layout = self.layout if counts == self.layout.counts else RowLayout(counts)
         stay = sentences == list(range(self.layout.sentences))
         kept = None if stay else torch.tensor(sentences, device=index.device)
         self.state = self.state.select(Rows(index, kept, layout))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,7 +91,7 @@ class Beam:
         algorithm: a beam of one is greedy search.
         """
         # At most one ending per hypothesis: 2 * size candidates leave `size` that go on.
-        best, parent, token = self._considered(log_probs, 2 * self.size)
+        best, parent, token = self.considered(log_probs, 2 * self.size)
         ends = token == self.end
         if bool(ends.any()):
             finished = self._finish(parent, best.masked_fill(~ends, -math.inf)[:, : self.size])
@@ -111,7 +112,7 @@ class Beam:
         own = replace(self, log_probs=self.log_probs[sentence : sentence + 1])
         log_probs = log_probs[sentence : sentence + 1]
         count = max(2 * self.size, least)
-        totals, parents, tokens = (values[0].tolist() for values in own._considered(log_probs, count))
+        totals, parents, tokens = (values[0].tolist() for values in own.considered(log_probs, count))
         found, places = [], 0
         for rank, (total, parent, token) in enumerate(zip(totals, parents, tokens, strict=True)):
             fate: Fate = "dropped"
@@ -143,7 +144,7 @@ class Beam:
     def select(self, kept: Sequence[int]) -> "Beam":
         """Only the sentences `kept`."""
         index = torch.tensor(kept, device=self.tokens.device)
-        changes = {name: getattr(self, name)[index] for name in (*_LIVE, *_FINAL)}
+        changes: dict[str, Any] = {name: getattr(self, name)[index] for name in (*_LIVE, *_FINAL)}
         return replace(self, begun=tuple(self.begun[sentence] for sentence in kept), **changes)
 
     def shifted(self, columns: int) -> "Beam":
@@ -158,8 +159,10 @@ class Beam:
     def joined(self, other: "Beam") -> "Beam":
         """The sentences of `other` behind these; it has as many columns and live hypotheses."""
         places = max(self.final_scores.size(1), other.final_scores.size(1))
-        both = [beam._with_final(places) for beam in (self, other)]
-        changes = {name: torch.cat([getattr(beam, name) for beam in both]) for name in (*_LIVE, *_FINAL)}
+        both = [_with_final(beam, places) for beam in (self, other)]
+        changes: dict[str, Any] = {
+            name: torch.cat([getattr(beam, name) for beam in both]) for name in (*_LIVE, *_FINAL)
+        }
         return replace(self, begun=self.begun + other.begun, **changes)
 
     def results(self, sentence: int) -> list[Hypothesis]:
@@ -186,7 +189,7 @@ class Beam:
         live = Hypothesis(tuple(tokens), log_prob, log_prob / penalty)
         return max([*self.results(sentence), live], key=lambda one: one.score)
 
-    def _considered(self, log_probs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def considered(self, log_probs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """The `count` best extensions: their log-probabilities, parents and tokens (sentences, count)."""
         vocabulary = log_probs.size(2)
         totals = (self.log_probs[..., None] + log_probs).flatten(1)
@@ -226,18 +229,6 @@ class Beam:
             final_lengths=lengths.gather(1, place),
         )
 
-    def _with_final(self, places: int) -> "Beam":
-        """With room for so many finished hypotheses, and all columns."""
-        more = places - self.final_scores.size(1)
-        columns = self.length - self.final_tokens.size(2)
-        return replace(
-            self,
-            final_tokens=pad(self.final_tokens, (0, columns, 0, more)),
-            final_log_probs=pad(self.final_log_probs, (0, more), value=-math.inf),
-            final_scores=pad(self.final_scores, (0, more), value=-math.inf),
-            final_lengths=pad(self.final_lengths, (0, more)),
-        )
-
 
 _LIVE = ("tokens", "log_probs")
 _FINAL = ("final_tokens", "final_log_probs", "final_scores", "final_lengths")
@@ -247,3 +238,16 @@ def _top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` best of (sentences, n) in descending order, the earlier one first among equals."""
     ordered, place = scores.sort(dim=1, descending=True, stable=True)
     return ordered[:, :count], place[:, :count]
+
+
+def _with_final(beam: Beam, places: int) -> Beam:
+    """With room for so many finished hypotheses, and all columns."""
+    more = places - beam.final_scores.size(1)
+    columns = beam.length - beam.final_tokens.size(2)
+    return replace(
+        beam,
+        final_tokens=pad(beam.final_tokens, (0, columns, 0, more)),
+        final_log_probs=pad(beam.final_log_probs, (0, more), value=-math.inf),
+        final_scores=pad(beam.final_scores, (0, more), value=-math.inf),
+        final_lengths=pad(beam.final_lengths, (0, more)),
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, Self
 
 import torch
@@ -19,8 +20,10 @@ from saccade.models.interface import Stepwise
 class Candidates(Protocol):
     """The hypotheses of a batch, a value: what log-probabilities make of them are other candidates."""
 
-    begun: tuple[int, ...]
-    """The column of each sentence's first token."""
+    @property
+    def begun(self) -> tuple[int, ...]:
+        """The column of each sentence's first token."""
+        ...
 
     @property
     def hypotheses(self) -> int:
@@ -113,7 +116,7 @@ class Group:
     def advance(self, log_probs: Tensor) -> tuple[Tensor | None, list[bool] | None]:
         """One token further: log_probs (rows, vocabulary).
 
-        Returns the rows to go on from, as `Candidates.advance`, and which sentences are done; None: no one is.
+        Returns the rows to go on from, as `Candidates.advance`, and which sentences are done (None: no one).
         """
         log_probs = log_probs.view(len(self.sentences), -1, log_probs.size(-1))
         log_probs = self.limits.apply(log_probs, length=self.candidates.length)
@@ -134,7 +137,7 @@ class Group:
         self.sentences = [self.sentences[place] for place in kept]
         self.candidates = self.candidates.select(kept)
         self.limits = self.limits.select(torch.tensor(kept, device=self.limits.max_length.device))
-        self._shift(-min(self.candidates.begun))
+        self.shift(-min(self.candidates.begun))
 
     def fits(self, other: "Group") -> bool:
         """Whether the two can be advanced as one."""
@@ -143,37 +146,52 @@ class Group:
     def join(self, other: "Group") -> None:
         """Take the sentences of `other` in, behind these."""
         ahead = self.candidates.length - other.candidates.length
-        (other if ahead > 0 else self)._shift(abs(ahead))
+        (other if ahead > 0 else self).shift(abs(ahead))
         self.sentences = self.sentences + other.sentences
         self.candidates = self.candidates.joined(other.candidates)
         self.limits = self.limits.joined(other.limits)
 
-    def _shift(self, columns: int) -> None:
+    def shift(self, columns: int) -> None:
+        """Go on so many columns later, or earlier where negative."""
         if columns:
             self.candidates, self.limits = self.candidates.shifted(columns), self.limits.shifted(columns)
 
 
 def _candidates(
-    model: Stepwise, lines: Sequence[int], longest: int, options: Sequence[DecodingConfig], device: torch.device
+    model: Stepwise,
+    lines: Sequence[int],
+    longest: int,
+    options: Sequence[DecodingConfig],
+    device: torch.device,
 ) -> Candidates:
     """Before the first token. longest: tokens that any sentence may have."""
-    first, sentences = options[0], len(lines)
-    settings = {
-        "end": model.vocabulary.end,
-        "penalty": first.length_penalty,
-        "alpha": first.alpha,
-        "device": device,
-    }
+    first = options[0]
+    start = partial(
+        Samples.start,
+        len(lines),
+        end=model.vocabulary.end,
+        penalty=first.length_penalty,
+        alpha=first.alpha,
+        device=device,
+    )
     if first.sample:
-        draw = Draw(first.temperature, first.top_k, first.top_p)
         tables = [
             uniform_draws([line], samples=first.nbest, length=longest, seed=one.seed)
             for line, one in zip(lines, options, strict=True)
         ]
-        return Samples.start(sentences, draw=draw, uniform=torch.cat(tables).to(device), **settings)
+        draw = Draw(first.temperature, first.top_k, first.top_p)
+        return start(draw=draw, uniform=torch.cat(tables).to(device))
     if first.beam == 1:
-        return Samples.start(sentences, **settings)
-    return Beam.start(sentences, size=first.beam, early_stopping=first.early_stopping, **settings)
+        return start()
+    return Beam.start(
+        len(lines),
+        size=first.beam,
+        end=model.vocabulary.end,
+        penalty=first.length_penalty,
+        alpha=first.alpha,
+        early_stopping=first.early_stopping,
+        device=device,
+    )
 
 
 def limits_of(
@@ -188,7 +206,8 @@ def limits_of(
     longest = max(map(len, prefixes))
     padded = [[*prefix, *[-1] * (longest - len(prefix))] for prefix in prefixes]
     least = torch.tensor(
-        [max(len(prefix), one.min_length) + 1 for prefix, one in zip(prefixes, options, strict=True)], device=device
+        [max(len(prefix), one.min_length) + 1 for prefix, one in zip(prefixes, options, strict=True)],
+        device=device,
     )
     # What a length follows from where max_length is unset; where it is set nothing else counts.
     ratio = torch.tensor([0.0 if one.max_length else one.max_ratio for one in options], device=device)

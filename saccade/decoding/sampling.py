@@ -13,8 +13,8 @@ from saccade.decoding.options import Penalty, length_penalty
 from saccade.decoding.trace import Candidate, Fate
 from saccade.native.search import top
 
-
-_APART = 0x9E3779B1  # the golden ratio in 32 bits, of which torch's generator is made: far from any line number
+# Between the seeds of a line's samples: the golden ratio in 32 bits, all that torch's generator looks at.
+_APART = 0x9E3779B1
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Samples:
         )
 
     def done(self, max_length: Tensor) -> Tensor:
-        """(sentences,) bool: all hypotheses have ended, as they must at max_length (sentences,), in columns."""
+        """(sentences,) bool: all hypotheses have ended, as they must at max_length (sentences,) columns."""
         return self.ended.all(1) | (max_length <= self.length)
 
     def candidates(self, log_probs: Tensor, sentence: int, *, least: int) -> tuple[Candidate, ...]:
@@ -149,7 +149,9 @@ class Samples:
             before, own = float(self.log_probs[sentence, parent]), log_probs[sentence, parent]
             likely = own.topk(min(least, own.numel())).indices.tolist()
             chosen: list[tuple[int, Fate, int | None]] = [
-                (taken[place], "finished", None) if taken[place] == self.end else (taken[place], "kept", place)
+                (taken[place], "finished", None)
+                if taken[place] == self.end
+                else (taken[place], "kept", place)
                 for place in places
             ]
             seen = {token for token, *_ in chosen}

@@ -16,7 +16,7 @@ from saccade.decoding.options import DecodingConfig
 from saccade.decoding.trace import Trace
 from saccade.models.interface import Stepwise
 from saccade.native.search import log_softmax_
-from saccade.nn.rows import Layout
+from saccade.nn.rows import RowLayout
 
 
 class Search:
@@ -27,7 +27,7 @@ class Search:
     """
 
     def __init__(self, model: Stepwise) -> None:
-        """model: what is driven; where sentences can't join others in it, each `add` takes steps of its own."""
+        """model: what is driven. Where it lets no sentence join others, each `add` takes steps of its own."""
         self.model = model
         self._batches: list[Batch] = []
         self._finished: list[tuple[int, list[Hypothesis]]] = []
@@ -54,7 +54,7 @@ class Search:
         prefixes: Sequence[Sequence[int]] | None = None,
         traces: Sequence[Trace | None] | None = None,
     ) -> list[int]:
-        """Let sentences join: source (sentences, source) ids padded on the right, source_lengths (sentences,).
+        """Let sentences join: source (sentences, source) ids padded on the right, and source_lengths.
 
         options: for all, or one for each. lines: line number of each sentence, which seeds its sampling;
         unset: its handle. prefixes: target ids that each result must start with. traces: what records how a
@@ -85,7 +85,7 @@ class Search:
         longest = max(int(group.limits.max_length.max()) for group in groups)
         state = self.model.start(self.model.encode(source, source_lengths), longest)
         token = torch.full((sentences,), self.model.vocabulary.start, device=source.device)
-        self._place(Batch(state, groups, token, Layout.even(sentences, 1)))
+        self._place(Batch(state, groups, token, RowLayout.even(sentences, 1)))
         return handles
 
     @torch.inference_mode()
@@ -97,7 +97,7 @@ class Search:
         self._batches = [batch for batch in self._batches if batch.groups]
 
     def take_finished(self) -> list[tuple[int, list[Hypothesis]]]:
-        """The sentences that finished since the last call: handle and up to `nbest` hypotheses, best first."""
+        """What finished since the last call: handle and up to `nbest` hypotheses, best first."""
         taken, self._finished = self._finished, []
         return taken
 

@@ -26,7 +26,7 @@ from saccade.nn.joining import join_masks, join_padded
 from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import LearnedPositions
-from saccade.nn.rows import Layout, Rows
+from saccade.nn.rows import RowLayout, Rows
 
 _EMBEDDING_STD = 0.1  # section 4.2
 
@@ -107,7 +107,7 @@ class ConvolutionalDecoder(nn.Module):
         return [layer.start(sentences, like=like) for layer in self._layers()]
 
     def step(
-        self, embedded: Tensor, memory: ConvolutionalMemory, past: list[Tensor], *, layout: Layout
+        self, embedded: Tensor, memory: ConvolutionalMemory, past: list[Tensor], *, layout: RowLayout
     ) -> tuple[Tensor, list[Tensor]]:
         """embedded (rows, embedding), one token each; returns the same shape, and the next past."""
         x, following = self.enter(embedded), []
@@ -132,7 +132,7 @@ class ConvolutionalState:
     output: nn.Linear
     memory: ConvolutionalMemory
     past: list[Tensor]
-    layout: Layout
+    layout: RowLayout
     length: int | Tensor = 0
 
     def select(self, rows: Rows) -> "ConvolutionalState":
@@ -151,13 +151,10 @@ class ConvolutionalState:
         """See `State.join`."""
         own, new = self.memory, fresh.memory
         keys, values, root = (
-            join_padded(before, behind, axis=1)
-            for before, behind in zip(own.source, new.source, strict=True)
+            join_padded(before, behind, axis=1) for before, behind in zip(own.source, new.source, strict=True)
         )
         sizes = own.source[0].shape[:2], new.source[0].shape[:2]
-        memory = ConvolutionalMemory(
-            (keys, values, root), join_masks(own.visible, new.visible, sizes=sizes)
-        )
+        memory = ConvolutionalMemory((keys, values, root), join_masks(own.visible, new.visible, sizes=sizes))
         past = [torch.cat(windows) for windows in zip(self.past, fresh.past, strict=True)]
         length = torch.cat(
             [per_row(state.length, state.layout.rows, device=keys.device) for state in (self, fresh)]
@@ -168,6 +165,8 @@ class ConvolutionalState:
 
 class Convolutional(nn.Module):
     """Convolutional encoder-decoder; satisfies `Seq2Seq`."""
+
+    joins = True
 
     def __init__(self, config: ConvolutionalConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -186,11 +185,6 @@ class Convolutional(nn.Module):
         self.decoder = ConvolutionalDecoder(config)
         self.dropout = Dropout(dropout)
         self.output = self._output()
-
-    @property
-    def joins(self) -> bool:
-        """See `Stepwise.joins`."""
-        return True
 
     @property
     def max_source_length(self) -> int | None:
@@ -231,7 +225,7 @@ class Convolutional(nn.Module):
         """See `Seq2Seq.start`."""
         keys = memory.source[0]
         past = self.decoder.start(keys.size(0), like=keys)
-        layout = Layout.even(keys.size(0), 1)
+        layout = RowLayout.even(keys.size(0), 1)
         return ConvolutionalState(folded(self.decoder), folded(self.output), memory, past, layout)
 
     def step(self, token: Tensor, state: ConvolutionalState) -> tuple[Tensor, ConvolutionalState]:

@@ -17,7 +17,7 @@ from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import NoPositions
 from saccade.nn.recurrence import PARTS, BidirectionalEncoder, Cell, Hidden
-from saccade.nn.rows import Layout
+from saccade.nn.rows import RowLayout
 
 Attention = Literal["additive", "dot", "general", "concat", "none"]
 
@@ -114,6 +114,8 @@ class RecurrentMemory:
 class Recurrent(nn.Module):
     """Recurrent encoder-decoder; satisfies `Seq2Seq`."""
 
+    joins = True
+
     def __init__(self, config: RecurrentConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
@@ -131,11 +133,6 @@ class Recurrent(nn.Module):
         self.output: nn.Linear = Linear(embedding, vocabulary.target_size, bias=False)
         self._tie()
         self._initialise()
-
-    @property
-    def joins(self) -> bool:
-        """See `Stepwise.joins`."""
-        return True
 
     @property
     def max_source_length(self) -> int | None:
@@ -178,7 +175,7 @@ class Recurrent(nn.Module):
         vector = None
         if self.config.feeds:
             vector = memory.summary.new_zeros(annotations.size(0), self.config.embedding)
-        layout = Layout.even(annotations.size(0), 1)
+        layout = RowLayout.even(annotations.size(0), 1)
         return RecurrentState(remembered, memory.visible, self._first_hidden(memory.summary), vector, layout)
 
     def step(self, token: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:

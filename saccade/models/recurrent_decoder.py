@@ -13,7 +13,7 @@ from saccade.nn.alignment import Alignment, Remembered
 from saccade.nn.joining import join_masks, join_padded
 from saccade.nn.linear import Linear
 from saccade.nn.recurrence import GATES, Cell, Hidden, Recurrence
-from saccade.nn.rows import Layout, Rows
+from saccade.nn.rows import RowLayout, Rows
 
 
 @dataclass
@@ -24,7 +24,7 @@ class RecurrentState:
     visible: Tensor | None
     hidden: Hidden
     vector: Tensor | None
-    layout: Layout
+    layout: RowLayout
 
     def select(self, rows: Rows) -> "RecurrentState":
         """See `State.select`."""

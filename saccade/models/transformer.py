@@ -22,7 +22,7 @@ from saccade.nn.masks import padding_mask
 from saccade.nn.positions import Layout, LearnedPositions, NoPositions, SinusoidalPositions
 from saccade.nn.relative import RelativePositions
 from saccade.nn.rotary import RotaryPositions
-from saccade.nn.rows import Layout, Rows
+from saccade.nn.rows import RowLayout, Rows
 
 Positions = Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "none"]
 _MAX_POSITIONS = 1024
@@ -125,7 +125,7 @@ class TransformerState:
     memory: list[KeyValue]
     visible: Tensor | None
     past: list[KeyValueCache]
-    layout: Layout
+    layout: RowLayout
 
     def select(self, rows: Rows) -> "TransformerState":
         """See `State.select`."""
@@ -142,18 +142,22 @@ class TransformerState:
             (join_padded(own[0], new[0], axis=2), join_padded(own[1], new[1], axis=2))
             for own, new in zip(self.memory, fresh.memory, strict=True)
         ]
-        visible = join_masks(self.visible, fresh.visible, sizes=(self._memory_size, fresh._memory_size))
+        sizes = (_memory_size(self.memory), _memory_size(fresh.memory))
+        visible = join_masks(self.visible, fresh.visible, sizes=sizes)
         past = [own.joined(new) for own, new in zip(self.past, fresh.past, strict=True)]
         return TransformerState(memory, visible, past, self.layout.joined(fresh.layout))
 
-    @property
-    def _memory_size(self) -> tuple[int, int]:
-        key, _ = self.memory[0]
-        return key.size(0), key.size(2)
+
+def _memory_size(memory: list[KeyValue]) -> tuple[int, int]:
+    """Sentences, and the length of their memory."""
+    key, _ = memory[0]
+    return key.size(0), key.size(2)
 
 
 class Transformer(nn.Module):
     """Encoder-decoder Transformer; satisfies `Seq2Seq`."""
+
+    joins = True
 
     def __init__(self, config: TransformerConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -175,11 +179,6 @@ class Transformer(nn.Module):
         self.output: nn.Linear = Linear(width, vocabulary.target_size, bias=config.output_bias)
         self._tie()
         self._initialise()
-
-    @property
-    def joins(self) -> bool:
-        """See `Stepwise.joins`."""
-        return True
 
     @property
     def max_source_length(self) -> int | None:
@@ -220,7 +219,7 @@ class Transformer(nn.Module):
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
-        return TransformerState(remembered, memory.visible, past, Layout.even(sentences, 1))
+        return TransformerState(remembered, memory.visible, past, RowLayout.even(sentences, 1))
 
     def step(self, token: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """See `Seq2Seq.step`."""

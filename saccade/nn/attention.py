@@ -117,8 +117,12 @@ class AttentionPositions(nn.Module):
     query 0 among the keys: 0 in a full pass, the number of earlier keys in stepwise decoding.
     """
 
-    def place(  # noqa: PLR6301
-        self, query: Tensor, key: Tensor, *, start: int | Tensor  # noqa: ARG002
+    def place(
+        self,
+        query: Tensor,
+        key: Tensor,
+        *,
+        start: int | Tensor,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         """Queries and keys of positions from `start` on, with the positions in them. Keys are cached so.
 

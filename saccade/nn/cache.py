@@ -67,10 +67,12 @@ class KeyValueCache:
         rest = max(self.keys.size(2) - self.length, fresh.keys.size(2))
         position = self.position
         if self.length:
-            position = torch.cat([
-                per_row(position, self.keys.size(0), device=self.keys.device),
-                torch.zeros(fresh.keys.size(0), dtype=torch.int64, device=self.keys.device),
-            ])
+            position = torch.cat(
+                [
+                    per_row(position, self.keys.size(0), device=self.keys.device),
+                    torch.zeros(fresh.keys.size(0), dtype=torch.int64, device=self.keys.device),
+                ]
+            )
         keys, values = (
             self._widened(old, new, self.length + rest)
             for old, new in ((self.keys, fresh.keys), (self.values, fresh.values))

@@ -17,7 +17,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from saccade.nn.attention import attend, attention_weights
 from saccade.nn.dropout import Dropout
 from saccade.nn.linear import Linear
-from saccade.nn.rows import Layout
+from saccade.nn.rows import RowLayout
 
 HALF = math.sqrt(0.5)
 Remembered = tuple[Tensor, Tensor, Tensor]
@@ -164,7 +164,7 @@ class ConvolutionalDecoderLayer(nn.Module):
         *,
         visible: Tensor | None,
         past: Tensor,
-        layout: Layout,
+        layout: RowLayout,
     ) -> tuple[Tensor, Tensor]:
         """The next position: x (rows, inputs), embedded (rows, embedding), past (rows, kernel - 1, inputs).
 

@@ -22,8 +22,8 @@ class Embedding(nn.Module):
         self.scale = math.sqrt(width) if scale is None else scale
 
     def forward(self, tokens: Tensor, *, start: int | Tensor = 0) -> Tensor:
-        """tokens (batch, length) ids whose first position is `start`, an int or for each row (batch,); returns
-        (batch, length, width)."""
+        """tokens (batch, length) ids to (batch, length, width). start: the first position, an int or for each
+        row (batch,)."""
         return self.placed(self.scaled(tokens), start=start)
 
     def scaled(self, tokens: Tensor) -> Tensor:

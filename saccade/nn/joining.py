@@ -1,5 +1,7 @@
 """Memories of sentences that join a batch: padded to one length, and masks that hide the padding."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -12,7 +14,7 @@ def join_padded(first: Tensor, second: Tensor, *, axis: int) -> Tensor:
 
 
 def join_masks(
-    first: Tensor | None, second: Tensor | None, *, sizes: tuple[tuple[int, int], tuple[int, int]]
+    first: Tensor | None, second: Tensor | None, *, sizes: tuple[Sequence[int], Sequence[int]]
 ) -> Tensor | None:
     """Of padding masks (batch, 1, 1, length), or None where nothing is hidden, that of both batches joined.
 

@@ -11,7 +11,7 @@ from saccade.nn.attention import AttentionPositions, CrossAttention, KeyValue, S
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.dropout import Dropout
 from saccade.nn.linear import Linear
-from saccade.nn.rows import Layout
+from saccade.nn.rows import RowLayout
 
 Activation = Literal["relu", "gelu", "silu"]
 Norm = Literal["post", "pre"]
@@ -143,7 +143,7 @@ class DecoderLayer(nn.Module):
         return out
 
     def step(
-        self, x: Tensor, memory: KeyValue, *, visible: Tensor | None, cache: KeyValueCache, layout: Layout
+        self, x: Tensor, memory: KeyValue, *, visible: Tensor | None, cache: KeyValueCache, layout: RowLayout
     ) -> Tensor:
         """The next position of each row, x (rows, width); returns the same shape.
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """How many rows each sentence has. `grid` and `flat` are views where all have equally many."""
 
     counts: tuple[int, ...]
 
     @classmethod
-    def even(cls, sentences: int, width: int) -> "Layout":
+    def even(cls, sentences: int, width: int) -> "RowLayout":
         """Each of `sentences` has `width` rows."""
         return cls((width,) * sentences)
 
@@ -41,9 +41,9 @@ class Layout:
         """Whether all sentences have equally many rows."""
         return self.rows == self.width * len(self.counts)
 
-    def joined(self, other: "Layout") -> "Layout":
+    def joined(self, other: "RowLayout") -> "RowLayout":
         """The sentences of `other` behind these."""
-        return Layout(self.counts + other.counts)
+        return RowLayout(self.counts + other.counts)
 
     def grid(self, x: Tensor) -> Tensor:
         """x (rows, ...) by sentence, (sentences, width, ...); places without a row repeat the last row."""
@@ -87,4 +87,4 @@ class Rows:
 
     index: Tensor
     sentences: Tensor | None
-    layout: Layout
+    layout: RowLayout

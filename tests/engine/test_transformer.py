@@ -14,7 +14,8 @@ from saccade.engine.transformer import TransformerEngine
 from saccade.errors import UserError
 from saccade.models.interface import Stepwise
 from saccade.native.library import library, why_not
-from tests.tiny import transformer, vocabulary
+from saccade.nn.rows import RowLayout
+from tests.tiny import rows_of, transformer, vocabulary
 
 if library() is None:
     pytest.skip(f"no kernels here: {why_not()}", allow_module_level=True)
@@ -55,7 +56,7 @@ def logits_along(model: Stepwise) -> list[Tensor]:
     torch.manual_seed(2)
     with torch.inference_mode():
         state = model.start(model.encode(source, lengths), 80)
-        kept, hypotheses = 7, 1
+        kept, hypotheses, layout = 7, 1, RowLayout.even(7, 1)
         for step in range(70):
             logits, state = model.step(torch.randint(4, 75, (kept * hypotheses,)), state)
             found.append(logits)
@@ -63,7 +64,8 @@ def logits_along(model: Stepwise) -> list[Tensor]:
             rows = first + torch.randint(0, hypotheses, (kept, 3))
             if step in {4, 30}:
                 rows = rows[torch.randperm(kept).sort().values[::2]]
-            state = state.select(rows)
+            moved = rows_of(rows, layout)
+            state, layout = state.select(moved), moved.layout
             kept, hypotheses = rows.shape
     return found
 
