@@ -15,7 +15,8 @@ from saccade.errors import UserError
 from saccade.models.interface import Stepwise
 from saccade.native.library import library, why_not
 from saccade.nn.rows import RowLayout
-from tests.continuous import alone, as_they_come, jobs
+from tests import continuous
+from tests.continuous import as_they_come, jobs
 from tests.tiny import rows_of, transformer, vocabulary
 
 if library() is None:
@@ -175,7 +176,7 @@ def test_sentences_that_come_and_go_are_decoded_as_by_themselves(name: str) -> N
     found = as_they_come(engine, work, seed=6, cancelled={3})
     assert found.keys() >= set(range(12)) - {3}
     for number, hypotheses in found.items():
-        expected = alone(engine, work[number])
+        expected = continuous.alone(engine, work[number])
         assert [one.tokens for one in hypotheses] == [one.tokens for one in expected]
         assert [one.score for one in hypotheses] == pytest.approx([one.score for one in expected], abs=1e-4)
 

@@ -1,4 +1,4 @@
-"""Rows of a running batch: every one goes on as it would by itself, whoever comes, goes and changes places."""
+"""Rows of a running batch: every one goes on as it would by itself, whoever comes, goes and moves."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_each_row_has_the_logits_of_the_full_pass_over_its_own_past(data: st.Dat
 def moved(
     data: st.DataObject, source: list[list[int]], histories: list[list[list[int]]]
 ) -> tuple[Rows, list[list[int]], list[list[list[int]]]]:
-    """What a search might select: some sentences, in any order, with any of their rows, each a token longer."""
+    """What a search might select: some sentences, in any order, with any of their rows."""
     first = [sum(map(len, histories[:n])) for n in range(len(histories))]
     kept = data.draw(st.permutations(range(len(histories))))
     kept = kept[: data.draw(st.integers(1, len(kept)))]
