@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"nn"},
     "decoding": {
         "native",
+        "nn.rows",
         "models.interface",
         "models.families",
         "models.recording",

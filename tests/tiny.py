@@ -18,6 +18,7 @@ from saccade.models.recording import AttentionMap, record_attention
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.positions import SinusoidalPositions
+from saccade.nn.rows import RowLayout, Rows
 from saccade.text.batching import Batch, PaddedColumn
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
 from saccade.text.translation import translation_batch
@@ -78,6 +79,17 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     longest = max(len(row) for row in rows)
     ids = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
     return ids, torch.tensor([len(row) for row in rows])
+
+
+def rows_of(chosen: Sequence[Sequence[int]] | Tensor, layout: RowLayout) -> Rows:
+    """Which old rows go on, a list for each sentence that stays; layout: of the old rows."""
+    lists = [[int(row) for row in rows] for rows in chosen]
+    owner = [sentence for sentence, count in enumerate(layout.counts) for _ in range(count)]
+    stay = [owner[rows[0]] for rows in lists]
+    assert all(owner[row] == sentence for rows, sentence in zip(lists, stay, strict=True) for row in rows)
+    sentences = None if stay == list(range(layout.sentences)) else torch.tensor(stay)
+    index = torch.tensor([row for rows in lists for row in rows])
+    return Rows(index, sentences, RowLayout(tuple(map(len, lists))))
 
 
 def sentences(lengths: Sequence[int], *, seed: int = 0, size: int = 13) -> list[list[int]]:

@@ -1,13 +1,17 @@
 """Beam search as a pure value: log-probabilities in, the next beam and the rows to continue out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import Penalty, length_penalty
+from saccade.decoding.trace import Candidate, Fate
 from saccade.native.search import top
 
 
@@ -15,15 +19,16 @@ from saccade.native.search import top
 class Beam:
     """`size` live and up to `size` finished hypotheses for each sentence.
 
-    tokens (sentences, hypotheses, length), log_probs (sentences, hypotheses): live ones, best
-    first; -inf marks an empty place. final_* hold finished ones in the same way, final_lengths
-    counting the end symbol.
+    tokens (sentences, hypotheses, columns), log_probs (sentences, hypotheses): live ones, best first; -inf
+    marks an empty place. final_* hold finished ones in the same way, final_lengths counting the end symbol.
+    begun: the column of each sentence's first token; a sentence that joined others has none before it.
     """
 
     size: int
     end: int
     penalty: Penalty
     alpha: float
+    begun: tuple[int, ...]
     tokens: Tensor
     log_probs: Tensor
     final_tokens: Tensor
@@ -53,6 +58,7 @@ class Beam:
             end=end,
             penalty=penalty,
             alpha=alpha,
+            begun=(0,) * sentences,
             tokens=live,
             log_probs=torch.zeros(sentences, 1, device=device),
             final_tokens=empty,
@@ -63,8 +69,13 @@ class Beam:
         )
 
     @property
+    def hypotheses(self) -> int:
+        """Live hypotheses of each sentence: one before the first step, then `size`."""
+        return self.tokens.size(1)
+
+    @property
     def length(self) -> int:
-        """Tokens that every live hypothesis has."""
+        """Columns so far: tokens of the sentence that was first."""
         return self.tokens.size(2)
 
     @property
@@ -79,11 +90,8 @@ class Beam:
         new one continues. Ending candidates count only among the `size` best, as in the usual
         algorithm: a beam of one is greedy search.
         """
-        sentences, hypotheses, vocabulary = log_probs.shape
-        totals = (self.log_probs[..., None] + log_probs).flatten(1)
         # At most one ending per hypothesis: 2 * size candidates leave `size` that go on.
-        best, flat = top(totals, min(2 * self.size, totals.size(1)))
-        parent, token = flat.div(vocabulary, rounding_mode="floor"), flat % vocabulary
+        best, parent, token = self.considered(log_probs, 2 * self.size)
         ends = token == self.end
         if bool(ends.any()):
             finished = self._finish(parent, best.masked_fill(~ends, -math.inf)[:, : self.size])
@@ -93,30 +101,69 @@ class Beam:
             finished, going = self, best[:, : self.size]
             parent, token = parent[:, : self.size], token[:, : self.size]
         history = self.tokens.gather(1, parent[..., None].expand(-1, -1, self.length))
-        rows = parent
+        rows, (sentences, hypotheses) = parent, log_probs.shape[:2]
         if sentences > 1:
             rows = parent + torch.arange(sentences, device=parent.device)[:, None] * hypotheses
         live = replace(finished, tokens=torch.cat([history, token[..., None]], 2), log_probs=going)
         return live, rows
 
+    def candidates(self, log_probs: Tensor, sentence: int, *, least: int) -> tuple[Candidate, ...]:
+        """What `advance` makes of the same log_probs, and near misses; see `Trace`."""
+        own = replace(self, log_probs=self.log_probs[sentence : sentence + 1])
+        log_probs = log_probs[sentence : sentence + 1]
+        count = max(2 * self.size, least)
+        totals, parents, tokens = (values[0].tolist() for values in own.considered(log_probs, count))
+        found, places = [], 0
+        for rank, (total, parent, token) in enumerate(zip(totals, parents, tokens, strict=True)):
+            fate: Fate = "dropped"
+            if token == self.end:
+                fate = "finished" if rank < self.size else "dropped"
+            elif rank < 2 * self.size and places < self.size:
+                fate = "kept"
+            if total > -math.inf:
+                own_log_prob = float(log_probs[0, parent, token])
+                place = places if fate == "kept" else None
+                found.append(Candidate(parent, token, own_log_prob, total, fate, place))
+            places += fate == "kept"
+        return tuple(found)
+
     def done(self, max_length: Tensor) -> Tensor:
         """(sentences,) bool: no live hypothesis can still beat the worst of `size` finished ones.
 
-        Judged at the present length, as is usual; max_length (sentences,) ends it in any case.
+        Judged at the present length, as is usual; max_length (sentences,), in columns, ends it in any case.
         """
         best = self.log_probs[:, 0]
         over = (best == -math.inf) | (max_length <= self.length)
         if self.final_scores.size(1) < self.size:
             return over
         worst = self.final_scores[:, -1]
-        hope = best / length_penalty(max(self.length, 1), kind=self.penalty, alpha=self.alpha)
+        hope = best / self._penalty(self.length)
         # Strictly finite: empty places score -inf on both sides.
         return over | ((worst > -math.inf) & ((worst >= hope) | self.early_stopping))
 
-    def select(self, kept: Tensor) -> "Beam":
-        """Only the sentences `kept` (n,)."""
-        names = ("tokens", "log_probs", "final_tokens", "final_log_probs", "final_scores", "final_lengths")
-        return replace(self, **{name: getattr(self, name)[kept] for name in names})
+    def select(self, kept: Sequence[int]) -> "Beam":
+        """Only the sentences `kept`."""
+        index = torch.tensor(kept, device=self.tokens.device)
+        changes: dict[str, Any] = {name: getattr(self, name)[index] for name in (*_LIVE, *_FINAL)}
+        return replace(self, begun=tuple(self.begun[sentence] for sentence in kept), **changes)
+
+    def shifted(self, columns: int) -> "Beam":
+        """The same so many columns later, or earlier where negative: no sentence has a token there."""
+        return replace(
+            self,
+            begun=tuple(first + columns for first in self.begun),
+            tokens=pad(self.tokens, (columns, 0)),
+            final_tokens=pad(self.final_tokens, (max(columns, -self.final_tokens.size(2)), 0)),
+        )
+
+    def joined(self, other: "Beam") -> "Beam":
+        """The sentences of `other` behind these; it has as many columns and live hypotheses."""
+        places = max(self.final_scores.size(1), other.final_scores.size(1))
+        both = [_with_final(beam, places) for beam in (self, other)]
+        changes: dict[str, Any] = {
+            name: torch.cat([getattr(beam, name) for beam in both]) for name in (*_LIVE, *_FINAL)
+        }
+        return replace(self, begun=self.begun + other.begun, **changes)
 
     def results(self, sentence: int) -> list[Hypothesis]:
         """The finished hypotheses of one sentence, best first."""
@@ -127,27 +174,53 @@ class Beam:
             self.final_lengths[sentence].tolist(),
             strict=True,
         )
+        first = self.begun[sentence]
         return [
-            Hypothesis(tuple(tokens[: length - 1]), log_prob, score)
+            Hypothesis(tuple(tokens[first : first + length - 1]), log_prob, score)
             for tokens, log_prob, score, length in rows
             if math.isfinite(score)
         ]
+
+    def best(self, sentence: int) -> Hypothesis:
+        """The best hypothesis so far: a live one, scored at its present length, or a finished one."""
+        first, log_prob = self.begun[sentence], float(self.log_probs[sentence, 0])
+        penalty = length_penalty(max(self.length - first, 1), kind=self.penalty, alpha=self.alpha)
+        tokens = self.tokens[sentence, 0, first:].tolist()
+        live = Hypothesis(tuple(tokens), log_prob, log_prob / penalty)
+        return max([*self.results(sentence), live], key=lambda one: one.score)
+
+    def considered(self, log_probs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The `count` best extensions: their log-probabilities, parents and tokens (sentences, count)."""
+        vocabulary = log_probs.size(2)
+        totals = (self.log_probs[..., None] + log_probs).flatten(1)
+        best, flat = top(totals, min(count, totals.size(1)))
+        return best, flat.div(vocabulary, rounding_mode="floor"), flat % vocabulary
+
+    def _penalty(self, columns: int) -> float | Tensor:
+        """What log-probabilities are divided by at so many columns: of each sentence, or of all."""
+        together = self.begun.count(self.begun[0]) == len(self.begun)
+        each = [
+            length_penalty(max(columns - first, 1), kind=self.penalty, alpha=self.alpha)
+            for first in (self.begun[:1] if together else self.begun)
+        ]
+        return each[0] if together else torch.tensor(each, device=self.tokens.device)
 
     def _finish(self, parent: Tensor, log_probs: Tensor) -> "Beam":
         """Merge candidates that end now, log_probs (sentences, n) or -inf, into the finished."""
         if not bool((log_probs > -math.inf).any()):
             return self
         length = self.length + 1
-        scores = log_probs / length_penalty(length, kind=self.penalty, alpha=self.alpha)
-        old = self.final_tokens.size(1)
+        penalty = self._penalty(length)
+        scores = log_probs / (penalty if isinstance(penalty, float) else penalty[:, None])
         merged = torch.cat([self.final_scores, scores], 1)
         best, place = _top(merged, min(self.size, merged.size(1)))
         # The candidates' tokens without the end symbol; finished ones are padded to the same length.
-        history = self.tokens.gather(1, parent[:, : log_probs.size(1), None].expand(-1, -1, self.length))
-        padded = torch.nn.functional.pad(self.final_tokens, (0, self.length - self.final_tokens.size(2)))
+        parent = parent[:, : log_probs.size(1)]
+        history = self.tokens.gather(1, parent[..., None].expand(-1, -1, self.length))
+        padded = pad(self.final_tokens, (0, self.length - self.final_tokens.size(2)))
         tokens = torch.cat([padded, history], 1)
-        lengths = torch.cat([self.final_lengths, torch.full_like(place[:, :1], length).expand_as(scores)], 1)
-        assert lengths.size(1) == old + scores.size(1)
+        own = torch.tensor([[length - first] for first in self.begun], device=parent.device)
+        lengths = torch.cat([self.final_lengths, own.expand_as(parent)], 1)
         return replace(
             self,
             final_tokens=tokens.gather(1, place[..., None].expand(-1, -1, self.length)),
@@ -157,7 +230,24 @@ class Beam:
         )
 
 
+_LIVE = ("tokens", "log_probs")
+_FINAL = ("final_tokens", "final_log_probs", "final_scores", "final_lengths")
+
+
 def _top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` best of (sentences, n) in descending order, the earlier one first among equals."""
     ordered, place = scores.sort(dim=1, descending=True, stable=True)
     return ordered[:, :count], place[:, :count]
+
+
+def _with_final(beam: Beam, places: int) -> Beam:
+    """With room for so many finished hypotheses, and all columns."""
+    more = places - beam.final_scores.size(1)
+    columns = beam.length - beam.final_tokens.size(2)
+    return replace(
+        beam,
+        final_tokens=pad(beam.final_tokens, (0, columns, 0, more)),
+        final_log_probs=pad(beam.final_log_probs, (0, more), value=-math.inf),
+        final_scores=pad(beam.final_scores, (0, more), value=-math.inf),
+        final_lengths=pad(beam.final_lengths, (0, more)),
+    )

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from saccade.decoding.options import Rules
 
@@ -14,36 +15,68 @@ from saccade.decoding.options import Rules
 class Limits:
     """One row a sentence. max_length (sentences,), end symbol in; prefix (sentences, longest).
 
-    prefix is padded with -1. min_length: fewest tokens before the end symbol. banned: ids never
-    written (padding, start). rules: see `DecodingConfig.rules`.
+    Lengths are counted in columns: a sentence that came when the others had n tokens has n more, and n
+    columns stand before its prefix. prefix is padded with -1. min_length (sentences,): fewest tokens before
+    the end symbol. banned: ids never written (padding, start). rules: see `DecodingConfig.rules`.
     """
 
     max_length: Tensor
+    min_length: Tensor
     prefix: Tensor
     end: int
     banned: Tensor
-    min_length: int = 0
     rules: Rules = "plain"
 
     @cached_property
-    def _shortest(self) -> int:
+    def shortest(self) -> int:
         """Until then no step has to look at max_length."""
         return int(self.max_length.min())
 
+    @cached_property
+    def _free(self) -> int:
+        """From then on no step has to look at min_length."""
+        return int(self.min_length.max())
+
     def select(self, kept: Tensor) -> "Limits":
         """Only the sentences `kept`."""
-        return replace(self, max_length=self.max_length[kept], prefix=self.prefix[kept])
+        return replace(
+            self,
+            max_length=self.max_length[kept],
+            min_length=self.min_length[kept],
+            prefix=self.prefix[kept],
+        )
+
+    def shifted(self, columns: int) -> "Limits":
+        """So many columns later, or earlier where negative."""
+        longest = self.prefix.size(1)
+        return replace(
+            self,
+            max_length=self.max_length + columns,
+            min_length=self.min_length + columns,
+            prefix=pad(self.prefix, (max(columns, -longest) if longest else 0, 0), value=-1),
+        )
+
+    def joined(self, other: "Limits") -> "Limits":
+        """The sentences of `other` behind these, both counted in the same columns."""
+        longest = max(self.prefix.size(1), other.prefix.size(1))
+        prefixes = [pad(one.prefix, (0, longest - one.prefix.size(1)), value=-1) for one in (self, other)]
+        return replace(
+            self,
+            max_length=torch.cat([self.max_length, other.max_length]),
+            min_length=torch.cat([self.min_length, other.min_length]),
+            prefix=torch.cat(prefixes),
+        )
 
     def apply(self, log_probs: Tensor, *, length: int) -> Tensor:
-        """Set what may not follow `length` tokens to -inf, in place.
+        """Set what may not stand in column number `length` to -inf, in place.
 
         log_probs (sentences, hypotheses, vocabulary). Under plain rules what stays keeps its own
         log-probability, so that a returned score is the model's score of the whole target.
         """
         log_probs.index_fill_(2, self.banned, -math.inf)
-        if length < self.min_length:
-            log_probs[..., self.end] = -math.inf
-        if length + 1 >= self._shortest:
+        if length < self._free:
+            log_probs[self.min_length > length, :, self.end] = -math.inf
+        if length + 1 >= self.shortest:
             last = self.max_length == length + 1
             log_probs[last] = self._only(log_probs[last], torch.full_like(self.max_length[last], self.end))
         if length < self.prefix.size(1) and bool((forced := self.prefix[:, length] >= 0).any()):

@@ -77,6 +77,13 @@ class DecodingConfig(Section):
         """Hypotheses that a sentence occupies while it is decoded."""
         return self.nbest if self.sample else self.beam
 
+    @property
+    def shared(self) -> tuple[object, ...]:
+        """What sentences must have in common for search to advance their hypotheses in one operation."""
+        draw = (self.temperature, self.top_k, self.top_p) if self.sample else None
+        rules = (self.banned, self.rules)
+        return (draw, self.rows_per_sentence, self.length_penalty, self.alpha, self.early_stopping, rules)
+
 
 def length_penalty(length: int, *, kind: Penalty, alpha: float) -> float:
     """What a hypothesis' log-probability is divided by; length counts the end symbol."""

@@ -1,15 +1,20 @@
 """One token at a time with no search: the likeliest (greedy), or drawn at random."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import Penalty, length_penalty
+from saccade.decoding.trace import Candidate, Fate
 from saccade.native.search import top
+
+# Between the seeds of a line's samples: the golden ratio in 32 bits, all that torch's generator looks at.
+_APART = 0x9E3779B1
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,12 @@ class Draw:
         ordered, ids = log_probs.sort(dim=-1, descending=True, stable=True)
         if self.top_k is not None:
             ordered, ids = ordered[..., : self.top_k], ids[..., : self.top_k]
-        probabilities = (ordered / self.temperature).softmax(-1)
-        cumulative = probabilities.double().cumsum(-1)
-        # Keep a token while the mass before it is below p: the likeliest one always stays.
-        kept = probabilities.double().masked_fill(cumulative - probabilities >= self.top_p, 0.0)
+        kept = (ordered / self.temperature).softmax(-1).double()
         cumulative = kept.cumsum(-1)
+        if self.top_p < 1:
+            # Keep a token while the mass before it is below p: the likeliest one always stays.
+            kept = kept.masked_fill(cumulative - kept >= self.top_p, 0.0)
+            cumulative = kept.cumsum(-1)
         place = (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(-1, keepdim=True)
         last_possible = ((kept > 0).sum(-1, keepdim=True) - 1).clamp(min=0)
         return ids.gather(-1, place.minimum(last_possible)).squeeze(-1)
@@ -37,15 +43,17 @@ class Draw:
 
 @dataclass(frozen=True)
 class Samples:
-    """Independent hypotheses, tokens (sentences, hypotheses, length), log_probs (sentences, hypotheses).
+    """Independent hypotheses, tokens (sentences, hypotheses, columns), log_probs (sentences, hypotheses).
 
-    draw None: always the likeliest token (greedy). uniform (sentences, hypotheses, longest): the
+    begun: the column of each sentence's first token; a sentence that joined others has none before it.
+    draw None: always the likeliest token (greedy). uniform (sentences, hypotheses, columns): the
     random numbers, drawn beforehand for each sentence, so that batches don't change a result.
     """
 
     end: int
     penalty: Penalty
     alpha: float
+    begun: tuple[int, ...]
     tokens: Tensor
     log_probs: Tensor
     ended: Tensor
@@ -69,6 +77,7 @@ class Samples:
             end=end,
             penalty=penalty,
             alpha=alpha,
+            begun=(0,) * sentences,
             tokens=torch.zeros(sentences, 1, 0, dtype=torch.int64, device=device),
             log_probs=torch.zeros(sentences, 1, device=device),
             ended=torch.zeros(sentences, 1, dtype=torch.bool, device=device),
@@ -77,8 +86,13 @@ class Samples:
         )
 
     @property
+    def hypotheses(self) -> int:
+        """Of each sentence: one before the first step."""
+        return self.tokens.size(1)
+
+    @property
     def length(self) -> int:
-        """Tokens so far, ended hypotheses padded with the end symbol."""
+        """Columns so far, ended hypotheses padded with the end symbol."""
         return self.tokens.size(2)
 
     @property
@@ -121,36 +135,97 @@ class Samples:
         )
 
     def done(self, max_length: Tensor) -> Tensor:
-        """(sentences,) bool: all hypotheses have ended, as they must at max_length (sentences,)."""
+        """(sentences,) bool: all hypotheses have ended, as they must at max_length (sentences,) columns."""
         return self.ended.all(1) | (max_length <= self.length)
 
-    def select(self, kept: Tensor) -> "Samples":
-        """Only the sentences `kept` (n,)."""
+    def candidates(self, log_probs: Tensor, sentence: int, *, least: int) -> tuple[Candidate, ...]:
+        """The `least` likeliest tokens after each hypothesis, and what `advance` takes; see `Trace`."""
+        following, _ = self.advance(log_probs)
+        taken = following.tokens[sentence, :, -1].tolist()
+        found = []
+        for parent in (~self.ended[sentence]).nonzero().flatten().tolist():
+            # One hypothesis becomes as many as are drawn; later each goes on by itself.
+            places = [parent] if self.hypotheses == len(taken) else range(len(taken))
+            before, own = float(self.log_probs[sentence, parent]), log_probs[sentence, parent]
+            likely = own.topk(min(least, own.numel())).indices.tolist()
+            chosen: list[tuple[int, Fate, int | None]] = [
+                (taken[place], "finished", None)
+                if taken[place] == self.end
+                else (taken[place], "kept", place)
+                for place in places
+            ]
+            seen = {token for token, *_ in chosen}
+            chosen += [(token, "dropped", None) for token in likely if token not in seen]
+            for token, fate, place in chosen:
+                log_prob = float(own[token])
+                if log_prob > -math.inf:
+                    found.append(Candidate(parent, token, log_prob, before + log_prob, fate, place))
+        return tuple(sorted(found, key=lambda one: -one.total))
+
+    def select(self, kept: Sequence[int]) -> "Samples":
+        """Only the sentences `kept`."""
+        index = torch.tensor(kept, device=self.tokens.device)
         return replace(
             self,
-            tokens=self.tokens[kept],
-            log_probs=self.log_probs[kept],
-            ended=self.ended[kept],
-            uniform=None if self.uniform is None else self.uniform[kept],
+            begun=tuple(self.begun[sentence] for sentence in kept),
+            tokens=self.tokens[index],
+            log_probs=self.log_probs[index],
+            ended=self.ended[index],
+            uniform=None if self.uniform is None else self.uniform[index],
+        )
+
+    def shifted(self, columns: int) -> "Samples":
+        """The same so many columns later, or earlier where negative: no sentence has a token there."""
+        return replace(
+            self,
+            begun=tuple(first + columns for first in self.begun),
+            tokens=pad(self.tokens, (columns, 0)),
+            uniform=None if self.uniform is None else pad(self.uniform, (columns, 0)),
+        )
+
+    def joined(self, other: "Samples") -> "Samples":
+        """The sentences of `other` behind these; it has as many columns and hypotheses."""
+        uniform = self.uniform
+        if uniform is not None and other.uniform is not None:
+            longest = max(uniform.size(2), other.uniform.size(2))
+            uniform = torch.cat([pad(one, (0, longest - one.size(2))) for one in (uniform, other.uniform)])
+        return replace(
+            self,
+            begun=self.begun + other.begun,
+            tokens=torch.cat([self.tokens, other.tokens]),
+            log_probs=torch.cat([self.log_probs, other.log_probs]),
+            ended=torch.cat([self.ended, other.ended]),
+            uniform=uniform,
         )
 
     def results(self, sentence: int) -> list[Hypothesis]:
         """The hypotheses of one sentence, best score first."""
-        found = []
+        return sorted(self._hypotheses(sentence), key=lambda one: -one.score)
+
+    def best(self, sentence: int) -> Hypothesis:
+        """The best hypothesis so far, each scored at its present length."""
+        return max(self._hypotheses(sentence), key=lambda one: one.score)
+
+    def _hypotheses(self, sentence: int) -> Iterator[Hypothesis]:
         rows = zip(self.tokens[sentence].tolist(), self.log_probs[sentence].tolist(), strict=True)
         for tokens, log_prob in rows:
             if not math.isfinite(log_prob):  # the rules left nothing that may be written
                 continue
-            text = tokens[: tokens.index(self.end)]
-            score = log_prob / length_penalty(len(text) + 1, kind=self.penalty, alpha=self.alpha)
-            found.append(Hypothesis(tuple(text), log_prob, score))
-        return sorted(found, key=lambda one: -one.score)
+            own = tokens[self.begun[sentence] :]
+            text = own[: own.index(self.end)] if self.end in own else own
+            length = len(text) + (len(text) < len(own))
+            score = log_prob / length_penalty(max(length, 1), kind=self.penalty, alpha=self.alpha)
+            yield Hypothesis(tuple(text), log_prob, score)
 
 
 def uniform_draws(lines: Sequence[int], *, samples: int, length: int, seed: int) -> Tensor:
-    """Random numbers (sentences, samples, length) in [0, 1), each sentence's own by its line number."""
-    tables = []
-    for line in lines:
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + line) % (1 << 63))
-        tables.append(torch.rand(length, samples, generator=generator, dtype=torch.float64).t())
-    return torch.stack(tables)
+    """Random numbers (sentences, samples, length) in [0, 1), each sentence's own by its line number.
+
+    A sample's numbers don't depend on how many samples there are.
+    """
+    generator, table = torch.Generator(), torch.empty(len(lines), samples, length, dtype=torch.float64)
+    for line, rows in zip(lines, table, strict=True):
+        for sample, row in enumerate(rows):
+            generator.manual_seed((seed * 1_000_003 + line + sample * _APART) % (1 << 63))
+            torch.rand(length, generator=generator, out=row)
+    return table

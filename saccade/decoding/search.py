@@ -1,156 +1,159 @@
-"""The one search loop: a model's `step` and `State` on one side, a `Beam` or `Samples` on the other."""
+"""The decoding loop: one model step for all hypotheses of all sentences, then candidates choose what goes on.
+
+What to do with probabilities is decided by pure values, `Beam` for beam search and `Samples` for
+greedy search and sampling; this file moves tensors between them and the model.
+"""
 
 from collections.abc import Sequence
-from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from saccade.decoding.beam import Beam
+from saccade.decoding.batch import Batch
+from saccade.decoding.group import Group, Sentence
 from saccade.decoding.hypothesis import Hypothesis
-from saccade.decoding.limits import Limits
 from saccade.decoding.options import DecodingConfig
-from saccade.decoding.sampling import Draw, Samples, uniform_draws
+from saccade.decoding.trace import Trace
 from saccade.models.interface import IncrementalDecoder
 from saccade.native.search import log_softmax_
+from saccade.nn.rows import RowLayout
 
 
-class Candidates(Protocol):
-    """What the loop drives; the shapes are told where `Beam` has these verbs."""
+class Search:
+    """Sentences that are decoded together, a token a step; others may come and go while they are.
+
+    A sentence is known by a number, its handle. What becomes of it depends on its source and its own options
+    alone, whoever else is there.
+    """
+
+    def __init__(self, model: IncrementalDecoder) -> None:
+        """model: what is driven. Where it lets no sentence join others, each `add` takes steps of its own."""
+        self.model = model
+        self._batches: list[Batch] = []
+        self._finished: list[tuple[int, list[Hypothesis]]] = []
+        self._handles = 0
 
     @property
-    def length(self) -> int:
-        """Tokens written so far."""
-        ...
+    def present(self) -> list[int]:
+        """Handles of the sentences that are being decoded."""
+        return [one.handle for batch in self._batches for group in batch.groups for one in group.sentences]
 
     @property
-    def last(self) -> Tensor:
-        """The token written last in each row."""
-        ...
+    def done(self) -> bool:
+        """Whether no sentence is being decoded; what is finished may still wait to be taken."""
+        return not self._batches
 
-    def advance(self, log_probs: Tensor) -> tuple[Self, Tensor | None]:
-        """One token further; and the rows of the state to go on from, None where they stay."""
-        ...
+    @torch.inference_mode()
+    def add(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        *,
+        options: DecodingConfig | Sequence[DecodingConfig],
+        lines: Sequence[int] | None = None,
+        prefixes: Sequence[Sequence[int]] | None = None,
+        traces: Sequence[Trace | None] | None = None,
+    ) -> list[int]:
+        """Let sentences join: source (sentences, source) ids padded on the right, and source_lengths.
 
-    def done(self, max_length: Tensor) -> Tensor:
-        """Which sentences are finished."""
-        ...
+        options: for all, or one for each. lines: line number of each sentence, which seeds its sampling;
+        unset: its handle. prefixes: target ids that each result must start with. traces: what records how a
+        sentence is decoded, None where nothing does. Returns a handle for each sentence.
+        """
+        sentences = source.size(0)
+        handles = list(range(self._handles, self._handles + sentences))
+        self._handles += sentences
+        lines = handles if lines is None else lines
+        prefixes = [()] * sentences if prefixes is None else prefixes
+        traces = [None] * sentences if traces is None else traces
+        parts = _by_options(options, sentences)
+        each = [options] * sentences if isinstance(options, DecodingConfig) else options
+        groups = [
+            Group.start(
+                self.model,
+                [Sentence(handles[place], each[place].nbest, traces[place]) for place in part],
+                options=[each[place] for place in part],
+                source_lengths=source_lengths if len(parts) == 1 else source_lengths[part],
+                lines=[lines[place] for place in part],
+                prefixes=[prefixes[place] for place in part],
+            )
+            for part in parts
+        ]
+        if len(groups) > 1:  # the rows of a group stand together
+            order = [place for part in parts for place in part]
+            source, source_lengths = source[order], source_lengths[order]
+        longest = max(int(group.limits.max_length.max()) for group in groups)
+        state = self.model.start(self.model.encode(source, source_lengths), longest)
+        token = torch.full((sentences,), self.model.vocabulary.start, device=source.device)
+        self._place(Batch(state, groups, token, RowLayout.even(sentences, 1)))
+        return handles
 
-    def select(self, kept: Tensor) -> Self:
-        """These sentences alone."""
-        ...
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Write one token of every hypothesis that is present."""
+        for batch in self._batches:
+            logits, batch.state = self.model.step(batch.token, batch.state)
+            self._finished += batch.advance(log_softmax_(logits))
+        self._batches = [batch for batch in self._batches if batch.groups]
 
-    def results(self, sentence: int) -> list[Hypothesis]:
-        """What was found for a sentence, best first."""
-        ...
+    def take_finished(self) -> list[tuple[int, list[Hypothesis]]]:
+        """What finished since the last call: handle and up to `nbest` hypotheses, best first."""
+        taken, self._finished = self._finished, []
+        return taken
+
+    @torch.inference_mode()
+    def cancel(self, handle: int) -> None:
+        """Give a sentence up; of one that is not present nothing is done."""
+        for batch in self._batches:
+            batch.drop(handle)
+        self._batches = [batch for batch in self._batches if batch.groups]
+
+    def best(self, handle: int) -> Hypothesis:
+        """The best hypothesis so far of a sentence that is present; KeyError for any other."""
+        for batch in self._batches:
+            for group in batch.groups:
+                for place, one in enumerate(group.sentences):
+                    if one.handle == handle:
+                        return group.candidates.best(place)
+        raise KeyError(handle)
+
+    def _place(self, fresh: Batch) -> None:
+        if self._batches and self.model.joins:
+            self._batches[0].join(fresh)
+        else:
+            self._batches.append(fresh)
 
 
-@torch.inference_mode()
+def _by_options(options: DecodingConfig | Sequence[DecodingConfig], sentences: int) -> list[list[int]]:
+    """Places of the sentences whose hypotheses can be advanced in one operation."""
+    if isinstance(options, DecodingConfig):
+        return [list(range(sentences))]
+    found: dict[tuple[object, ...], list[int]] = {}
+    for place, one in enumerate(options):
+        found.setdefault(one.shared, []).append(place)
+    return list(found.values())
+
+
 def search(
     model: IncrementalDecoder,
     source: Tensor,
     source_lengths: Tensor,
     *,
-    options: DecodingConfig,
+    options: DecodingConfig | Sequence[DecodingConfig],
     lines: Sequence[int] | None = None,
     prefixes: Sequence[Sequence[int]] | None = None,
+    traces: Sequence[Trace | None] | None = None,
 ) -> list[list[Hypothesis]]:
-    """Decode a batch: source (sentences, source) ids padded on the right, source_lengths (sentences,).
+    """Decode a batch to its end: see `Search.add`.
 
-    lines: line number of each sentence, which seeds its sampling; prefixes: target ids that each
-    result must start with. Returns up to `options.nbest` hypotheses for each sentence, best first,
-    in the order given. Finished sentences leave the batch.
+    Returns up to `options.nbest` hypotheses for each sentence, best first, in the order given. Finished
+    sentences leave the batch.
     """
-    sentences, device = source.size(0), source.device
-    limits = _limits(model, source_lengths, options=options, prefixes=prefixes or [()] * sentences)
-    longest = int(limits.max_length.max())
-    lines = range(sentences) if lines is None else lines
-    candidates = _candidates(model, lines, longest, options=options, device=device)
-    state = model.start(model.encode(source, source_lengths), longest)
-    present = list(range(sentences))
-    found: list[list[Hypothesis]] = [[] for _ in present]
-    token = torch.full((sentences,), model.vocabulary.start, device=device)
-    while present:
-        logits, state = model.step(token, state)
-        log_probs = log_softmax_(logits).view(len(present), -1, logits.size(-1))
-        candidates, rows = candidates.advance(limits.apply(log_probs, length=candidates.length))
-        done = candidates.done(limits.max_length)
-        if bool(done.any()):
-            for sentence in done.nonzero().flatten().tolist():
-                found[present[sentence]] = candidates.results(sentence)[: options.nbest]
-            kept = (~done).nonzero().flatten()
-            if rows is None:
-                rows = torch.arange(done.numel() * log_probs.size(1), device=device).view(done.numel(), -1)
-            candidates, limits, rows = candidates.select(kept), limits.select(kept), rows[kept]
-            present = [present[sentence] for sentence in kept.tolist()]
-        if present:
-            if rows is not None:
-                state = state.select(rows)
-            token = candidates.last
-    return found
-
-
-def _candidates(
-    model: IncrementalDecoder,
-    lines: Sequence[int],
-    longest: int,
-    *,
-    options: DecodingConfig,
-    device: torch.device,
-) -> Candidates:
-    end, sentences = model.vocabulary.end, len(lines)
-    if options.sample:
-        draw = Draw(options.temperature, options.top_k, options.top_p)
-        uniform = uniform_draws(lines, samples=options.nbest, length=longest, seed=options.seed).to(device)
-        return Samples.start(
-            sentences,
-            end=end,
-            penalty=options.length_penalty,
-            alpha=options.alpha,
-            device=device,
-            draw=draw,
-            uniform=uniform,
-        )
-    if options.beam == 1:
-        return Samples.start(
-            sentences, end=end, penalty=options.length_penalty, alpha=options.alpha, device=device
-        )
-    return Beam.start(
-        sentences,
-        size=options.beam,
-        end=end,
-        penalty=options.length_penalty,
-        alpha=options.alpha,
-        early_stopping=options.early_stopping,
-        device=device,
+    running = Search(model)
+    handles = running.add(
+        source, source_lengths, options=options, lines=lines, prefixes=prefixes, traces=traces
     )
-
-
-def _limits(
-    model: IncrementalDecoder,
-    source_lengths: Tensor,
-    *,
-    options: DecodingConfig,
-    prefixes: Sequence[Sequence[int]],
-) -> Limits:
-    """A forced prefix makes room for itself and one more token, but not beyond the model's own limit."""
-    vocabulary, device = model.vocabulary, source_lengths.device
-    longest = max((len(prefix) for prefix in prefixes), default=0)
-    padded = [[*prefix, *[-1] * (longest - len(prefix))] for prefix in prefixes]
-    prefix = torch.tensor(padded, dtype=torch.int64, device=device).view(len(prefixes), longest)
-    if options.max_length is None:
-        max_length = (source_lengths * options.max_ratio).long() + options.max_extra
-    else:
-        max_length = torch.full_like(source_lengths, options.max_length)
-    max_length = max_length.maximum((prefix >= 0).sum(1) + 1).clamp(min=options.min_length + 1)
-    if model.max_target_length is not None:
-        max_length = max_length.clamp(max=model.max_target_length)
-    never = sorted({vocabulary.pad, vocabulary.start, *options.banned} - {vocabulary.end})
-    return Limits(
-        max_length=max_length,
-        prefix=prefix,
-        end=vocabulary.end,
-        banned=torch.tensor(never, device=device),
-        min_length=options.min_length,
-        rules=options.rules,
-    )
+    while not running.done:
+        running.step()
+    found = dict(running.take_finished())
+    return [found[handle] for handle in handles]

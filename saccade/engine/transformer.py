@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from saccade.engine.packed import Memory, PackedStack, why_not_packed
 from saccade.models.interface import Vocabulary
@@ -18,6 +19,7 @@ from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.native.library import kernels
 from saccade.native.linear import pack
 from saccade.native.structs import CStep
+from saccade.nn.rows import Rows
 from saccade.quantisation import Precision
 
 _ROOM = 64  # positions to begin with
@@ -42,40 +44,75 @@ class Past:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[Tensor] = []
+        self._pieces: list[Tensor] = []  # of each position
         self._used = 0  # positions of the last piece
         self.pointers, self.rows = array("q"), array("q")
 
     def add(self, layers: int, rows: int, width: int) -> None:
         """Room for one more position."""
-        if not self.rows or self.rows[-1] != rows or self._used == len(self._pieces[-1]):
+        if self.rows and self.rows[-1] == rows and self._used < len(self._pieces[-1]):
+            piece = self._pieces[-1]
+        else:
             each = layers * rows * 2 * width
-            self._pieces.append(torch.empty(max(1, _PIECE // each), layers, rows, 2, width))
-            self._used = 0
-        self.pointers.append(self._pieces[-1][self._used].data_ptr())
+            piece, self._used = torch.empty(max(1, _PIECE // each), layers, rows, 2, width), 0
+        self._pieces.append(piece)
+        self.pointers.append(piece[self._used].data_ptr())
         self.rows.append(rows)
         self._used += 1
+
+    def drop(self, positions: int) -> None:
+        """Let the first positions go, which no row looks at any more."""
+        for kept in (self._pieces, self.pointers, self.rows):
+            del kept[:positions]
 
 
 @dataclass
 class EngineState:
     """Per hypothesis: its memory, and the rows of its past. What they point to is never moved.
 
-    ancestors (rows, room for positions), int32; `past` grows in place.
+    ancestors (rows, room for positions), int32; `past` grows in place. begun (rows,), int32: the position of
+    each row's first token; None: 0 for all.
     """
 
     memory: Memory
     ancestors: Tensor
     past: Past = field(default_factory=Past)
+    begun: Tensor | None = None
 
-    def select(self, rows: Tensor) -> "EngineState":
+    def select(self, rows: Rows) -> "EngineState":
         """See `State.select`: only the lists of rows move."""
-        flat = rows.flatten()
-        return EngineState(self.memory.select(flat), self.ancestors[flat], self.past)
+        index = rows.index
+        begun = None if self.begun is None else self.begun[index]
+        return EngineState(self.memory.select(index), self.ancestors[index], self.past, begun)
+
+    def join(self, fresh: "EngineState") -> "EngineState":
+        """See `State.join`. What only sentences looked at that are gone is dropped."""
+        rows, new = self.ancestors.size(0), fresh.ancestors.size(0)
+        begun = torch.zeros(rows, dtype=torch.int32) if self.begun is None else self.begun
+        gone = int(begun.min())
+        self.past.drop(gone)
+        begun = torch.cat([begun - gone, torch.full((new,), len(self.past.rows), dtype=torch.int32)])
+        ancestors = pad(self.ancestors[:, gone:], (0, gone, 0, new))
+        return EngineState(_joined(self.memory, fresh.memory), ancestors, self.past, begun)
+
+
+def _joined(first: Memory, second: Memory) -> Memory:
+    """What the rows of both attend to, padded to one length, without sentences that have no row any more."""
+    parts = []
+    for memory in (first, second):
+        kept, sentence = memory.sentence.unique(return_inverse=True)
+        lengths = memory.lengths[kept]
+        parts.append((memory.states[:, kept, : int(lengths.max())], lengths, sentence.to(torch.int32)))
+    longest = max(states.size(2) for states, *_ in parts)
+    states = torch.cat([pad(states, (0, 0, 0, 0, 0, longest - states.size(2))) for states, *_ in parts], 1)
+    sentences = torch.cat([parts[0][2], parts[1][2] + len(parts[0][1])])
+    return Memory(states, torch.cat([parts[0][1], parts[1][1]]), sentences)
 
 
 class TransformerEngine:
     """Stands in for a Transformer in search. The weights are a copy: later training does not reach it."""
+
+    joins = True
 
     def __init__(self, network: Transformer, *, precision: Precision = "float32") -> None:
         self.vocabulary: Vocabulary = network.vocabulary
@@ -119,11 +156,12 @@ class TransformerEngine:
         past.add(self.config.decoder_layers, rows, self.config.width)
         position, room = len(past.rows) - 1, state.ancestors.size(1)
         if position == room:
-            state.ancestors = torch.nn.functional.pad(state.ancestors, (0, room))
+            state.ancestors = pad(state.ancestors, (0, room))
             room *= 2
         logits = torch.empty(rows, self.vocabulary.target_size)
         token = token.to(torch.int64).contiguous()
-        tables = self._decoder.position_tables(position + 1)
+        oldest = 0 if state.begun is None else int(state.begun.min())
+        tables = self._decoder.position_tables(position - oldest + 1)
         call = CStep(
             rows=rows,
             position=position,
@@ -131,6 +169,7 @@ class TransformerEngine:
             batch=memory.states.size(1),
             room=room,
             tokens=token.data_ptr(),
+            begun=None if state.begun is None else state.begun.data_ptr(),
             sentence=memory.sentence.data_ptr(),
             lengths=memory.lengths.data_ptr(),
             memory=memory.states.data_ptr(),

@@ -4,11 +4,13 @@
 
 encoder.onnx   source (sentences, source) ids, lengths (sentences,)
                -> keys, values (layers, sentences, heads, source, d): what cross-attention reads
-decoder.onnx   token (sentences, hypotheses) ids, position (), past_keys, past_values (layers, rows, heads,
-               past, d), keys, values, lengths
+decoder.onnx   token (sentences, hypotheses) ids, position (sentences, hypotheses), past_keys, past_values
+               (layers, rows, heads, past, d), keys, values, lengths
                -> logits (rows, vocabulary), new_keys, new_values (layers, rows, heads, past + 1, d)
 
-Rows are sentences times hypotheses. The search is ours: the same for both engines.
+Rows are sentences times hypotheses. A row sees the last `position` of the past keys: those before it are
+of sentences that began earlier. (Graphs of earlier versions have one position for all, and sentences
+can't join others in them.) The search is ours: the same for both engines.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from saccade.checkpoint import Model
 from saccade.decoding.hypothesis import Hypothesis
@@ -27,10 +30,12 @@ from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
 from saccade.interop.exported import Exported, about_transformer, position_table, transformer_of
 from saccade.interop.graphs import DECODER, ENCODER, export_graph, require_exporter, run, sessions
-from saccade.models.interface import select_sentences
 from saccade.models.transformer import Transformer
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding
+from saccade.nn.joining import join_padded
+from saccade.nn.layers import DecoderLayer
+from saccade.nn.rows import RowLayout, Rows
 
 
 def about_onnx(model: Model) -> dict[str, Any]:
@@ -63,11 +68,11 @@ def write_onnx(model: Model, folder: Path) -> None:
     export_graph(
         _Step(network),
         # Clones: the exporter takes one tensor given twice for one input.
-        (token, torch.tensor(4), before, before.clone(), remembered, remembered.clone(), lengths),
+        (token, torch.full((2, 3), 4), before, before.clone(), remembered, remembered.clone(), lengths),
         folder / DECODER,
         shapes=(
             {0: rows, 1: rows},
-            {},
+            {0: rows, 1: rows},
             {1: rows, 3: past},
             {1: rows, 3: past},
             memory_shape,
@@ -125,10 +130,15 @@ class _Step(_Graph):
     ) -> tuple[Tensor, Tensor, Tensor]:
         network, visible = self.network, self.visible(lengths, keys.size(3))
         x = self.tokens(token) * self.scale + self.positions[position]
-        caches = [_Growing(key, value) for key, value in zip(past_keys, past_values, strict=True)]
+        layout = _Grid((token.size(0), token.size(1)))
+        x = layout.flat(x)
+        caches = [
+            _Growing(key, value, key.size(2), position.flatten())
+            for key, value in zip(past_keys, past_values, strict=True)
+        ]
         for layer, cache, key, value in zip(network.decoder, caches, keys, values, strict=True):
-            x = layer(x, (key, value), visible=visible, cache=cache)
-        logits = network.output(network.decoder_norm(x)).flatten(0, 1)
+            x = cast(DecoderLayer, layer).step(x, (key, value), visible=visible, cache=cache, layout=layout)
+        logits = network.output(network.decoder_norm(x))
         return logits, torch.stack([one.keys for one in caches]), torch.stack([one.values for one in caches])
 
 
@@ -137,7 +147,18 @@ class _Growing(KeyValueCache):
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         self.keys, self.values = torch.cat([self.keys, key], 2), torch.cat([self.values, value], 2)
+        self.length, self.position = self.keys.size(2), self.position + 1
         return self.keys, self.values
+
+
+class _Grid(RowLayout):
+    """Equally many rows for each sentence. counts: how many sentences and rows, known when a graph runs."""
+
+    def grid(self, x: Tensor) -> Tensor:
+        return x.view(*self.counts, x.size(-1))
+
+    def flat(self, x: Tensor) -> Tensor:
+        return x.flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -149,23 +170,45 @@ class _Memory:
 
 @dataclass(frozen=True)
 class _State:
-    """See `models.interface.State`; the graphs put layers first."""
+    """See `models.interface.State`; the graphs put layers first, and want a full grid of rows.
+
+    past_keys, past_values (layers, sentences * layout.width, heads, past, d); position (sentences,): tokens
+    that each sentence has.
+    """
 
     memory: _Memory
     past_keys: Tensor
     past_values: Tensor
-    sentences: int
-    hypotheses: int = 1
+    position: Tensor
+    layout: RowLayout
 
-    def select(self, rows: Tensor) -> "_State":
-        kept = select_sentences(rows, sentences=self.sentences, hypotheses=self.hypotheses)
-        memory = self.memory
+    def select(self, rows: Rows) -> "_State":
+        memory, position, kept = self.memory, self.position, rows.sentences
         if kept is not None:
             keys, values = (x.index_select(1, kept) for x in (memory.keys, memory.values))
             memory = _Memory(keys, values, memory.lengths.index_select(0, kept))
-        old = self.past_keys, self.past_values
-        past_keys, past_values = (x.index_select(1, rows.flatten()) for x in old)
-        return _State(memory, past_keys, past_values, *rows.shape)
+            position = position[kept]
+        places = torch.arange(self.past_keys.size(1)).view(self.layout.sentences, -1)
+        index = rows.layout.grid(self.layout.flat(places)[rows.index]).flatten()
+        gone = self.past_keys.size(3) - int(position.max())
+        keys, values = (x[:, :, :, gone:].index_select(1, index) for x in (self.past_keys, self.past_values))
+        return _State(memory, keys, values, position, rows.layout)
+
+    def join(self, fresh: "_State") -> "_State":
+        own, new, layout = self.memory, fresh.memory, self.layout.joined(fresh.layout)
+        memory = _Memory(
+            _join_sentences(own.keys, new.keys),
+            _join_sentences(own.values, new.values),
+            torch.cat([own.lengths, new.lengths]),
+        )
+        more = layout.sentences * layout.width - self.past_keys.size(1)
+        keys, values = (pad(x, (0, 0, 0, 0, 0, 0, 0, more)) for x in (self.past_keys, self.past_values))
+        return _State(memory, keys, values, torch.cat([self.position, fresh.position]), layout)
+
+
+def _join_sentences(own: Tensor, new: Tensor) -> Tensor:
+    """Keys or values of both, (layers, sentences, heads, source, d)."""
+    return join_padded(own.transpose(0, 1), new.transpose(0, 1), axis=3).transpose(0, 1)
 
 
 class OnnxTransformer:
@@ -176,6 +219,8 @@ class OnnxTransformer:
         self.vocabulary = exported.vocabulary
         self.max_source_length = self.max_target_length = exported.longest
         self._encoder, self._decoder = sessions(folder, threads=threads)
+        positions = next(one for one in self._decoder.get_inputs() if one.name == "position")
+        self.joins = len(positions.shape) > 0
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> _Memory:
         """See `IncrementalDecoder.encode`."""
@@ -186,22 +231,25 @@ class OnnxTransformer:
         """See `IncrementalDecoder.start`."""
         layers, sentences, heads, _, width = memory.keys.shape
         nothing = torch.zeros(layers, sentences, heads, 0, width)
-        return _State(memory, nothing, nothing, sentences)
+        position = torch.zeros(sentences, dtype=torch.int64)
+        return _State(memory, nothing, nothing, position, RowLayout.even(sentences, 1))
 
     def step(self, token: Tensor, state: _State) -> tuple[Tensor, _State]:
         """See `IncrementalDecoder.step`."""
-        memory = state.memory
+        memory, layout = state.memory, state.layout
+        position = state.position[:, None].expand(-1, layout.width).contiguous()
         logits, keys, values = run(
             self._decoder,
-            token=token.view(state.sentences, state.hypotheses),
-            position=torch.tensor(state.past_keys.size(3)),
+            token=layout.grid(token),
+            position=position if self.joins else torch.tensor(state.past_keys.size(3)),
             past_keys=state.past_keys,
             past_values=state.past_values,
             keys=memory.keys,
             values=memory.values,
             lengths=memory.lengths,
         )
-        return logits, replace(state, past_keys=keys, past_values=values)
+        logits = layout.flat(logits.view(layout.sentences, layout.width, -1))
+        return logits, replace(state, past_keys=keys, past_values=values, position=state.position + 1)
 
 
 class OnnxDecoder(Decoder):

@@ -1,16 +1,18 @@
 """ConvS2S, the convolutional encoder-decoder (Gehring et al. 2017, "Convolutional Sequence to Sequence
 Learning"); sections are of that paper."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from saccade.config import Section
 from saccade.models.families import Seq2Seq
-from saccade.models.interface import Vocabulary, select_sentences
+from saccade.models.interface import Vocabulary
 from saccade.models.tying import resolve_tying
+from saccade.nn.cache import per_row
 from saccade.nn.convolution import (
     HALF,
     ConvolutionalDecoderLayer,
@@ -22,9 +24,11 @@ from saccade.nn.convolution import (
 )
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
+from saccade.nn.joining import join_masks, join_padded
 from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import LearnedPositions
+from saccade.nn.rows import RowLayout, Rows
 
 _EMBEDDING_STD = 0.1  # section 4.2
 
@@ -105,12 +109,14 @@ class ConvolutionalDecoder(nn.Module):
         return [layer.start(sentences, like=like) for layer in self._layers()]
 
     def step(
-        self, embedded: Tensor, memory: ConvolutionalMemory, past: list[Tensor]
+        self, embedded: Tensor, memory: ConvolutionalMemory, past: list[Tensor], *, layout: RowLayout
     ) -> tuple[Tensor, list[Tensor]]:
-        """embedded (sentences, hypotheses, embedding), one token each; the same shape, and the next past."""
+        """embedded (rows, embedding), one token each; returns the same shape, and the next past."""
         x, following = self.enter(embedded), []
         for layer, window in zip(self._layers(), past, strict=True):
-            x, new = layer.step(x, embedded, memory.source, visible=memory.visible, past=window)
+            x, new = layer.step(
+                x, embedded, memory.source, visible=memory.visible, past=window, layout=layout
+            )
             following.append(new)
         return self.leave(x), following
 
@@ -120,34 +126,51 @@ class ConvolutionalDecoder(nn.Module):
 
 @dataclass
 class ConvolutionalState:
-    """Per sentence: the memory. Per hypothesis: each layer's last kernel - 1 inputs. For all: the decoder and
-    the output layer with their weight norms worked out, and the number of tokens fed."""
+    """Per sentence: the memory. Per hypothesis: each layer's last kernel - 1 inputs, and the number of tokens
+    fed, (rows,), or an int where it is the same for all. For all: the decoder and the output layer with their
+    weight norms worked out."""
 
     decoder: ConvolutionalDecoder
     output: nn.Linear
     memory: ConvolutionalMemory
     past: list[Tensor]
-    sentences: int
-    hypotheses: int = 1
-    length: int = 0
+    layout: RowLayout
+    length: int | Tensor = 0
 
-    def select(self, rows: Tensor) -> "ConvolutionalState":
+    def select(self, rows: Rows) -> "ConvolutionalState":
         """See `State.select`."""
-        kept = select_sentences(rows, sentences=self.sentences, hypotheses=self.hypotheses)
-        memory = self.memory
+        memory, length, kept = self.memory, self.length, rows.sentences
         if kept is not None:
             keys, values, root = (tensor.index_select(0, kept) for tensor in memory.source)
             visible = None if memory.visible is None else memory.visible.index_select(0, kept)
             memory = ConvolutionalMemory((keys, values, root), visible)
-        past = [window.index_select(0, rows.flatten()) for window in self.past]
-        sentences, hypotheses = rows.shape
-        return ConvolutionalState(self.decoder, self.output, memory, past, sentences, hypotheses, self.length)
+        past = [window.index_select(0, rows.index) for window in self.past]
+        if isinstance(length, Tensor):
+            length = length.index_select(0, rows.index)
+        return replace(self, memory=memory, past=past, layout=rows.layout, length=length)
+
+    def join(self, fresh: "ConvolutionalState") -> "ConvolutionalState":
+        """See `State.join`."""
+        own, new = self.memory, fresh.memory
+        keys, values, root = (
+            join_padded(before, behind, axis=1) for before, behind in zip(own.source, new.source, strict=True)
+        )
+        sizes = own.source[0].shape[:2], new.source[0].shape[:2]
+        memory = ConvolutionalMemory((keys, values, root), join_masks(own.visible, new.visible, sizes=sizes))
+        past = [torch.cat(windows) for windows in zip(self.past, fresh.past, strict=True)]
+        length = torch.cat(
+            [per_row(state.length, state.layout.rows, device=keys.device) for state in (self, fresh)]
+        )
+        layout = self.layout.joined(fresh.layout)
+        return replace(self, memory=memory, past=past, layout=layout, length=length)
 
 
 class Convolutional(Seq2Seq[ConvolutionalMemory, ConvolutionalState]):
     """The convolutional encoder-decoder."""
 
     config: ConvolutionalConfig
+
+    joins = True
 
     def __init__(self, config: ConvolutionalConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
@@ -205,15 +228,15 @@ class Convolutional(Seq2Seq[ConvolutionalMemory, ConvolutionalState]):
         """See `Seq2Seq.start`."""
         keys = memory.source[0]
         past = self.decoder.start(keys.size(0), like=keys)
-        return ConvolutionalState(folded(self.decoder), folded(self.output), memory, past, keys.size(0))
+        layout = RowLayout.even(keys.size(0), 1)
+        return ConvolutionalState(folded(self.decoder), folded(self.output), memory, past, layout)
 
     def step(self, token: Tensor, state: ConvolutionalState) -> tuple[Tensor, ConvolutionalState]:
         """See `Seq2Seq.step`."""
-        embedded = self.target_embedding(token[:, None], start=state.length)
-        embedded = embedded.view(state.sentences, state.hypotheses, -1)
-        hidden, state.past = state.decoder.step(embedded, state.memory, state.past)
-        state.length += 1
-        return state.output(self.dropout(hidden)).flatten(0, 1), state
+        embedded = self.target_embedding(token[:, None], start=state.length)[:, 0]
+        hidden, state.past = state.decoder.step(embedded, state.memory, state.past, layout=state.layout)
+        state.length = state.length + 1
+        return state.output(self.dropout(hidden)), state
 
     def _embedding(self, size: int) -> Embedding:
         config = self.config

@@ -68,6 +68,8 @@ class Seq2Seq(TranslationModel, Generic[MemoryT, StateT]):
     """
 
     purpose = "a translation model that writes token by token"
+    joins: ClassVar[bool] = False
+    """Whether states can be joined, see `State.join`, so that sentences can join a batch that is decoded."""
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> MemoryT:
         """See `TranslationModel.encode`."""

@@ -5,6 +5,8 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
+from saccade.nn.rows import Rows
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -22,15 +24,19 @@ class State(Protocol):
     """Where a decoding run stands: a value that is used once.
 
     It keeps two kinds of tensors apart. Per sentence: encoder memory, cross keys and values;
-    never copied per hypothesis. Per hypothesis: self-attention cache or recurrent state. Rows are
-    (sentences, hypotheses) flattened, with equally many hypotheses for each sentence.
+    never copied per hypothesis. Per hypothesis: self-attention cache or recurrent state. A hypothesis
+    is a row; the rows of a sentence stand together, and there may be more of one than of another.
     """
 
-    def select(self, rows: Tensor) -> Self:
-        """Continue other hypotheses: rows (sentences, hypotheses) indexes the old, flattened rows.
+    def select(self, rows: Rows) -> Self:
+        """Continue other hypotheses. A new row continues a row of the same sentence; sentences may change
+        places, and those that do not occur leave the batch."""
+        ...
 
-        A row of `rows` stays inside one old sentence, order of sentences kept; sentences that do
-        not occur leave the batch.
+    def join(self, fresh: Self) -> Self:
+        """Let the sentences of a state that has not been stepped follow these, which may stand anywhere.
+
+        Each goes on as it would by itself. Asked only of models that say `joins`.
         """
         ...
 
@@ -60,6 +66,11 @@ class IncrementalDecoder(Protocol):
     """What search drives: a model, or an engine that stands in for it. Batch first, always."""
 
     vocabulary: Vocabulary
+
+    @property
+    def joins(self) -> bool:
+        """Whether sentences can join others that are being decoded; see `State.join`."""
+        ...
 
     @property
     def max_source_length(self) -> int | None:
@@ -101,13 +112,3 @@ class TeacherForced(Protocol):
     def decode(self, target_in: Tensor, memory: Any) -> Tensor:
         """Teacher-forced hidden states (batch, target, width) for target_in (batch, target)."""
         ...
-
-
-def select_sentences(rows: Tensor, *, sentences: int, hypotheses: int) -> Tensor | None:
-    """Which old sentences `rows` (see `State.select`) keeps; None when all of them.
-
-    The count alone decides: order is kept and a sentence occurs at most once.
-    """
-    if rows.size(0) == sentences:
-        return None
-    return rows[:, 0].div(hypotheses, rounding_mode="floor")

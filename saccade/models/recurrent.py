@@ -18,6 +18,7 @@ from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import NoPositions
 from saccade.nn.recurrence import PARTS, BidirectionalEncoder, Cell, Hidden
+from saccade.nn.rows import RowLayout
 from saccade.nn.scores import AdditiveAlignment, Alignment, DotAlignment, GeneralAlignment
 
 Attention = Literal["additive", "dot", "general", "concat", "none"]
@@ -117,6 +118,8 @@ class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
 
     config: RecurrentConfig
 
+    joins = True
+
     def __init__(self, config: RecurrentConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         embedding, width, half = config.embedding, config.width, config.annotation_width // 2
@@ -167,9 +170,8 @@ class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
         vector = None
         if self.config.feeds:
             vector = memory.summary.new_zeros(annotations.size(0), self.config.embedding)
-        return RecurrentState(
-            remembered, memory.visible, self._first_hidden(memory.summary), vector, annotations.size(0)
-        )
+        layout = RowLayout.even(annotations.size(0), 1)
+        return RecurrentState(remembered, memory.visible, self._first_hidden(memory.summary), vector, layout)
 
     def step(self, token: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """See `Seq2Seq.step`."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from saccade.models.interface import select_sentences
+from saccade.nn.joining import join_masks, join_padded
 from saccade.nn.linear import Linear
 from saccade.nn.recurrence import GATES, Cell, Hidden, Recurrence
+from saccade.nn.rows import RowLayout, Rows
 from saccade.nn.scores import Alignment, ProjectedMemory
 
 
@@ -23,25 +24,44 @@ class RecurrentState:
     visible: Tensor | None
     hidden: Hidden
     vector: Tensor | None
-    sentences: int
-    hypotheses: int = 1
+    layout: RowLayout
 
-    def select(self, rows: Tensor) -> "RecurrentState":
+    def select(self, rows: Rows) -> "RecurrentState":
         """See `State.select`."""
-        kept = select_sentences(rows, sentences=self.sentences, hypotheses=self.hypotheses)
-        memory, visible, flat = self.memory, self.visible, rows.flatten()
+        memory, visible, flat, kept = self.memory, self.visible, rows.index, rows.sentences
         if kept is not None:
             memory = (memory[0].index_select(0, kept), memory[1].index_select(0, kept))
             visible = None if visible is None else visible.index_select(0, kept)
         hidden = [tuple(part.index_select(0, flat) for part in layer) for layer in self.hidden]
         vector = None if self.vector is None else self.vector.index_select(0, flat)
-        return RecurrentState(memory, visible, hidden, vector, *rows.shape)
+        return RecurrentState(memory, visible, hidden, vector, rows.layout)
+
+    def join(self, fresh: "RecurrentState") -> "RecurrentState":
+        """See `State.join`."""
+        memory, visible = self.memory, self.visible
+        sizes = memory[1].shape[:2], fresh.memory[1].shape[:2]
+        hidden = [
+            tuple(torch.cat(parts) for parts in zip(own, new, strict=True))
+            for own, new in zip(self.hidden, fresh.hidden, strict=True)
+        ]
+        vector = self.vector
+        if vector is not None and fresh.vector is not None:
+            vector = torch.cat([vector, fresh.vector])
+        return RecurrentState(
+            (
+                join_padded(memory[0], fresh.memory[0], axis=1),
+                join_padded(memory[1], fresh.memory[1], axis=1),
+            ),
+            join_masks(visible, fresh.visible, sizes=sizes),
+            hidden,
+            vector,
+            self.layout.joined(fresh.layout),
+        )
 
     def context(self, attention: Alignment, query: Tensor) -> Tensor:
         """What each row's query (rows, width) finds in its sentence; a sentence's rows ask together."""
-        asked = query.view(self.sentences, self.hypotheses, -1)
-        found: Tensor = attention(asked, self.memory, visible=self.visible)
-        return found.flatten(0, 1)
+        found: Tensor = attention(self.layout.grid(query), self.memory, visible=self.visible)
+        return self.layout.flat(found)
 
 
 class EarlyDecoder(nn.Module):
@@ -90,7 +110,7 @@ class EarlyDecoder(nn.Module):
 
     def _advance(self, gates: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         if self.cross_attention is None:
-            context = state.memory[1].expand(-1, state.hypotheses, -1).flatten(0, 1)
+            context = state.layout.spread(state.memory[1][:, 0])
         else:
             context = state.context(self.cross_attention, state.hidden[0][0])
         hidden = self.cells.step(gates + self.from_context(context), state.hidden)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from saccade.models.blocks import BlocksConfig
 from saccade.models.families import Seq2Seq
-from saccade.models.interface import Vocabulary, select_sentences
+from saccade.models.interface import Vocabulary
 from saccade.models.transformer_encoder import TransformerEncoder, final_norm
 from saccade.models.tying import resolve_tying, tie
 from saccade.nn.alibi import AlibiPositions
@@ -18,12 +18,14 @@ from saccade.nn.attention import AttentionPositions, KeyValue
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
+from saccade.nn.joining import join_masks, join_padded
 from saccade.nn.layers import DecoderLayer, EncoderLayer
 from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 from saccade.nn.positions import Layout, LearnedPositions, NoPositions, SinusoidalPositions
 from saccade.nn.relative import RelativePositions
 from saccade.nn.rotary import RotaryPositions
+from saccade.nn.rows import RowLayout, Rows
 
 Positions = Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "none"]
 _MAX_POSITIONS = 1024
@@ -126,24 +128,41 @@ class TransformerState:
     memory: list[KeyValue]
     visible: Tensor | None
     past: list[KeyValueCache]
-    sentences: int
-    hypotheses: int = 1
+    layout: RowLayout
 
-    def select(self, rows: Tensor) -> "TransformerState":
+    def select(self, rows: Rows) -> "TransformerState":
         """See `State.select`."""
-        kept = select_sentences(rows, sentences=self.sentences, hypotheses=self.hypotheses)
-        memory, visible = self.memory, self.visible
+        memory, visible, kept = self.memory, self.visible, rows.sentences
         if kept is not None:
             memory = [(key.index_select(0, kept), value.index_select(0, kept)) for key, value in memory]
             visible = None if visible is None else visible.index_select(0, kept)
-        past = [cache.select(rows.flatten()) for cache in self.past]
-        return TransformerState(memory, visible, past, *rows.shape)
+        past = [cache.select(rows.index) for cache in self.past]
+        return TransformerState(memory, visible, past, rows.layout)
+
+    def join(self, fresh: "TransformerState") -> "TransformerState":
+        """See `State.join`."""
+        memory = [
+            (join_padded(own[0], new[0], axis=2), join_padded(own[1], new[1], axis=2))
+            for own, new in zip(self.memory, fresh.memory, strict=True)
+        ]
+        sizes = (_memory_size(self.memory), _memory_size(fresh.memory))
+        visible = join_masks(self.visible, fresh.visible, sizes=sizes)
+        past = [own.joined(new) for own, new in zip(self.past, fresh.past, strict=True)]
+        return TransformerState(memory, visible, past, self.layout.joined(fresh.layout))
+
+
+def _memory_size(memory: list[KeyValue]) -> tuple[int, int]:
+    """Sentences, and the length of their memory."""
+    key, _ = memory[0]
+    return key.size(0), key.size(2)
 
 
 class Transformer(Seq2Seq[Memory, TransformerState]):
     """The encoder-decoder Transformer."""
 
     config: TransformerConfig
+
+    joins = True
 
     def __init__(self, config: TransformerConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
@@ -201,15 +220,14 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
-        return TransformerState(remembered, memory.visible, past, sentences)
+        return TransformerState(remembered, memory.visible, past, RowLayout.even(sentences, 1))
 
     def step(self, token: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """See `Seq2Seq.step`."""
-        x = self.target_embedding(token[:, None], start=state.past[0].length)
-        x = x.view(state.sentences, state.hypotheses, -1)
-        for layer, memory, cache in zip(self.decoder, state.memory, state.past, strict=True):
-            x = layer(x, memory, visible=state.visible, cache=cache)
-        return self.output(self.decoder_norm(x)).flatten(0, 1), state
+        x = self.target_embedding(token[:, None], start=state.past[0].position)[:, 0]
+        for layer, memory, cache in zip(self._decoder_layers(), state.memory, state.past, strict=True):
+            x = layer.step(x, memory, visible=state.visible, cache=cache, layout=state.layout)
+        return self.output(self.decoder_norm(x)), state
 
     def _decoder_layers(self) -> list[DecoderLayer]:
         return cast(list[DecoderLayer], list(self.decoder))

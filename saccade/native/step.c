@@ -10,6 +10,7 @@
 typedef struct {
     int64_t rows, position, longest, batch, room;
     const int64_t *tokens;    /* (rows,) */
+    const int32_t *begun;     /* (rows,): the position of each row's first token; NULL: 0 for all */
     const int32_t *sentence;  /* (rows,): whose memory each row attends to */
     const int64_t *lengths;   /* (batch,): of each memory */
     const float *memory;      /* (layers, batch, longest, 2, width): cross keys and values */
@@ -21,11 +22,13 @@ typedef struct {
     const float *positions;   /* (table_length, width), or NULL */
 } Step;
 
+static long begun_at(const Step *step, long row) { return step->begun ? step->begun[row] : 0; }
+
 /* Self-attention of one row to its own past, this position in, or to as much of it as its window shows. */
 static void attend_past(const Stack *s, const Step *step, long n, long row, const float *query, float *out,
                         float *scores, const float **past) {
     const long width = s->width, now = step->position, window = s->layers[n].window;
-    const long first = window && now > window ? now - window : 0;
+    const long own = begun_at(step, row), first = window && now - own > window ? now - window : own;
     for (long t = first; t < now; t++) {
         const long ancestor = step->ancestors[row * step->room + t];
         past[t - first] = step->past[t] + (n * step->past_rows[t] + ancestor) * 2 * width;
@@ -41,7 +44,7 @@ static void attend_past(const Stack *s, const Step *step, long n, long row, cons
 static void step_rows(const Stack *s, const Linear *output, const Step *step, long first, long rows, Workspace w) {
     const long width = s->width, now = step->position;
     for (long i = 0; i < rows; i++) {
-        embed(s, step->positions, w.x + i * width, step->tokens[first + i], now);
+        embed(s, step->positions, w.x + i * width, step->tokens[first + i], now - begun_at(step, first + i));
         if (!w.thread) step->ancestors[(first + i) * step->room + now] = (int32_t)(first + i);
     }
     for (long n = 0; n < s->count; n++) {
@@ -91,13 +94,15 @@ static int check(const Stack *s, const Step *step) {
     if (!all_below(step->tokens, step->rows, s->vocabulary)) return BAD_TOKEN;
     if (step->position < 0 || step->position >= step->room || step->past_rows[step->position] < step->rows)
         return BAD_INDEX;
-    if (step->positions && step->position >= step->table_length) return BAD_INDEX;
     if (!all_below(step->lengths, step->batch, step->longest + 1)) return BAD_INDEX;
     int inside = 1;
     for (long i = 0; i < step->rows; i++) {
         const int32_t *ancestors = step->ancestors + i * step->room;
+        const long own = begun_at(step, i);
+        if (own < 0 || own > step->position) return BAD_INDEX;
+        if (step->positions && step->position - own >= step->table_length) return BAD_INDEX;
         inside &= step->sentence[i] >= 0 && step->sentence[i] < step->batch;
-        for (long t = 0; t < step->position; t++) inside &= ancestors[t] >= 0 && ancestors[t] < step->past_rows[t];
+        for (long t = own; t < step->position; t++) inside &= ancestors[t] >= 0 && ancestors[t] < step->past_rows[t];
     }
     return inside ? OK : BAD_INDEX;
 }
@@ -142,6 +147,6 @@ EXPORT int transformer_step(const Stack *decoder, const Linear *output, const St
 }
 
 LAYOUT(Step, FIELD(Step, rows), FIELD(Step, position), FIELD(Step, longest), FIELD(Step, batch), FIELD(Step, room),
-       FIELD(Step, tokens), FIELD(Step, sentence), FIELD(Step, lengths), FIELD(Step, memory), FIELD(Step, ancestors),
+       FIELD(Step, tokens), FIELD(Step, begun), FIELD(Step, sentence), FIELD(Step, lengths), FIELD(Step, memory), FIELD(Step, ancestors),
        FIELD(Step, past), FIELD(Step, past_rows), FIELD(Step, logits), FIELD(Step, table_length),
        FIELD(Step, positions));

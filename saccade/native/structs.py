@@ -96,6 +96,7 @@ class CStep(ctypes.Structure):
         ("batch", _INT64),
         ("room", _INT64),
         ("tokens", _POINTER),
+        ("begun", _POINTER),
         ("sentence", _POINTER),
         ("lengths", _POINTER),
         ("memory", _POINTER),

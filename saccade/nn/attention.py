@@ -118,8 +118,17 @@ class AttentionPositions(nn.Module):
     query 0 among the keys: 0 in a full pass, the number of earlier keys in stepwise decoding.
     """
 
-    def place(self, query: Tensor, key: Tensor, *, start: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """Queries and keys of positions from `start` on, with the positions in them. Keys are cached so."""
+    def place(
+        self,
+        query: Tensor,
+        key: Tensor,
+        *,
+        start: int | Tensor,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """Queries and keys of positions from `start` on, with the positions in them. Keys are cached so.
+
+        start: an int, or for each row (batch,), as `SinusoidalPositions.forward` takes it.
+        """
         return query, key
 
     def bias(self, query: Tensor, keys: int, *, offset: int) -> Tensor | None:  # noqa: ARG002
@@ -188,15 +197,16 @@ class SelfAttention(AttentionModule):
     def step(self, x: Tensor, cache: KeyValueCache) -> Tensor:
         """One new position of each hypothesis, which joins the cache and attends to all before it.
 
-        x (sentences, hypotheses, width), one position each; returns the same shape.
+        x (rows, width), one position each; returns the same shape.
         """
-        sentences, hypotheses, width = x.shape
-        query, key, value = self._project(x.reshape(-1, 1, width), start=cache.length)
+        query, key, value = self._project(x[:, None], start=cache.position)
         keys, values = cache.append(key, value)
+        visible = cache.visible
         if self.window is not None:
             keys, values = keys[:, :, -self.window - 1 :], values[:, :, -self.window - 1 :]
-        mixed = self.positions.attend(query, keys, values, offset=keys.size(2) - 1)
-        return self._merge(mixed).view(sentences, hypotheses, width)
+            visible = None if visible is None else visible[..., -self.window - 1 :]
+        mixed = self.positions.attend(query, keys, values, offset=keys.size(2) - 1, visible=visible)
+        return self._merge(mixed)[:, 0]
 
     def weights(self, x: Tensor, *, visible: Tensor | None = None) -> Tensor:
         """(batch, heads, query, key) for the same arguments as `forward`."""
@@ -212,7 +222,7 @@ class SelfAttention(AttentionModule):
         near = band_mask(length, length, before=self.window, after=self.window, device=x.device)
         return near if visible is None else visible & near
 
-    def _project(self, x: Tensor, *, start: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor, *, start: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         query, key = self.positions.place(query.transpose(1, 2), key.transpose(1, 2), start=start)
         return query, key, value.transpose(1, 2)

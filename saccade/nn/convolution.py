@@ -18,6 +18,7 @@ from saccade.nn.attention import attend, attention_weights
 from saccade.nn.dropout import Dropout
 from saccade.nn.linear import Linear
 from saccade.nn.recorded import AttentionModule
+from saccade.nn.rows import RowLayout
 
 HALF = math.sqrt(0.5)
 ProjectedMemory = tuple[Tensor, Tensor, Tensor]
@@ -161,15 +162,23 @@ class ConvolutionalDecoderLayer(nn.Module):
         return like.new_zeros(sentences, self.convolution.kernel - 1, self.inputs)
 
     def step(
-        self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None, past: Tensor
+        self,
+        x: Tensor,
+        embedded: Tensor,
+        memory: ProjectedMemory,
+        *,
+        visible: Tensor | None,
+        past: Tensor,
+        layout: RowLayout,
     ) -> tuple[Tensor, Tensor]:
-        """The next position: x (sentences, hypotheses, inputs), past (rows, kernel - 1, inputs).
+        """The next position: x (rows, inputs), embedded (rows, embedding), past (rows, kernel - 1, inputs).
 
-        Returns (sentences, hypotheses, width) and the next past.
+        Returns (rows, width) and the next past. layout: which rows are whose.
         """
-        window = torch.cat([past, self.dropout(x).reshape(-1, 1, self.inputs)], 1)
-        convolved = self.convolution.window(window).unflatten(0, x.shape[:2])
-        return self._attended(convolved, x, embedded, memory, visible), window[:, 1:]
+        window = torch.cat([past, self.dropout(x)[:, None]], 1)
+        convolved = layout.grid(self.convolution.window(window))
+        attended = self._attended(convolved, layout.grid(x), layout.grid(embedded), memory, visible)
+        return layout.flat(attended), window[:, 1:]
 
     def _attended(
         self, convolved: Tensor, x: Tensor, embedded: Tensor, memory: ProjectedMemory, visible: Tensor | None

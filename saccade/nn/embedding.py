@@ -21,8 +21,9 @@ class Embedding(nn.Module):
         self.dropout = Dropout(dropout)
         self.scale = math.sqrt(width) if scale is None else scale
 
-    def forward(self, tokens: Tensor, *, start: int = 0) -> Tensor:
-        """tokens (batch, length) ids whose first position is `start`; returns (batch, length, width)."""
+    def forward(self, tokens: Tensor, *, start: int | Tensor = 0) -> Tensor:
+        """tokens (batch, length) ids to (batch, length, width). start: the first position, an int or for each
+        row (batch,)."""
         return self.placed(self.scaled(tokens), start=start)
 
     def scaled(self, tokens: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ class Embedding(nn.Module):
         x: Tensor = self.tokens(tokens)
         return x * self.scale
 
-    def placed(self, x: Tensor, *, start: int = 0) -> Tensor:
+    def placed(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:
         """What `forward` makes of scaled embeddings x (batch, length, width)."""
         embedded: Tensor = self.dropout(self.positions(x, start=start))
         return embedded

@@ -11,6 +11,7 @@ from saccade.nn.attention import AttentionPositions, CrossAttention, KeyValue, S
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.dropout import Dropout
 from saccade.nn.linear import Linear
+from saccade.nn.rows import RowLayout
 
 Activation = Literal["relu", "gelu", "silu"]
 Norm = Literal["post", "pre"]
@@ -131,18 +132,27 @@ class DecoderLayer(nn.Module):
         self.cross_attention_residual = Residual(width, norm=norm, dropout=dropout)
         self.feed_forward_residual = Residual(width, norm=norm, dropout=dropout)
 
-    def forward(
-        self, x: Tensor, memory: KeyValue, *, visible: Tensor | None, cache: KeyValueCache | None = None
-    ) -> Tensor:
-        """All target positions at once, x (batch, target, width); or, with a cache, the next position.
+    def forward(self, x: Tensor, memory: KeyValue, *, visible: Tensor | None) -> Tensor:
+        """All target positions at once, x (batch, target, width); returns x's shape.
 
-        With a cache x is (sentences, hypotheses, width), one new position of each hypothesis.
         memory: what `cross_attention.remember` gave; visible (batch, 1, 1, source) or None.
         """
-        if cache is None:
-            x = self.self_attention_residual(x, self.self_attention)
-        else:
-            x = self.self_attention_residual(x, lambda y: self.self_attention.step(y, cache))
+        x = self.self_attention_residual(x, self.self_attention)
         x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, visible=visible))
+        out: Tensor = self.feed_forward_residual(x, self.feed_forward)
+        return out
+
+    def step(
+        self, x: Tensor, memory: KeyValue, *, visible: Tensor | None, cache: KeyValueCache, layout: RowLayout
+    ) -> Tensor:
+        """The next position of each row, x (rows, width); returns the same shape.
+
+        memory, visible: as in `forward`, of each sentence; layout: which rows are whose.
+        """
+        x = self.self_attention_residual(x, lambda y: self.self_attention.step(y, cache))
+        x = self.cross_attention_residual(
+            x,
+            lambda y: layout.flat(self.cross_attention(layout.grid(y), memory, visible=visible)),
+        )
         out: Tensor = self.feed_forward_residual(x, self.feed_forward)
         return out

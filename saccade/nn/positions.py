@@ -42,12 +42,15 @@ class SinusoidalPositions(nn.Module):
         self.layout: Layout = layout
         self.register_buffer("table", sinusoids(length, width, layout=layout), persistent=False)
 
-    def forward(self, x: Tensor, *, start: int = 0) -> Tensor:
-        """x (..., length, width), whose first position is `start`; returns x + positions."""
-        return x + self.rows(start, start + x.size(-2))
+    def forward(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:
+        """x (batch, length, width), whose first position is `start`, an int or for each row (batch,); returns
+        x + positions."""
+        return x + self.rows(start, x.size(-2))
 
-    def rows(self, start: int, end: int) -> Tensor:
-        """The positions from `start` up to, not including, `end`: (end - start, width)."""
+    def rows(self, start: int | Tensor, count: int) -> Tensor:
+        """`count` positions from `start` on, (count, width), or for each `start` (batch,), (batch, count,
+        width)."""
+        end = count + (start if isinstance(start, int) else int(start.max()))
         table = self.table  # another thread may replace it, with a shorter one, too
         if end > table.size(0):
             length = 2 ** (end - 1).bit_length()
@@ -55,13 +58,13 @@ class SinusoidalPositions(nn.Module):
             with torch.inference_mode(False):
                 table = sinusoids(length, table.size(1), layout=self.layout).to(table)
             self.table = table
-        return table[start:end]
+        return _rows(table, start, count)
 
 
 class NoPositions(nn.Module):
     """Adds nothing: order is unknown, or known inside attention."""
 
-    def forward(self, x: Tensor, *, start: int = 0) -> Tensor:  # noqa: ARG002 - as its siblings
+    def forward(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:  # noqa: ARG002 - as its siblings
         """Returns x."""
         return x
 
@@ -74,12 +77,19 @@ class LearnedPositions(nn.Module):
         self.table = nn.Parameter(torch.empty(length, width))
         nn.init.normal_(self.table, std=width**-0.5)
 
-    def forward(self, x: Tensor, *, start: int = 0) -> Tensor:
-        """x (..., length, width), whose first position is `start`; returns x + positions."""
-        end = start + x.size(-2)
+    def forward(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:
+        """See `SinusoidalPositions.forward`."""
+        end = x.size(-2) + (start if isinstance(start, int) else int(start.max()))
         if end > self.table.size(0):
             raise ValueError(f"the model has {self.table.size(0)} learned positions, {end} are needed")
-        return x + self.table[start:end]
+        return x + _rows(self.table, start, x.size(-2))
+
+
+def _rows(table: Tensor, start: int | Tensor, count: int) -> Tensor:
+    """See `SinusoidalPositions.rows`."""
+    if isinstance(start, int):
+        return table[start : start + count]
+    return table[start[:, None] + torch.arange(count, device=start.device)]
 
 
 def distances(queries: int, keys: int, *, offset: int, device: torch.device | None = None) -> Tensor:

@@ -29,7 +29,9 @@ class RotaryPositions(AttentionPositions):
         super().__init__()
         self.angles = SinusoidalPositions(head_width, layout="halves")  # its angles are m theta_i
 
-    def place(self, query: Tensor, key: Tensor, *, start: int) -> tuple[Tensor, Tensor]:
+    def place(self, query: Tensor, key: Tensor, *, start: int | Tensor) -> tuple[Tensor, Tensor]:
         """See `AttentionPositions.place`."""
-        sine, cosine = self.angles.rows(start, start + query.size(-2)).chunk(2, -1)
+        rows = self.angles.rows(start, query.size(-2))
+        # Heads share the angles of their row.
+        sine, cosine = (rows if isinstance(start, int) else rows[:, None]).chunk(2, -1)
         return rotate(query, sine=sine, cosine=cosine), rotate(key, sine=sine, cosine=cosine)

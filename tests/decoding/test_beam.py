@@ -99,7 +99,7 @@ def test_a_sentence_with_nothing_left_to_write_is_done() -> None:
 def test_sentences_are_selected_with_all_that_belongs_to_them() -> None:
     beam, _ = start(sentences=3).advance(torch.rand(3, 1, 5).log())
     beam, _ = beam.advance(torch.rand(3, 2, 5).log())
-    kept = beam.select(torch.tensor([0, 2]))
+    kept = beam.select([0, 2])
     assert torch.equal(kept.tokens, beam.tokens[[0, 2]])
     assert torch.equal(kept.log_probs, beam.log_probs[[0, 2]])
     assert [kept.results(0), kept.results(1)] == [beam.results(0), beam.results(2)]

@@ -18,13 +18,13 @@ VOCABULARY, END = 6, 1
 
 @given(st.data())
 def test_what_may_follow_is_what_the_rules_say_one_by_one(data: st.DataObject) -> None:
-    length, min_length = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 3))
+    length = data.draw(st.integers(0, 4))
     rules = [
         reference.Rules(
             end=END,
             max_length=data.draw(st.integers(length + 1, 6)),
             banned=(0, 2),
-            min_length=min_length,
+            min_length=data.draw(st.integers(0, 3)),
             prefix=tuple(data.draw(st.lists(st.integers(3, 5), max_size=3))),
         )
         for _ in range(data.draw(st.integers(1, 3)))
@@ -36,7 +36,7 @@ def test_what_may_follow_is_what_the_rules_say_one_by_one(data: st.DataObject) -
         prefix=torch.tensor(prefix, dtype=torch.int64).view(len(rules), longest),
         end=END,
         banned=torch.tensor([0, 2]),
-        min_length=min_length,
+        min_length=torch.tensor([rule.min_length for rule in rules]),
     )
     log_probs = torch.randn(len(rules), 2, VOCABULARY, dtype=torch.float64)
     values = log_probs.tolist()
@@ -51,11 +51,13 @@ def test_what_may_follow_is_what_the_rules_say_one_by_one(data: st.DataObject) -
 def test_rules_stay_with_their_sentences_when_others_leave() -> None:
     limits = Limits(
         max_length=torch.tensor([1, 2, 3]),
+        min_length=torch.tensor([0, 1, 2]),
         prefix=torch.tensor([[3, -1], [-1, -1], [4, 5]]),
         end=END,
         banned=torch.tensor([0]),
     ).select(torch.tensor([0, 2]))
     assert limits.max_length.tolist() == [1, 3]
+    assert limits.min_length.tolist() == [0, 2]
     assert limits.prefix.tolist() == [[3, -1], [4, 5]]
 
 
@@ -63,6 +65,7 @@ def test_what_is_allowed_keeps_its_own_log_probability() -> None:
     """A score is the model's score of the whole target: nothing is normalised anew."""
     limits = Limits(
         max_length=torch.tensor([9]),
+        min_length=torch.tensor([0]),
         prefix=torch.tensor([[4]]),
         end=END,
         banned=torch.tensor([0]),
@@ -77,6 +80,7 @@ def test_what_is_allowed_keeps_its_own_log_probability() -> None:
 def limits(rules: Rules, **changes: Any) -> Limits:
     settings = {
         "max_length": torch.tensor([9]),
+        "min_length": torch.tensor([0]),
         "prefix": torch.zeros(1, 0, dtype=torch.int64),
         "end": END,
         "banned": torch.tensor([0, 2]),

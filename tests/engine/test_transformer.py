@@ -8,13 +8,16 @@ from torch import Tensor
 
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.scoring import target_log_probs
-from saccade.decoding.search import search
+from saccade.decoding.search import Search, search
 from saccade.engine import make_engine, unsupported_reason
-from saccade.engine.transformer import TransformerEngine
+from saccade.engine.transformer import EngineState, TransformerEngine
 from saccade.errors import UserError
 from saccade.models.interface import IncrementalDecoder
 from saccade.native.library import library, why_not
-from tests.tiny import transformer, vocabulary
+from saccade.nn.rows import RowLayout
+from tests import continuous
+from tests.continuous import as_they_come, jobs
+from tests.tiny import rows_of, transformer, vocabulary
 
 if library() is None:
     pytest.skip(f"no kernels here: {why_not()}", allow_module_level=True)
@@ -55,7 +58,7 @@ def logits_along(model: IncrementalDecoder) -> list[Tensor]:
     torch.manual_seed(2)
     with torch.inference_mode():
         state = model.start(model.encode(source, lengths), 80)
-        kept, hypotheses = 7, 1
+        kept, hypotheses, layout = 7, 1, RowLayout.even(7, 1)
         for step in range(70):
             logits, state = model.step(torch.randint(4, 75, (kept * hypotheses,)), state)
             found.append(logits)
@@ -63,7 +66,8 @@ def logits_along(model: IncrementalDecoder) -> list[Tensor]:
             rows = first + torch.randint(0, hypotheses, (kept, 3))
             if step in {4, 30}:
                 rows = rows[torch.randperm(kept).sort().values[::2]]
-            state = state.select(rows)
+            moved = rows_of(rows, layout)
+            state, layout = state.select(moved), moved.layout
             kept, hypotheses = rows.shape
     return found
 
@@ -163,3 +167,63 @@ def test_what_it_cannot_do_stays_with_the_model_and_int8_is_refused(
     assert make_engine(model) is model
     with pytest.raises(UserError, match=f"int8 is not possible.*{reason}"):
         make_engine(model, precision="int8")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_sentences_that_come_and_go_are_decoded_as_by_themselves(name: str) -> None:
+    engine, work = TransformerEngine(ending(name)), jobs(12, seed=6, size=75)
+    assert engine.joins
+    found = as_they_come(engine, work, seed=6, cancelled={3})
+    assert found.keys() >= set(range(12)) - {3}
+    for number, hypotheses in found.items():
+        expected = continuous.alone(engine, work[number])
+        assert [one.tokens for one in hypotheses] == [one.tokens for one in expected]
+        assert [one.score for one in hypotheses] == pytest.approx([one.score for one in expected], abs=1e-4)
+
+
+def ending(name: str) -> Any:
+    """A network that ends some sentences by itself."""
+    built = network(name)
+    bias = torch.zeros(built.vocabulary.target_size)
+    bias[built.vocabulary.end] = 3.0
+    built.output.bias = torch.nn.Parameter(bias if built.output.bias is None else built.output.bias + bias)
+    return built
+
+
+def test_an_engine_that_is_always_fed_keeps_no_past_and_no_memory_of_who_has_left() -> None:
+    engine = TransformerEngine(network())
+    running, (source, lengths) = Search(engine), sentences(batch=1, longest=4)
+    for _ in range(40):
+        running.add(source, lengths, options=DecodingConfig(beam=2, max_length=5))
+        running.step()
+    (batch,) = running._batches
+    state = batch.state
+    assert isinstance(state, EngineState)
+    assert len(state.past.rows) <= 6
+    assert state.memory.states.size(1) <= 6
+    assert state.ancestors.size(1) == 64
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_that_threads_share_count_from_their_own_beginning(threads: int) -> None:
+    """More rows than one thread takes alone, of sentences that began at different times."""
+    model, before = network("windows, some and different"), torch.get_num_threads()
+    source, lengths = sentences(batch=12)
+    found: list[list[Tensor]] = []
+    try:
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            for one in (TransformerEngine(model), model):
+                state, logits = None, []
+                for first in (0, 5, 9):
+                    part = slice(first, {0: 5, 5: 9, 9: 12}[first])
+                    fresh = one.start(one.encode(source[part], lengths[part]), 9)
+                    state = fresh if state is None else state.join(fresh)
+                    for token in (5, 6, 7):
+                        out, state = one.step(torch.full((part.stop,), token), state)
+                        logits.append(out)
+                found.append(logits)
+    finally:
+        torch.set_num_threads(before)
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from saccade.interop.exporting import export_model, open_exported, sample_lines,
 from saccade.models.transformer import Transformer
 from saccade.translator import Translator
 from tests import kinds
+from tests.continuous import alone, as_they_come, jobs
 from tests.tiny import LINES, Words, model, sentence_pieces
 
 TARGETS: tuple[Target, ...] = ("ctranslate2", "onnx")
@@ -120,6 +122,36 @@ def test_onnx_translates_the_same_under_every_setting(variant: str, tmp_path: Pa
     for options in ({"beam": 1}, {"beam": 4, "nbest": 3}, {"sample": True, "nbest": 3, "beam": 1}):
         same(Translator.of(ours), theirs, **options)
     same(Translator.of(ours), theirs, beam=2, length_penalty="gnmt", early_stopping=False)
+
+
+class OnePosition:
+    """A decoder graph of an earlier version: one position for all."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+
+    def run(self, names: None, inputs: dict[str, Any]) -> Any:
+        assert inputs["position"].shape == ()
+        position = np.broadcast_to(inputs["position"], inputs["token"].shape).copy()
+        return self.session.run(names, {**inputs, "position": position})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("earlier", [False, True])
+def test_sentences_come_and_go_in_onnx_too(earlier: bool, tmp_path: Path) -> None:
+    """In graphs of earlier versions nobody can join, and each addition takes its own steps."""
+    pytest.importorskip("onnxruntime")
+    ours = tiny()
+    export_model(ours, tmp_path / "out", target="onnx", lines=LINES[:8])
+    graphs: Any = open_exported(tmp_path / "out", threads=1).network
+    assert graphs.joins
+    if earlier:
+        graphs.joins, graphs._decoder = False, OnePosition(graphs._decoder)
+    work = jobs(8, seed=7)
+    found = as_they_come(graphs, work, seed=7, cancelled={2})
+    for number, hypotheses in found.items():
+        expected = alone(ours.network, work[number])
+        assert [one.tokens for one in hypotheses] == [one.tokens for one in expected]
 
 
 def test_an_exported_folder_needs_nothing_else(tmp_path: Path) -> None:

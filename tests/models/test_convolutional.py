@@ -18,7 +18,7 @@ from saccade.models import build_model, model_config
 from saccade.models.convolutional import PRESETS, Convolutional
 from tests.kinds import KINDS, network
 from tests.reference.convolutional import Reference
-from tests.tiny import padded, recorded_weights, sentences, vocabulary
+from tests.tiny import padded, recorded_weights, rows_of, sentences, vocabulary
 
 CONVOLUTIONAL = [name for name in KINDS if name.startswith("convolutional")]
 
@@ -75,7 +75,7 @@ def test_decoding_keeps_the_last_inputs_of_each_layer_and_no_more() -> None:
     for _ in range(9):
         _, state = model.step(torch.tensor([5, 6]), state)
         assert [tuple(past.shape) for past in state.past] == [(2, 3, 12), (2, 3, 12), (2, 2, 12), (2, 0, 16)]
-    state = state.select(torch.tensor([[0, 0, 0], [1, 1, 1]]))
+    state = state.select(rows_of([[0, 0, 0], [1, 1, 1]], state.layout))
     assert state.past[0].shape == (6, 3, 12)
 
 

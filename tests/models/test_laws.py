@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from saccade.models.families import Seq2Seq
-from saccade.models.interface import State
 from saccade.nn.loss import linear_cross_entropy
 from tests.kinds import ATTENDING, KINDS, network
-from tests.tiny import padded, recorded_weights, sentences
+from tests.tiny import padded, recorded_weights, rows_of, sentences
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -28,7 +27,6 @@ def logits(model: Any, source: list[list[int]], target: list[list[int]]) -> Tens
 def test_it_is_what_the_rest_asks_of_a_model(kind: str) -> None:
     model = network(kind)
     assert isinstance(model, Seq2Seq)
-    assert isinstance(model.start(model.encode(*padded([[5, 3]])), 4), State)
     assert isinstance(model.output, nn.Linear)
 
 
@@ -194,7 +192,7 @@ def test_steps_equal_the_full_pass_whatever_a_search_selects(data: st.DataObject
             rows = torch.tensor(
                 [[s * old + h for h in chosen] for s, chosen in zip(kept, choice, strict=True)]
             )
-            state = state.select(rows)
+            state = state.select(rows_of(rows, state.layout))
             source = [source[s] for s in kept]
             token = torch.tensor([data.draw(st.integers(4, 12)) for _ in range(len(kept) * new)])
             following = iter(token.tolist())
@@ -209,11 +207,11 @@ def test_what_belongs_to_a_sentence_is_not_copied_for_its_hypotheses(kind: str) 
     model = network(kind)
     state = model.start(model.encode(*padded(sentences([4, 2]))), 6)
     _, state = model.step(torch.tensor([2, 2]), state)
-    wide = state.select(torch.tensor([[0, 0, 0, 0], [1, 1, 1, 1]]))
+    wide = state.select(rows_of([[0, 0, 0, 0], [1, 1, 1, 1]], state.layout))
     before, after = (dict(tensors(one.memory)) for one in (state, wide))
     assert before.keys() == after.keys()
     assert all(after[place].data_ptr() == tensor.data_ptr() for place, tensor in before.items())
-    few = wide.select(torch.tensor([[5, 6]]))
+    few = wide.select(rows_of([[5, 6]], wide.layout))
     assert all(tensor.size(0) == 1 for _, tensor in tensors(few.memory))
 
 

@@ -25,7 +25,16 @@ from saccade.models.transformer import Transformer
 from tests import tiny
 from tests.reference import search as reference
 from tests.reference.positions import PositionedReference
-from tests.tiny import config, exact_positions, padded, recorded_weights, sentences, transformer, vocabulary
+from tests.tiny import (
+    config,
+    exact_positions,
+    padded,
+    recorded_weights,
+    rows_of,
+    sentences,
+    transformer,
+    vocabulary,
+)
 
 POSITIONS: dict[str, dict[str, Any]] = {
     "sinusoidal": {},
@@ -123,7 +132,7 @@ def test_steps_equal_the_full_pass_whatever_a_search_selects(data: st.DataObject
         kept = [s for s in range(len(histories)) if data.draw(st.booleans())] or [0]
         choice = [[data.draw(st.integers(0, old - 1)) for _ in range(new)] for _ in kept]
         rows = [[s * old + h for h in chosen] for s, chosen in zip(kept, choice, strict=True)]
-        state = state.select(torch.tensor(rows))
+        state = state.select(rows_of(rows, state.layout))
         source = [source[s] for s in kept]
         histories = [
             [[*histories[s][h], data.draw(st.integers(4, 12))] for h in chosen]

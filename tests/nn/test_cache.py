@@ -54,3 +54,29 @@ def test_a_full_cache_refuses_more() -> None:
     cache.append(torch.ones(1, 1, 1, 3), torch.ones(1, 1, 1, 3))
     with pytest.raises(ValueError, match="holds 1 positions, 2 are needed"):
         cache.append(torch.ones(1, 1, 1, 3), torch.ones(1, 1, 1, 3))
+
+
+@given(st.data())
+def test_who_joins_sees_its_own_columns_alone_and_old_ones_are_dropped(data: st.DataObject) -> None:
+    """Against plain lists, with rows that leave and others that join at any time."""
+    torch.manual_seed(0)
+    cache = KeyValueCache.empty(1, 2, 2, 3, like=torch.zeros(()))
+    past: list[list[Tensor]] = [[]]
+    for _ in range(8):
+        if data.draw(st.booleans(), label="join") or cache.length == cache.keys.size(2):
+            new = data.draw(st.integers(1, 2))
+            cache = cache.joined(KeyValueCache.empty(new, 2, 3, 3, like=cache.keys))
+            past = past + [[] for _ in range(new)]
+        key = torch.randn(len(past), 2, 1, 3)
+        keys, _ = cache.append(key, key)
+        past = [[*row, key[i]] for i, row in enumerate(past)]
+        visible = cache.visible
+        for row, own in enumerate(past):
+            seen = keys[row] if visible is None else keys[row, :, visible[row, 0, 0]]
+            assert torch.equal(seen, torch.cat(own, 1))
+        assert bool(keys.isfinite().all())
+        chosen = data.draw(st.lists(st.integers(0, len(past) - 1), min_size=1, max_size=4))
+        cache = cache.select(torch.tensor(chosen))
+        past = [past[row] for row in chosen]
+        assert cache.length == max(map(len, past))
+        assert (cache.visible is None) == (len({len(row) for row in past}) == 1)

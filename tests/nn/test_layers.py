@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.layers import ACTIVATIONS, Activation, DecoderLayer, EncoderLayer, FeedForward, Norm, Residual
 from saccade.nn.masks import causal_mask, padding_mask
+from saccade.nn.rows import RowLayout
 from tests.tiny import randomise
 
 WIDTH, HEADS, INNER = 12, 3, 20
@@ -157,8 +158,9 @@ def test_a_decoder_layer_fed_one_position_at_a_time_gives_the_same(norm: Norm, x
     memory = layer.cross_attention.project_memory(torch.randn(3, 4, WIDTH, dtype=torch.float64))
     visible = padding_mask(torch.tensor([4, 1, 3]), 4)
     cache = KeyValueCache.empty(3, HEADS, 5, WIDTH // HEADS, like=x)
-    steps = [layer(x[:, i : i + 1], memory, visible=visible, cache=cache) for i in range(5)]
-    torch.testing.assert_close(torch.cat(steps, 1), layer(x, memory, visible=visible), rtol=0, atol=1e-12)
+    layout = RowLayout.even(3, 1)
+    steps = [layer.step(x[:, i], memory, visible=visible, cache=cache, layout=layout) for i in range(5)]
+    torch.testing.assert_close(torch.stack(steps, 1), layer(x, memory, visible=visible), rtol=0, atol=1e-12)
 
 
 def test_feed_forward_is_position_wise(x: Tensor) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.models.interface import Vocabulary
+from saccade.nn.rows import Rows
 
 LogProbs = Callable[[tuple[int, ...], tuple[int, ...]], Sequence[float]]
 """(source ids, target ids so far) to the log-probability of each next token."""
@@ -146,21 +147,29 @@ def random_table(vocabulary: int, *, seed: int, sharpness: float = 1.0) -> LogPr
 
 @dataclass
 class TableState:
-    """Per sentence: its source. Per hypothesis: the tokens that it was fed."""
+    """Per sentence: its source. Per hypothesis: the tokens that it was fed, and whose it is."""
 
     sources: list[tuple[int, ...]]
     histories: list[tuple[int, ...]]
-    hypotheses: int = 1
+    owners: list[int]
     used: bool = False
 
-    def select(self, rows: Tensor) -> TableState:
-        assert rows.dim() == 2, "rows are (sentences, hypotheses)"
-        owners = [[row // self.hypotheses for row in sentence] for sentence in rows.tolist()]
-        assert all(len(set(owner)) == 1 for owner in owners), "a row stays inside one sentence"
-        kept = [owner[0] for owner in owners]
-        assert kept == sorted(set(kept)), "sentences keep their order and occur once"
-        histories = [self.histories[row] for row in rows.flatten().tolist()]
-        return TableState([self.sources[sentence] for sentence in kept], histories, rows.size(1))
+    def select(self, rows: Rows) -> TableState:
+        kept = range(len(self.sources)) if rows.sentences is None else rows.sentences.tolist()
+        assert len(set(kept)) == len(kept) == len(rows.layout.counts), "a sentence occurs once"
+        index = rows.index.tolist()
+        owners = [place for place, count in enumerate(rows.layout.counts) for _ in range(count)]
+        assert [self.owners[row] for row in index] == [kept[place] for place in owners], (
+            "a row stays inside its sentence"
+        )
+        return TableState(
+            [self.sources[place] for place in kept], [self.histories[row] for row in index], owners
+        )
+
+    def join(self, fresh: TableState) -> TableState:
+        assert not any(fresh.histories), "who joins has not been stepped"
+        owners = [*self.owners, *(place + len(self.sources) for place in fresh.owners)]
+        return TableState(self.sources + fresh.sources, self.histories + fresh.histories, owners)
 
 
 @dataclass
@@ -171,6 +180,7 @@ class TableModel:
     vocabulary: Vocabulary
     max_source_length: int | None = None
     max_target_length: int | None = None
+    joins: bool = True
     rows_stepped: list[int] = field(default_factory=list)
 
     @property
@@ -185,7 +195,7 @@ class TableModel:
         return [tuple(row[:length]) for row, length in pairs]
 
     def start(self, memory: list[tuple[int, ...]], max_length: int) -> TableState:
-        return TableState(memory, [() for _ in memory])
+        return TableState(memory, [() for _ in memory], list(range(len(memory))))
 
     def step(self, token: Tensor, state: TableState) -> tuple[Tensor, TableState]:
         assert not state.used, "a state is used once"
@@ -195,7 +205,8 @@ class TableModel:
         histories = [(*past, new) for past, new in zip(state.histories, token.tolist(), strict=True)]
         assert all(past[0] == self.vocabulary.start for past in histories)
         logits = [
-            self.table(state.sources[row // state.hypotheses], past[1:]) for row, past in enumerate(histories)
+            self.table(state.sources[owner], past[1:])
+            for owner, past in zip(state.owners, histories, strict=True)
         ]
-        following = TableState(state.sources, histories, state.hypotheses)
+        following = TableState(state.sources, histories, state.owners)
         return torch.tensor(logits, dtype=torch.float64), following

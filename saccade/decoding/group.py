@@ -1,0 +1,226 @@
+"""Sentences whose hypotheses search advances in one operation, because their options agree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from saccade.decoding.beam import Beam
+from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.limits import Limits
+from saccade.decoding.options import DecodingConfig
+from saccade.decoding.sampling import Draw, Samples, uniform_draws
+from saccade.decoding.trace import Candidate, Trace
+from saccade.models.interface import IncrementalDecoder
+
+
+class Candidates(Protocol):
+    """The hypotheses of a batch, a value: what log-probabilities make of them are other candidates."""
+
+    @property
+    def begun(self) -> tuple[int, ...]:
+        """The column of each sentence's first token."""
+        ...
+
+    @property
+    def hypotheses(self) -> int:
+        """Of each sentence."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Columns written so far: tokens of the sentence that was first."""
+        ...
+
+    @property
+    def last(self) -> Tensor:
+        """The token written last in each row."""
+        ...
+
+    def advance(self, log_probs: Tensor) -> tuple[Self, Tensor | None]:
+        """One token further; and the rows of the state to go on from, None where they stay."""
+        ...
+
+    def candidates(self, log_probs: Tensor, sentence: int, *, least: int) -> tuple[Candidate, ...]:
+        """What `advance` considers for a sentence, at least so many; see `Trace`."""
+        ...
+
+    def done(self, max_length: Tensor) -> Tensor:
+        """Which sentences are finished."""
+        ...
+
+    def select(self, kept: Sequence[int]) -> Self:
+        """These sentences alone."""
+        ...
+
+    def shifted(self, columns: int) -> Self:
+        """The same so many columns later, or earlier where negative."""
+        ...
+
+    def joined(self, other: Self) -> Self:
+        """The sentences of `other`, which has as many columns and hypotheses, behind these."""
+        ...
+
+    def results(self, sentence: int) -> list[Hypothesis]:
+        """What was found for a sentence, best first."""
+        ...
+
+    def best(self, sentence: int) -> Hypothesis:
+        """The best hypothesis of a sentence so far."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What search keeps of a sentence besides its hypotheses."""
+
+    handle: int
+    nbest: int
+    trace: Trace | None = None
+
+
+@dataclass
+class Group:
+    """Sentences with what belongs to each of them, in the order of their rows. shared: see
+    `DecodingConfig.shared`."""
+
+    shared: tuple[object, ...]
+    sentences: list[Sentence]
+    candidates: Candidates
+    limits: Limits
+
+    @classmethod
+    def start(
+        cls,
+        model: IncrementalDecoder,
+        sentences: list[Sentence],
+        *,
+        options: Sequence[DecodingConfig],
+        source_lengths: Tensor,
+        lines: Sequence[int],
+        prefixes: Sequence[Sequence[int]],
+    ) -> "Group":
+        """Sentences before their first token; `options`, one a sentence, agree in what is shared."""
+        limits = limits_of(model, source_lengths, options=options, prefixes=prefixes)
+        candidates = _candidates(model, lines, int(limits.max_length.max()), options, source_lengths.device)
+        return cls(options[0].shared, sentences, candidates, limits)
+
+    @property
+    def rows(self) -> int:
+        """Hypotheses of all sentences."""
+        return len(self.sentences) * self.candidates.hypotheses
+
+    def advance(self, log_probs: Tensor) -> tuple[Tensor | None, list[bool] | None]:
+        """One token further: log_probs (rows, vocabulary).
+
+        Returns the rows to go on from, as `Candidates.advance`, and which sentences are done (None: no one).
+        """
+        log_probs = log_probs.view(len(self.sentences), -1, log_probs.size(-1))
+        log_probs = self.limits.apply(log_probs, length=self.candidates.length)
+        for place, one in enumerate(self.sentences):
+            if one.trace is not None:
+                one.trace.steps.append(self.candidates.candidates(log_probs, place, least=one.trace.least))
+        self.candidates, rows = self.candidates.advance(log_probs)
+        done = self.candidates.done(self.limits.max_length)
+        return rows, done.tolist() if bool(done.any()) else None
+
+    def result(self, place: int) -> tuple[int, list[Hypothesis]]:
+        """Handle and best hypotheses of the sentence at this place."""
+        one = self.sentences[place]
+        return one.handle, self.candidates.results(place)[: one.nbest]
+
+    def select(self, kept: Sequence[int]) -> None:
+        """Go on with these sentences alone, without the columns that none of them has a token in."""
+        self.sentences = [self.sentences[place] for place in kept]
+        self.candidates = self.candidates.select(kept)
+        self.limits = self.limits.select(torch.tensor(kept, device=self.limits.max_length.device))
+        self.shift(-min(self.candidates.begun))
+
+    def fits(self, other: "Group") -> bool:
+        """Whether the two can be advanced as one."""
+        return self.shared == other.shared and self.candidates.hypotheses == other.candidates.hypotheses
+
+    def join(self, other: "Group") -> None:
+        """Take the sentences of `other` in, behind these."""
+        ahead = self.candidates.length - other.candidates.length
+        (other if ahead > 0 else self).shift(abs(ahead))
+        self.sentences = self.sentences + other.sentences
+        self.candidates = self.candidates.joined(other.candidates)
+        self.limits = self.limits.joined(other.limits)
+
+    def shift(self, columns: int) -> None:
+        """Go on so many columns later, or earlier where negative."""
+        if columns:
+            self.candidates, self.limits = self.candidates.shifted(columns), self.limits.shifted(columns)
+
+
+def _candidates(
+    model: IncrementalDecoder,
+    lines: Sequence[int],
+    longest: int,
+    options: Sequence[DecodingConfig],
+    device: torch.device,
+) -> Candidates:
+    """Before the first token. longest: tokens that any sentence may have."""
+    first = options[0]
+    start = partial(
+        Samples.start,
+        len(lines),
+        end=model.vocabulary.end,
+        penalty=first.length_penalty,
+        alpha=first.alpha,
+        device=device,
+    )
+    if first.sample:
+        tables = [
+            uniform_draws([line], samples=first.nbest, length=longest, seed=one.seed)
+            for line, one in zip(lines, options, strict=True)
+        ]
+        draw = Draw(first.temperature, first.top_k, first.top_p)
+        return start(draw=draw, uniform=torch.cat(tables).to(device))
+    if first.beam == 1:
+        return start()
+    return Beam.start(
+        len(lines),
+        size=first.beam,
+        end=model.vocabulary.end,
+        penalty=first.length_penalty,
+        alpha=first.alpha,
+        early_stopping=first.early_stopping,
+        device=device,
+    )
+
+
+def limits_of(
+    model: IncrementalDecoder,
+    source_lengths: Tensor,
+    *,
+    options: Sequence[DecodingConfig],
+    prefixes: Sequence[Sequence[int]],
+) -> Limits:
+    """A forced prefix makes room for itself and one more token, but not beyond the model's own limit."""
+    vocabulary, device = model.vocabulary, source_lengths.device
+    longest = max(map(len, prefixes))
+    padded = [[*prefix, *[-1] * (longest - len(prefix))] for prefix in prefixes]
+    least = torch.tensor(
+        [max(len(prefix), one.min_length) + 1 for prefix, one in zip(prefixes, options, strict=True)],
+        device=device,
+    )
+    # What a length follows from where max_length is unset; where it is set nothing else counts.
+    ratio = torch.tensor([0.0 if one.max_length else one.max_ratio for one in options], device=device)
+    extra = torch.tensor([one.max_length or one.max_extra for one in options], device=device)
+    max_length = ((source_lengths * ratio).long() + extra).maximum(least)
+    if model.max_target_length is not None:
+        max_length = max_length.clamp(max=model.max_target_length)
+    banned = sorted({vocabulary.pad, vocabulary.start, *options[0].banned} - {vocabulary.end})
+    return Limits(
+        max_length=max_length,
+        min_length=torch.tensor([one.min_length for one in options], device=device),
+        prefix=torch.tensor(padded, dtype=torch.int64, device=device).view(len(prefixes), longest),
+        end=vocabulary.end,
+        banned=torch.tensor(banned, device=device),
+        rules=options[0].rules,
+    )
