@@ -14,9 +14,9 @@ from saccade.checkpoint import vocabulary_of
 from saccade.config import Section
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
-from saccade.training.allocator import steady_memory
 from saccade.text.batching import Batch
 from saccade.text.prepare import open_prepared
+from saccade.training.allocator import steady_memory
 from saccade.training.data import TrainingPairs
 from saccade.training.distributed import Group
 from saccade.training.loop import uses_bfloat16

@@ -171,9 +171,7 @@ class _CField(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("offset", _INT64), ("size", _INT64)]
 
 
-def mismatch(
-    library: ctypes.CDLL, mirrors: Iterable[type[ctypes.Structure]] = MIRRORS
-) -> str | None:
+def mismatch(library: ctypes.CDLL, mirrors: Iterable[type[ctypes.Structure]] = MIRRORS) -> str | None:
     """Where Python and C do not agree on how a struct lies in memory; None if they agree everywhere."""
     for mirror in mirrors:
         name = mirror.__name__.removeprefix("C")
