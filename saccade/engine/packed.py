@@ -168,12 +168,9 @@ class PackedStack:
         """At least `length` positions, and room for some more; learned ones are there from the beginning."""
         if self._positions is None or not (self._embedded or self._positional):
             return PositionTables(_UNLIMITED)
-        learned = isinstance(self._positions, LearnedPositions)
-        room = (
-            max(length, self._positions.table.size(0))
-            if learned
-            else max(_ROOM, 2 ** (length - 1).bit_length())
-        )
+        room = max(_ROOM, 2 ** (length - 1).bit_length())
+        if isinstance(self._positions, LearnedPositions):
+            room = max(length, self._positions.table.size(0))
         with torch.inference_mode():
             rows = self._positions(torch.zeros(1, room, self.width), start=0)[0].float().contiguous()
             query_key = [project(rows).view(room, 2, self.width) for project in self._positional]

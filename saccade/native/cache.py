@@ -49,7 +49,7 @@ def store(folder: Path, key: str, content: bytes) -> Path:
     target = folder / f"kernels-{key}-{_digest(content)}.so"
     handle, name = tempfile.mkstemp(dir=folder, prefix=".kernels-")
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -57,13 +57,16 @@ def store(folder: Path, key: str, content: bytes) -> Path:
         Path(name).replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            Path(name).unlink()
         raise
     return target
 
 
 def _private(folder: Path) -> bool:
-    """Whether nobody else can put files there. What we own is closed to others first; a link must be ours too."""
+    """Whether nobody else can put files there. A folder of this user is closed to others first.
+
+    If the folder is a link, the link must be trusted as well.
+    """
     try:
         about = folder.stat()
         if about.st_uid == os.geteuid() and about.st_mode & 0o022:

@@ -21,7 +21,7 @@ _FLAGS = [
     "-ffp-contract=fast",
     "-fno-math-errno",
     "-fno-trapping-math",
-    "-fno-gcse",  # finds nothing in unrolled kernels, and takes most of a minute where vectors are split in two
+    "-fno-gcse",  # it finds nothing in unrolled kernels, and takes a minute where vectors are split in two
     "-Wno-psabi",
 ]
 _HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ class CompilerError(Exception):
 
 
 def compilers() -> list[list[str]]:
-    """The commands to try, in order: what CC says, the compiler that Python was built with, the usual ones."""
+    """The commands to try, in order: that of CC, the compiler that Python was built with, the usual ones."""
     found: list[list[str]] = []
     for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
         try:
@@ -54,8 +54,8 @@ def build_key(commands: Iterable[Sequence[str]]) -> str:
     """
     digest = hashlib.sha256()
     for command in commands:
-        path = os.path.realpath(shutil.which(command[0]) or command[0])
-        about = os.stat(path)
+        path = Path(shutil.which(command[0]) or command[0]).resolve()
+        about = path.stat()
         digest.update(f"{command} {path} {about.st_size} {about.st_mtime_ns}\n".encode())
     digest.update(f"{_flags()} {[_has(name) for name in _OPENMP.values()]}\n{_processor()}\n".encode())
     for source in [*sorted(_HERE.glob("*.c")), *sorted(_HERE.glob("*.h"))]:

@@ -126,7 +126,10 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
 
 
 def _kept(folder: Path, key: str, content: bytes) -> ctypes.CDLL:
-    """Put into the cache and loaded; what can't be loaded from there, as where programs must not run, goes again."""
+    """Puts the kernels into the cache and loads them from there.
+
+    A folder from which no programs may run (noexec) does not keep them.
+    """
     file = cache.store(folder, key, content)
     try:
         return opened(file)

@@ -16,9 +16,10 @@ def serves(logits: Tensor) -> bool:
 
 
 def softmax_gradient_(logits: Tensor, gold: Tensor, *, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Replace logits (rows, classes) by softmax - (1 - smoothing) at gold, in place.
+    """Replaces logits (rows, classes) by softmax - (1 - smoothing) at gold, in place.
 
-    gold (rows,) int64; IndexError if one of them is no class. Returns the cross-entropy in nats and the logit of gold, both (rows,) float32.
+    gold (rows,) int64. Returns the cross-entropy in nats and the logit of gold, both (rows,) float32.
+    Raises IndexError, and changes nothing, if a target is not one of the classes.
     """
     rows, classes = logits.shape
     gold = gold.to(torch.int64).contiguous()
@@ -39,7 +40,7 @@ def softmax_gradient_(logits: Tensor, gold: Tensor, *, smoothing: float) -> tupl
 
 
 def softmax_(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace logits (rows, classes) by their softmax, in place.
+    """Replaces logits (rows, classes) by their softmax, in place.
 
     Returns logsumexp, float32, and the likeliest class, of equals the first, int64; both (rows,).
     """
