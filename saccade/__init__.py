@@ -15,7 +15,7 @@ from saccade.errors import UserError
 
 if TYPE_CHECKING:
     from saccade.native.quantise import Precision
-    from saccade.translator import Translation, Translator
+    from saccade.translator import Engine, Translation, Translator
     from saccade.writer import Writer
 
 __all__ = ["Translation", "Translator", "UserError", "Writer", "__version__", "load"]
@@ -27,18 +27,20 @@ def load(
     device: str | None = None,
     precision: "Precision | None" = None,
     teacher: str | Path | None = None,
+    engine: "Engine" = "saccade",
 ) -> "Translator":
     """A translator from a model folder or a run folder (its best model).
 
     device: "cpu", "cuda", "cuda:1"; unset: a GPU where there is one. precision: "float32", or "int8",
     which is faster on a CPU and rounds the weights; unset: as the folder stores them. teacher: the model
-    that picks among the candidates of a non-autoregressive one.
+    that picks among the candidates of a non-autoregressive one. engine: "torch" decodes with the network
+    itself where Saccade has a faster engine.
 
     Raises UserError for a folder that is missing, damaged, foreign, or written by a newer Saccade.
     """
     from saccade.translator import Translator
 
-    return Translator.load(folder, device=device, precision=precision, teacher=teacher)
+    return Translator.load(folder, device=device, precision=precision, teacher=teacher, engine=engine)
 
 
 def __getattr__(name: str) -> Any:
