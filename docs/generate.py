@@ -51,8 +51,8 @@ ABOUT_CONFIGURATION = """
 A configuration is a TOML file of the sections below. Every key has a default, only the training text must be
 named. Paths are relative to the folder where the command is run. `--set section.key=value` overrides a key.
 An unknown key, a value of the wrong type or outside its range, and settings that contradict each other are
-refused before any work, with exit code 2; the message names the key, the value and what is allowed. Where a
-default is unset, leaving the key out is the only way to have it.
+refused before any work, with exit code 2; the message names the key, the value and what is allowed. If a
+default is "unset", omit the key to use it.
 """
 
 

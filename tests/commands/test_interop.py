@@ -97,7 +97,7 @@ def test_every_command_takes_languages_and_tells_when_they_are_missing_or_unknow
     assert result.code == 0, result.err
 
 
-@pytest.mark.parametrize("command", ["translate", "evaluate", "score", "compare", "attention", "check"])
+@pytest.mark.parametrize("command", ["translate", "evaluate", "score", "compare", "attention"])
 def test_a_model_without_languages_has_none_to_choose(
     saccade: Run, run_folder: Path, tmp_path: Path, command: str
 ) -> None:
@@ -128,12 +128,6 @@ def test_training_stores_the_languages_of_its_text(
     assert 'target_language = "de"' in (run / "config.toml").read_text()
     result = saccade("translate", run, "--json", "--max-length", 9, stdin=LINES)
     assert {json.loads(line)["tokens"][0] for line in result.lines} == {"de"}
-
-
-def test_languages_of_a_new_model_are_refused(saccade: Run, tmp_path: Path) -> None:
-    words = every_command(tmp_path, tmp_path)["check"]
-    words = [words[0], *words[3:], "--target-language", "de"]
-    refused(saccade(*words), "data.source_language, data.target_language: a new model", "training.init_from")
 
 
 def test_nothing_is_written_where_something_is_or_nothing_can_be_read(
