@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from saccade.decoding.keywords import DecodingOptions
 from saccade.errors import ConfigError, InputError, Unsupported
 from saccade.translator import Translation, Translator
 
@@ -86,7 +87,7 @@ def evaluate(
     *,
     tokenize: str | None = None,
     lowercase: bool = False,
-    **options: Any,
+    **options: Unpack[DecodingOptions],
 ) -> tuple[Scores, list[Translation]]:
     """Translate and score; options as in `Translator.translate`."""
     translations = translator.translate(sources, **options)

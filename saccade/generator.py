@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, Unpack, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch
 from saccade.checkpoint import Model, load_model
 from saccade.config import build
 from saccade.decoding.continuation import continue_text
+from saccade.decoding.keywords import ContinuationOptions
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import ConfigError, InputError
 from saccade.models.families import LanguageModel, expect
@@ -117,11 +118,11 @@ class TextGenerator:
             )
         return total
 
-    def options(self, **changes: Any) -> ContinuationConfig:
+    def options(self, **changes: Unpack[ContinuationOptions]) -> ContinuationConfig:
         """The model's own settings of [decoding] with `changes`; UserError names a wrong one."""
         return build(ContinuationConfig, {**self.model.decoding, **changes}, where="decoding")
 
-    def generate(self, prompt: str = "", **options: Any) -> list[Continuation]:
+    def generate(self, prompt: str = "", **options: Unpack[ContinuationOptions]) -> list[Continuation]:
         """Continue a text; options as in `ContinuationConfig` (tokens=200, temperature=0.8, ...).
 
         An empty prompt is the beginning of a line. Padding, start and unknown are never written.

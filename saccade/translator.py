@@ -5,7 +5,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from saccade.checkpoint import Model, load_model
 from saccade.config import build
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
+from saccade.decoding.keywords import DecodingOptions
 from saccade.decoding.padding import padded
 from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
@@ -132,7 +133,7 @@ class Translator:
         other.tokenizer = between(self.tokenizer, source, target)
         return other
 
-    def options(self, **changes: Any) -> Any:
+    def options(self, **changes: Unpack[DecodingOptions]) -> Any:
         """The model's own decoding settings with `changes`, an instance of `Decoder.options`.
 
         Raises UserError, which names the setting, for a wrong one.
@@ -148,7 +149,7 @@ class Translator:
         prefixes: Sequence[str] | None = None,
         attention: bool = False,
         first_line: int = 0,
-        **options: Any,
+        **options: Unpack[DecodingOptions],
     ) -> list[Translation]:
         """Translate lines; options as in `DecodingConfig` (beam=5, sample=True, ...).
 
@@ -207,7 +208,7 @@ class Translator:
         *,
         prefixes: Sequence[str] | None = None,
         chunk: int = 2000,
-        **options: Any,
+        **options: Unpack[DecodingOptions],
     ) -> Iterator[Translation]:
         """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self
 
 import sentencepiece
 
@@ -36,7 +36,6 @@ _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 _ENCODING_THREADS = 4  # the result does not depend on it
 
 
-@runtime_checkable
 class Tokenizer(Protocol):
     """What the rest of the package needs of a tokeniser. Lengths count pieces, the end symbol included."""
 

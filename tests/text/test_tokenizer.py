@@ -98,7 +98,8 @@ def test_an_empty_line_is_just_the_end(tokenizer: SentencePieceTokenizer) -> Non
 
 
 def test_it_is_what_the_rest_of_the_package_expects(tokenizer: SentencePieceTokenizer) -> None:
-    assert isinstance(tokenizer, Tokenizer)
+    as_tokenizer: Tokenizer = tokenizer  # what a type checker sees
+    assert as_tokenizer.source_vocab_size == tokenizer.source_vocab_size
     assert tokenizer.shared
     assert tokenizer.source_vocab_size == tokenizer.target_vocab_size == 400
 
