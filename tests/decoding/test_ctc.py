@@ -54,7 +54,7 @@ def test_a_targets_log_probability_is_the_sum_over_every_path(target: list[int])
     with torch.no_grad():
         hidden, slots = scheme(model).write(model.encode(*padded(source)))
         log_probs = model.output(hidden)[0].log_softmax(-1)
-        value = float(ctc_log_probs(model, *padded(source), [target])[0])
+        value = float(ctc_log_probs(scheme(model), *padded(source), [target])[0])
     assert slots.tolist() == [4]
     assert value == pytest.approx(reference.ctc_log_prob(log_probs, target, 0), abs=1e-5)
 
@@ -62,15 +62,15 @@ def test_a_targets_log_probability_is_the_sum_over_every_path(target: list[int])
 def test_a_target_without_room_has_no_probability() -> None:
     model = network("ctc")
     with torch.no_grad():
-        assert float(ctc_log_probs(model, *padded(sentences([2])), [[5, 5]])[0]) == -torch.inf
+        assert float(ctc_log_probs(scheme(model), *padded(sentences([2])), [[5, 5]])[0]) == -torch.inf
 
 
 def test_a_batch_of_targets_equals_one_by_one() -> None:
     model, source, targets = network("ctc"), sentences([5, 3, 4]), [[4, 5, 6], [7], [8, 8]]
     with torch.no_grad():
-        together = ctc_log_probs(model, *padded(source), targets).tolist()
+        together = ctc_log_probs(scheme(model), *padded(source), targets).tolist()
         alone = [
-            float(ctc_log_probs(model, *padded([row]), [target])[0])
+            float(ctc_log_probs(scheme(model), *padded([row]), [target])[0])
             for row, target in zip(source, targets, strict=True)
         ]
     assert together == pytest.approx(alone, abs=1e-5)
@@ -82,7 +82,7 @@ def test_several_candidates_are_the_likeliest_targets() -> None:
     found = decode(model, [source], candidates=150)[0]
     every = [list(target) for n in range(5) for target in itertools.product([4, 5], repeat=n)]
     with torch.no_grad():
-        log_probs = [float(ctc_log_probs(model, *padded([source]), [target])[0]) for target in every]
+        log_probs = [float(ctc_log_probs(scheme(model), *padded([source]), [target])[0]) for target in every]
     best = max(range(len(every)), key=log_probs.__getitem__)
     assert list(found.tokens) == every[best]
     assert found.log_prob == found.score == pytest.approx(log_probs[best], abs=1e-5)
@@ -93,7 +93,7 @@ def test_a_judge_picks_among_them_and_tells_its_score() -> None:
     judge = Reranker(transformer(seed=5), "power", 1.0)
     found = decode(model, source, reranker=judge, candidates=6)
     with torch.inference_mode():
-        every = best_targets(model, *padded(source), count=6)
+        every = best_targets(scheme(model), *padded(source), count=6)
         for one, row, own in zip(found, source, every, strict=True):
             scores = judge.scores(*padded([row] * len(own)), [other.tokens for other in own])
             best = max(range(len(own)), key=scores.__getitem__)

@@ -11,14 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saccade.checkpoint import Model
 from saccade.decoding.nonautoregressive.fertility import decode_fertility, fertility_sequences
 from saccade.decoding.nonautoregressive.forced_fertilities import most_likely_with_sum
 from saccade.decoding.nonautoregressive.options import FertilityDecoding
 from saccade.decoding.rerank import Reranker, target_log_probs
 from saccade.errors import UserError
+from saccade.translator import load_reranker
 from tests.models.test_nonautoregressive import network
 from tests.reference.nonautoregressive import copied_by_fertility
-from tests.tiny import END, padded, scheme, sentences, transformer
+from tests.tiny import END, Words, padded, scheme, sentences, transformer
 
 ROOMY = {"max_ratio": 100.0}
 
@@ -26,7 +28,7 @@ ROOMY = {"max_ratio": 100.0}
 def spread_out(**changes: Any) -> Any:
     """A model whose fertilities are few and differ from piece to piece."""
     model = network("fertility", seed=3, max_fertility=4, **changes)
-    model.fertility.weight.data.mul_(3)
+    model.predictor.weight.data.mul_(3)
     return model
 
 
@@ -49,7 +51,9 @@ def chosen(model: Any, source: list[int], **options: Any) -> list[list[int]]:
     settings = FertilityDecoding(**{**ROOMY, **options})
     with torch.no_grad():
         memory = model.encode(*padded([source]))
-        rows: list[list[int]] = fertility_sequences(model, memory, options=settings, lines=[0])[0].tolist()
+        rows: list[list[int]] = fertility_sequences(scheme(model), memory, options=settings, lines=[0])[
+            0
+        ].tolist()
     return rows
 
 
@@ -121,7 +125,7 @@ def test_a_judge_scores_as_it_scores_its_own_translations() -> None:
 def test_the_score_is_the_judges_where_all_draws_are_equal_too() -> None:
     """So it does not depend on the draws, nor on what a sentence is batched with, whose scores are told."""
     model, source, teacher = spread_out(), sentences([6]), judge()
-    model.fertility.bias.data[1] = 1000.0
+    model.predictor.bias.data[1] = 1000.0
     assert len(set(map(tuple, chosen(model, source[0], candidates=4)))) == 1
     [one] = decode(model, source, reranker=teacher, candidates=4)
     assert one.score == pytest.approx(teacher.scores(*padded(source), [one.tokens])[0], abs=1e-5)
@@ -159,7 +163,7 @@ def test_drawn_fertilities_follow_the_models_probabilities() -> None:
 
 def test_a_runaway_sum_is_cut_and_the_length_is_still_the_sum() -> None:
     model = network("fertility")
-    model.fertility.bias.data[40] = 50.0
+    model.predictor.bias.data[40] = 50.0
     source = sentences([6, 3])
     for one, row in zip(decode(model, source, max_ratio=2.0, max_extra=1), source, strict=True):
         assert len(one.tokens) == 2 * (len(row) - 1) + 1
@@ -167,7 +171,7 @@ def test_a_runaway_sum_is_cut_and_the_length_is_still_the_sum() -> None:
 
 def test_without_any_fertility_nothing_is_written() -> None:
     model = network("fertility")
-    model.fertility.bias.data[0] = 90.0
+    model.predictor.bias.data[0] = 90.0
     assert [one.tokens for one in decode(model, sentences([6, 3]))] == [(), ()]
 
 
@@ -182,8 +186,9 @@ def test_a_judge_ranks_with_the_teachers_own_penalty() -> None:
 
 
 def test_a_teacher_that_writes_all_at_once_is_refused() -> None:
-    with pytest.raises(UserError, match="itself non-autoregressive"):
-        Reranker.of(network("mask-predict"), {"iterations": 4})
+    teacher = Model(network("mask-predict"), network("mask-predict").config, Words())
+    with pytest.raises(UserError, match="the reranker is a non-autoregressive translation model"):
+        load_reranker(teacher, Words(), "cpu")
 
 
 @given(st.data())

@@ -44,7 +44,7 @@ def test_rounds_equal_a_loop_written_from_the_paper(rounds: int) -> None:
     model, source, lengths = network("mask-predict"), sentences([6, 3]), [7, 4]
     with torch.no_grad():
         memory = model.encode(*padded(source))
-        tokens, log_probs = refine(model, memory, torch.tensor(lengths), iterations=rounds)
+        tokens, log_probs = refine(scheme(model), memory, torch.tensor(lengths), iterations=rounds)
         for row, (one, length) in enumerate(zip(source, lengths, strict=True)):
             words, scores = by_hand(model, one, length, rounds)
             assert tokens[row, :length].tolist() == words
@@ -56,7 +56,7 @@ def test_one_round_is_writing_everything_at_once() -> None:
     with torch.no_grad():
         memory = model.encode(*padded(source))
         lengths = torch.tensor([5, 5])
-        tokens, _ = refine(model, memory, lengths, iterations=1)
+        tokens, _ = refine(scheme(model), memory, lengths, iterations=1)
         logits = model.output(scheme(model).write(torch.full((2, 5), scheme(model).mask), lengths, memory))
         logits[..., [0, 2, 3]] = -torch.inf
     assert torch.equal(tokens, logits.argmax(-1))
@@ -65,11 +65,13 @@ def test_one_round_is_writing_everything_at_once() -> None:
 def test_each_round_changes_masked_positions_only_and_no_mask_is_left() -> None:
     model, source = network("mask-predict", seed=2), sentences([8])
     seen: list[Tensor] = []
-    write = model.write
-    model.write = lambda tokens, *rest: seen.append(tokens.clone()) or write(tokens, *rest)
+    decode = model.decode
+    model.decode = lambda tokens, *rest, **named: (
+        seen.append(tokens.clone()) or decode(tokens, *rest, **named)
+    )
     with torch.no_grad():
         memory = model.encode(*padded(source))
-        last, _ = refine(model, memory, torch.tensor([9]), iterations=5)
+        last, _ = refine(scheme(model), memory, torch.tensor([9]), iterations=5)
     assert [int((tokens == scheme(model).mask).sum()) for tokens in seen] == [9, 7, 5, 3, 1]
     for before, after in zip(seen[1:], [*seen[2:], last], strict=True):
         # Shown words stay, or are masked next; they are never rewritten in the same round.
@@ -84,7 +86,7 @@ def test_the_best_of_the_likeliest_lengths_is_chosen_by_the_mean() -> None:
     with torch.no_grad():
         memory = model.encode(*padded(source))
         lengths = scheme(model).length_of(scheme(model).length_logits(memory).topk(5).indices, memory)[0]
-        tried = [refine(model, memory, length[None], iterations=3) for length in lengths]
+        tried = [refine(scheme(model), memory, length[None], iterations=3) for length in lengths]
     means = [float(log_probs.double().mean()) for _, log_probs in tried]
     winner = means.index(max(means))
     assert best.tokens == tuple(tried[winner][0][0].tolist())
@@ -107,7 +109,7 @@ def test_a_judge_picks_the_length() -> None:
         for one, row, likeliest in zip(judged, source, logits.topk(4).indices, strict=True):
             memory = model.encode(*padded([row])).select(torch.zeros(4, dtype=torch.int64))
             lengths = scheme(model).length_of(likeliest[None], model.encode(*padded([row]))).flatten()
-            tokens, _ = refine(model, memory, lengths, iterations=2)
+            tokens, _ = refine(scheme(model), memory, lengths, iterations=2)
             own = [ids[:length].tolist() for ids, length in zip(tokens, lengths.tolist(), strict=True)]
             scores = judge.scores(*padded([row] * 4), own)
             assert one.score == pytest.approx(max(scores), abs=1e-5)

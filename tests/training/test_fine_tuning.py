@@ -53,7 +53,7 @@ def test_reinforce_in_expectation_has_the_gradient_of_the_expected_cost() -> Non
     """All nine fertility sequences of two words, each weighted with its probability."""
     model, tuning = student(), fine_tuning()
     memory, read = encoded(model)
-    parameters = list(model.fertility.parameters())
+    parameters = list(model.predictor.parameters())
 
     def log_probs() -> Tensor:
         return scheme(model).logits(memory)[0].log_softmax(-1)
