@@ -58,7 +58,7 @@ class ValidationConfig(ValidationSchedule):
     beam: PositiveInt = 1
     """Beam of the translations that are scored; greedy ranks checkpoints nearly as well and is faster."""
     max_sentences: PositiveInt | None = None
-    """Translate only the first so many validation sentences; unset: all."""
+    """Number of validation sentences to translate, the first ones; unset: all."""
     tokenize: Tokenize | None = None
     """sacreBLEU's tokeniser: unset for 13a, "zh" for Chinese, "none" for tokenised text."""
 
@@ -91,7 +91,7 @@ class ValidationScores:
 
 @dataclass(frozen=True)
 class Validation(ValidationScores):
-    """Of a translator. bleu, chrf: 0 to 100; exact: share of perfect lines."""
+    """The scores of a translator. bleu, chrf: 0 to 100; exact: share of perfect lines."""
 
     bleu: float
     chrf: float
@@ -121,7 +121,7 @@ def validate(
 
 
 def _plain(translator: Translator, *, beam: int) -> dict[str, Any]:
-    """One candidate a sentence, which needs no teacher, where there is no search."""
+    """Settings of one plain search; without a search, of one candidate a sentence, which needs no teacher."""
     if isinstance(translator.model.network, Parallel):
         return {"candidates": 1}
     return {"beam": beam, **_PLAIN_SEARCH}

@@ -15,7 +15,7 @@ from saccade.training.masked import MaskedCrossEntropy
 from saccade.training.streams import Segments
 
 LABEL_SMOOTHING = 0.1
-"""Of models that write word by word, where nothing is set ("Attention Is All You Need", section 5.4). It
+"""The default for autoregressive models ("Attention Is All You Need", section 5.4). It
 raises perplexity."""
 GLANCING = (0.5, 0.3)
 """See `GlancingCtc.share`."""
