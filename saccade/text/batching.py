@@ -217,7 +217,7 @@ def _shorten(
 ) -> int:
     """Where to end a batch that could have `rows`: `anywhere` for the first one; for the others short by a
     random share, without which all epochs would come to end their batches at the same places, and then
-    where there is least padding."""
+    with the least padding."""
     if anywhere:
         return int(generator.integers(1, rows + 1))
     at_least = math.ceil(rows * (1 - _SLACK))
@@ -247,7 +247,7 @@ class _Places(NamedTuple):
     lengths: Tensor
     """(rows,)"""
     positions: int
-    """Of all rows."""
+    """Sum of the lengths."""
     real: NDArray[np.bool_]
     """(rows, longest)"""
     found: NDArray[np.int64]

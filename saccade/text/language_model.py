@@ -1,4 +1,4 @@
-"""Running text for language models: what is asked for, its tokeniser, its ids on disk, a report.
+"""The text of language models: its settings, its tokeniser, its ids on disk, a report.
 
 The folder that `prepare_text` fills holds tokenizer/, train/ and valid/ (token caches) and, last of all,
 report.json: without it the folder is unfinished.
@@ -41,7 +41,7 @@ class TextConfig(Section):
 
 
 class TextTokenizerConfig(Section):
-    """How running text is cut into pieces."""
+    """How the text of a language model is split into pieces."""
 
     model: Literal["bpe", "unigram", "word", "byte"] = "bpe"
     """Sub-words as in translators (bpe, unigram), what stands between white space (word), or UTF-8 bytes."""
@@ -51,7 +51,7 @@ class TextTokenizerConfig(Section):
     byte_fallback: bool = True
     """Sub-words: spell characters outside the vocabulary as bytes instead of as the unknown piece."""
     normalization: Literal["identity", "nfkc", "nfkc_cf", "nmt_nfkc", "nmt_nfkc_cf"] = "identity"
-    """Sub-words: change of the text before it is cut, as in translators."""
+    """Sub-words: change of the text before it is split, as in translators."""
     character_coverage: float | None = Field(default=None, ge=0.98, le=1.0)
     """Sub-words: share of the text whose characters get a piece of their own, as in translators."""
 
@@ -94,26 +94,26 @@ class TextReport:
 
     @property
     def source_vocab_size(self) -> int:
-        """As reports on pairs have it."""
+        """The size of the one vocabulary, under the name that reports on pairs give it."""
         return self.vocab_size
 
     @property
     def target_vocab_size(self) -> int:
-        """As reports on pairs have it."""
+        """The size of the one vocabulary, under the name that reports on pairs give it."""
         return self.vocab_size
 
     @property
     def shared_vocabulary(self) -> bool:
-        """There is but one."""
+        """Always true: there is one vocabulary."""
         return True
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From its file; raises OSError or ValueError."""
+        """Read a report from its file; raises OSError or ValueError."""
         return TypeAdapter(cls).validate_python(json.loads(path.read_text(encoding="utf-8")))
 
     def summary(self) -> list[str]:
-        """Lines for people."""
+        """Human-readable summary lines."""
         texts = {"training": self.train, "validation": self.valid}
         return [
             *(_size_line(name, size) for name, size in texts.items() if size is not None),
@@ -172,7 +172,7 @@ def open_prepared_text(out: Path) -> PreparedText:
 
 
 def text_size(lines: Iterable[str], tokenizer: Tokenizer) -> TextSize:
-    """Of a text that is given as lines."""
+    """The size of a text that is given as lines."""
     return _sum(_size(chunk, tokenizer.encode_target(chunk), tokenizer) for chunk in chunks(lines, CHUNK))
 
 

@@ -67,9 +67,9 @@ class Duplicates:
 
     checked: int
     pairs: int
-    """Of them with both sides in one training pair: a score on these says nothing."""
+    """Number with both sides in one training pair: a score on these says nothing."""
     sources: int
-    """Of them with the source side in the training text, those above included."""
+    """Number with the source side in the training text, those above included."""
     places: list[str]
     """The first ones of `pairs`: file:line = file:line of the training text."""
 

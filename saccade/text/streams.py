@@ -1,4 +1,4 @@
-"""Running text as streams that are read side by side, segment by segment.
+"""The text of a language model as streams that are read side by side, segment by segment.
 
 The ids of a text are one array in which every line ends with the end symbol. A stream is a contiguous part
 of it. What is read before the text's first token is its last one, an end symbol: a line begins.
@@ -14,9 +14,9 @@ from saccade.text.cache import Ids
 
 @dataclass(frozen=True)
 class Streams:
-    """`count` streams, of equal length but for one token, which together are the text: each token once.
+    """A text as `count` streams that differ in length by at most a token; together they are each token once.
 
-    first: where the first of them begins; the text is read round and round.
+    first: where the first stream begins; after its last token the text begins again.
     """
 
     ids: Ids
@@ -24,16 +24,16 @@ class Streams:
     first: int = 0
 
     def segments(self, length: int) -> int:
-        """How many segments of `length` tokens the longest stream has."""
+        """The number of segments of `length` tokens in the longest stream."""
         return -(-int(np.diff(self._bounds).max()) // length)
 
     def segment(
         self, number: int, length: int, *, rows: range | None = None, pad: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What is read and what is to be predicted, each (rows, up to length).
+        """The ids that are read and those to be predicted, each (rows, up to length).
 
-        number: of the segment, from 0. rows: the streams wanted, all without it. pad: stands where one
-        has ended.
+        number: the number of the segment, from 0. rows: the streams to give; None: all. pad: stands where a
+        stream has ended.
         """
         wanted = np.arange(self.count) if rows is None else np.asarray(rows)
         begins, ends = self._bounds[wanted] + number * length, self._bounds[wanted + 1]

@@ -45,7 +45,7 @@ class Share(Generic[BatchT]):
     """What the loss of these rows counts for: 0.0 in a process that has none and computes a row of another
     one, because all processes must take part in an update."""
     target_tokens: int
-    """Of the whole batch, over all processes."""
+    """Target tokens of the whole batch, over all processes."""
 
     def pin(self) -> "Share[BatchT]":
         """The share in page-locked memory."""

@@ -16,7 +16,8 @@ from saccade.training.fertility import FertilityCrossEntropy
 from saccade.training.objective import Objective
 
 _RATIO, _EXTRA = 2.0, 10
-"""Drawn fertilities may add up to so many target pieces a source piece, and so many more."""
+"""Drawn fertilities add up to at most this number of target pieces for each source piece, and this number
+more."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ AHEAD = 4
 class Loader:
     """Gives this process its shares of the batches of each update, in the order of the data.
 
-    A worker thread collates a few updates ahead, takes this process's rows and, where there is a GPU, puts
+    A worker thread collates a few updates ahead, takes this process's rows and, if the device is a GPU, puts
     them into page-locked memory. What an update leaves for the next one is attached when the batches are
     asked for, so that results do not depend on how far the worker is ahead. Errors of the worker are raised
     where the batches are asked for. Use it as a context manager, or call `close`, to end the thread.

@@ -45,9 +45,9 @@ class Setup:
 
 
 def train(setup: Setup, *, resume: bool = False) -> Counters:
-    """Train to the end, or go on with the `last` checkpoint; returns where the run ended.
+    """Train to the end, or continue from the `last` checkpoint; returns where the run ended.
 
-    Raises Interrupted after SIGINT or SIGTERM, saved; UserError when training cannot go on.
+    Raises Interrupted after SIGINT or SIGTERM, saved; UserError when training cannot continue.
     """
     return _Training(setup, resume=resume).run()
 
@@ -227,7 +227,7 @@ class _Training:
         self.checkpoints.save_average(model, self.counters, scores)
 
     def _averaged(self) -> Model:
-        """The model that is validated and saved: the moving average where there is one."""
+        """The model that is validated and saved: the moving average if the run has one."""
         if self.average is None:
             return self.setup.model
         return replace(self.setup.model, network=cast(Network, self.average.module))

@@ -12,7 +12,7 @@ from saccade.text.batching import Batch
 from saccade.training.streams import Segments
 
 LABEL_SMOOTHING = 0.1
-"""Of models that write word by word, where nothing is set ("Attention Is All You Need", section 5.4). It
+"""The default for autoregressive models ("Attention Is All You Need", section 5.4). It
 raises perplexity."""
 
 

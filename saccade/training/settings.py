@@ -19,7 +19,7 @@ class TrainingConfig(OptimizerConfig):
     accumulate: PositiveInt = 1
     """Batches per update."""
     seed: NonNegativeInt = 1
-    """Of weights, dropout and data order."""
+    """Random seed for weights, dropout and the order of the data."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16: products in 16 bits, weights in 32; auto takes it where a GPU has it."""
     compile: bool = False
@@ -28,14 +28,15 @@ class TrainingConfig(OptimizerConfig):
     """Share of each target spread over the vocabulary (section 5.4). Unset: 0.1, in language models
     and non-autoregressive ones 0."""
     glancing: tuple[float, float] | None = None
-    """model.decoder = "ctc" only. Of as many slots as are wrong, the share that is shown their tokens, at the
-    start and at the end of training; [0.0, 0.0]: none, plain CTC. Unset: [0.5, 0.3], the paper's."""
+    """model.decoder = "ctc" only. Share of the wrong slots that are shown their tokens, at the start and
+    at the end of training; [0.0, 0.0]: none, plain CTC. Unset: [0.5, 0.3], the paper's."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of a moving average of the weights, which is then what is validated and saved; 0: none."""
     average: PositiveInt = 1
-    """At the end, average the weights of the last so many validations and keep them if they are better."""
+    """Number of latest validation checkpoints to average when training ends; the average is kept only if it
+    scores better."""
     init_from: Path | None = None
-    """A model to go on from: its weights, vocabulary and settings of [model] and [decoding]."""
+    """A model to continue from: its weights, vocabulary and settings of [model] and [decoding]."""
     teacher: Path | None = None
     """A model whose vocabulary is taken; the student can start from its encoder and be fine-tuned by it."""
     init_encoder: bool = False

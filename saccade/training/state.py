@@ -1,4 +1,4 @@
-"""Everything besides the model that a run needs to go on as if it had never stopped."""
+"""Everything besides the model that a run needs to continue as if it had never stopped."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -1,13 +1,14 @@
 """Stopped anywhere and started again, a run ends as if it had never stopped."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from saccade.checkpoint import read_tensors
-from tests.training.conftest import drive
+from tests.training.conftest import drive, quick_drive
 
 NOISY = ("model.dropout=0.2",)
 EVERYTHING = (
@@ -117,6 +118,19 @@ def test_control_c_saves_says_how_to_go_on_and_loses_nothing(corpus: Path) -> No
     assert f"saccade train --resume {corpus / 'cut'}" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert drive(corpus / "cut", "--resume").returncode == 0
+    assert_same_run(corpus / "whole", corpus / "cut")
+
+
+def test_a_run_with_text_of_an_older_format_is_refused_until_it_is_deleted_and_then_the_same(
+    corpus: Path,
+) -> None:
+    assert quick_drive(corpus / "whole", *EVERYTHING) == 0
+    assert quick_drive(corpus / "cut", "--stop-at", "7", *EVERYTHING) == 130
+    description = corpus / "cut" / "data" / "train" / "cache.json"
+    description.write_text(json.dumps({**json.loads(description.read_text()), "version": 1}))
+    assert quick_drive(corpus / "cut", "--resume") == 2
+    shutil.rmtree(corpus / "cut" / "data")
+    assert quick_drive(corpus / "cut", "--resume") == 0
     assert_same_run(corpus / "whole", corpus / "cut")
 
 
