@@ -38,31 +38,44 @@ INLINE sums multiply_add(sums sum, int32_t four, sums weights) {
 #endif
 }
 
-INLINE void put(float *to, const vec *from, const float *bias, long columns) {
-    if (columns >= PANEL) {
-        for (int v = 0; v < PANEL / LANES; v++) store(to, v * LANES, from[v] + load(bias, v * LANES, 0), 0);
+/* sum + bias of `count` vectors of outputs, of which only the first `columns` outputs exist. */
+INLINE void put(float *to, const vec *sum, const int count, const float *bias, long columns) {
+    if (columns >= count * LANES) {
+#pragma GCC unroll 4
+        for (int v = 0; v < count; v++) store(to, v * LANES, sum[v] + load(bias, v * LANES, 0), 0);
         return;
     }
-    for (long j = 0; j < columns; j++) to[j] = from[j / LANES][j % LANES] + bias[j];
+    for (long j = 0; j < columns; j++) to[j] = sum[j / LANES][j % LANES] + bias[j];
 }
+
+/* Vectors of a panel that are computed at a time, so that the sums for all rows stay in registers: AVX-512 has 32 of
+   16 floats, others have 16 of 8 or fewer. */
+#if defined(__AVX512F__)
+#define GROUP(rows) (PANEL / LANES)
+#else
+#define GROUP(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#endif
 
 INLINE void panel_of_floats(const int rows, const float *x, long x_row, const float *w, const float *bias, long depth,
                             float *y, long y_row, long columns) {
-    vec sum[6][PANEL / LANES];
+    const int group = GROUP(rows);
+    for (long at = 0; at < PANEL && at < columns; at += group * LANES) {
+        vec sum[6][PANEL / LANES];
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = (vec){0};
-    for (long k = 0; k < depth; k++) {
+            for (int v = 0; v < group; v++) sum[r][v] = (vec){0};
+        for (long k = 0; k < depth; k++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) {
-            const vec right = load(w, k * PANEL + v * LANES, 0);
+            for (int v = 0; v < group; v++) {
+                const vec right = load(w, k * PANEL + at + v * LANES, 0);
 #pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) sum[r][v] += x[r * x_row + k] * right;
+                for (int r = 0; r < rows; r++) sum[r][v] += x[r * x_row + k] * right;
+            }
         }
-    }
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) put(y + r * y_row, sum[r], bias, columns);
+        for (int r = 0; r < rows; r++) put(y + r * y_row + at, sum[r], group, bias + at, columns - at);
+    }
 }
 
 INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scale, const int32_t *x_zero,
@@ -95,7 +108,7 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
             exact -= *(const loose_int *)(total + v * LANES) * x_zero[r];
             out[v] = __builtin_convertvector(exact, vec) * (load(scale, v * LANES, 0) * x_scale[r]);
         }
-        put(y + r * y_row, out, bias, columns);
+        put(y + r * y_row, out, PANEL / LANES, bias, columns);
     }
 }
 
