@@ -24,6 +24,7 @@ from saccade.errors import UserError
 from saccade.folders import beside, replace_folder
 from saccade.models import build_model, model_config
 from saccade.models.interface import Network, Vocabulary
+from saccade.native.fork import survive_fork
 from saccade.quantisation import Precision, quantised, restored
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
@@ -90,6 +91,7 @@ def load_model(folder: Path) -> Model:
 
     Raises UserError for a missing, foreign, damaged or newer folder.
     """
+    survive_fork()
     folder = find_model(folder)
     description = read_description(folder)
     tokenizer = load_tokenizer(folder, digests=description["tokenizer"])

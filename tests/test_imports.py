@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"nn"},
     "decoding": {"native", "models.interface"},
     "engine": {"quantisation", "native", "nn", "models"},
-    "checkpoint": {"quantisation", "text", "models"},
+    "checkpoint": {"quantisation", "native", "text", "models"},
     "translator": {"checkpoint", "decoding", "engine", "quantisation", "text"}
     | {"models.interface", "models.recording"},
     "writer": {"checkpoint", "decoding", "text", "models.interface", "nn"},

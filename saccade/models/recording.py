@@ -4,6 +4,7 @@ Nothing is kept on modules and the forward pass runs as always; the weights are 
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,9 +22,12 @@ def record_attention(network: nn.Module) -> Iterator[dict[str, Tensor]]:
     queries, in order. Rows sum to 1; put the network into evaluation mode first.
     """
     maps: dict[str, Tensor] = {}
+    owner = threading.get_ident()
 
     def hook(name: str) -> Any:
         def keep(module: nn.Module, args: Any, kwargs: Any, _: Any) -> None:
+            if threading.get_ident() != owner:  # the model may serve other threads meanwhile
+                return
             assert isinstance(module, Attending)
             with torch.no_grad():
                 weights = module.weights(*args, **kwargs)
