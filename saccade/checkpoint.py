@@ -26,6 +26,7 @@ from saccade.models import build_model, model_config
 from saccade.models.families import Network
 from saccade.models.interface import Vocabulary
 from saccade.models.renamed import current_name
+from saccade.native.fork import survive_fork
 from saccade.quantisation import Precision, quantised, restored
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
@@ -87,6 +88,7 @@ def load_model(folder: Path) -> Model:
 
     Raises UserError for a missing, foreign, damaged or newer folder.
     """
+    survive_fork()
     folder = find_model(folder)
     description = read_description(folder)
     tokenizer = load_tokenizer(folder, digests=description["tokenizer"])

@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
         "models.nonautoregressive",
     },
     "engine": {"quantisation", "native", "nn", "models"},
-    "checkpoint": {"quantisation", "text", "models"},
+    "checkpoint": {"quantisation", "native", "text", "models"},
     "translator": {"checkpoint", "decoding", "engine", "quantisation", "text"}
     | {"models.families", "models.recording"},
     "generator": {"checkpoint", "decoding", "text", "models.interface", "models.families", "nn"},

@@ -4,6 +4,7 @@ Nothing is kept on modules and the forward pass runs as always; the weights are 
 """
 
 import contextlib
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -47,9 +48,12 @@ def record_attention(network: nn.Module) -> Iterator[dict[str, AttentionMap]]:
     """
     maps: dict[str, AttentionMap] = {}
     numbers: Counter[AttentionKind] = Counter()
+    owner = threading.get_ident()
 
     def hook(name: str, kind: AttentionKind, layer: int) -> Any:
         def keep(module: AttentionModule, args: Any, kwargs: Any, _: Any) -> None:
+            if threading.get_ident() != owner:  # the model may serve other threads meanwhile
+                return
             with torch.no_grad():
                 weights = module.weights(*args, **kwargs)
             if name in maps:

@@ -1,7 +1,7 @@
-"""Lets a process that was forked after a model was loaded go on computing, with one thread.
+"""Lets a child that was forked after a model was loaded use it, with one thread.
 
-OpenMP's threads do not survive a fork, and the child would wait for them for ever. torch's own data loader
-does the same for its workers.
+OpenMP's threads do not survive a fork: the child would wait for them for ever. torch's data loader does the
+same for its workers.
 """
 
 import functools
@@ -12,10 +12,10 @@ import torch
 
 @functools.cache
 def survive_fork() -> None:
-    """From now on, a forked child of this process computes with one thread.
+    """Makes every child that this process forks from now on compute with one thread.
 
-    The child must not ask torch for more (`torch.set_num_threads`); one that needs them starts as a process
-    of its own and loads the model itself.
+    The child must not ask torch for more threads. A worker that needs several loads the model itself, after
+    the fork.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))

@@ -5,83 +5,96 @@
 
 #include "linear.h"
 
-/* sum + the products of four bytes with four weights, in each lane. Without the instruction for it, bytes are spread
-   over numbers of 16 bits: 0 and 2, 1 and 3. (Left to itself, the compiler takes minutes and finds nothing better.) */
-INLINE ivec multiply_add(ivec sum, ivec four, ivec weights) {
-#if defined(__AVX512VNNI__)
-    return (ivec)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)four, (__m512i)weights);
+/* Sums of 8-bit products, as many as one instruction takes. */
+#if defined(__AVX2__) && !defined(__AVX512BW__)
+#define SUMS 8
 #else
-    typedef int16_t shorts __attribute__((vector_size(64)));
-    const ivec even = four & 0x00ff00ff, odd = (ivec)((uvec)four >> 8) & 0x00ff00ff;
-    const ivec even_weights = (ivec)((shorts)((uvec)weights << 8) >> 8), odd_weights = (ivec)((shorts)weights >> 8);
-#if defined(__AVX512BW__)
-    sum += (ivec)_mm512_madd_epi16((__m512i)even, (__m512i)even_weights);
-    return sum + (ivec)_mm512_madd_epi16((__m512i)odd, (__m512i)odd_weights);
-#elif defined(__AVX2__)
-    __m256i parts[5][2];
-    memcpy(parts[0], &sum, sizeof sum), memcpy(parts[1], &even, sizeof sum), memcpy(parts[2], &odd, sizeof sum);
-    memcpy(parts[3], &even_weights, sizeof sum), memcpy(parts[4], &odd_weights, sizeof sum);
-    for (int half = 0; half < 2; half++) {
-        const __m256i added = _mm256_add_epi32(_mm256_madd_epi16(parts[1][half], parts[3][half]),
-                                               _mm256_madd_epi16(parts[2][half], parts[4][half]));
-        parts[0][half] = _mm256_add_epi32(parts[0][half], added);
-    }
-    memcpy(&sum, parts[0], sizeof sum);
-    return sum;
-#else
-    const ivec low_even = (ivec)((uvec)even_weights << 16) >> 16, low_odd = (ivec)((uvec)odd_weights << 16) >> 16;
-    sum += (even & 0xffff) * low_even + (even >> 16) * (even_weights >> 16);
-    return sum + (odd & 0xffff) * low_odd + (odd >> 16) * (odd_weights >> 16);
+#define SUMS LANES
 #endif
+typedef int32_t sums __attribute__((vector_size(4 * SUMS)));
+typedef int32_t loose_sums __attribute__((vector_size(4 * SUMS), aligned(1), may_alias));
+
+/* sum + the products of four bytes with four weights, in each lane. Without the instruction for it, bytes are spread
+   over numbers of 16 bits: 0 and 2, 1 and 3. */
+INLINE sums multiply_add(sums sum, int32_t four, sums weights) {
+#if defined(__AVX512VNNI__)
+    return (sums)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(four), (__m512i)weights);
+#elif defined(__AVX512BW__)
+    const __m512i w = (__m512i)weights;
+    const __m512i even = _mm512_set1_epi32(four & 0x00ff00ff), odd = _mm512_set1_epi32(four >> 8 & 0x00ff00ff);
+    sum += (sums)_mm512_madd_epi16(even, _mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8));
+    return sum + (sums)_mm512_madd_epi16(odd, _mm512_srai_epi16(w, 8));
+#elif defined(__AVX2__)
+    const __m256i w = (__m256i)weights;
+    const __m256i even = _mm256_set1_epi32(four & 0x00ff00ff), odd = _mm256_set1_epi32(four >> 8 & 0x00ff00ff);
+    sum += (sums)_mm256_madd_epi16(even, _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8));
+    return sum + (sums)_mm256_madd_epi16(odd, _mm256_srai_epi16(w, 8));
+#else
+    for (int d = 0; d < DEPTH; d++) {
+        const int up = 24 - 8 * d; /* brings weight d to the top of its lane, and its sign with it */
+        sum += ((sums)((uvec)weights << up) >> 24) * (four >> 8 * d & 0xff);
+    }
+    return sum;
 #endif
 }
 
-INLINE void put(float *to, const vec *from, const float *bias, long columns) {
-    if (columns >= PANEL) {
-        for (int v = 0; v < PANEL / LANES; v++) store(to, v * LANES, from[v] + load(bias, v * LANES, 0), 0);
+/* sum + bias of `count` vectors of outputs, of which only the first `columns` outputs exist. */
+INLINE void put(float *to, const vec *sum, const int count, const float *bias, long columns) {
+    if (columns >= count * LANES) {
+#pragma GCC unroll 4
+        for (int v = 0; v < count; v++) store(to, v * LANES, sum[v] + load(bias, v * LANES, 0), 0);
         return;
     }
-    for (long j = 0; j < columns; j++) to[j] = from[j / LANES][j % LANES] + bias[j];
+    for (long j = 0; j < columns; j++) to[j] = sum[j / LANES][j % LANES] + bias[j];
 }
+
+/* Vectors of a panel that are computed at a time, so that the sums for all rows stay in registers: AVX-512 has 32 of
+   16 floats, others have 16 of 8 or fewer. */
+#if defined(__AVX512F__)
+#define GROUP(rows) (PANEL / LANES)
+#else
+#define GROUP(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#endif
 
 INLINE void panel_of_floats(const int rows, const float *x, long x_row, const float *w, const float *bias, long depth,
                             float *y, long y_row, long columns) {
-    vec sum[6][PANEL / LANES];
+    const int group = GROUP(rows);
+    for (long at = 0; at < PANEL && at < columns; at += group * LANES) {
+        vec sum[6][PANEL / LANES];
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = (vec){0};
-    for (long k = 0; k < depth; k++) {
+            for (int v = 0; v < group; v++) sum[r][v] = (vec){0};
+        for (long k = 0; k < depth; k++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) {
-            const vec right = load(w, k * PANEL + v * LANES, 0);
+            for (int v = 0; v < group; v++) {
+                const vec right = load(w, k * PANEL + at + v * LANES, 0);
 #pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) sum[r][v] += x[r * x_row + k] * right;
+                for (int r = 0; r < rows; r++) sum[r][v] += x[r * x_row + k] * right;
+            }
         }
-    }
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) put(y + r * y_row, sum[r], bias, columns);
+        for (int r = 0; r < rows; r++) put(y + r * y_row + at, sum[r], group, bias + at, columns - at);
+    }
 }
 
 INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scale, const int32_t *x_zero,
                            const int8_t *w, const float *scale, const int32_t *total, const float *bias, long inputs,
                            float *y, long y_row, long columns) {
-    ivec sum[6][PANEL / LANES];
+    sums sum[6][PANEL / SUMS];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = (ivec){0};
-    typedef ivec loose_ivec __attribute__((aligned(1), may_alias));
+#pragma GCC unroll 8
+        for (int v = 0; v < PANEL / SUMS; v++) sum[r][v] = (sums){0};
     for (long k = 0; k < inputs; k += DEPTH) {
-#pragma GCC unroll 4
-        for (int v = 0; v < PANEL / LANES; v++) {
-            const ivec right = *(const loose_ivec *)(w + k * PANEL + v * LANES * DEPTH);
+        int32_t four[6];
 #pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) {
-                int32_t four;
-                memcpy(&four, x + r * inputs + k, sizeof four);
-                sum[r][v] = multiply_add(sum[r][v], four - (ivec){0}, right);
-            }
+        for (int r = 0; r < rows; r++) memcpy(&four[r], x + r * inputs + k, sizeof four[r]);
+#pragma GCC unroll 8
+        for (int v = 0; v < PANEL / SUMS; v++) {
+            const sums right = *(const loose_sums *)(w + k * PANEL + v * SUMS * DEPTH);
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++) sum[r][v] = multiply_add(sum[r][v], four[r], right);
         }
     }
 #pragma GCC unroll 6
@@ -90,10 +103,12 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
 #pragma GCC unroll 4
         for (int v = 0; v < PANEL / LANES; v++) {
             typedef int32_t loose_int __attribute__((vector_size(64), aligned(4), may_alias));
-            const ivec exact = sum[r][v] - *(const loose_int *)(total + v * LANES) * x_zero[r];
+            ivec exact;
+            memcpy(&exact, &sum[r][v * LANES / SUMS], sizeof exact);
+            exact -= *(const loose_int *)(total + v * LANES) * x_zero[r];
             out[v] = __builtin_convertvector(exact, vec) * (load(scale, v * LANES, 0) * x_scale[r]);
         }
-        put(y + r * y_row, out, bias, columns);
+        put(y + r * y_row, out, PANEL / LANES, bias, columns);
     }
 }
 

@@ -26,7 +26,7 @@ class ValidationConfig(ValidationSchedule):
     beam: PositiveInt = 1
     """Beam of the translations that are scored; greedy ranks checkpoints nearly as well and is faster."""
     max_sentences: PositiveInt | None = None
-    """Translate only the first so many validation sentences; unset: all."""
+    """Number of validation sentences to translate, the first ones; unset: all."""
     tokenize: Tokenize | None = None
     """sacreBLEU's tokeniser: unset for 13a, "zh" for Chinese, "none" for tokenised text."""
 
@@ -42,7 +42,7 @@ class ValidationData:
 
 @dataclass(frozen=True)
 class Validation(ValidationScores):
-    """Of a translator. bleu, chrf: 0 to 100; exact: share of perfect lines."""
+    """The scores of a translator. bleu, chrf: 0 to 100; exact: share of perfect lines."""
 
     bleu: float
     chrf: float

@@ -65,8 +65,8 @@ def rows_shared_and_sentences_shared() -> None:
     engine = TransformerEngine(
         transformer(words=vocabulary(90), width=64, heads=2, feed_forward=96, dtype=torch.float32)
     )
-    state = engine.start(engine.encode(*padded(sentences([9] * 40, size=80))), 9)
-    engine.step(torch.full((40,), 5), state)
+    state = engine.start(engine.encode(*padded(sentences([9] * 10, size=80))), 9)
+    engine.step(torch.full((10,), 5), state)
 
 
 def products_shared() -> None:

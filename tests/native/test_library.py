@@ -3,20 +3,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from saccade.native import compiler
 from saccade.native.library import library, why_not
 
 REPORT = "from saccade.native.library import library, why_not; print(library() is None, why_not())"
+QUICK = {"SACCADE_CFLAGS": "-O0"}  # compiled in seconds
 
 
-def said(**environment: str) -> str:
-    """What a fresh process says of its kernels."""
+def report(program: str = REPORT, **environment: str | None) -> str:
+    """What a fresh process says of its kernels. None removes a variable."""
+    changed = {**os.environ, **QUICK, **environment}
     done = subprocess.run(
-        [sys.executable, "-c", REPORT],
-        env={**os.environ, **environment},
+        [sys.executable, "-c", program],
+        env={name: value for name, value in changed.items() if value is not None},
         capture_output=True,
         text=True,
         check=True,
@@ -24,37 +28,110 @@ def said(**environment: str) -> str:
     return done.stdout.strip()
 
 
-def compiler() -> None:
+def script(file: Path, text: str) -> str:
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+@pytest.fixture
+def compiled() -> None:
     if library() is None:
         pytest.skip(f"no kernels here: {why_not()}")
 
 
-def test_they_are_compiled_once_and_then_taken_from_the_cache(tmp_path: Path) -> None:
-    compiler()
-    assert said(XDG_CACHE_HOME=str(tmp_path)) == "False None"
-    (built,) = (tmp_path / "saccade").iterdir()
-    before = built.stat().st_mtime_ns
-    assert said(XDG_CACHE_HOME=str(tmp_path)) == "False None"
-    assert built.stat().st_mtime_ns == before
-
-
 def test_they_can_be_switched_off() -> None:
-    assert said(SACCADE_NATIVE="0") == "True switched off by SACCADE_NATIVE=0"
+    assert report(SACCADE_NATIVE="0") == "True switched off by SACCADE_NATIVE=0"
 
 
-def test_without_a_compiler_there_are_none_and_the_reason_is_told(tmp_path: Path) -> None:
-    assert said(PATH="", CC="", XDG_CACHE_HOME=str(tmp_path)) == "True no C compiler (cc, gcc or clang)"
+def test_without_a_compiler_there_are_none_and_the_reason_is_given(tmp_path: Path) -> None:
+    assert report(PATH="", CC="", XDG_CACHE_HOME=str(tmp_path)) == "True no C compiler (cc, gcc or clang)"
 
 
 def test_a_compiler_that_fails_is_named_with_its_first_complaint(tmp_path: Path) -> None:
-    broken = tmp_path / "broken-cc"
-    broken.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "no such luck" >&2\nexit 1\n')
-    broken.chmod(0o755)
-    assert said(CC=str(broken), XDG_CACHE_HOME=str(tmp_path)) == f"True {broken} failed: no such luck"
-    assert not list((tmp_path / "saccade").iterdir())
+    broken = script(tmp_path / "broken-cc", '[ "$1" = --version ] && exit 0\necho "no such luck" >&2\nexit 1')
+    found = report(CC=broken, PATH="", XDG_CACHE_HOME=str(tmp_path), TMPDIR=str(tmp_path))
+    assert found == f"True {broken} failed: no such luck"
+    assert [file.name for file in tmp_path.iterdir()] == ["broken-cc"]
 
 
-def test_a_cache_that_cannot_be_made_is_replaced_by_a_temporary_folder(tmp_path: Path) -> None:
-    compiler()
+@pytest.mark.usefixtures("compiled")
+def test_they_are_compiled_once_and_then_taken_from_the_cache_unless_it_is_damaged(tmp_path: Path) -> None:
+    """All in one test, since each compilation takes seconds."""
+    # A compiler that can't compile, and a quotation mark that nothing closes, are passed over.
+    broken = script(tmp_path / "broken-cc", "exit 1")
+    home = {"XDG_CACHE_HOME": str(tmp_path), "CC": broken}
+    assert report(**home) == "False None"
+    (built,) = (tmp_path / "saccade").iterdir()
+    content, before = built.read_bytes(), built.stat().st_mtime_ns
+    assert report(**home) == "False None"
+    assert [built.stat().st_mtime_ns] == [file.stat().st_mtime_ns for file in built.parent.iterdir()]
+    # Cut short by a power failure: reading the missing pages would end the process.
+    with built.open("r+b") as file:
+        file.truncate(len(content) // 2)
+    assert report(**home) == "False None"
+    (again,) = (tmp_path / "saccade").iterdir()
+    assert again.stat().st_size == len(content)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_without_a_home_that_can_be_written_they_are_kept_in_one_temporary_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert said(XDG_CACHE_HOME=str(tmp_path / "file"), TMPDIR=str(tmp_path)) == "False None"
+    (tmp_path / "temporary").mkdir()
+    places = {"XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path / "temporary")}
+    assert report(**places) == "False None"
+    (folder,) = (tmp_path / "temporary").iterdir()
+    (built,) = folder.iterdir()
+    before = built.stat().st_mtime_ns
+    assert folder.name == f"saccade-{os.geteuid()}"
+    assert report(**places) == "False None"
+    # Nor without HOME and without an entry in the list of users.
+    nobody = f"from pathlib import Path\ndef home(): raise RuntimeError\nPath.home = home\n{REPORT}"
+    assert report(nobody, HOME=None, XDG_CACHE_HOME=None, TMPDIR=places["TMPDIR"]) == "False None"
+    assert [file.stat().st_mtime_ns for file in folder.iterdir()] == [before]
+    assert [file.name for file in (tmp_path / "temporary").iterdir()] == [folder.name]
+
+
+def test_a_compiler_that_hangs_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = script(tmp_path / "hanging-cc", f"sleep 300 & echo $! > {tmp_path}/pid; wait")
+    monkeypatch.setattr(compiler, "_PATIENCE", 2.0)
+    with pytest.raises(compiler.CompilerError, match="hanging-cc was still running after 2 seconds"):
+        compiler.build([hanging])
+    child = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{child}/stat").exists() and ") Z " in Path(f"/proc/{child}/stat").read_text():
+            return  # ended; nobody has asked for its status yet
+        time.sleep(0.1)
+    pytest.fail("what the compiler started is still running")
+
+
+def test_compilers_are_tried_in_order_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "cc", "gcc"):
+        script(tmp_path / name, "exit 0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(compiler.sysconfig, "get_config_var", lambda _: "gcc -pthread")
+    monkeypatch.setenv("CC", "first -m64")
+    assert compiler.compilers() == [["first", "-m64"], ["gcc", "-pthread"], ["cc"], ["gcc"]]
+    monkeypatch.setenv("CC", "'never closed")
+    assert compiler.compilers() == [["gcc", "-pthread"], ["cc"], ["gcc"]]
+
+
+def test_the_key_follows_whatever_the_result_depends_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [script(tmp_path / "cc", "exit 0")]
+    keys = {compiler.build_key([command]), compiler.build_key([[*command, "-m64"]])}
+    monkeypatch.setenv("SACCADE_CFLAGS", "-O1")
+    keys.add(compiler.build_key([command]))
+    script(tmp_path / "cc", "exit 0 # updated")
+    keys.add(compiler.build_key([command]))
+    monkeypatch.setattr(compiler, "_processor", lambda: "another")
+    keys.add(compiler.build_key([command]))
+    assert len(keys) == 5
+    assert compiler.build_key([command]) in keys
