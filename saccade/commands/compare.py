@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saccade.commands.options import Json, Lowercase, Tokenize, Use, load_translator
+from saccade.commands.options import Json, Lowercase, Reference, Tokenize, Use, load_translator
 from saccade.commands.parameters import Offer, Settings
 from saccade.decoding.options import DecodingConfig
 
@@ -24,12 +24,7 @@ def compare(
         ),
     ],
     *,
-    reference: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE", show_default=False, help="Human translations, one a line, not tokenised."
-        ),
-    ],
+    reference: Reference,
     source: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Text to translate; needed if a folder is compared."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saccade.commands.options import SEARCH, Model, Use, choice, load_translator
+from saccade.commands.options import SEARCH, Model, Source, Target, Use, choice, load_translator
 from saccade.commands.output import CHUNK, Progress, output_file
 from saccade.commands.parameters import Offer, Settings
 from saccade.decoding.options import DecodingConfig
@@ -15,9 +15,6 @@ from saccade.decoding.options import DecodingConfig
 if TYPE_CHECKING:
     from saccade.translator import Translator
 
-Source = Annotated[
-    Path, typer.Option(metavar="FILE", show_default=False, help="Text to translate, one sentence a line.")
-]
 Method = Annotated[
     str,
     choice(
@@ -99,8 +96,8 @@ def align(
 ) -> None:
     """Count the target pieces of each source piece.
 
-    Writes a line of whole numbers for each sentence pair, one number for each source piece of the model's
-    vocabulary. This is the format of data.fertilities and data.valid_fertilities.
+    Writes a line of whole numbers for each sentence pair, one number for each piece of the source sentence.
+    This is the format of data.fertilities and data.valid_fertilities.
 
     \b
     Example:

@@ -12,7 +12,7 @@ from saccade.decoding.parallel_options import FertilityDecoding, MaskPredictDeco
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
-    from saccade.interop.exported import Target
+    from saccade.interop.exported import Target as ExportTarget
     from saccade.native.quantise import Precision
     from saccade.translator import Translator
 
@@ -34,6 +34,21 @@ Model = Annotated[
         metavar="MODEL", show_default=False, help="A run folder (its best model is used) or a model folder."
     ),
 ]
+Source = Annotated[
+    Path, typer.Option(metavar="FILE", show_default=False, help="Source text, one sentence a line.")
+]
+Target = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE", show_default=False, help="Its translation; line N translates line N of the source."
+    ),
+]
+Reference = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE", show_default=False, help="Reference translations, one a line, not tokenised."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokenize = Annotated[
     str | None,
@@ -50,7 +65,7 @@ PrecisionName = Annotated[
         "float32",
         "int8",
         show_default="as the weights are stored",
-        help="Numeric precision of matrix multiplications. int8 is faster on CPUs but quantizes the weights.",
+        help="Numeric precision of matrix multiplications. int8 is faster on CPUs but quantises the weights.",
     ),
 ]
 Reranker = Annotated[
@@ -168,5 +183,5 @@ def _open_exported(
         )
     if engine in ("saccade", "torch"):
         raise UserError(f"--engine {engine}: {model} is an exported model, which runs in its own engine.")
-    target = cast("Target | None", engine)
+    target = cast("ExportTarget | None", engine)
     return open_exported(model, target=target, device=use.device, threads=use.threads, teacher=reranker)

@@ -35,7 +35,9 @@ class Wanted:
     ] = None
     target: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Its translation; line N translates line N of the source."),
+        typer.Option(
+            metavar="FILE", help="Translation of the training text; line N translates line N of the source."
+        ),
     ] = None
     valid_source: Annotated[
         Path | None,
@@ -74,11 +76,15 @@ class Wanted:
     ] = None
     source_language: Annotated[
         str | None,
-        typer.Option(metavar="CODE", help="Language of the source; for --init-from, as that model names it."),
+        typer.Option(
+            metavar="CODE", help="Language of the source; with --init-from, as that model names it."
+        ),
     ] = None
     target_language: Annotated[
         str | None,
-        typer.Option(metavar="CODE", help="Language of the target; for --init-from, as that model names it."),
+        typer.Option(
+            metavar="CODE", help="Language of the target; with --init-from, as that model names it."
+        ),
     ] = None
 
     def tables(self, config: Path | None) -> dict[str, dict[str, Any]]:
