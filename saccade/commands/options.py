@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.parallel_options import FertilityDecoding, MaskPredictDecoding, ParallelDecoding
 from saccade.errors import UserError
@@ -34,28 +34,16 @@ Model = Annotated[
         metavar="MODEL", show_default=False, help="A run folder (its best model is used) or a model folder."
     ),
 ]
-Source = Annotated[
-    Path, typer.Option(metavar="FILE", show_default=False, help="Source text, one sentence a line.")
-]
-Target = Annotated[
-    Path,
-    typer.Option(
-        metavar="FILE", show_default=False, help="Its translation; line N translates line N of the source."
-    ),
-]
-Reference = Annotated[
-    Path,
-    typer.Option(
-        metavar="FILE", show_default=False, help="Reference translations, one a line, not tokenised."
-    ),
-]
+Source = Annotated[Path, option("FILE", "Source text, one sentence a line.")]
+Target = Annotated[Path, option("FILE", "Its translation; line N translates line N of the source.")]
+Reference = Annotated[Path, option("FILE", "Reference translations, one a line, not tokenised.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokenize = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        show_default="13a",
-        help="sacreBLEU's tokeniser: 13a, zh, ja-mecab, char, intl, or none for tokenised text.",
+    option(
+        "NAME",
+        "sacreBLEU's tokeniser: 13a, zh, ja-mecab, char, intl, or none for tokenised text.",
+        default="13a",
     ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case in scores.")]
@@ -70,9 +58,8 @@ PrecisionName = Annotated[
 ]
 Reranker = Annotated[
     Path | None,
-    typer.Option(
-        metavar="MODEL",
-        help="Model that chooses among the candidates of a non-autoregressive model (see --candidates).",
+    option(
+        "MODEL", "Model that chooses among the candidates of a non-autoregressive model (see --candidates)."
     ),
 ]
 
@@ -88,19 +75,11 @@ class Languages:
 
     source_language: Annotated[
         str | None,
-        typer.Option(
-            metavar="CODE",
-            show_default="the model's",
-            help="Language to translate from, for models of many languages.",
-        ),
+        option("CODE", "Language to translate from, for models of many languages.", default="the model's"),
     ] = None
     target_language: Annotated[
         str | None,
-        typer.Option(
-            metavar="CODE",
-            show_default="the model's",
-            help="Language to translate into, for models of many languages.",
-        ),
+        option("CODE", "Language to translate into, for models of many languages.", default="the model's"),
     ] = None
 
 
@@ -109,16 +88,10 @@ class Running:
     """Where a model runs."""
 
     device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", show_default="a GPU if there is one", help="Device: cpu, cuda, cuda:1, ..."
-        ),
+        str | None, option("NAME", "Device: cpu, cuda, cuda:1, ...", default="a GPU if there is one")
     ] = None
     threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", show_default="one for each core", help="Number of processor threads."
-        ),
+        int | None, option("N", "Number of processor threads.", default="one for each core", min=1)
     ] = None
 
     def set_up(self) -> None:

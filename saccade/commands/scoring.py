@@ -26,7 +26,7 @@ from saccade.commands.options import (
     load_translator,
 )
 from saccade.commands.output import output_file
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def evaluate(
     *,
     source: Source,
     reference: Reference,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File for the translations.")
-    ] = None,
+    output: Annotated[Path | None, option("FILE", "File for the translations.", "--output", "-o")] = None,
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
     as_json: Json = False,
