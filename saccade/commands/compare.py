@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saccade.commands.options import Json, Lowercase, Tokenize, Use, load_translator
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.options import Json, Lowercase, Reference, Tokenize, Use, load_translator
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
@@ -24,21 +24,14 @@ def compare(
         ),
     ],
     *,
-    reference: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE", show_default=False, help="Human translations, one a line, not tokenised."
-        ),
-    ],
+    reference: Reference,
     source: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Text to translate; needed if a folder is compared."),
+        Path | None, option("FILE", "Text to translate; needed if a folder is compared.")
     ] = None,
     lines: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="Number of lines to show that differ most by sentence chrF."),
+        int, option("N", "Number of lines to show that differ most by sentence chrF.", min=0)
     ] = 5,
-    samples: Annotated[int, typer.Option(min=10, metavar="N", help="Number of bootstrap resamples.")] = 1000,
+    samples: Annotated[int, option("N", "Number of bootstrap resamples.", min=10)] = 1000,
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
     as_json: Json = False,

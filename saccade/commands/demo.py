@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
+from saccade.commands.parameters import option
 from saccade.errors import Interrupted
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything the demo makes.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[Path, option("DIR", "Folder for everything the demo makes.")] = Path("runs/demo"),
     fresh: Annotated[
         bool,
         typer.Option(
@@ -20,8 +19,7 @@ def demo(
         ),
     ] = False,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", show_default="enough to learn it", help="Number of updates."),
+        int | None, option("N", "Number of updates.", default="enough to learn it", min=1)
     ] = None,
 ) -> None:
     """Train on a built-in corpus and show the result.

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saccade.commands.options import SEARCH, Model, Use, choice, load_translator
+from saccade.commands.options import SEARCH, Model, Source, Use, choice, load_translator
 from saccade.commands.output import CHUNK, Progress, output_file
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
     from saccade.translator import Translator
 
-Source = Annotated[
-    Path, typer.Option(metavar="FILE", show_default=False, help="Text to translate, one sentence a line.")
-]
 Method = Annotated[
     str,
     choice(
@@ -28,10 +25,7 @@ Method = Annotated[
     ),
 ]
 Layer = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="N", show_default="the last", help="Decoder layer whose attention is used, from 1."
-    ),
+    int | None, option("N", "Decoder layer whose attention is used, from 1.", default="the last", min=1)
 ]
 
 
@@ -39,13 +33,9 @@ def distill(
     model: Model,
     *,
     source: Source,
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE", show_default=False, help="File for the translations."),
-    ],
+    out: Annotated[Path, option("FILE", "File for the translations.", "--out", "-o")],
     fertilities: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File for the fertilities of source and translations."),
+        Path | None, option("FILE", "File for the fertilities of source and translations.")
     ] = None,
     method: Method = "attention",
     layer: Layer = None,
@@ -80,18 +70,8 @@ def align(
     model: Model,
     *,
     source: Source,
-    target: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="Its translation; line N translates line N of the source.",
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE", show_default=False, help="File for the fertilities."),
-    ],
+    target: Annotated[Path, option("FILE", "Its translation; line N translates line N of the source.")],
+    out: Annotated[Path, option("FILE", "File for the fertilities.", "--out", "-o")],
     method: Method = "attention",
     layer: Layer = None,
     settings: Annotated[Settings, Offer(DecodingConfig)],
@@ -99,8 +79,8 @@ def align(
 ) -> None:
     """Count the target pieces of each source piece.
 
-    Writes a line of whole numbers for each sentence pair, one number for each source piece of the model's
-    vocabulary. This is the format of data.fertilities and data.valid_fertilities.
+    Writes a line of whole numbers for each sentence pair, one number for each piece of the source sentence.
+    This is the format of data.fertilities and data.valid_fertilities.
 
     \b
     Example:

@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
+from saccade.commands.parameters import option
+
 
 def doctor(
     preset: Annotated[
-        str,
-        typer.Option(
-            metavar="tiny|small|base|big", help="Size of the Transformer that the batch is measured with."
-        ),
+        str, option("tiny|small|base|big", "Size of the Transformer that the batch is measured with.")
     ] = "small",
 ) -> None:
     """Report on this machine and what it can train.

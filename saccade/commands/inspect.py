@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from saccade.commands.options import Model, Use, load_translator
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
 
@@ -18,15 +18,11 @@ def attention(
     *,
     target: Annotated[
         str | None,
-        typer.Option(
-            metavar="TEXT",
-            show_default="the model's translation",
-            help="The translation to draw the attention for.",
-        ),
+        option("TEXT", "The translation to draw the attention for.", default="the model's translation"),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.")
-    ] = Path("attention.png"),
+    out: Annotated[Path, option("FILE", "The picture: .png, .svg or .pdf.", "--out", "-o")] = Path(
+        "attention.png"
+    ),
     settings: Annotated[Settings, Offer(DecodingConfig, "beam")],
     use: Use,
 ) -> None:

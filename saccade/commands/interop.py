@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from saccade.commands.options import Languages, Model, choice
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     from saccade.interop.importing import Imported
     from saccade.quantisation import Precision
 
-Out = Annotated[
-    Path,
-    typer.Option(
-        metavar="DIR", show_default=False, help="Folder to write; it must be empty or not exist yet."
-    ),
-]
+Out = Annotated[Path, option("DIR", "Folder to write; it must be empty or not exist yet.")]
 
 
 def import_(
@@ -66,11 +61,7 @@ def export(
     out: Out,
     sample: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            show_default="lines made of the model's pieces",
-            help="Text whose translations are compared.",
-        ),
+        option("FILE", "Text whose translations are compared.", default="lines made of the model's pieces"),
     ] = None,
     precision: Annotated[
         str, choice("float32", "int8", help="Numeric precision of the weights; int8 is not for onnx.")

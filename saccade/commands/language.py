@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saccade.commands.options import Json, Model, Running
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import UserError
 from saccade.nn.reading import OVERRIDABLE, DistanceConfig
@@ -22,9 +22,7 @@ READING = Offer(DistanceConfig, *OVERRIDABLE, table="model")
 def generate(
     model: Model,
     *,
-    prompt: Annotated[
-        str, typer.Option(metavar="TEXT", show_default="the start of a line", help="Text to continue.")
-    ] = "",
+    prompt: Annotated[str, option("TEXT", "Text to continue.", default="the start of a line")] = "",
     settings: Annotated[Settings, Offer(ContinuationConfig, *ContinuationConfig.model_fields), READING],
     as_json: Annotated[
         bool,
@@ -61,17 +59,15 @@ def generate(
 def perplexity(
     model: Model,
     *,
-    text: Annotated[
-        Path, typer.Option(metavar="FILE", show_default=False, help="Text to score, read as one document.")
-    ],
+    text: Annotated[Path, option("FILE", "Text to score, read as one document.")],
     settings: Annotated[Settings, READING],
     streams: Annotated[
         int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Number of parts of the text that are read in parallel, which is faster; each part starts "
+        option(
+            "N",
+            "Number of parts of the text that are read in parallel, which is faster; each part starts "
             "with an empty memory.",
+            min=1,
         ),
     ] = 1,
     as_json: Json = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.nonautoregressive.options import (
     FertilityDecoding,
     MaskPredictDecoding,
@@ -16,7 +16,7 @@ from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
-    from saccade.interop.exported import Target
+    from saccade.interop.exported import Target as ExportTarget
     from saccade.quantisation import Precision
     from saccade.translator import Translator
 
@@ -38,13 +38,16 @@ Model = Annotated[
         metavar="MODEL", show_default=False, help="A run folder (its best model is used) or a model folder."
     ),
 ]
+Source = Annotated[Path, option("FILE", "Source text, one sentence a line.")]
+Target = Annotated[Path, option("FILE", "Its translation; line N translates line N of the source.")]
+Reference = Annotated[Path, option("FILE", "Reference translations, one a line, not tokenised.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokenize = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        show_default="13a",
-        help="sacreBLEU's tokeniser: 13a, zh, ja-mecab, char, intl, or none for tokenised text.",
+    option(
+        "NAME",
+        "sacreBLEU's tokeniser: 13a, zh, ja-mecab, char, intl, or none for tokenised text.",
+        default="13a",
     ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case in scores.")]
@@ -54,14 +57,13 @@ PrecisionName = Annotated[
         "float32",
         "int8",
         show_default="as the weights are stored",
-        help="Numeric precision of matrix multiplications. int8 is faster on CPUs but quantizes the weights.",
+        help="Numeric precision of matrix multiplications. int8 is faster on CPUs but quantises the weights.",
     ),
 ]
 Reranker = Annotated[
     Path | None,
-    typer.Option(
-        metavar="MODEL",
-        help="Model that chooses among the candidates of a non-autoregressive model (see --candidates).",
+    option(
+        "MODEL", "Model that chooses among the candidates of a non-autoregressive model (see --candidates)."
     ),
 ]
 
@@ -77,19 +79,11 @@ class Languages:
 
     source_language: Annotated[
         str | None,
-        typer.Option(
-            metavar="CODE",
-            show_default="the model's",
-            help="Language to translate from, for models of many languages.",
-        ),
+        option("CODE", "Language to translate from, for models of many languages.", default="the model's"),
     ] = None
     target_language: Annotated[
         str | None,
-        typer.Option(
-            metavar="CODE",
-            show_default="the model's",
-            help="Language to translate into, for models of many languages.",
-        ),
+        option("CODE", "Language to translate into, for models of many languages.", default="the model's"),
     ] = None
 
 
@@ -98,16 +92,10 @@ class Running:
     """Where a model runs."""
 
     device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", show_default="a GPU if there is one", help="Device: cpu, cuda, cuda:1, ..."
-        ),
+        str | None, option("NAME", "Device: cpu, cuda, cuda:1, ...", default="a GPU if there is one")
     ] = None
     threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", show_default="one for each core", help="Number of processor threads."
-        ),
+        int | None, option("N", "Number of processor threads.", default="one for each core", min=1)
     ] = None
 
     def set_up(self) -> None:
@@ -172,5 +160,5 @@ def _open_exported(
         )
     if engine in ("saccade", "torch"):
         raise UserError(f"--engine {engine}: {model} is an exported model, which runs in its own engine.")
-    target = cast("Target | None", engine)
+    target = cast("ExportTarget | None", engine)
     return open_exported(model, target=target, device=use.device, threads=use.threads, reranker=reranker)

@@ -15,6 +15,12 @@ import typer
 
 from saccade.config import Section, apply_overrides, check_sections
 
+
+def option(metavar: str, text: str, *names: str, default: str | bool = True, **rules: Any) -> Any:
+    """An option with the help `text`; default: what the help says in place of the value itself."""
+    return typer.Option(*names, metavar=metavar, help=text, show_default=default, **rules)
+
+
 Settings = dict[str, dict[str, Any]]
 """Settings that were given, by table and name; the model's own hold for the others."""
 

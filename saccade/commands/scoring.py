@@ -17,13 +17,16 @@ from saccade.commands.options import (
     Lowercase,
     Model,
     PrecisionName,
+    Reference,
     Reranker,
+    Source,
+    Target,
     Tokenize,
     Use,
     load_translator,
 )
 from saccade.commands.output import output_file
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
@@ -33,19 +36,9 @@ if TYPE_CHECKING:
 def evaluate(
     model: Model,
     *,
-    source: Annotated[
-        Path,
-        typer.Option(metavar="FILE", show_default=False, help="Text to translate, one sentence a line."),
-    ],
-    reference: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE", show_default=False, help="Human translations, one a line, not tokenised."
-        ),
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File for the translations.")
-    ] = None,
+    source: Source,
+    reference: Reference,
+    output: Annotated[Path | None, option("FILE", "File for the translations.", "--output", "-o")] = None,
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
     as_json: Json = False,
@@ -105,17 +98,8 @@ def _show(scores: "Scores", seconds: float, *, as_json: bool) -> None:
 def score(
     model: Model,
     *,
-    source: Annotated[
-        Path, typer.Option(metavar="FILE", show_default=False, help="Text, one sentence a line.")
-    ],
-    target: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="Translations to score; line N translates line N of the source.",
-        ),
-    ],
+    source: Source,
+    target: Target,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object: totals, and log_prob and tokens of each line."),

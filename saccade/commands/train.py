@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saccade.commands.hints import report
+from saccade.commands.parameters import option
 from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -28,57 +29,42 @@ class Wanted:
     """What the options say of a run, besides its configuration file."""
 
     source: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Training text to translate from, one sentence a line; .gz is unpacked."
-        ),
+        Path | None, option("FILE", "Training text to translate from, one sentence a line; .gz is unpacked.")
     ] = None
     target: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Its translation; line N translates line N of the source."),
+        option("FILE", "Translation of the training text; line N translates line N of the source."),
     ] = None
     valid_source: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            show_default="pairs held out of the training text",
-            help="Validation text to translate from.",
-        ),
+        option("FILE", "Validation text to translate from.", default="pairs held out of the training text"),
     ] = None
-    valid_target: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Translation of the validation text.")
-    ] = None
+    valid_target: Annotated[Path | None, option("FILE", "Translation of the validation text.")] = None
     preset: Annotated[
         str | None,
-        typer.Option(
-            metavar="tiny|small|base|big",
-            show_default="small without CONFIG.toml",
-            help="Size of the model; each kind of model has its own sizes.",
+        option(
+            "tiny|small|base|big",
+            "Size of the model; each kind of model has its own sizes.",
+            default="small without CONFIG.toml",
         ),
     ] = None
     settings: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "KEY=VALUE",
+            "Any setting by its name in CONFIG.toml, for example training.steps=2000; may be repeated.",
             "--set",
-            metavar="KEY=VALUE",
-            help="Any setting by its name in CONFIG.toml, for example training.steps=2000; may be repeated.",
         ),
     ] = None
     init_from: Annotated[
         Path | None,
-        typer.Option(
-            metavar="MODEL",
-            show_default="random weights",
-            help="Model to continue from, with its weights and vocabulary.",
-        ),
+        option("MODEL", "Model to continue from, with its weights and vocabulary.", default="random weights"),
     ] = None
     source_language: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="Language of the source; for --init-from, as that model names it."),
+        str | None, option("CODE", "Language of the source; with --init-from, as that model names it.")
     ] = None
     target_language: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="Language of the target; for --init-from, as that model names it."),
+        str | None, option("CODE", "Language of the target; with --init-from, as that model names it.")
     ] = None
 
     def tables(self, config: Path | None) -> dict[str, dict[str, Any]]:
@@ -100,18 +86,15 @@ def train(
     wanted: Wanted,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="RUN",
-            show_default="runs/<name of CONFIG>, else runs/model",
-            help="Folder of the run; it must be empty or not exist yet.",
+        option(
+            "RUN",
+            "Folder of the run; it must be empty or not exist yet.",
+            default="runs/<name of CONFIG>, else runs/model",
         ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="Run to resume, exactly as if it had never stopped; no other option may be given.",
-        ),
+        option("RUN", "Run to resume, exactly as if it had never stopped; no other option may be given."),
     ] = None,
 ) -> None:
     """Train a model from two text files or a configuration.

@@ -21,7 +21,7 @@ from saccade.commands.options import (
     load_translator,
 )
 from saccade.commands.output import CHUNK, Progress, output_file
-from saccade.commands.parameters import Offer, Settings
+from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
@@ -44,21 +44,20 @@ def translate(
     *,
     output: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "FILE",
+            "File for the translations; it appears under this name when all lines are done.",
             "--output",
             "-o",
-            metavar="FILE",
-            show_default="standard output",
-            help="File for the translations; it appears under this name when all lines are done.",
+            default="standard output",
         ),
     ] = None,
     settings: Annotated[Settings, SEARCH, SAMPLING, CANDIDATES, ITERATIONS, FERTILITIES],
     reranker: Reranker = None,
     prefix_file: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Text that each translation must begin with, one line for each input line; may be empty.",
+        option(
+            "FILE", "Text that each translation must begin with, one line for each input line; may be empty."
         ),
     ] = None,
     as_json: Annotated[
