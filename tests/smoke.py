@@ -24,8 +24,9 @@ import torch
 
 import saccade
 from saccade.__main__ import app
-from saccade.generator import Writer
-from saccade.models import DECODERS, KINDS
+from saccade.generator import TextGenerator
+from saccade.models import KINDS
+from saccade.models.nonautoregressive import SCHEMES
 from saccade.nn.reading import LanguageModelConfig
 from saccade.text.corpus import read_text
 from saccade.text.numbers import write_corpus
@@ -88,7 +89,7 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
             teacher = teacher or folder / kind
             yield kind, {**own, "tokenizer.vocab_size": 300}
             continue
-        for decoder in DECODERS:
+        for decoder in SCHEMES:
             yield f"{kind}-{decoder}", {**own, "model.decoder": decoder, "training.teacher": teacher}
 
 
@@ -128,7 +129,7 @@ def use_text(run: Path, folder: Path) -> None:
     require("per token" in command("perplexity", run, "--text", folder / "test.en"), "no perplexity")
     words = ("--prompt", "one hundred", "--tokens", "7", "--seed", "3")
     written = command("generate", run, *words)
-    [found] = Writer.load(run, device="cpu").generate("one hundred", tokens=7, seed=3)
+    [found] = TextGenerator.load(run, device="cpu").generate("one hundred", tokens=7, seed=3)
     require(written == f"{found.prompt}{found.text}\n", "command and library differ")
 
 

@@ -88,7 +88,7 @@ def test_a_model_comes_back_bit_for_bit(tmp_path: Path, changes: dict[str, Any])
     assert_equal(weights(loaded), weights(model))
     assert loaded.config == model.config
     assert loaded.network.vocabulary == model.network.vocabulary
-    assert not loaded.module.training
+    assert not loaded.network.training
     source = tiny.padded([[5, 9, 3], [8, 3]])
     target = torch.tensor([[2, 7], [2, 11]])
     first, second = (m.network.decode(target, m.network.encode(*source)) for m in (model, loaded))
@@ -147,7 +147,7 @@ def test_tied_weights_are_stored_once(tmp_path: Path, tied: str, matrices: int) 
 def test_other_weights_can_be_stored_in_place_of_the_networks_own(tmp_path: Path, model: Model) -> None:
     doubled = {name: 2 * tensor for name, tensor in unique_tensors(model.network).items()}
     save_model(tmp_path / "m", model, weights=doubled)
-    assert_equal(unique_tensors(load_model(tmp_path / "m").module), doubled)
+    assert_equal(unique_tensors(load_model(tmp_path / "m").network), doubled)
 
 
 def test_saving_twice_writes_the_same_bytes(tmp_path: Path, model: Model) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from saccade.models import DECODERS, MODELS
+from saccade.models import KINDS
+from saccade.models.nonautoregressive import SCHEMES
 
 
 @pytest.mark.slow
@@ -19,7 +20,5 @@ def test_every_kind_is_trained_killed_resumed_and_used() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     used = [line.partition(":")[0] for line in done.stdout.splitlines() if "killed, resumed, used" in line]
-    assert {name.removesuffix(f"-{decoder}") for name in used for decoder in DECODERS} >= MODELS.keys()
-    assert {
-        decoder for decoder in DECODERS for name in used if name.endswith(f"-{decoder}")
-    } == DECODERS.keys()
+    assert {name.removesuffix(f"-{decoder}") for name in used for decoder in SCHEMES} >= KINDS.keys()
+    assert {decoder for decoder in SCHEMES for name in used if name.endswith(f"-{decoder}")} == SCHEMES.keys()

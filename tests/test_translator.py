@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -165,7 +165,7 @@ def test_a_line_that_is_too_long_is_reported_and_the_others_are_translated() -> 
     short = translator(positions="learned", max_positions=16)
     lines = ["nobody", "the dog " * 20, "a cat", " " * 90]
     found = short.translate(lines, beam=2, min_length=1)
-    pieces = len(short.model.tokenizer.encode_source(lines[1:2])[0])
+    pieces = len(short.tokenizer.encode_source(lines[1:2])[0])
     assert found[1].text == ""
     assert found[1].problem == (
         f"not translated: {pieces} pieces, but the model reads at most 16; split the line."
@@ -177,9 +177,9 @@ def test_a_line_that_is_too_long_is_reported_and_the_others_are_translated() -> 
 
 def test_a_line_of_just_the_greatest_length_is_translated() -> None:
     short = translator(positions="learned", max_positions=16)
-    ids = short.model.tokenizer.encode_source(["zzzzzzzzzzzzzzzzz"])[0]
+    ids = short.tokenizer.encode_source(["zzzzzzzzzzzzzzzzz"])[0]
     line = "z" * (16 - len(ids) + 17)
-    assert len(short.model.tokenizer.encode_source([line])[0]) == 16
+    assert len(short.tokenizer.encode_source([line])[0]) == 16
     assert short.translate([line])[0].problem is None
     assert short.translate([line + "z"])[0].problem is not None
 
@@ -257,7 +257,7 @@ def test_scores_add_up_to_one_over_all_targets() -> None:
     scores = words().score(["5 7"] * len(table), table)
     total = math.fsum(math.exp(score) for score in scores)
     assert 0.3 < total < 1
-    network = words().model.network
+    network = cast(Any, words().decoder).network
     # What is missing is the chance of two words that are no end.
     with torch.no_grad():
         pairs = torch.tensor([[2, a, b] for a in range(13) for b in range(13) if END not in (a, b)])
@@ -320,14 +320,19 @@ def test_attention_comes_with_translations_when_asked_for() -> None:
     assert seen.text == plain.text
     assert empty.attention is None
     assert seen.attention is not None
-    source = len(translator().model.tokenizer.encode_source([line])[0])
+    source = len(translator().tokenizer.encode_source([line])[0])
     target = len(seen.tokens) + 1
-    shapes = {
-        name.split(".", 2)[2]: tuple(maps.shape) for name, maps in seen.attention.items() if "coder.1" in name
+    shapes = {one.kind: tuple(one.weights.shape) for one in seen.attention if one.layer == 2}
+    assert shapes == {
+        "encoder": (3, source, source),
+        "decoder": (3, target, target),
+        "cross": (3, target, source),
     }
-    assert shapes == {"self_attention": (3, target, target), "cross_attention": (3, target, source)}
-    for maps in seen.attention.values():
-        torch.testing.assert_close(maps.sum(-1), torch.ones_like(maps[..., 0]), rtol=0, atol=1e-12)
+    for one in seen.attention:
+        assert (len(one.queries), len(one.keys)) == one.weights.shape[1:]
+        torch.testing.assert_close(
+            one.weights.sum(-1), torch.ones_like(one.weights[..., 0]), rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
@@ -335,22 +340,24 @@ def test_attention_of_every_kind_fits_the_pieces(kind: str) -> None:
     line = "the dog eats"
     (seen,) = of_kind(kind).translate([line], attention=True, **SHORT)
     assert seen.attention is not None
-    cross = {name: maps for name, maps in seen.attention.items() if "cross_attention" in name}
-    assert bool(cross) == (kind in kinds.ATTENDING)
+    assert any(one.kind == "cross" for one in seen.attention) == (kind in kinds.ATTENDING)
     source_pieces, target_pieces = of_kind(kind).pieces(line, seen.text)
-    maps = of_kind(kind).attention(line, seen.text)
-    for name in cross:
-        assert maps[name].shape[1:] == (len(target_pieces), len(source_pieces))
-    for weights in maps.values():
-        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]), rtol=0, atol=1e-12)
+    for one in of_kind(kind).attention(line, seen.text):
+        if one.kind == "cross":
+            assert (list(one.queries), list(one.keys)) == (target_pieces, source_pieces)
+            assert one.weights.shape[1:] == (len(target_pieces), len(source_pieces))
+        torch.testing.assert_close(
+            one.weights.sum(-1), torch.ones_like(one.weights[..., 0]), rtol=0, atol=1e-12
+        )
 
 
 def test_attention_for_a_given_target_fits_its_pieces() -> None:
     source, target = "a cat sees its tail", "NOBODY EATS Ü"
     maps = translator().attention(source, target)
     source_pieces, target_pieces = translator().pieces(source, target)
-    assert maps["decoder.0.cross_attention"].shape == (3, len(target_pieces), len(source_pieces))
-    assert maps["encoder.1.self_attention"].shape == (3, len(source_pieces), len(source_pieces))
+    shapes = {(one.kind, one.layer): one.weights.shape for one in maps}
+    assert shapes["cross", 1] == (3, len(target_pieces), len(source_pieces))
+    assert shapes["encoder", 2] == (3, len(source_pieces), len(source_pieces))
 
 
 def test_attention_does_not_depend_on_what_else_is_translated() -> None:
@@ -358,8 +365,9 @@ def test_attention_does_not_depend_on_what_else_is_translated() -> None:
     among = translator().translate(["nobody", *LINES], attention=True, **SHORT)[0].attention
     assert alone is not None
     assert among is not None
-    for name, maps in alone.items():
-        torch.testing.assert_close(among[name], maps, rtol=0, atol=1e-12)
+    for one, other in zip(alone, among, strict=True):
+        assert (one.kind, one.layer) == (other.kind, other.layer)
+        torch.testing.assert_close(other.weights, one.weights, rtol=0, atol=1e-12)
 
 
 # --- options and folders -------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -31,8 +31,8 @@ def test_a_piece_goes_where_the_decoder_looks_when_it_writes_that_piece(layer: i
         if len(source) == 1 or len(target) == 1:
             assert alignment == []
             continue
-        network = model.model.network
-        with recorded_weights(model.model.network) as maps, torch.no_grad():
+        network = cast(Any, model.decoder).network
+        with recorded_weights(network) as maps, torch.no_grad():
             network.decode(torch.tensor([[START, *target[:-1]]]), network.encode(*padded([source])))
         weights = maps[f"decoder.{layer - 1}.cross_attention"][0].mean(0)
         for place in range(len(target) - 1):
@@ -59,7 +59,7 @@ def test_fertilities_count_the_pieces_of_both_sides() -> None:
     model = Translator.of(tiny.model())
     lines = tiny.LINES[:6]
     rows = fertilities(model, [*lines, ""], [*(line.upper() for line in lines), ""])
-    encode, tokenizer = model.model.tokenizer.encode_source, model.model.tokenizer
+    encode, tokenizer = model.tokenizer.encode_source, model.tokenizer
     for line, row in zip(lines, rows, strict=False):
         assert len(row) == len(encode([line])[0]) - 1
         assert sum(row) == len(tokenizer.encode_target([line.upper()])[0]) - 1

@@ -36,7 +36,7 @@ def facts(saccade: Run, model: Path) -> dict[str, Any]:
 def test_the_facts_are_those_of_the_loaded_model(saccade: Run, named: Path) -> None:
     found, model = facts(saccade, named), load_model(named)
     assert found["kind"] == "transformer" and found["format"] == 1 and found["precision"] == "float32"
-    assert found["parameters"] == sum(parameter.numel() for parameter in model.module.parameters())
+    assert found["parameters"] == sum(parameter.numel() for parameter in model.network.parameters())
     assert found["vocabulary"] == vars(model.network.vocabulary)
     assert found["languages"] == {"source": "en", "target": "de-AT"}
     assert found["scores"] == model.provenance["validation"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saccade.config import build
-from saccade.decoding.nonautoregressive.options import SCHEMES
+from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
@@ -23,12 +23,12 @@ SEARCH = {
 }
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", DECODERS)
 @pytest.mark.parametrize("setting", SEARCH)
 def test_settings_of_search_mean_nothing(scheme: str, setting: str) -> None:
     value, reason = SEARCH[setting]
     with pytest.raises(UserError, match=f"decoding.{setting} = .*non-autoregressive model: .*{reason}"):
-        build(SCHEMES[scheme], {setting: value}, where="decoding")
+        build(DECODERS[scheme].options, {setting: value}, where="decoding")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_settings_of_search_mean_nothing(scheme: str, setting: str) -> None:
 )
 def test_settings_of_another_scheme_are_refused(scheme: str, setting: dict[str, object], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
-        build(SCHEMES[scheme], setting, where="decoding")
+        build(DECODERS[scheme].options, setting, where="decoding")
 
 
 @pytest.mark.parametrize("setting", [{"iterations": 4}, {"candidates": 4}, {"fertilities": "average"}])
@@ -58,6 +58,6 @@ def test_search_knows_none_of_them(setting: dict[str, object]) -> None:
         build(DecodingConfig, setting, where="decoding")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", DECODERS)
 def test_candidates_count_in_the_size_of_a_batch(scheme: str) -> None:
-    assert build(SCHEMES[scheme], {"candidates": 3}, where="decoding").rows_per_sentence == 3
+    assert build(DECODERS[scheme].options, {"candidates": 3}, where="decoding").rows_per_sentence == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -59,10 +59,10 @@ def test_the_translator_scores_what_is_a_probability() -> None:
     ctc = translator("ctc")
     [value] = ctc.score(["5 7 8"], ["6 6"])
     with torch.no_grad():
-        hidden, slots = scheme(ctc.decoder.network).write(
-            ctc.decoder.network.encode(*padded([[5, 7, 8, END]]))
+        hidden, slots = scheme(cast(Any, ctc.decoder).network).write(
+            cast(Any, ctc.decoder).network.encode(*padded([[5, 7, 8, END]]))
         )
-        log_probs = ctc.decoder.network.output(hidden).log_softmax(-1).transpose(0, 1)
+        log_probs = cast(Any, ctc.decoder).network.output(hidden).log_softmax(-1).transpose(0, 1)
         loss = torch.nn.functional.ctc_loss(
             log_probs, torch.tensor([[6, 6]]), slots, torch.tensor([2]), reduction="sum"
         )

@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def translator(name: str) -> Translator:
     config = model_config({**SIZES, **KINDS[name]})
     network: Any = build_model(config, vocabulary(90))
     randomise(network, scale=0.2)
-    return Translator(Model(network.eval(), config, Words(90)))
+    return Translator.of(Model(network.eval(), config, Words(90)))
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:
@@ -106,7 +106,7 @@ def test_translations_are_those_of_one_thread_for_many_lines(name: str) -> None:
 
 
 def test_engines_are_shared_from_the_first_call_on() -> None:
-    network = translator("Transformer").model.network
+    network = cast(Any, translator("Transformer").decoder).network
     sources = [padded([[int(x) for x in line.split()]]) for line in lines(64, longest=600)]
     options = DecodingConfig(beam=1, max_length=12)
     alone = TransformerEngine(network)
@@ -125,7 +125,7 @@ def test_engines_are_shared_from_the_first_call_on() -> None:
 
 
 def test_tables_of_positions_never_change_under_a_reader() -> None:
-    network = translator("Transformer").model.network
+    network = cast(Any, translator("Transformer").decoder).network
     stack = TransformerEngine(network)._decoder
     exact = sinusoids(5000, 32)
 

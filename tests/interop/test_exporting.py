@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from saccade.checkpoint import Model
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 from saccade.interop import exporting
-from saccade.interop.ctranslate2 import open_ctranslate2, vocabularies
+from saccade.interop.ctranslate2 import convert_and_open, vocabularies
 from saccade.interop.exported import Target
 from saccade.interop.exporting import export_model, open_exported, sample_lines, store_model
 from saccade.models.transformer import Transformer
@@ -59,7 +60,7 @@ def same(ours: Translator, theirs: Translator, *, close: bool = True, **options:
 def test_ctranslate2_translates_the_same(variant: str) -> None:
     pytest.importorskip("ctranslate2")
     ours = tiny(**VARIANTS[variant])
-    same(Translator.of(ours), open_ctranslate2(ours, device="cpu", threads=1), beam=1, close=False)
+    same(Translator.of(ours), convert_and_open(ours, device="cpu", threads=1), beam=1, close=False)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -70,7 +71,7 @@ def test_ctranslate2_searches_the_same(variant: str) -> None:
     with torch.no_grad():
         assert isinstance(ours.network, Transformer)
         ours.network.output.bias[ours.tokenizer.end] = 6.0
-    theirs = open_ctranslate2(ours, device="cpu", threads=1)
+    theirs = convert_and_open(ours, device="cpu", threads=1)
     # It never writes padding either, and takes it out before the softmax.
     options = {"beam": 4, "nbest": 2, "min_length": 5, "max_length": 60, "rules": "renormalized"}
     same(Translator.of(ours), theirs, **options)
@@ -81,13 +82,13 @@ def test_ctranslate2_searches_the_same(variant: str) -> None:
 def test_ctranslate2_with_separate_vocabularies() -> None:
     pytest.importorskip("ctranslate2")
     ours = tiny(tokenizer=sentence_pieces(joint=False))
-    same(Translator.of(ours), open_ctranslate2(ours, device="cpu", threads=1), beam=1, close=False)
+    same(Translator.of(ours), convert_and_open(ours, device="cpu", threads=1), beam=1, close=False)
 
 
 def test_ctranslate2_follows_prefixes_and_limits() -> None:
     pytest.importorskip("ctranslate2")
     ours = Translator.of(tiny())
-    theirs = open_ctranslate2(ours.model, device="cpu", threads=1)
+    theirs = convert_and_open(tiny(), device="cpu", threads=1)
     lines = LINES[:6]
     for options in (
         {"prefixes": ["A DOG ", "", "THE", "", "", "OUR HOUSE"]},
@@ -106,7 +107,7 @@ def test_ctranslate2_follows_prefixes_and_limits() -> None:
 )
 def test_what_ctranslate2_does_not_have_is_refused(options: dict[str, Any], message: str) -> None:
     pytest.importorskip("ctranslate2")
-    theirs = open_ctranslate2(tiny(), device="cpu", threads=1)
+    theirs = convert_and_open(tiny(), device="cpu", threads=1)
     with pytest.raises(UserError, match=message):
         theirs.translate(["a"], **options)
 
@@ -143,7 +144,7 @@ def test_sentences_come_and_go_in_onnx_too(earlier: bool, tmp_path: Path) -> Non
     pytest.importorskip("onnxruntime")
     ours = tiny()
     export_model(ours, tmp_path / "out", target="onnx", lines=LINES[:8])
-    graphs: Any = open_exported(tmp_path / "out", threads=1).network
+    graphs: Any = cast(Any, open_exported(tmp_path / "out", threads=1)).decoder.graphs
     assert graphs.joins
     if earlier:
         graphs.joins, graphs._decoder = False, OnePosition(graphs._decoder)
@@ -196,10 +197,17 @@ def test_int8_is_smaller_and_its_changes_are_counted(tmp_path: Path) -> None:
     assert 0 < checked.same["greedy search"] < 32, "random weights: some near ties turn"
 
 
+def write_instead(other: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversion to CTranslate2 that writes another model than it is given."""
+    key: Any = ("ctranslate2", Transformer)
+    exporter = exporting.EXPORTERS[key]
+    wrong = replace(exporter, write=lambda _, folder: exporter.write(other, folder))
+    monkeypatch.setitem(exporting.EXPORTERS, key, wrong)
+
+
 def test_int8_of_a_wrong_conversion_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ctranslate2")
-    wrong = exporting.write_ctranslate2
-    monkeypatch.setitem(exporting._WRITERS, "ctranslate2", lambda _, folder: wrong(tiny(seed=5), folder))
+    write_instead(tiny(seed=5), monkeypatch)
     with pytest.raises(UserError, match="lines otherwise"):
         export_model(tiny(), tmp_path / "out", target="ctranslate2", precision="int8", lines=LINES[:3])
     assert list(tmp_path.iterdir()) == []
@@ -209,12 +217,7 @@ def test_a_model_whose_translations_differ_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ctranslate2")
-    other = tiny(seed=5)
-    monkeypatch.setitem(
-        exporting._WRITERS,
-        "ctranslate2",
-        lambda _, folder: exporting.write_ctranslate2(other, folder),
-    )
+    write_instead(tiny(seed=5), monkeypatch)
     with pytest.raises(UserError, match="of 3 lines otherwise"):
         export_model(tiny(), tmp_path / "out", target="ctranslate2", lines=LINES[:3])
     assert list(tmp_path.iterdir()) == []
@@ -234,14 +237,9 @@ def test_what_can_not_be_expressed_is_refused(
 
 
 def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
-    from saccade.config import Section
-
-    class Other(Section):
-        kind: str = "recurrent"
-
-    ours = tiny()
+    ours = kinds.model("recurrent, additive")
     with pytest.raises(UserError, match=r"model\.kind = recurrent"):
-        export_model(Model(ours.network, Other(), ours.tokenizer), tmp_path / "out", target="onnx")
+        export_model(ours, tmp_path / "out", target="onnx")
 
 
 @pytest.mark.parametrize(("package", "extra"), [("ctranslate2", "ctranslate2"), ("onnxscript", "onnx")])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saccade.models import build_model, model_config
 from saccade.models.families import LanguageModel, Seq2Seq
-from saccade.models.interface import LanguageModelConfig
+from saccade.nn.reading import LanguageModelConfig
 from tests.models.test_transformer_xl import read, text
 from tests.tiny import randomise, transformer, vocabulary
 

@@ -212,8 +212,8 @@ def test_shifting_leaves_all_that_knows_distances_only_unchanged(positions: str,
     tokens, shift = torch.tensor(sentences([9])), 5
     shifted = torch.cat([torch.full((1, shift), 4), tokens], 1)
     visible = (torch.arange(9 + shift) >= shift)[None, None, None]
-    plain, moved = network.source_embedding(tokens), network.source_embedding(shifted)
-    for layer in network.encoder:
+    plain, moved = network.encoder.embedding(tokens), network.encoder.embedding(shifted)
+    for layer in network.encoder.layers:
         plain, moved = layer(plain, visible=None), layer(moved, visible=visible)
     difference = float((moved[:, shift:] - plain).abs().max())
     if positions in ("sinusoidal", "learned"):

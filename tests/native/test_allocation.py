@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from saccade.engine import ready
+from saccade.engine import make_engine
 from saccade.engine.transformer import TransformerEngine
 from saccade.models import build_model, model_config
 from saccade.native.attention import short_attention
@@ -81,7 +81,7 @@ def all_positions_at_once() -> None:
     table = {"kind": "nonautoregressive", "decoder": "ctc", "width": 64, "heads": 2, "feed_forward": 96}
     sizes = {"encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
     network = build_model(model_config(table | sizes), vocabulary(90))
-    ours = ready(network.eval())
+    ours = make_engine(network.eval())
     ours.write(ours.encode(*padded(sentences([9, 4], size=80))))
 
 

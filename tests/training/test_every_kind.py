@@ -61,8 +61,8 @@ def test_killed_and_resumed_it_is_the_same_and_translates_alone_as_in_bulk(corpu
         assert_alone_as_in_bulk(translator, lines, way)
     maps = translator.attention(lines[0], lines[1])
     assert bool(maps) is ("model.attention=none" not in settings)
-    for name, weights in maps.items():
-        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]), msg=name)
+    for one in maps:
+        torch.testing.assert_close(one.weights.sum(-1), torch.ones_like(one.weights[..., 0]), msg=one.kind)
 
 
 def assert_alone_as_in_bulk(translator: Translator, lines: list[str], way: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ import torch
 
 from saccade.nn.ctc_loss import Slots
 from saccade.training.glancing import GlancingCtc, reveal
-from saccade.training.objective import Scheduled
 from tests.models.test_nonautoregressive import network
 from tests.reference.nonautoregressive import best_path, ctc_log_prob
 from tests.tiny import END, batch, scheme, sentences, value
@@ -75,7 +74,6 @@ def test_the_share_falls_in_a_line_and_nothing_is_revealed_outside_training() ->
     given = batch(sentences([7, 5]), sentences([6, 4], seed=1))
     plain = value(GlancingCtc()(model, given))
     objective = GlancingCtc(share=(1.0, 0.0))
-    assert isinstance(objective, Scheduled)
     assert value(objective(model, given)) == plain
     model.train()
     assert value(objective(model, given)) != plain

@@ -51,7 +51,7 @@ def run(experiment: Any, folder: Path) -> None:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return dict(load_model(folder).module.state_dict())
+    return dict(load_model(folder).network.state_dict())
 
 
 def test_it_starts_where_the_model_stands(first: Path, numbers: dict[str, Any], tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_text_that_the_vocabulary_covers_badly_is_reported(
 ) -> None:
     chinese = tmp_path / "text.zh"
     chinese.write_text("".join(f"第{number}句话。\n" for number in range(100, 140)), encoding="utf-8")
-    report = check(plan(first, {**numbers, "target": str(chinese)}), tmp_path / "data")
+    report: Any = check(plan(first, {**numbers, "target": str(chinese)}), tmp_path / "data")
     assert report.train.target.byte_share > 0.5
 
 

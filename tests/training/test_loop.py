@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import average_weights, read_json, read_tensors
+from saccade.checkpoint import average_weights, load_model, read_json, read_tensors
 from saccade.errors import UserError
 from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.tasks import translation
 from saccade.tasks.translation_validation import Validation
-from saccade.training import translation
 from saccade.training.distributed import Group
 from saccade.training.state import Counters
 from saccade.translator import Translator
@@ -40,7 +40,7 @@ def test_best_and_last_are_models_that_translate_and_say_what_they_are(corpus: P
         assert provenance["seed"] == 1
         assert set(provenance["data"]) == {"train.en", "train.de"}
         assert str(corpus) not in (model / "model.json").read_text()
-    assert Translator.load(folder).model.provenance["step"] == counters.best_step
+    assert load_model(folder).provenance["step"] == counters.best_step
 
 
 def test_early_stopping_ends_after_so_many_validations_without_a_new_best(
