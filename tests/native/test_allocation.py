@@ -16,7 +16,7 @@ from saccade.native.linear import pack
 from saccade.native.prefixes import prefix_beam_search
 from saccade.native.softmax import softmax_, softmax_gradient_
 from tests.native.builds import Faulty, in_place
-from tests.tiny import padded, sentences, transformer, vocabulary
+from tests.tiny import padded, scheme, sentences, transformer, vocabulary
 
 if library() is None:
     pytest.skip(f"no kernels here: {why_not()}", allow_module_level=True)
@@ -82,7 +82,7 @@ def all_positions_at_once() -> None:
     sizes = {"encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
     network = build_model(model_config(table | sizes), vocabulary(90))
     ours = make_engine(network.eval())
-    ours.write(ours.encode(*padded(sentences([9, 4], size=80))))
+    scheme(ours).write(ours.encode(*padded(sentences([9, 4], size=80))))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

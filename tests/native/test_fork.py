@@ -19,7 +19,9 @@ torch.set_num_threads(2)
 import saccade
 translator = saccade.load(sys.argv[1])
 lines = ["the dog sees an apple.", "nobody paints seven books!"] * 40
-expected = [one.text for one in translator.translate(lines, beam=2, max_length=9)] if sys.argv[2] == "used" else None
+expected = None
+if sys.argv[2] == "used":
+    expected = [one.text for one in translator.translate(lines, beam=2, max_length=9)]
 read, write = os.pipe()
 child = os.fork()
 if not child:
