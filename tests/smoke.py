@@ -26,8 +26,8 @@ import saccade
 from saccade.__main__ import app
 from saccade.generator import TextGenerator
 from saccade.models import KINDS
+from saccade.models.families import LanguageModel, NonAutoregressive
 from saccade.models.nonautoregressive import SCHEMES
-from saccade.nn.reading import LanguageModelConfig
 from saccade.text.corpus import read_text
 from saccade.text.numbers import write_corpus
 
@@ -74,8 +74,8 @@ def main() -> None:
 def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Each kind and each decoder by name, with its settings; the first one is the teacher of students."""
     teacher = None
-    for kind, (config, *_) in KINDS.items():
-        if issubclass(config, LanguageModelConfig):
+    for kind, record in KINDS.items():
+        if record.family is LanguageModel:
             text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
             yield kind, {**SETTINGS, **text, "model.kind": kind, "model.segment": 16}
             continue
@@ -85,7 +85,7 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
             for side, language in (("source", "en"), ("target", "de"))
         }
         own = {**SETTINGS, **pairs, "model.kind": kind, "data.max_dropped": 1.0}
-        if "decoder" not in config.model_fields:
+        if record.family is not NonAutoregressive:
             teacher = teacher or folder / kind
             yield kind, {**own, "tokenizer.vocab_size": 300}
             continue
@@ -122,7 +122,7 @@ def use_translator(run: Path, folder: Path) -> None:
     command("score", run, "--source", source, "--target", target, unless="gives a target no probability")
     translated = translator.translate(lines[:1])[0].text
     maps = translator.attention(lines[0], translated)
-    require(bool(maps) and all(bool(torch.isfinite(one).all()) for one in maps.values()), "no attention")
+    require(bool(maps) and all(bool(torch.isfinite(one.weights).all()) for one in maps), "no attention")
 
 
 def use_text(run: Path, folder: Path) -> None:

@@ -104,6 +104,7 @@ def perplexity(
 
 
 def _load(model: Path, settings: Settings, running: Running) -> "TextGenerator":
+    from saccade.generator import TextGenerator
     from saccade.interop.exported import is_exported
 
     running.set_up()

@@ -134,7 +134,7 @@ def _softmax_gradient(
     logits (rows, classes) may be overwritten; gold (rows, 1).
     """
     if native.serves(logits):
-        losses, gold_logits = native.softmax_gradient_(logits, gold, smoothing=smoothing)
+        losses, gold_logits = native.softmax_gradient_(logits, gold[:, 0], smoothing=smoothing)
         return losses, gold_logits, logits
     gold_logits = logits.gather(1, gold).to(wide)
     log_probs = logits.log_softmax(-1, dtype=wide)
