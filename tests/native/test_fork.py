@@ -19,20 +19,19 @@ torch.set_num_threads(2)
 import saccade
 translator = saccade.load(sys.argv[1])
 lines = ["the dog sees an apple.", "nobody paints seven books!"] * 40
-expected = None
-if sys.argv[2] == "used":
-    expected = [one.text for one in translator.translate(lines, beam=2, max_length=9)]
+def texts(): return [one.text for one in translator.translate(lines, beam=2, max_length=9)]
+expected = texts() if sys.argv[2] == "used" else None
 read, write = os.pipe()
 child = os.fork()
 if not child:
-    found = [one.text for one in translator.translate(lines, beam=2, max_length=9)]
+    found = texts()
     os.write(write, repr((found, torch.get_num_threads())).encode())
     os._exit(0)
 os.close(write)
 with open(read) as pipe:
     found, threads = eval(pipe.read())
 _, status = os.waitpid(child, 0)
-own = [one.text for one in translator.translate(lines, beam=2, max_length=9)]
+own = texts()
 assert status == 0 and found == own and threads == 1 and torch.get_num_threads() == 2, (status, threads)
 assert expected in (None, own)
 print("same")
