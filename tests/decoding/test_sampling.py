@@ -177,3 +177,26 @@ def test_random_numbers_are_uniform_and_independent_between_lines_samples_and_po
     for axis in range(3):
         a, b = centred.narrow(axis, 0, table.size(axis) - 1), centred.narrow(axis, 1, table.size(axis) - 1)
         assert abs(float((a * b).mean())) < 5 / math.sqrt(a.numel())
+
+
+def test_a_sample_is_the_same_however_many_others_there_are() -> None:
+    assert torch.equal(uniform([7, 2], samples=5)[:, :2], uniform([7, 2], samples=2))
+    sources = [[4, 5], [6], [7, 8, 2]]
+    many, few, one = (sample(sources, nbest=count, max_length=6) for count in (6, 3, 1))
+    for several, some, single in zip(many, few, one, strict=True):
+        assert single[0] in some
+        counted, available = (
+            Counter(found.tokens for found in some),
+            Counter(found.tokens for found in several),
+        )
+        assert counted <= available
+
+
+def test_a_p_of_one_cuts_nothing_though_probabilities_are_rounded() -> None:
+    generator = torch.Generator().manual_seed(1)
+    log_probs = (4 * torch.randn(50, 3000, generator=generator)).log_softmax(-1)
+    ordered, ids = log_probs.sort(dim=-1, descending=True)
+    rounded = ordered.softmax(-1).double().sum(-1)
+    assert bool((rounded > 1).any()), "rounding brings some above 1 before their last token"
+    last = torch.full((50,), 1 - 2**-53, dtype=torch.float64)
+    assert torch.equal(Draw(top_p=1.0).tokens(log_probs, last), ids[:, -1])
