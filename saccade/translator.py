@@ -76,7 +76,9 @@ class Translator:
     ) -> None:
         network = model.network
         if isinstance(network, LanguageModel):
-            raise Unsupported("this is a language model: it does not translate.", topic="language-model")
+            raise Unsupported(
+                "this is a language model: it continues text and does not translate.", topic="language-model"
+            )
         self.model = model
         self.network: Translating = network
         self.device = torch.device(device)

@@ -74,7 +74,9 @@ class Writer:
         Raises UserError where the model is none of language, or has no such setting.
         """
         if not isinstance(model.config, LanguageModelConfig):
-            raise Unsupported("this is a translator, not a language model.", topic="translator")
+            raise Unsupported(
+                "this is a translator: it does not continue or score running text.", topic="translator"
+            )
         self.model = _changed(model, settings) if settings else model
         self.network = cast(LanguageModel, cast(object, self.model.network))
         self.config = cast(LanguageModelConfig, self.model.config)

@@ -55,7 +55,7 @@ def test_a_teacher_with_other_pieces_is_refused() -> None:
     assert same_pieces(Words(), Words())
     assert not same_pieces(Words(), Words(14))
     teacher = Model(transformer(), transformer().config, Words(14))
-    with pytest.raises(UserError, match="the teacher has other pieces"):
+    with pytest.raises(UserError, match="the re-ranker has another vocabulary"):
         Translator(model("fertility"), teacher=teacher)
 
 
