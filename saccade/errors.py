@@ -25,7 +25,7 @@ class UserError(Exception):
 
     code: ClassVar[int] = 400
 
-    def __init__(self, message: str, *, topic: str | None = None, **details: object) -> None:
+    def __init__(self, message: str = "", *, topic: str | None = None, **details: object) -> None:
         super().__init__(message)
         self.topic, self.details = topic, details
 

@@ -89,9 +89,9 @@ def test_memory_and_segment_are_chosen_anew_without_touching_the_model() -> None
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("recurrent-lm, lstm", {"memory": 3}, "memory: this model .recurrent-lm. has no such setting"),
-        ("transformer-lm", {"same_length": True}, "same_length: this model .transformer-lm."),
-        ("transformer-xl", {"width": 24}, "width: belongs to the weights"),
+        ("recurrent-lm, lstm", {"memory": 3}, "model.memory = 3: only transformer-xl and transformer-lm"),
+        ("transformer-lm", {"same_length": True}, "model.same_length = true: only Transformer-XL"),
+        ("transformer-xl", {"width": 24}, "model.width: the weights depend on it"),
         ("transformer-xl", {"segment": 0}, "model.segment = 0"),
         ("transformer-xl", {"memory": 0, "same_length": True}, "same_length"),
     ],
@@ -151,7 +151,7 @@ def test_translators_and_language_models_are_told_apart(tmp_path: Path) -> None:
     save_model(tmp_path / "lm", model("transformer-xl"))
     save_model(tmp_path / "translator", tiny.model(dtype=torch.float32))
     assert TextGenerator.load(tmp_path / "lm", device="cpu", segment=3).config.segment == 3
-    with pytest.raises(UserError, match="a language model.*saccade generate"):
+    with pytest.raises(UserError, match="a language model"):
         Translator.load(tmp_path / "lm", device="cpu")
-    with pytest.raises(UserError, match="a translator.*saccade translate"):
+    with pytest.raises(UserError, match="is a translation model"):
         TextGenerator.load(tmp_path / "translator", device="cpu")

@@ -174,7 +174,7 @@ def test_a_wrong_or_missing_language_is_told(folders: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="does not know the language; did you mean deu_Latn"):
         import_folder(folders["nllb"], source_language="deu_latn")
     nothing = Translator.of(import_folder(folders["m2m"]).model)
-    with pytest.raises(UserError, match="say --source-language, for example af, am, ar"):
+    with pytest.raises(UserError, match="name the source language, for example af, am, ar"):
         nothing.translate(["A dog."])
 
 

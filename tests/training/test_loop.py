@@ -99,7 +99,7 @@ def test_a_run_that_diverges_stops_with_a_diagnosis_and_keeps_its_checkpoint(cor
 def test_a_run_needs_a_folder_of_its_own(corpus: Path) -> None:
     folder, _ = run(corpus)
     before = (folder / "config.toml").read_bytes()
-    with pytest.raises(UserError, match=f"already holds a run.*--resume {folder}"):
+    with pytest.raises(UserError, match=f"{folder}: already holds a run"):
         run(corpus, "training.steps=3")
     assert (folder / "config.toml").read_bytes() == before
     (corpus / "mine").mkdir()
