@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="the teacher")
     parser.add_argument("--source", type=Path, default=ROOT / "../shared/data/multi30k/train.en")
     parser.add_argument("--target", type=Path, required=True)
-    parser.add_argument("--lines", type=int, help="only the first so many")
+    parser.add_argument("--lines", type=int, help="number of lines to use, the first ones; unset: all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="append the rows to this JSONL file")
     options = parser.parse_args()

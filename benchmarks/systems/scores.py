@@ -83,7 +83,7 @@ def test_text(run: Path) -> tuple[list[str], list[str]]:
 
 
 def bucket(words: int) -> int:
-    """Which bucket a source of so many words is in."""
+    """Which bucket a source of `words` words is in."""
     return sum(words > edge for edge in EDGES)
 
 
