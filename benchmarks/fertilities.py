@@ -31,7 +31,7 @@ def agreement(one: Rows, other: Rows) -> float:
 
 
 def entropy(values: Iterable[int]) -> float:
-    """Of the distribution of the values, in nats."""
+    """The entropy of the distribution of the values, in nats."""
     counts = Counter(values)
     total = sum(counts.values())
     return -sum(n / total * math.log(n / total) for n in counts.values())

@@ -163,7 +163,7 @@ def random_model(tokenizer: Tokenizer, preset: str, table: dict[str, object]) ->
     config = model_config({"preset": preset, **table})
     network: Any = build_model(config, vocabulary_of(tokenizer))
     if table.get("decoder") == "fertility":
-        # Of ten draws about six are distinct, as with trained ones.
+        # About six of ten draws are distinct, as in trained models.
         network.fertility.weight.data.zero_()
         network.fertility.bias.data.fill_(-100.0)
         network.fertility.bias.data[:3] = torch.tensor([0.03, 0.94, 0.03]).log()
@@ -175,7 +175,7 @@ def random_model(tokenizer: Tokenizer, preset: str, table: dict[str, object]) ->
 
 
 def random_systems(train: tuple[Path, Path], preset: str, tokens: int) -> list[System]:
-    """Models that know nothing, for their speed alone. tokens: of each search result, end symbol in."""
+    """Untrained models, for their speed alone. tokens: length of each search result, end symbol included."""
     texts = [path.read_text(encoding="utf-8").split("\n")[:-1] for path in train]
     tokenizer = SentencePieceTokenizer.learn(TokenizerConfig(), *texts)
     fixed = {"min_length": tokens - 1, "max_length": tokens}

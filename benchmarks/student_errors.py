@@ -42,7 +42,7 @@ def repetition(rows: Rows) -> float:
 
 
 def errors_of(written: Rows, right: Rows) -> dict[str, object]:
-    """Of ids without end symbols."""
+    """Lengths and repetitions of translations, which are ids without end symbols."""
     off = [abs(len(a) - len(b)) for a, b in zip(written, right, strict=True)]
     return {
         "length": f"{sum(map(len, written)) / sum(map(len, right)):.3f}",

@@ -88,7 +88,7 @@ def bucket(words: int) -> int:
 
 
 def bucket_names() -> list[str]:
-    """Words of the source in each bucket, for people."""
+    """The number of source words in each bucket, as text."""
     inner = (f"{below + 1}-{edge}" for below, edge in pairwise(EDGES))
     return [f"to {EDGES[0]}", *inner, f"over {EDGES[-1]}"]
 
