@@ -1,4 +1,4 @@
-"""What all benchmarks share: the text, the machine, repeated timings."""
+"""The text, the description of the machine and the repeated timings that all benchmarks share."""
 
 import argparse
 import json

@@ -1,10 +1,10 @@
-"""Train every kind of positions on short sentences, translate up to four times as long ones.
+"""Train every kind of positions on short sentences, translate sentences up to four times as long.
 
 The task is to reverse a row of random digits (or to copy it, --task copy). Both have a known ceiling, every
-line right and a loss of 0, and a known floor, ln 10 = 2.30 nats a digit for who only guesses. The systems
+line right and a loss of 0, and a known floor, ln 10 = 2.30 nats a digit for guessing. The systems
 differ by `model.positions` alone; --window sets `model.window` of all. Draws a curve for each into
-OUT/extrapolation.png, writes the figures into OUT/extrapolation.json, and prints them as a table. Started
-again, it goes on where it stopped: runs and what was measured stay in OUT.
+OUT/extrapolation.png, writes the figures into OUT/extrapolation.json, and prints them as a table. If it is
+started again, it resumes where it stopped, because runs and measurements stay in OUT.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def train(data: Path, run: Path, kind: str, *, options: argparse.Namespace) -> T
 
 
 def measure(translator: Translator, *, task: str, length: int, lines: int) -> dict[str, float]:
-    """On unseen rows of one length: share of lines that are right, and nats a digit when told the rest."""
+    """On unseen rows of one length: share of lines that are right, and nats a digit given those before it."""
     generator = random.Random(1000 + length)
     rows = [digits(generator, length) for _ in range(lines)]
     sources, targets = ([" ".join(row) for row in side] for side in (rows, [answer(r, task) for r in rows]))
@@ -160,7 +160,7 @@ def agree(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """One run for each kind, in turn; exit code 2 for what the user can mend, 130 when interrupted."""
+    """One run for each kind, in turn; exit code 2 for what the user can repair, 130 when interrupted."""
     options = arguments().parse_args()
     torch.set_num_threads(options.threads)
     try:

@@ -31,7 +31,7 @@ def agreement(one: Rows, other: Rows) -> float:
 
 
 def entropy(values: Iterable[int]) -> float:
-    """Of the distribution of the values, in nats."""
+    """The entropy of the distribution of the values, in nats."""
     counts = Counter(values)
     total = sum(counts.values())
     return -sum(n / total * math.log(n / total) for n in counts.values())
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="the teacher")
     parser.add_argument("--source", type=Path, default=ROOT / "../shared/data/multi30k/train.en")
     parser.add_argument("--target", type=Path, required=True)
-    parser.add_argument("--lines", type=int, help="only the first so many")
+    parser.add_argument("--lines", type=int, help="number of lines to use, the first ones; unset: all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="append the rows to this JSONL file")
     options = parser.parse_args()

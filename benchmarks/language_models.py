@@ -2,10 +2,10 @@
 
     python -m benchmarks.language_models runs/wikitext-2-* --text wikitext-2/test.txt --out figures
 
-Each run's best model reads the text from beginning to end, once for each memory length: Transformer-XL
-remembers so many states, a Transformer without memory reads so many tokens once more (a sliding window), a
-recurrent model has but one memory. Writes perplexity.png and perplexity.json into OUT and prints the table,
-with the time that reading took. --same-length is for Transformer-XL.
+Each run's best model reads the text from beginning to end, once for each memory length. The length is the
+number of states that Transformer-XL remembers and of tokens that a Transformer without memory reads once more
+(a sliding window); a recurrent model has only one memory. Writes perplexity.png and perplexity.json into OUT
+and prints the table, with the time that reading took. --same-length is for Transformer-XL.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Milliseconds and memory of restricted self-attention, four ways, over lengths 256 to 8,192.
+"""Milliseconds and memory of restricted self-attention, computed in four ways, over lengths 256 to 8,192.
 
 dense: one kernel call with a band mask. blocks: `saccade.nn.local`, what Saccade runs. loop: one kernel
 call for each block, in Python. flex: torch's FlexAttention, compiled (needs a C++ compiler). One layer's
@@ -77,7 +77,7 @@ WAYS: dict[str, Callable[..., Attention]] = {
 
 
 def milliseconds(attention: Attention, inputs: list[Tensor], *, backward: bool, runs: int) -> float | None:
-    """Median of `runs`, after one unmeasured; None where there is no gradient."""
+    """Median of `runs`, after one unmeasured; None if there is no gradient."""
     took = []
     for _ in range(runs + 1):
         query, key, value = (x.detach().requires_grad_(backward) for x in inputs)

@@ -1,8 +1,8 @@
-"""What writing all words at once brings: BLEU, decoder calls, time of one sentence, sentences/s in bulk.
+"""BLEU, decoder calls, time of one sentence and sentences/s in bulk of models that write all words at once.
 
 Non-autoregressive students against their teacher, greedy and by beam with its cache, and against a deep
 encoder with one decoder layer. Pieces in, pieces out and detokenisation are inside the timer. All run in C
-where there is a compiler; SACCADE_NATIVE=0 in the environment compares them in torch.
+if there is a compiler; SACCADE_NATIVE=0 in the environment compares them in torch.
 """
 
 import statistics
@@ -163,7 +163,7 @@ def random_model(tokenizer: Tokenizer, preset: str, table: dict[str, object]) ->
     config = model_config({"preset": preset, **table})
     network: Any = build_model(config, vocabulary_of(tokenizer))
     if table.get("decoder") == "fertility":
-        # Of ten draws about six are distinct, as with trained ones.
+        # About six of ten draws are distinct, as in trained models.
         network.fertility.weight.data.zero_()
         network.fertility.bias.data.fill_(-100.0)
         network.fertility.bias.data[:3] = torch.tensor([0.03, 0.94, 0.03]).log()
@@ -175,7 +175,7 @@ def random_model(tokenizer: Tokenizer, preset: str, table: dict[str, object]) ->
 
 
 def random_systems(train: tuple[Path, Path], preset: str, tokens: int) -> list[System]:
-    """Models that know nothing, for their speed alone. tokens: of each search result, end symbol in."""
+    """Untrained models, for their speed alone. tokens: length of each search result, end symbol included."""
     texts = [path.read_text(encoding="utf-8").split("\n")[:-1] for path in train]
     tokenizer = SentencePieceTokenizer.learn(TokenizerConfig(), *texts)
     fixed = {"min_length": tokens - 1, "max_length": tokens}
@@ -194,7 +194,7 @@ def random_systems(train: tuple[Path, Path], preset: str, tokens: int) -> list[S
 
 
 def as_long(lines: Sequence[str], tokens: int, tokenizer: Tokenizer) -> list[str]:
-    """The words of these lines in order, cut into lines of at most so many pieces, end symbol in."""
+    """The words of these lines in order, cut into lines of at most `tokens` pieces, end symbol included."""
     found: list[list[str]] = [[]]
     pieces = 1
     for word in " ".join(lines).split():
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--reference", type=Path)
     parser.add_argument("--tokenize", default="none", help="sacreBLEU's tokeniser; none: tokenised text")
     parser.add_argument("--single", type=int, default=100, help="sentences translated one at a time")
-    parser.add_argument("--sentences", type=int, help="only the first so many of the test text")
+    parser.add_argument("--sentences", type=int, help="number of sentences of the test text, the first ones")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,9 +1,9 @@
 """Make an OPUS-MT folder from text of your own, as its authors publish theirs for transformers.
 
-For trying import, fine-tuning and export where no published model can be fetched: a small MarianMT model
+It serves to try import, fine-tuning and export without a published model: a small MarianMT model
 (post-norm, swish, sinusoids in halves, one scaled matrix for all embeddings, a bias on the logits) with two
 SentencePiece models and one table of pieces. It is trained by `saccade train`, then written with transformers
-(which has to be installed). Interrupted, it goes on where it was.
+(which has to be installed). If it was interrupted, it resumes where it stopped.
 """
 
 import argparse

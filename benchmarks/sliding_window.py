@@ -1,6 +1,6 @@
 """Evaluation of a language model by reused memory against a sliding window, at equal context.
 
-The window is read anew for every token, as a model without a memory has to do to use its whole context
+The window is read again for every token, as a model without a memory has to do to use its whole context
 (Al-Rfou et al. 2019); Transformer-XL reads a segment at a time and keeps the states of what came before, so
 that each token sees at least as much (Dai et al. 2019, on evaluation speed). One stream, random weights,
 since speed does not depend on what they say; the two models have the same sizes.

@@ -1,8 +1,8 @@
 """Where students that write all words at once fall short: length, repetition, fertilities, or words.
 
 For the teacher and each student: BLEU, pieces written for each of the reference's, mean difference of the two
-lengths, share of pieces that repeat the one before. Of a student that predicts fertilities, or a length,
-besides: the share that equals those of the teacher's own greedy translation, and BLEU when it is given them,
+lengths, share of pieces that repeat the one before. For a student that predicts fertilities, or a length,
+also: the share that equals those of the teacher's own greedy translation, and BLEU when it is given them,
 which leaves only the words to blame. --fertilities FILE has them as the student learned them (`saccade
 distill --beam 1 --fertilities FILE --method ...`); without it they are aligned by the teacher's attention.
 """
@@ -42,7 +42,7 @@ def repetition(rows: Rows) -> float:
 
 
 def errors_of(written: Rows, right: Rows) -> dict[str, object]:
-    """Of ids without end symbols."""
+    """Lengths and repetitions of translations, which are ids without end symbols."""
     off = [abs(len(a) - len(b)) for a, b in zip(written, right, strict=True)]
     return {
         "length": f"{sum(map(len, written)) / sum(map(len, right)):.3f}",

@@ -189,7 +189,7 @@ def fairseq(updates: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Toolkit:
-    """commands: of an interpreter that has it, one after the other, beside the pieces, for so many updates;
+    """commands: of an interpreter that has it, one after the other, beside the pieces, for `updates` updates;
     configuration: what they find in NAME.yaml; report: what it says after each update."""
 
     commands: Callable[[int], list[list[str]]]
@@ -197,7 +197,7 @@ class Toolkit:
     configuration: Callable[[int], dict[str, Any]] | None = None
 
 
-_ANEW = ["-c", "import shutil; shutil.rmtree('fairseq-data', ignore_errors=True)"]
+_CLEAN = ["-c", "import shutil; shutil.rmtree('fairseq-data', ignore_errors=True)"]
 _PREPROCESS = [
     "-m",
     "fairseq_cli.preprocess",
@@ -211,7 +211,7 @@ _PREPROCESS += ["--trainpref", "train", "--validpref", "valid", "--destdir", "fa
 TOOLKITS = {
     "eole": Toolkit(lambda _: [["-m", "eole.bin.main", "train", "-c", "eole.yaml"]], r"/(\d+) tok/s", eole),
     "fairseq": Toolkit(
-        lambda updates: [_ANEW, _PREPROCESS, ["-m", "fairseq_cli.train", "fairseq-data", *fairseq(updates)]],
+        lambda updates: [_CLEAN, _PREPROCESS, ["-m", "fairseq_cli.train", "fairseq-data", *fairseq(updates)]],
         r'"wps": "([\d.]+)"',
     ),
     "joeynmt": Toolkit(

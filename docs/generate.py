@@ -16,10 +16,10 @@ import typer
 
 from saccade import __main__ as program
 from saccade.config import Section
-from saccade.decoding.nonautoregressive.options import SCHEMES
+from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
-from saccade.experiment import SECTIONS
 from saccade.models import KINDS, Presets
+from saccade.tasks.interface import SECTIONS
 from saccade.tasks.language_modelling import SECTIONS as LANGUAGE
 from saccade.tasks.translation_validation import ValidationConfig
 from saccade.text.corpus import DataConfig
@@ -160,13 +160,14 @@ def configuration() -> Iterator[str]:
         if name != "model":
             yield from section(f"[{name}]", CONFIGURATION[name])
             if name == "decoding":
-                for scheme, other in SCHEMES.items():
-                    yield from section(f'[decoding] of a model with decoder "{scheme}"', other)
+                for scheme, decoder in DECODERS.items():
+                    yield from section(f'[decoding] of a model with decoder "{scheme}"', decoder.options)
             if name in LANGUAGE:
                 yield from section(f"[{name}] of a language model", LANGUAGE[name])
             continue
-        for kind, (config, _, presets) in KINDS.items():
-            yield from section(f'[model] of kind "{kind}"', config, before=list(preset_items(presets)))
+        for name_of_kind, kind in KINDS.items():
+            presets = list(preset_items(kind.presets))
+            yield from section(f'[model] of kind "{name_of_kind}"', kind.config, before=presets)
 
 
 def section(title: str, cls: type[Section], *, before: Sequence[str] = ()) -> Iterator[str]:

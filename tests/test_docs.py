@@ -76,4 +76,4 @@ def test_every_file_function_and_test_that_is_named_exists(page: Path) -> None:
             re.search(rf"(?:^|\s)(?:def|class) {part}\b|^{part}\b", code, re.MULTILINE) for part in parts
         ):
             missing.append(f"{file}::{name}" if name else file)
-    assert not missing, f"{page.name} names what is not there: mend the page, or the name"
+    assert not missing, f"{page.name} names what is not there: correct the page or the name"

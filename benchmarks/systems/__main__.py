@@ -104,7 +104,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Exit code 2 for what the user can mend, 130 when interrupted and saved."""
+    """Exit code 2 for what the user can repair, 130 when interrupted and saved."""
     parser = arguments()
     options = parser.parse_args()
     if unknown := [stage for stage in options.stages if stage not in STAGES]:

@@ -41,7 +41,7 @@ SYSTEMS: dict[str, System] = {
 """Name, as in `--systems`, to the system."""
 
 MAIN = ("transformer", "local", "recurrent", "fixed-vector", "convolutional")
-"""What is compared unless told otherwise; the others are variants of the Transformer."""
+"""What is compared by default; the others are variants of the Transformer."""
 
 
 def experiment(config: Path, system: str, *, seed: int, overrides: list[str]) -> Experiment:

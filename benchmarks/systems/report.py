@@ -20,7 +20,7 @@ from benchmarks.systems.speed import medians
 from saccade.errors import UserError
 
 THRESHOLDS = (10, 20, 30)
-"""BLEU of the validation text whose updates are told."""
+"""BLEU scores of the validation text for which the number of updates is shown."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,7 +14,7 @@ SAME = ("tokenizer", "model", "training", "validation", "decoding")
 
 
 def train(run: Path, plan: Experiment) -> None:
-    """Start a run, or go on with it; one that is finished stays as it is. UserError if it is another's."""
+    """Start a run or resume it; a finished one stays as it is. UserError if it is another's."""
     with process_group() as group:
         if not (run / "config.toml").is_file():
             start_run(plan, run, group, say=print)

@@ -83,12 +83,12 @@ def test_text(run: Path) -> tuple[list[str], list[str]]:
 
 
 def bucket(words: int) -> int:
-    """Which bucket a source of so many words is in."""
+    """Which bucket a source of `words` words is in."""
     return sum(words > edge for edge in EDGES)
 
 
 def bucket_names() -> list[str]:
-    """Words of the source in each bucket, for people."""
+    """The number of source words in each bucket, as text."""
     inner = (f"{below + 1}-{edge}" for below, edge in pairwise(EDGES))
     return [f"to {EDGES[0]}", *inner, f"over {EDGES[-1]}"]
 

@@ -1,5 +1,5 @@
 """Speed and memory of trained systems. Each measurement has a process of its own, and systems take turns,
-so that what else the machine does falls on all alike."""
+so that other work on the machine affects all of them alike."""
 
 import json
 import statistics
