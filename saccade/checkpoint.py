@@ -9,8 +9,9 @@ A folder appears under its name only when it is complete and on disk; see `repla
 
 import errno
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,16 +118,18 @@ def load_model(folder: Path) -> Model:
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """A model folder's weights in float32 under today's names; UserError when they are missing or damaged."""
-    return under_current_names(restored(read_tensors(folder / "model.safetensors")), folder)
+    current = names_in(folder)
+    stored = restored(read_tensors(folder / "model.safetensors"))
+    return {current(name): tensor for name, tensor in stored.items()}
 
 
-def under_current_names(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
-    """A model folder's tensors, which an older version may have written under other names."""
+def names_in(folder: Path) -> Callable[[str], str]:
+    """A function from the names of parameters in a model folder, which an older version may have written, to
+    today's names."""
     description = read_description(folder)
     if description["format"] == FORMAT:
-        return dict(tensors)
-    kind = str(description["model"].get("kind", "transformer"))
-    return {current_name(name, kind=kind): tensor for name, tensor in tensors.items()}
+        return lambda name: name
+    return partial(current_name, kind=str(description["model"].get("kind", "transformer")))
 
 
 def find_model(folder: Path) -> Path:

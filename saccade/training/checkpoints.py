@@ -13,7 +13,7 @@ from saccade.checkpoint import (
     Model,
     average_weights,
     load_weights,
-    read_tensors,
+    read_weights,
     save_model,
     unique_tensors,
     write_model,
@@ -49,7 +49,7 @@ class Checkpoints:
             raise NotFound(
                 f"{last}: nothing to resume: the run stopped before its first checkpoint. Start a new run."
             )
-        weights = read_tensors(last / "model.safetensors")
+        weights = read_weights(last)
         state = read_state(last, network=self.network, optimizer=self.optimizer, rank=self.group.rank)
         load_weights(self.network, state.raw_weights or weights, folder=last)
         if self.moving_average is not None:

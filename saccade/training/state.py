@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.checkpoint import read_json, read_tensors, write_json, write_tensors
+from saccade.checkpoint import names_in, read_json, read_tensors, write_json, write_tensors
 from saccade.errors import DamagedFile
 
 _DATA = "carried/"
@@ -102,7 +102,12 @@ def read_state(
         if "pieces" in saved:  # what runs of Saccade 0.1 call it
             saved["micro_batches"] = saved.pop("pieces")
         counters = Counters(**{**saved, "window": Window(**saved.get("window", {}))})
-        _restore_optimizer(network, optimizer, _under(tensors, "optimizer/"))
+        current = names_in(folder)
+        moments = {}
+        for path, tensor in _under(tensors, "optimizer/").items():
+            name, _, key = path.rpartition("/")
+            moments[f"{current(name)}/{key}"] = tensor
+        _restore_optimizer(network, optimizer, moments)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedFile(
             f"{folder}: damaged training state: {error}. Start from another checkpoint."
@@ -110,7 +115,7 @@ def read_state(
     return TrainingState(
         counters,
         generators=_under(tensors, f"generator/{rank}/"),
-        raw_weights=_under(tensors, "raw/"),
+        raw_weights={current(name): tensor for name, tensor in _under(tensors, "raw/").items()},
         data=_under(tensors, _DATA),
     )
 

@@ -63,7 +63,7 @@ def test_they_are_compiled_once_and_then_taken_from_the_cache_unless_it_is_damag
     home = {"XDG_CACHE_HOME": str(tmp_path), "CC": broken}
     assert report(**home) == "False None"
     (built,) = (tmp_path / "saccade").iterdir()
-    content, _before = built.read_bytes(), built.stat().st_mtime_ns
+    content, before = built.read_bytes(), built.stat().st_mtime_ns
     assert report(**home) == "False None"
     assert [file.stat().st_mtime_ns for file in built.parent.iterdir()] == [before]
     # Cut short by a power failure: reading the missing pages would end the process.

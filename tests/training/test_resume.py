@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saccade.checkpoint import read_tensors
+from saccade.checkpoint import read_json, read_tensors, write_json, write_tensors
 from tests.training.conftest import drive, quick_drive
 
 NOISY = ("model.dropout=0.2",)
@@ -139,3 +139,35 @@ def test_a_finished_run_resumed_changes_nothing(corpus: Path) -> None:
     before = (corpus / "run" / "metrics.jsonl").read_bytes()
     assert drive(corpus / "run", "--resume").returncode == 0
     assert (corpus / "run" / "metrics.jsonl").read_bytes() == before
+
+
+OLDER = (
+    ("encoder.embedding.", "source_embedding."),
+    ("encoder.layers.", "encoder."),
+    ("encoder.norm.", "encoder_norm."),
+)
+RESIDUALS = (
+    ("self_attention_residual.", "around_self."),
+    ("cross_attention_residual.", "around_cross."),
+    ("feed_forward_residual.", "around_feed_forward."),
+)
+
+
+def older(path: str) -> str:
+    """The name of a parameter, or of what training keeps for it, in format 1."""
+    for now, before in (*OLDER, *RESIDUALS):
+        path = path.replace(now, before)
+    return path
+
+
+def test_a_run_of_an_older_version_is_resumed_with_its_optimizers_state(corpus: Path) -> None:
+    settings = ("model.norm=pre", "training.ema=0.9")
+    assert quick_drive(corpus / "whole", *settings) == 0
+    assert quick_drive(corpus / "cut", "--stop-at", "8", *settings) == 130
+    last = corpus / "cut" / "checkpoints" / "last"
+    for name in ("model.safetensors", "training.safetensors"):
+        write_tensors(last / name, {older(path): one for path, one in read_tensors(last / name).items()})
+    description = read_json(last / "model.json")
+    write_json(last / "model.json", {**description, "format": 1})
+    assert quick_drive(corpus / "cut", "--resume") == 0
+    assert_same_run(corpus / "whole", corpus / "cut")
