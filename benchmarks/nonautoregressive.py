@@ -164,12 +164,12 @@ def random_model(tokenizer: Tokenizer, preset: str, table: dict[str, object]) ->
     network: Any = build_model(config, vocabulary_of(tokenizer))
     if table.get("decoder") == "fertility":
         # About six of ten draws are distinct, as in trained models.
-        network.fertility.weight.data.zero_()
-        network.fertility.bias.data.fill_(-100.0)
-        network.fertility.bias.data[:3] = torch.tensor([0.03, 0.94, 0.03]).log()
+        network.predictor.weight.data.zero_()
+        network.predictor.bias.data.fill_(-100.0)
+        network.predictor.bias.data[:3] = torch.tensor([0.03, 0.94, 0.03]).log()
     if table.get("decoder") == "mask-predict":
-        middle = network.length.out_features // 2
-        network.length.bias.data[middle - 2 : middle + 3] = 100.0
+        middle = network.predictor.out_features // 2
+        network.predictor.bias.data[middle - 2 : middle + 3] = 100.0
     network.eval()
     return Model(network, config, tokenizer)
 

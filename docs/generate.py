@@ -126,7 +126,8 @@ def parameter_name(parameter: Any) -> str:
 def parameter_facts(parameter: Any) -> list[str]:
     """Whether it is needed, its range and its default, as far as there is something to say."""
     facts = ["required"] if parameter.required else []
-    if parameter.param_type_name == "option" and parameter.multiple:
+    repeats = parameter.param_type_name == "option" and parameter.multiple
+    if repeats and "may be repeated" not in (parameter.help or ""):
         facts.append("may be repeated")
     # typer before 0.20 has the bounds in a type of click's.
     bounds = parameter if hasattr(parameter, "min") else parameter.type
