@@ -254,16 +254,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "model.safetensors: damaged",
     ),
     "weight missing": (
-        lambda f: edit_weights(f, lambda w: w.pop("encoder.1.self_attention_residual.norm.bias")),
-        "lacks encoder.1.self_attention_residual.norm.bias",
+        lambda f: edit_weights(f, lambda w: w.pop("encoder.layers.1.self_attention_residual.norm.bias")),
+        "lacks encoder.layers.1.self_attention_residual.norm.bias",
     ),
     "weight unknown": (
         lambda f: edit_weights(f, lambda w: w.update(extra=torch.ones(1))),
         "holds the unknown extra",
     ),
     "weight of another shape": (
-        lambda f: edit_weights(f, lambda w: w.update({"encoder.0.feed_forward.inner.bias": torch.ones(3)})),
-        "encoder.0.feed_forward.inner.bias is [3] instead of [20]",
+        lambda f: edit_weights(
+            f, lambda w: w.update({"encoder.layers.0.feed_forward.inner.bias": torch.ones(3)})
+        ),
+        "encoder.layers.0.feed_forward.inner.bias is [3] instead of [20]",
     ),
     "another configuration": (
         lambda f: edit(f, lambda d: d["model"].update(feed_forward=24)),

@@ -11,14 +11,16 @@ import pytest
 import saccade
 from saccade.checkpoint import save_model
 from tests import tiny
+from tests.test_generator import model as language_model
 
 
 def test_the_public_names_are_these() -> None:
     assert saccade.__all__ == [
+        "AttentionMap",
+        "TextGenerator",
         "Translation",
         "Translator",
         "UserError",
-        "TextGenerator",
         "__version__",
         "load",
     ]
@@ -42,6 +44,13 @@ def test_load_gives_a_translator(tmp_path: Path) -> None:
     assert isinstance(translator, saccade.Translator)
     [translation] = translator.translate(["a cat"], max_length=3)
     assert isinstance(translation, saccade.Translation)
+
+
+def test_load_gives_what_the_model_is_for(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", language_model("transformer-xl"))
+    generator = saccade.load(tmp_path / "model", device="cpu", memory=3)
+    assert isinstance(generator, saccade.TextGenerator)
+    assert generator.config.model_dump()["memory"] == 3
 
 
 def test_load_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:

@@ -43,9 +43,18 @@ def randomise(network: nn.Module, *, seed: int = 0, scale: float = 0.3) -> None:
     """Move every parameter off its initial value: zero biases and unit gains would hide mistakes."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in network.parameters():
+        for _, parameter in sorted(network.named_parameters(), key=lambda item: _rank(item[0])):
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.add_(noise.to(parameter), alpha=scale)
+
+
+def _rank(name: str) -> int:
+    """Embeddings come first, whichever module has them, so that models stay the same when modules move."""
+    if "." not in name:
+        return 0
+    if "embedding." in name:
+        return 1
+    return 3 if name.startswith(("encoder.norm.", "decoder_norm.", "output.", "predictor.")) else 2
 
 
 def config(**changes: Any) -> TransformerConfig:

@@ -4,13 +4,13 @@
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
+from saccade.decoding.lazy import Lazy
 from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
@@ -32,15 +32,15 @@ class Autoregressive(Decoder):
     options = DecodingConfig
 
     def __init__(self, network: Seq2Seq[Any, Any], make_engine: Callable[[], IncrementalDecoder]) -> None:
-        self.network, self.make_engine = network, make_engine
+        self.network, self._engine = network, Lazy(make_engine)
         self.vocabulary = network.vocabulary
         self.max_source_length = network.max_source_length
         self.max_target_length = network.max_target_length
 
-    @cached_property
+    @property
     def engine(self) -> IncrementalDecoder:
         """What search drives."""
-        return self.make_engine()
+        return self._engine.get()
 
     def decode(
         self,

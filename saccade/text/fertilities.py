@@ -5,7 +5,7 @@ A number says how many target pieces the source piece has; end symbols are not c
 
 from collections.abc import Sequence
 
-from saccade.errors import InputError, UserError
+from saccade.errors import InputError
 
 LARGEST = 65_535
 """The largest fertility; a cache holds 16 bits for each."""
@@ -19,8 +19,8 @@ def fertilities_of(line: str, *, place: str) -> tuple[int, ...]:
         numbers = tuple(map(int, words))
         if max(numbers, default=0) <= LARGEST:
             return numbers
-    raise UserError(
-        f"{place}: not a line of whole numbers up to {LARGEST:,}. Make the file again with `saccade align`."
+    raise InputError(
+        f"{place}: not a line of whole numbers up to {LARGEST:,}. Make the file again.", topic="fertilities"
     )
 
 

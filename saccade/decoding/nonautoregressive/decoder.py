@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
+from saccade.decoding.lazy import Lazy
 from saccade.decoding.rerank import Reranker
 from saccade.errors import Unsupported
 from saccade.models.families import NonAutoregressive
@@ -37,16 +37,17 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
         network: NonAutoregressive | None = None,
         reranker: Reranker | None = None,
     ) -> None:
-        self.make_engine, self.network, self.reranker = make_engine, network, reranker
+        self._engine = Lazy(lambda: self.scheme(make_engine()))
+        self.network, self.reranker = network, reranker
         self.vocabulary = vocabulary
         self.max_source_length = self.max_target_length = None  # sinusoids have no end
 
-    @cached_property
+    @property
     def engine(self) -> SchemeT:
         """The scheme over what decodes."""
-        return self.scheme(self.make_engine())
+        return self._engine.get()
 
-    @cached_property
+    @property
     def trained(self) -> SchemeT:
         """The scheme over the trained network; UserError if there is none."""
         if self.network is None:
