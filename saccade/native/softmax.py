@@ -18,12 +18,13 @@ def serves(logits: Tensor) -> bool:
 def softmax_gradient_(logits: Tensor, gold: Tensor, *, smoothing: float) -> tuple[Tensor, Tensor]:
     """Replaces logits (rows, classes) by softmax - (1 - smoothing) at gold, in place.
 
-    gold (rows,) int64. Returns the cross-entropy in nats and the logit of gold, both (rows,) float32.
+    gold (rows,) or (rows, 1), int64. Returns the cross-entropy in nats and the logit of gold, both (rows,)
+    float32.
     Raises IndexError, and changes nothing, if a target is not one of the classes.
     """
     rows, classes = logits.shape
     gold = gold.to(torch.int64).contiguous()
-    if gold.shape != (rows,):
+    if gold.numel() != rows:
         raise ValueError(f"{tuple(gold.shape)} targets for {rows} rows of logits")
     loss, gold_logit = torch.empty(2, rows).unbind()
     kernels().softmax_gradient(
