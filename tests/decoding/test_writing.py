@@ -47,7 +47,7 @@ def test_each_decoder_is_what_its_protocol_says_and_no_other(decoder: str) -> No
 
 def test_a_judge_without_work_is_refused() -> None:
     judge = Judge(transformer(), "power", 1.0)
-    with pytest.raises(UserError, match="word by word by itself"):
+    with pytest.raises(UserError, match="decodes word by word"):
         writing_of(transformer(), judge=judge)
 
 
@@ -106,7 +106,7 @@ def test_lines_of_any_sort_give_one_line_each(decoder: str) -> None:
 def test_a_forced_prefix_is_refused_and_empty_ones_are_none(decoder: str) -> None:
     writer = translator(decoder)
     assert writer.translate(["5 6"], prefixes=[""]) == writer.translate(["5 6"])
-    with pytest.raises(UserError, match="a forced prefix means nothing"):
+    with pytest.raises(UserError, match="cannot take a forced prefix"):
         writer.translate(["5 6", "7"], prefixes=["", "8"])
 
 
