@@ -49,7 +49,7 @@ def test_a_users_mistake_ends_with_2_and_its_message() -> None:
 
 
 def test_an_interrupted_training_ends_with_130_and_says_how_to_go_on() -> None:
-    assert ends(Interrupted("Saved. Go on with ...")) == (130, "Saved. Go on with ...\n", None)
+    assert ends(Interrupted("Saved. Resume with ...")) == (130, "Saved. Resume with ...\n", None)
 
 
 def test_ctrl_c_ends_with_130() -> None:

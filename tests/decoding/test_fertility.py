@@ -85,7 +85,7 @@ def test_words_are_the_likeliest_of_each_position_and_no_special_ids() -> None:
     with torch.no_grad():
         memory = model.encode(*padded([source]))
         copies = torch.tensor([copied_by_fertility(range(6), counts)])
-        read = model.source_embedding(torch.tensor([source])[0, copies])
+        read = torch.tensor([source])[0, copies]
         hidden = model.decode(read, torch.tensor([sum(counts)]), memory)
         log_probs = model.output(hidden)[0].log_softmax(-1)
     log_probs[:, [0, 2, 3]] = -math.inf
@@ -176,7 +176,7 @@ def test_without_any_fertility_nothing_is_written() -> None:
 
 
 def test_several_candidates_need_a_judge() -> None:
-    with pytest.raises(UserError, match="candidates = 3: .* a re-ranker has to"):
+    with pytest.raises(UserError, match="candidates = 3: .* a reranker has to"):
         decode(spread_out(), sentences([4]), candidates=3)
 
 

@@ -105,7 +105,7 @@ def test_lines_of_any_sort_give_one_line_each(decoder: str) -> None:
 def test_a_forced_prefix_is_refused_and_empty_ones_are_none(decoder: str) -> None:
     writer = translator(decoder)
     assert writer.translate(["5 6"], prefixes=[""]) == writer.translate(["5 6"])
-    with pytest.raises(UserError, match="a forced prefix means nothing"):
+    with pytest.raises(UserError, match="cannot take a forced prefix"):
         writer.translate(["5 6", "7"], prefixes=["", "8"])
 
 

@@ -35,7 +35,7 @@ def encoded(model: Any) -> tuple[Any, Any]:
 def test_the_cost_is_a_sum_over_every_place_and_word(counts: list[int]) -> None:
     model, tuning = student(), fine_tuning()
     memory, read = encoded(model)
-    cost = value(tuning.cost(model, memory, torch.tensor([counts]), read))
+    cost = value(tuning.cost(scheme(model), memory, torch.tensor([counts]), read))
     total, words = 0.0, [START]
     if sum(counts):
         own = model.output(scheme(model).write(torch.tensor([counts]), memory)[0])[0].log_softmax(-1)
@@ -60,9 +60,9 @@ def test_reinforce_in_expectation_has_the_gradient_of_the_expected_cost() -> Non
 
     sequences = [[a, b, 0] for a, b in itertools.product(range(3), repeat=2)]
     with torch.no_grad():
-        costs = [tuning.cost(model, memory, torch.tensor([counts]), read) for counts in sequences]
+        costs = [tuning.cost(scheme(model), memory, torch.tensor([counts]), read) for counts in sequences]
         baseline = tuning.cost(
-            model, memory, mean_fertilities(log_probs()[None]) * torch.tensor([1, 1, 0]), read
+            scheme(model), memory, mean_fertilities(log_probs()[None]) * torch.tensor([1, 1, 0]), read
         )
     chances = [log_probs()[0, a] + log_probs()[1, b] for a, b, _ in sequences]
     expected = sum(chance.exp() * cost.item() for chance, cost in zip(chances, costs, strict=True))
@@ -102,15 +102,15 @@ def test_the_parts_are_weighted_as_in_equation_11() -> None:
     model, given = student(), batch(SOURCE, TARGET, FERTILITIES)
     memory, read = encoded(model)
     known = value(FertilityCrossEntropy()(model, given))
-    propagated = value(fine_tuning().cost(model, memory, torch.tensor(FERTILITIES), read))
+    propagated = value(fine_tuning().cost(scheme(model), memory, torch.tensor(FERTILITIES), read))
     torch.manual_seed(4)
     total = value(fine_tuning(0.25)(model, given))
     torch.manual_seed(4)
     log_probs = scheme(model).logits(memory).log_softmax(-1)
     drawn, real = drawn_fertilities(log_probs), torch.tensor([[True, True, False]])
     chance = log_probs[0, 0, drawn[0, 0]] + log_probs[0, 1, drawn[0, 1]]
-    cost = fine_tuning().cost(model, memory, bounded(drawn, real), read)
-    baseline = fine_tuning().cost(model, memory, bounded(mean_fertilities(log_probs), real), read)
+    cost = fine_tuning().cost(scheme(model), memory, bounded(drawn, real), read)
+    baseline = fine_tuning().cost(scheme(model), memory, bounded(mean_fertilities(log_probs), real), read)
     reinforced = value((cost - baseline) * chance)
     assert total == pytest.approx(0.25 * (reinforced + propagated) + 0.75 * known, abs=1e-4)
 

@@ -53,14 +53,14 @@ def test_both_passes_have_the_same_dropout_and_the_draws_go_on() -> None:
     model = network("ctc", dropout=0.3).train()
     given = batch(sentences([7, 5]), sentences([6, 4], seed=1))
     seen: list[torch.Tensor] = []
-    write = model.write
+    decode = model.decode
 
-    def watched(memory: object, revealed: torch.Tensor | None = None) -> object:
-        hidden, slots = write(memory)  # nothing revealed: then both passes are one
+    def watched(*read: object, revealed: torch.Tensor | None = None) -> object:
+        hidden = decode(*read)  # nothing revealed: then both passes are one
         seen.append(hidden.detach())
-        return hidden, slots
+        return hidden
 
-    model.write = watched
+    model.decode = watched
     torch.manual_seed(0)
     objective = GlancingCtc(share=(0.5, 0.5))
     objective(model, given)
