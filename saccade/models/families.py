@@ -56,7 +56,7 @@ class TranslationModel(Network):
         return None
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
-        """Read source ids (batch, source), padded on the right, of lengths (batch,); returns the memory."""
+        """Reads source ids (batch, source), padded on the right, of lengths (batch,); returns the memory."""
         raise NotImplementedError
 
 
@@ -84,7 +84,7 @@ class Seq2Seq(TranslationModel, Generic[MemoryT, StateT]):
         raise NotImplementedError
 
     def step(self, token: Tensor, state: StateT) -> tuple[Tensor, StateT]:
-        """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
+        """Feeds token (rows,), one to each row; returns logits (rows, vocabulary) and the next state."""
         raise NotImplementedError
 
 
@@ -112,7 +112,7 @@ class LanguageModel(Network):
         raise NotImplementedError
 
     def read(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Read the next tokens (rows, length) of each stream.
+        """Reads the next tokens (rows, length) of each stream.
 
         Returns hidden states (rows, length, width), each of which knows its own token and those before it,
         and the memory to continue from, through which no gradient flows.
@@ -121,7 +121,7 @@ class LanguageModel(Network):
 
 
 def expect(network: nn.Module, family: type[FamilyT], *, what: str = "the model") -> FamilyT:
-    """Return the network as a member of the family.
+    """Returns the network as a member of the family.
 
     Raises UserError, which says what the network is and what is needed, for a member of another family.
     what: the subject of the message.

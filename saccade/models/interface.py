@@ -29,12 +29,12 @@ class State(Protocol):
     """
 
     def select(self, rows: Rows) -> Self:
-        """Continue other hypotheses. A new row continues a row of the same sentence; sentences may change
+        """Continues other hypotheses. A new row continues a row of the same sentence; sentences may change
         places, and those that do not occur leave the batch."""
         ...
 
     def join(self, fresh: Self) -> Self:
-        """Let the sentences of a state that has not been stepped follow these, which may stand anywhere.
+        """Lets the sentences of a state that has not been stepped follow these, which may stand anywhere.
 
         Each goes on as it would by itself. Asked only of models that say `joins`.
         """
@@ -91,7 +91,7 @@ class IncrementalDecoder(Protocol):
         ...
 
     def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
+        """Feeds token (rows,), one to each row; returns logits (rows, vocabulary) and the next state."""
         ...
 
 

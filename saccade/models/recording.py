@@ -1,4 +1,4 @@
-"""Record the attention weights of any model: hooks ask each attention module for its weights.
+"""Records the attention weights of any model: hooks ask each attention module for its weights.
 
 Nothing is kept on modules and the forward pass runs as always; the weights are computed beside it.
 """

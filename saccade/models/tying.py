@@ -11,7 +11,7 @@ Tying = Literal["all", "target", "none"]
 
 
 def resolve_tying(setting: Tying | None, *, shared: bool) -> Tying:
-    """Return the setting, or, where it is None, everything that the vocabulary allows.
+    """Returns the setting, or, where it is None, everything that the vocabulary allows.
 
     shared: whether source and target have one vocabulary. Raises ValueError where "all" needs one.
     """
@@ -21,7 +21,7 @@ def resolve_tying(setting: Tying | None, *, shared: bool) -> Tying:
 
 
 def tie(tying: Tying, *, output: nn.Linear, source: Embedding, target: Embedding | None) -> None:
-    """Make the matrices one; target is None in a model that embeds no target tokens."""
+    """Makes the matrices one; target is None in a model that embeds no target tokens."""
     if target is None:
         if tying == "all":
             output.weight = source.tokens.weight

@@ -36,7 +36,7 @@ class KeyValueCache:
         return (columns >= self.length - self.position[:, None])[:, None, None]
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add columns, each (rows, heads, new, head width); returns all keys and values so far."""
+        """Adds columns, each (rows, heads, new, head width); returns all keys and values so far."""
         end = self.length + key.size(2)
         if end > self.keys.size(2):
             raise ValueError(f"cache holds {self.keys.size(2)} positions, {end} are needed")

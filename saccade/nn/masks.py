@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def padding_mask(lengths: Tensor, length: int) -> Tensor | None:
-    """Hide the padding behind each sequence.
+    """Hides the padding behind each sequence.
 
     lengths: (batch,) real tokens of each row, padding on the right.
     Returns (batch, 1, 1, length), True at real tokens, to broadcast over heads and queries;
@@ -18,7 +18,7 @@ def padding_mask(lengths: Tensor, length: int) -> Tensor | None:
 
 
 def causal_mask(queries: int, keys: int, *, device: torch.device | None = None) -> Tensor:
-    """Hide the future: query i of the last `queries` positions sees keys up to its own position.
+    """Hides the future: query i of the last `queries` positions sees keys up to its own position.
 
     Returns (queries, keys). The last query sees every key ("Attention Is All You Need", 3.2.3).
     """
@@ -28,7 +28,7 @@ def causal_mask(queries: int, keys: int, *, device: torch.device | None = None) 
 def band_mask(
     queries: int, keys: int, *, before: int, after: int, offset: int = 0, device: torch.device | None = None
 ) -> Tensor:
-    """Hide what is far: a query sees `before` positions back, its own, and `after` positions on.
+    """Hides what is far: a query sees `before` positions back, its own, and `after` positions on.
 
     Returns (queries, keys). offset: the place of query 0 among the keys.
     """

@@ -8,7 +8,7 @@ from saccade.nn.positions import SinusoidalPositions
 
 
 def rotate(x: Tensor, *, sine: Tensor, cosine: Tensor) -> Tensor:
-    """Turn each pair of channels (2i, 2i+1) of x (..., d) by an angle given by sine and cosine (..., d/2).
+    """Rotates each pair of channels (2i, 2i+1) of x (..., d) by an angle given by sine and cosine (..., d/2).
 
     Equation 34 of the paper: the pairs are neighbours, as there. (Many implementations pair channel i
     with i + d/2; that is the same model with the channels of a head in another order.)

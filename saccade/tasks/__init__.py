@@ -17,5 +17,5 @@ TASKS: dict[type[Network], Task] = {
 
 
 def task_for(model: Section) -> Task:
-    """Return the task of the family that this section `[model]` configures."""
+    """Returns the task of the family that this section `[model]` configures."""
     return TASKS[kind_of(model).family]

@@ -91,19 +91,19 @@ class Task(ABC):
         """The sections of the configuration that the task defines, by name."""
 
     def check(self, plan: Experiment) -> None:  # noqa: B027 - most have no objections
-        """Raise UserError for settings that do not fit this kind of model."""
+        """Raises UserError for settings that do not fit this kind of model."""
 
     @abstractmethod
     def require_text(self, data: Section) -> None:
-        """Raise UserError if the configuration names no training text."""
+        """Raises UserError if the configuration names no training text."""
 
     @abstractmethod
     def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> Report:
-        """Segment and encode the text into the folder `out`, with a new tokeniser if None is given."""
+        """Segments and encode the text into the folder `out`, with a new tokeniser if None is given."""
 
     @abstractmethod
     def material(self, plan: Experiment, out: Path, group: Group) -> Material:
-        """Open what `prepare` wrote to `out`."""
+        """Opens what `prepare` wrote to `out`."""
 
     @abstractmethod
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:

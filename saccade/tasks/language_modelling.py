@@ -162,7 +162,7 @@ def _streams(plan: Experiment) -> int:
 def validate_text(
     model: Model, *, ids: Ids, size: TextSize, device: torch.device, streams: int
 ) -> TextValidation:
-    """Score a model with its present weights; it is left in evaluation mode."""
+    """Scores a model with its present weights; it is left in evaluation mode."""
     model.network.eval()
     nats = TextGenerator(model, device=device).nats(ids, streams=streams)
     score = TextScore(nats, size)

@@ -132,7 +132,7 @@ class Translation(Task):
         return translation_advice(plan, cast(DataReport, report), parameters=parameters, batches=batches)
 
     def refuse_schemes(self, plan: Experiment, *, but: SchemeName | None) -> None:
-        """Raise UserError for settings that belong to another scheme of non-autoregressive models."""
+        """Raises UserError for settings that belong to another scheme of non-autoregressive models."""
         training, data = plan.training, cast(DataConfig, plan.data)
         owned: dict[str, tuple[bool, SchemeName]] = {
             "training.glancing": (training.glancing is not None, "ctc"),
@@ -145,7 +145,7 @@ class Translation(Task):
                 raise ConfigError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
 
     def require_teacher(self, plan: Experiment) -> None:
-        """Raise UserError for settings that need a teacher if there is none."""
+        """Raises UserError for settings that need a teacher if there is none."""
         training, teacher = plan.training, plan.start.teacher
         if teacher is None and (training.init_encoder or training.fine_tuning):
             name = "init_encoder" if training.init_encoder else "fine_tuning"

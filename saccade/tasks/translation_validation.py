@@ -63,7 +63,7 @@ def validate(
     device: torch.device,
     batch_tokens: int,
 ) -> Validation:
-    """Score a model with its present weights; it is left in evaluation mode.
+    """Scores a model with its present weights; it is left in evaluation mode.
 
     objective: the loss is its mean. options: decoding options of the scored translations.
     """

@@ -69,7 +69,7 @@ class EncodedLines:
 
     @classmethod
     def open(cls, folder: Path) -> "EncodedLines":
-        """Map a finished cache. Checks sizes, offsets, and that no id is beyond its vocabulary.
+        """Maps a finished cache. Checks sizes, offsets, and that no id is beyond its vocabulary.
 
         Raises UserError when there is no cache, it is damaged, or it has the format of another version.
         """
@@ -103,7 +103,7 @@ class EncodedLines:
         return self.columns[name]
 
     def verify(self) -> None:
-        """Compare every value with what was written. Raises UserError, naming the file, when one has changed.
+        """Compares every value with what was written. Raises UserError, naming the file, if one has changed.
 
         Reads all of the cache, about half a gigabyte a second.
         """

@@ -30,7 +30,7 @@ class CacheWriter:
         self._count = 0
 
     def add(self, lines: Mapping[str, Lines]) -> None:
-        """Append lines: for each column, by name, the values of each line.
+        """Appends lines: for each column, by name, the values of each line.
 
         Raises ValueError when columns have different numbers of lines, aligned ones different positions,
         or an id is not in its vocabulary; TypeError for arrays of another type than the column's.
@@ -53,13 +53,13 @@ class CacheWriter:
         self._count += next(iter(counts.values()), 0)
 
     def finish(self) -> None:
-        """Write what makes the folder a cache."""
+        """Writes what makes the folder a cache."""
         entries = [described(file.column, file.finish()) for file in self._files]
         description = {"version": VERSION, "lines": self._count, "columns": entries}
         (self._folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
     def close(self) -> None:
-        """Close the files, finished or not."""
+        """Closes the files, finished or not."""
         for file in self._files:
             file.stream.close()
 

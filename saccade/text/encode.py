@@ -74,7 +74,7 @@ def encode_split(
     look: Callable[[int, EncodedChunk], None],
     accept: Callable[[], None],
 ) -> EncodedLines:
-    """Write the usable lines, those of index `held_out` aside, as a cache and count them into `tally`.
+    """Writes the usable lines, those of index `held_out` aside, as a cache and count them into `tally`.
 
     `look` sees every chunk with the number of lines before it; `accept` is called when all are written
     and may raise, in which case there is no cache.

@@ -30,7 +30,7 @@ def fertilities_line(fertilities: Sequence[int]) -> str:
 
 
 def require_fit(fertilities: Sequence[int], *, source: int, target: int, place: str) -> None:
-    """Raise UserError unless there is a number for each source piece and they add up to the target pieces,
+    """Raises UserError unless there is a number for each source piece and they add up to the target pieces,
     end symbols not counted."""
     if len(fertilities) != source or sum(fertilities) != target:
         raise InputError(

@@ -109,7 +109,7 @@ class TextReport:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a report from its file; raises OSError or ValueError."""
+        """Reads a report from its file; raises OSError or ValueError."""
         return TypeAdapter(cls).validate_python(json.loads(path.read_text(encoding="utf-8")))
 
     def summary(self) -> list[str]:

@@ -85,7 +85,7 @@ class SentencePieces:
         return self._pieces.names(ids)
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.model and vocabulary.json."""
+        """Writes tokenizer.model and vocabulary.json."""
         (folder / _MODEL).write_bytes(self._model)
         write_table(folder / _TABLE, self._pieces.ids)
 
@@ -121,7 +121,7 @@ class FastPieces:
         return [self._tokenizer.id_to_token(int(number)) or "" for number in ids]
 
     def save(self, folder: Path) -> None:
-        """Write tokenizers.json."""
+        """Writes tokenizers.json."""
         (folder / _TOKENIZERS).write_text(self._text, encoding="utf-8")
 
 
@@ -145,7 +145,7 @@ class ManyLanguagesTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises UserError when a file is missing or damaged."""
+        """Reads what `save` wrote; raises UserError when a file is missing or damaged."""
         settings = read_settings(folder)
         try:
             config = ManyLanguagesConfig.model_validate_json(json.dumps(settings.get("config")))
@@ -163,7 +163,7 @@ class ManyLanguagesTokenizer:
         return ManyLanguagesTokenizer(self.config.model_copy(update=update), self._engine)
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json, and tokenizer.model with vocabulary.json, or tokenizers.json."""
+        """Writes tokenizer.json, and tokenizer.model with vocabulary.json, or tokenizers.json."""
         folder.mkdir(parents=True, exist_ok=True)
         self._engine.save(folder)
         write_settings(folder, kind=self.kind, config=self.config.model_dump(mode="json", exclude_none=True))

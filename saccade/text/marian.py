@@ -66,7 +66,7 @@ class MarianTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises UserError when a file is missing or damaged."""
+        """Reads what `save` wrote; raises UserError when a file is missing or damaged."""
         settings = read_settings(folder)
         try:
             config = MarianTokenizerConfig.model_validate_json(json.dumps(settings.get("config")))
@@ -77,7 +77,7 @@ class MarianTokenizer:
             raise damaged(folder, error) from error
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json, source.model, target.model and vocabulary.json into `folder`; where the
+        """Writes tokenizer.json, source.model, target.model and vocabulary.json into `folder`; where the
         sides have tables of their own, target_vocabulary.json too."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in zip(_MODELS, self._models, strict=True):

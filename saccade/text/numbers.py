@@ -18,7 +18,7 @@ _MOST = 500_000  # pairs; beyond, drawing unused numbers would take long
 def write_corpus(
     folder: Path, *, train: int = 20_000, valid: int = 500, test: int = 1_000, seed: int = 1
 ) -> None:
-    """Write train.en, train.de, valid.en, ... test.de with that many lines each, a function of the arguments.
+    """Writes train.en, train.de, valid.en, ... test.de; equal arguments give equal files.
 
     The numbers are from 0 to 999,999 and none is used twice, so those of the test are unseen. All below
     100 are in the training text (as far as `train` goes); of the others 10% have three digits, 20% four,

@@ -264,7 +264,7 @@ def _refusal(message: str, tally: SplitTally) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Writes a file so that it is there whole or not at all."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     partial.write_bytes(text.encode("utf-8"))
     partial.replace(path)

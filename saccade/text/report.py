@@ -132,7 +132,7 @@ class SplitTally:
     places: dict[str, list[str]] = field(default_factory=dict)
 
     def drop(self, cause: str, pair: Line) -> None:
-        """Count a pair that is not used."""
+        """Counts a pair that is not used."""
         self.dropped[cause] += 1
         places = self.places.setdefault(cause, [])
         if len(places) < PLACES:
@@ -175,7 +175,7 @@ class DuplicateFinder:
         self._found_pairs: dict[tuple[str, str], str] = {}
 
     def look_at(self, pairs: Iterable[Line]) -> None:
-        """Compare a part of the training text."""
+        """Compares a part of the training text."""
         for pair in pairs:
             source = pair.texts["source"]
             if source in self._sources:

@@ -24,7 +24,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def write_settings(folder: Path, *, kind: str, config: dict[str, Any]) -> None:
-    """Write tokenizer.json."""
+    """Writes tokenizer.json."""
     text = json.dumps({"kind": kind, "config": config}, indent=2) + "\n"
     (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
 

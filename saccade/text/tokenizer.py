@@ -83,7 +83,7 @@ class Tokenizer(Protocol):
         """The pieces behind target ids, for people to look at."""
 
     def save(self, folder: Path) -> None:
-        """Write everything that `load_tokenizer(folder)` needs."""
+        """Writes everything that `load_tokenizer(folder)` needs."""
 
 
 class SentencePieceTokenizer:
@@ -112,7 +112,7 @@ class SentencePieceTokenizer:
 
     @classmethod
     def learn(cls, config: TokenizerConfig, source: Iterable[str], target: Iterable[str]) -> Self:
-        """Learn the vocabularies from the lines of both sides; each side is read once, as a stream.
+        """Learns the vocabularies from the lines of both sides; each side is read once, as a stream.
 
         Of a very long text a fixed random sample is used, so memory stays bounded and the result depends
         on text and configuration alone. Raises UserError when the text is empty or does not support the
@@ -130,7 +130,7 @@ class SentencePieceTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises UserError when a file is missing or damaged."""
+        """Reads what `save` wrote; raises UserError when a file is missing or damaged."""
         settings = read_settings(folder)
         try:
             config = TokenizerConfig.model_validate_json(json.dumps(settings.get("config", {})))
@@ -140,7 +140,7 @@ class SentencePieceTokenizer:
             raise damaged(folder, error) from error
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer.model (joint) or source.model and target.model into `folder`."""
+        """Writes tokenizer.json and tokenizer.model (joint), or source.model and target.model, to `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in zip(_model_names(self.shared), self._models, strict=True):
             (folder / name).write_bytes(model)
@@ -196,7 +196,7 @@ TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> dict[str, str]:
-    """Save it into an existing folder; returns the SHA-256 of each file of it by name."""
+    """Saves it into an existing folder; returns the SHA-256 of each file of it by name."""
     before = set(folder.iterdir())
     tokenizer.save(folder)
     return {path.name: file_hash(path) for path in sorted(set(folder.iterdir()) - before)}

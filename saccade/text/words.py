@@ -54,7 +54,7 @@ class WordTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises UserError when the file is missing or damaged."""
+        """Reads what `save` wrote; raises UserError when the file is missing or damaged."""
         try:
             words = (folder / _FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n")
         except (OSError, ValueError) as error:
@@ -64,7 +64,7 @@ class WordTokenizer:
         return cls(words)
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json and words.txt, a word a line."""
+        """Writes tokenizer.json and words.txt, a word a line."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).write_bytes("".join(f"{word}\n" for word in self._words).encode("utf-8"))
         write_settings(folder, kind=self.kind, config={})
@@ -101,7 +101,7 @@ class ByteTokenizer:
         return cls()
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json."""
+        """Writes tokenizer.json."""
         folder.mkdir(parents=True, exist_ok=True)
         write_settings(folder, kind=self.kind, config={})
 

@@ -10,7 +10,7 @@ _PREPARED = "16"
 
 
 def steady_memory() -> None:
-    """Let freed memory stay with the process, and what oneDNN prepared for other shapes go.
+    """Lets freed memory stay with the process, and what oneDNN prepared for other shapes go.
 
     By default a large tensor is mapped anew each time, and the kernel has to clear its pages (settled on
     systems with glibc); and 1,024 prepared products of a megabyte or so are kept, one for each shape

@@ -88,7 +88,7 @@ class Checkpoints:
         save_model(self.folder / "average", self._described(model, counters, scores))
 
     def keep(self, model: Model, counters: Counters, *, count: int) -> None:
-        """Keep this step's model for averaging and drop what is too old for it."""
+        """Keeps this step's model for averaging and drop what is too old for it."""
         if count < 2:
             return
         save_model(self._step(counters.step), self._described(model, counters, {}))

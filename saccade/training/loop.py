@@ -45,7 +45,7 @@ class Setup:
 
 
 def train(setup: Setup, *, resume: bool = False) -> Counters:
-    """Train to the end, or continue from the `last` checkpoint; returns where the run ended.
+    """Trains to the end, or continue from the `last` checkpoint; returns where the run ended.
 
     Raises Interrupted after SIGINT or SIGTERM, saved; UserError when training cannot continue.
     """
@@ -199,7 +199,7 @@ class _Training:
         self.group.wait()
 
     def _finish(self) -> None:
-        """Average the kept checkpoints, and see that `best` exists even without validation."""
+        """Averages the kept checkpoints, and see that `best` exists even without validation."""
         if self.counters.finished:
             return
         if self.counters.step % self.setup.validation.every:

@@ -39,7 +39,7 @@ class Meter:
             yield item
 
     def add(self, result: UpdateResult) -> None:
-        """Count one update; skipped ones count as time only."""
+        """Counts one update; skipped ones count as time only."""
         if result.applied:
             self.window.loss += result.loss * result.tokens
             self.window.norm += result.gradient_norm

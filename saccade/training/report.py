@@ -56,12 +56,12 @@ class Report:
             self._curves.close()
 
     def progress(self, step: int, description: str) -> None:
-        """Move the live line; nothing happens away from a terminal."""
+        """Moves the live line; nothing happens away from a terminal."""
         if self._live is not None:
             self._live.update(self._task, completed=step, description=description)
 
     def record(self, kind: str, step: int, values: Mapping[str, float | int | str | None]) -> None:
-        """Append one line to metrics.jsonl: its kind (train, valid, ...), the step, the values."""
+        """Appends one line to metrics.jsonl: its kind (train, valid, ...), the step, the values."""
         if self._file is None:
             return
         self._file.write(
@@ -80,7 +80,7 @@ class Report:
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Drop lines after `step`: a resumed run writes them again. A line cut short by a crash goes too."""
+    """Drops lines after `step`: a resumed run writes them again. A line cut short by a crash goes too."""
     if not path.exists():
         return
     kept = []

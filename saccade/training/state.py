@@ -60,7 +60,7 @@ def write_state(
     raw_weights: dict[str, Tensor] | None,
     data: dict[str, Tensor],
 ) -> None:
-    """Write training.safetensors and training.json beside a model's files.
+    """Writes training.safetensors and training.json beside a model's files.
 
     generators: each rank's random generators. raw_weights: the weights that training goes on with,
     when the model's file holds their moving average instead. data: see `TrainingData.state`.
@@ -95,7 +95,7 @@ class TrainingState:
 def read_state(
     folder: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, rank: int
 ) -> TrainingState:
-    """Restore the optimiser; returns the rest."""
+    """Restores the optimiser; returns the rest."""
     description, tensors = read_json(folder / "training.json"), read_tensors(folder / "training.safetensors")
     try:
         saved = dict(description["counters"])
@@ -124,7 +124,7 @@ def generator_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_generators(states: dict[str, Tensor], device: torch.device) -> None:
-    """Continue the random numbers where `generator_states` was taken."""
+    """Continues the random numbers where `generator_states` was taken."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)

@@ -34,7 +34,7 @@ class Step(Protocol):
         ...
 
     def __call__(self, shares: Sequence[Share[Any]], *, rate: float) -> UpdateResult:
-        """Update the weights once, at a learning rate, from this process's shares of the batches.
+        """Updates the weights once, at a learning rate, from this process's shares of the batches.
 
         Its gradient is that of the loss of all batches, over all processes, divided by all their target
         tokens. Raises UserError when memory does not suffice for a single row.

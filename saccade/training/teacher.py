@@ -30,7 +30,7 @@ def load_teacher(
 
 
 def take_encoder(model: Model, teacher: Model) -> None:
-    """Copy a Transformer's encoder, embeddings included, into a non-autoregressive model (Gu et al. 2018,
+    """Copies a Transformer's encoder, embeddings included, into a non-autoregressive model (Gu et al. 2018,
     section 5.1). Raises UserError where the two differ."""
     own, theirs = model.config.model_dump(), teacher.config.model_dump()
     usual: dict[str, Any] = {

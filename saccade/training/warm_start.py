@@ -47,7 +47,7 @@ class Origin:
         return kind_of(model_config(self.description["model"])).family
 
     def copy_weights(self, model: Model) -> None:
-        """Copy the weights into a model of the same sizes; UserError where they do not fit."""
+        """Copies the weights into a model of the same sizes; UserError where they do not fit."""
         load_weights(model.network, read_weights(self.found), folder=self.found)
 
     def digest(self, last: Path) -> str:

@@ -60,7 +60,7 @@ class Body(Protocol):
         ...
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> AnyMemory:
-        """Read source ids (batch, source), padded on the right, of lengths (batch,)."""
+        """Reads source ids (batch, source), padded on the right, of lengths (batch,)."""
         ...
 
     def predict(self, memory: AnyMemory) -> Tensor:
