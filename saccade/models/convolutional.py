@@ -82,7 +82,7 @@ class ConvolutionalMemory:
 
 
 class ConvolutionalDecoder(nn.Module):
-    """The decoder's layers, from embeddings to vectors of the same size, for all positions or the next one."""
+    """The decoder's layers, from embeddings to vectors of the same size."""
 
     def __init__(self, config: ConvolutionalConfig) -> None:
         super().__init__()

@@ -174,14 +174,12 @@ class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
     def start(self, memory: RecurrentMemory, max_length: int) -> RecurrentState:  # noqa: ARG002 - any length
         """See `Seq2Seq.start`."""
         annotations, attention = memory.annotations, self.decoder.cross_attention
-        remembered = (
-            (annotations, annotations) if attention is None else attention.project_memory(annotations)
-        )
+        cross = (annotations, annotations) if attention is None else attention.project_memory(annotations)
         vector = None
         if self.config.feeds:
             vector = memory.summary.new_zeros(annotations.size(0), self.config.embedding)
         layout = RowLayout.even(annotations.size(0), 1)
-        return RecurrentState(remembered, memory.visible, self._first_hidden(memory.summary), vector, layout)
+        return RecurrentState(cross, memory.visible, self._first_hidden(memory.summary), vector, layout)
 
     def step(self, token: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """See `Seq2Seq.step`."""

@@ -219,11 +219,11 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         """See `Seq2Seq.start`."""
         states, heads = memory.states, self.config.heads
         sentences, head_width = states.size(0), self.config.width // heads
-        remembered = [layer.cross_attention.project_memory(states) for layer in self._decoder_layers()]
+        cross = [layer.cross_attention.project_memory(states) for layer in self._decoder_layers()]
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
-        return TransformerState(remembered, memory.visible, past, RowLayout.even(sentences, 1))
+        return TransformerState(cross, memory.visible, past, RowLayout.even(sentences, 1))
 
     def step(self, token: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """See `Seq2Seq.step`."""
