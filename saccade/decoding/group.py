@@ -120,7 +120,7 @@ class Group:
 
         Returns the rows to continue, as `Candidates.advance` does, and which sentences are done (None: none).
         """
-        # becomes (sentences, hypotheses, vocabulary)
+        # One row of hypotheses for each sentence: (sentences, hypotheses, vocabulary).
         log_probs = log_probs.view(len(self.sentences), -1, log_probs.size(-1))
         log_probs = self.limits.apply(log_probs, length=self.candidates.length)
         for place, one in enumerate(self.sentences):

@@ -54,7 +54,7 @@ class FineTuning(Objective):
         return self.share * (reinforced + propagated) + (1 - self.share) * known
 
     def cost(self, scheme: Fertility, memory: AnyMemory, fertilities: Tensor, read: Any) -> Tensor:
-        """The cost in nats (batch,) of fertilities (batch, source), see the class; read: the teacher's memory."""
+        """The cost in nats (batch,) of fertilities (batch, source); read: the teacher's memory."""
         hidden, lengths = scheme.write(fertilities, memory)
         student = scheme.body.output(hidden).float().log_softmax(-1)  # (batch, target, vocabulary)
         with torch.no_grad():
