@@ -54,7 +54,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main() -> None:
-    """Run the command that the arguments name."""
+    """Runs the command that the arguments name."""
     # By default OpenMP's threads spin while they wait for each other. With a second busy process on two
     # cores that made a training step 19 times slower (5.6 s instead of 0.29 s). Read when torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

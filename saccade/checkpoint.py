@@ -62,7 +62,7 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
 
 
 def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Write a model's files into an existing folder; `weights` in place of the network's own."""
+    """Writes a model's files into an existing folder; `weights` in place of the network's own."""
     description = {
         "format": FORMAT,
         "model": model.config.model_dump(mode="json", exclude_none=True),
@@ -79,13 +79,13 @@ def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | N
 
 
 def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Save a model folder atomically, in place of an older one."""
+    """Saves a model folder atomically, in place of an older one."""
     with replace_folder(folder) as new:
         write_model(new, model, weights=weights)
 
 
 def load_model(folder: Path) -> Model:
-    """Read a model folder, or the best checkpoint of a run folder; the network is in evaluation mode.
+    """Reads a model folder, or the best checkpoint of a run folder; the network is in evaluation mode.
 
     Raises UserError for a missing, foreign, damaged or newer folder.
     """
@@ -156,7 +156,7 @@ def find_model(folder: Path) -> Path:
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, folder: Path) -> None:
-    """Copy weights in; each must be there with its shape. Tied matrices are stored once."""
+    """Copies weights in; each must be there with its shape. Tied matrices are stored once."""
     own = unique_tensors(network)
     missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
     if missing or unknown:
@@ -197,12 +197,12 @@ def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write readable JSON; within `replace_folder` it reaches the disk before the folder appears."""
+    """Writes readable JSON; within `replace_folder` it reaches the disk before the folder appears."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; UserError when it is missing or damaged."""
+    """Reads a JSON object; UserError when it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -213,7 +213,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file."""
+    """Writes a safetensors file."""
     path.touch()
     mode = path.stat().st_mode  # as the user's umask has it; safetensors would let nobody else read the file
     try:
@@ -225,7 +225,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; UserError when it is missing or damaged."""
+    """Reads a safetensors file; UserError when it is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

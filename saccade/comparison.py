@@ -67,7 +67,7 @@ def compare(
     samples: int = 1000,
     most: int = 5,
 ) -> Comparison:
-    """Compare each system, name to lines, with the first one by `samples` bootstrap resamples.
+    """Compares each system, name to lines, with the first one by `samples` bootstrap resamples.
 
     tokenize, lowercase: as in `score_text`. most: how many differing lines to return; sources: the text they
     translate, to be shown with them. The resamples are the same in every call (sacreBLEU's seed).

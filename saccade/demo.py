@@ -85,7 +85,7 @@ def settings(corpus: Path, *, steps: int | None = None) -> dict[str, Any]:
 
 
 def train_demo(out: Path, group: Group, *, steps: int | None = None, say: Say) -> None:
-    """Write the corpus and the configuration and train, or resume a run that was stopped."""
+    """Writes the corpus and the configuration and train, or resume a run that was stopped."""
     run, config = out / "model", out / "demo.toml"
     if (run / "config.toml").is_file():
         experiment.resume_run(run, group, say=say)
@@ -99,7 +99,7 @@ def train_demo(out: Path, group: Group, *, steps: int | None = None, say: Say) -
 
 
 def show_demo(out: Path, *, examples: int = 6) -> Demo:
-    """Evaluate the trained model on the unseen numbers, write their translations, draw what can be drawn."""
+    """Evaluates the trained model on the unseen numbers, write their translations, draw what can be drawn."""
     translator = Translator.load(out / "model")
     sources, references = read_parallel(out / "corpus" / "test.en", out / "corpus" / "test.de")
     # A German number is one word, and BLEU counts sequences of up to four.

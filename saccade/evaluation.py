@@ -89,7 +89,7 @@ def evaluate(
     lowercase: bool = False,
     **options: Unpack[DecodingOptions],
 ) -> tuple[Scores, list[Translation]]:
-    """Translate and score; options as in `Translator.translate`."""
+    """Translates and score; options as in `Translator.translate`."""
     translations = translator.translate(sources, **options)
     hypotheses = [translation.text for translation in translations]
     return score_text(hypotheses, references, tokenize=tokenize, lowercase=lowercase), translations

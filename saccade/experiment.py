@@ -73,12 +73,12 @@ def read_experiment(
 
 
 def check(experiment: Experiment, out: Path) -> Report:
-    """Prepare the data in `out` as training would and report on them, without training."""
+    """Prepares the data in `out` as training would and report on them, without training."""
     return task_for(experiment.model).prepare(experiment, out, tokenizer=experiment.start.tokenizer())
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
-    """Train a new run in the folder `run`, which must not hold anything yet.
+    """Trains a new run in the folder `run`, which must not hold anything yet.
 
     When the data can't be prepared the folder is left as it was found.
     """
@@ -97,7 +97,7 @@ def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = sil
 
 
 def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
-    """Resume a run exactly as if it had never stopped."""
+    """Resumes a run exactly as if it had never stopped."""
     if not (run / "config.toml").is_file():
         raise NotFound(f"{run}: holds no run (no config.toml).", topic="no-run")
     experiment = read_experiment(run / "config.toml", resolved=True)
@@ -143,7 +143,7 @@ def _has_last(run: Path) -> bool:
 
 
 def _claim(run: Path, experiment: Experiment) -> None:
-    """Make the run folder; nobody's files are ever overwritten."""
+    """Makes the run folder; nobody's files are ever overwritten."""
     if (run / "config.toml").exists():
         raise Conflict(f"{run}: already holds a run.", topic="run-exists", run=run)
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
@@ -181,7 +181,7 @@ def _unclaim(run: Path, *, made: Sequence[Path]) -> None:
 
 
 def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
-    """Prepare what an earlier start has not."""
+    """Prepares what an earlier start has not."""
     out = run / "data"
     if (out / "report.json").exists():
         return

@@ -18,7 +18,7 @@ def require_empty(folder: Path) -> None:
 
 @contextlib.contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Fill a new folder, then put it in the place of `folder`: a crash leaves the old one or the new.
+    """Fills a new folder, then put it in the place of `folder`: a crash leaves the old one or the new.
 
     A directory can't replace another in one step everywhere, so the old one is moved aside first;
     `settle_folder` undoes that if we die in between.
@@ -45,7 +45,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def settle_folder(folder: Path) -> None:
-    """Finish a replacement that was cut short: bring the old folder back if the new one is not yet there."""
+    """Finishes an interrupted replacement: brings the old folder back if the new one is not in place yet."""
     old = beside(folder, "old")
     if old.exists() and not folder.exists():
         old.rename(folder.resolve())

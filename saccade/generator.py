@@ -123,7 +123,7 @@ class TextGenerator:
         return build(ContinuationConfig, {**self.model.decoding, **changes}, where="decoding")
 
     def generate(self, prompt: str = "", **options: Unpack[ContinuationOptions]) -> list[Continuation]:
-        """Continue a text; options as in `ContinuationConfig` (tokens=200, temperature=0.8, ...).
+        """Continues a text; options as in `ContinuationConfig` (tokens=200, temperature=0.8, ...).
 
         An empty prompt is the beginning of a line. Padding, start and unknown are never written.
         """

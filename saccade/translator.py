@@ -151,7 +151,7 @@ class Translator:
         first_line: int = 0,
         **options: Unpack[DecodingOptions],
     ) -> list[Translation]:
-        """Translate lines; options as in `DecodingConfig` (beam=5, sample=True, ...).
+        """Translates lines; options as in `DecodingConfig` (beam=5, sample=True, ...).
 
         prefixes: text that each translation must begin with. An empty line stays empty; a line that
         the model can't read gets a `problem` and is never cut silently. first_line: number of the
@@ -210,7 +210,7 @@ class Translator:
         chunk: int = 2000,
         **options: Unpack[DecodingOptions],
     ) -> Iterator[Translation]:
-        """Translate lines as they come, `chunk` at a time, so that a file of any size fits in memory.
+        """Translates lines as they come, `chunk` at a time, so that a file of any size fits in memory.
 
         prefixes: text that each translation must begin with; UserError when there are not as many as lines.
         """

@@ -119,7 +119,7 @@ def use_translator(run: Path, folder: Path) -> None:
     translator = saccade.load(run, device="cpu")
     require(printed == [one.text for one in translator.translate(lines)], "command and library differ")
     require("chrF" in command("evaluate", run, "--source", source, "--reference", target), "no scores")
-    command("score", run, "--source", source, "--target", target, unless="gives a target no probability")
+    command("score", run, "--source", source, "--target", target, unless="cannot score a target")
     translated = translator.translate(lines[:1])[0].text
     maps = translator.attention(lines[0], translated)
     require(bool(maps) and all(bool(torch.isfinite(one.weights).all()) for one in maps), "no attention")

@@ -1,7 +1,7 @@
-"""From a model's logits to hypotheses. Knows families and schemes, but no concrete model.
+"""Decoding: from a model's logits to hypotheses. It knows families and schemes, but no concrete model.
 
-`interface.py` says what a decoder is and `strategy.py` chooses one. `search.py` is the one loop of the models
-that write token by token; what it drives is a pure value that picks tokens: `beam.Beam` or `sampling.Samples`
-(greedy is the latter with argmax). `nonautoregressive/` has a decoder for each scheme that writes all
-positions at once.
+`interface.py` defines the interface of decoders and `strategy.py` chooses one. `search.py` is the decoding
+loop of autoregressive models; an immutable value picks the tokens: `beam.Beam`, or `sampling.Samples` for
+sampling and greedy search. `nonautoregressive/` has a decoder for each non-autoregressive scheme.
+`continuation.py` continues a text with a language model.
 """

@@ -1,4 +1,4 @@
-"""Sentences that take their steps together: one state of the model, and the groups whose rows it holds."""
+"""Sentences that are decoded together: one state of the model, and the groups whose rows it holds."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,11 @@ from saccade.nn.rows import RowLayout, Rows
 
 @dataclass
 class _Move:
-    """What becomes of a group. first_row, first_sentence: where it stands, with so many of both. rows: see
-    `Candidates.advance`; kept: places of the sentences that stay, None where all do."""
+    """How a group changes in one step.
+
+    first_row, first_sentence: its offsets in the old batch; row_count, sentence_count: its old size.
+    rows: see `Candidates.advance`; kept: places of the sentences that stay, None if all do.
+    """
 
     group: Group
     first_row: int
@@ -25,7 +28,7 @@ class _Move:
     kept: list[int] | None = None
 
     def index(self, device: torch.device) -> Tensor:
-        """The old rows that go on, among those of all groups (rows,)."""
+        """Index (rows,) of the old rows that continue, among the rows of all groups."""
         rows = self.rows
         if rows is None:
             rows = torch.arange(self.row_count, device=device).view(self.sentence_count, -1)
@@ -35,14 +38,14 @@ class _Move:
 
     @property
     def sentences(self) -> list[int]:
-        """The old sentences that stay, among those of all groups."""
+        """Indices of the old sentences that stay, among the sentences of all groups."""
         kept = range(self.sentence_count) if self.kept is None else self.kept
         return [self.first_sentence + place for place in kept]
 
 
 @dataclass
 class Batch:
-    """The rows of `state` are those of the groups, in order. token (rows,): what each row reads next."""
+    """A state whose rows are those of the groups, in order. token (rows,): the next input of each row."""
 
     state: State
     groups: list[Group]
@@ -50,9 +53,9 @@ class Batch:
     layout: RowLayout
 
     def advance(self, log_probs: Tensor) -> list[tuple[int, list[Hypothesis]]]:
-        """One token further, log_probs (rows, vocabulary).
+        """Extends every hypothesis by one token; log_probs (rows, vocabulary).
 
-        Returns handle and best hypotheses of the sentences that are done, which leave.
+        Returns handle and best hypotheses of each sentence that is done; these sentences leave the batch.
         """
         moves, finished = self._stay(), []
         for move in moves:
@@ -69,7 +72,7 @@ class Batch:
         return finished
 
     def drop(self, handle: int) -> None:
-        """Without this sentence."""
+        """Removes the sentence with this handle, if the batch holds it."""
         moves = self._stay()
         for move in moves:
             handles = [one.handle for one in move.group.sentences]
@@ -79,14 +82,14 @@ class Batch:
             self.token = self.token[index]
 
     def join(self, fresh: "Batch") -> None:
-        """The sentences of another batch, which has not been stepped, behind these."""
+        """Appends the sentences of another batch, which has not been stepped yet."""
         self.state = self.state.join(fresh.state)
         self.groups = self.groups + fresh.groups
         self.token = torch.cat([self.token, fresh.token])
         self.layout = self.layout.joined(fresh.layout)
 
     def _stay(self) -> list[_Move]:
-        """Each group where it is."""
+        """A `_Move` for each group that leaves it unchanged."""
         moves, row, sentence = [], 0, 0
         for group in self.groups:
             moves.append(_Move(group, row, sentence, group.rows, len(group.sentences)))
@@ -94,9 +97,9 @@ class Batch:
         return moves
 
     def _go_on(self, moves: list[_Move]) -> Tensor | None:
-        """Continue the rows of each group, and as one group those that fit together.
+        """Applies the moves to the groups and the state; groups that fit together become one.
 
-        Returns the index of the old rows that the new ones continue, None where all stay in their place.
+        Returns the index of the old rows that the new ones continue, None if every row stays in its place.
         """
         merged: list[tuple[Group, list[_Move]]] = []
         for move in moves:
@@ -121,7 +124,7 @@ class Batch:
         return rows
 
     def _select(self, index: Tensor, sentences: list[int]) -> None:
-        """Let the state continue these rows, of these sentences, in this order."""
+        """Selects these rows and sentences, in this order, from the state."""
         counts = tuple(
             count for group in self.groups for count in (group.candidates.hypotheses,) * len(group.sentences)
         )

@@ -1,4 +1,4 @@
-"""Beam search as a pure value: log-probabilities in, the next beam and the rows to continue out."""
+"""Beam search as an immutable value: log-probabilities give the next beam and the rows it continues."""
 
 import math
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ class Beam:
     """`size` live and up to `size` finished hypotheses for each sentence.
 
     tokens (sentences, hypotheses, columns), log_probs (sentences, hypotheses): live ones, best first; -inf
-    marks an empty place. final_* hold finished ones in the same way, final_lengths counting the end symbol.
-    begun: the column of each sentence's first token; a sentence that joined others has none before it.
+    marks an empty place. final_* hold finished ones in the same way; final_lengths count the end symbol.
+    begun: the column of each sentence's first token; a sentence that joined later has no token before it.
     """
 
     size: int
@@ -49,7 +49,7 @@ class Beam:
         device: torch.device,
         early_stopping: bool = False,
     ) -> "Beam":
-        """One empty hypothesis a sentence; early_stopping: see `DecodingConfig.early_stopping`."""
+        """One empty hypothesis for each sentence; early_stopping: see `DecodingConfig.early_stopping`."""
         empty = torch.zeros(sentences, 0, 0, dtype=torch.int64, device=device)
         none = torch.zeros(sentences, 0, device=device)
         live = torch.zeros(sentences, 1, 0, dtype=torch.int64, device=device)
@@ -70,12 +70,12 @@ class Beam:
 
     @property
     def hypotheses(self) -> int:
-        """Live hypotheses of each sentence: one before the first step, then `size`."""
+        """Number of live hypotheses of each sentence: one before the first step, then `size`."""
         return self.tokens.size(1)
 
     @property
     def length(self) -> int:
-        """Columns so far: tokens of the sentence that was first."""
+        """Number of columns so far: the tokens of the sentence that has been decoded longest."""
         return self.tokens.size(2)
 
     @property
@@ -84,13 +84,13 @@ class Beam:
         return self.tokens[:, :, -1].flatten()
 
     def advance(self, log_probs: Tensor) -> tuple["Beam", Tensor]:
-        """Extend by one token: log_probs (sentences, hypotheses, vocabulary) of what may come next.
+        """Extends every hypothesis by one token; log_probs (sentences, hypotheses, vocabulary).
 
-        Returns the next beam and `rows` (sentences, size), the flattened old hypothesis that each
-        new one continues. Ending candidates count only among the `size` best, as in the usual
-        algorithm: a beam of one is greedy search.
+        Returns the next beam and `rows` (sentences, size), the flattened index of the old hypothesis that
+        each new one continues. A candidate may end only if it is among the `size` best, as in the usual
+        algorithm, so that a beam of one is greedy search.
         """
-        # At most one ending per hypothesis: 2 * size candidates leave `size` that go on.
+        # Each hypothesis ends at most once, so of 2 * size candidates at least `size` continue.
         best, parent, token = self.considered(log_probs, 2 * self.size)
         ends = token == self.end
         if bool(ends.any()):
@@ -108,7 +108,7 @@ class Beam:
         return live, rows
 
     def candidates(self, log_probs: Tensor, sentence: int, *, least: int) -> tuple[Candidate, ...]:
-        """What `advance` makes of the same log_probs, and near misses; see `Trace`."""
+        """The candidates that `advance` considers for the same log_probs, and near misses; see `Trace`."""
         own = replace(self, log_probs=self.log_probs[sentence : sentence + 1])
         log_probs = log_probs[sentence : sentence + 1]
         count = max(2 * self.size, least)
@@ -128,9 +128,10 @@ class Beam:
         return tuple(found)
 
     def done(self, max_length: Tensor) -> Tensor:
-        """(sentences,) bool: no live hypothesis can still beat the worst of `size` finished ones.
+        """Whether no live hypothesis can still beat the worst of `size` finished ones: (sentences,) bool.
 
-        Judged at the present length, as is usual; max_length (sentences,), in columns, ends it in any case.
+        Live hypotheses are scored at their present length, as is usual. A sentence also ends at max_length
+        (sentences,), in columns.
         """
         best = self.log_probs[:, 0]
         over = (best == -math.inf) | (max_length <= self.length)
@@ -138,17 +139,17 @@ class Beam:
             return over
         worst = self.final_scores[:, -1]
         hope = best / self._penalty(self.length)
-        # Strictly finite: empty places score -inf on both sides.
+        # `worst` must be finite: empty places score -inf on both sides.
         return over | ((worst > -math.inf) & ((worst >= hope) | self.early_stopping))
 
     def select(self, kept: Sequence[int]) -> "Beam":
-        """Only the sentences `kept`."""
+        """A beam with the sentences `kept` alone."""
         index = torch.tensor(kept, device=self.tokens.device)
         changes: dict[str, Any] = {name: getattr(self, name)[index] for name in (*_LIVE, *_FINAL)}
         return replace(self, begun=tuple(self.begun[sentence] for sentence in kept), **changes)
 
     def shifted(self, columns: int) -> "Beam":
-        """The same so many columns later, or earlier where negative: no sentence has a token there."""
+        """The same beam with `columns` empty columns inserted in front, or removed if negative."""
         return replace(
             self,
             begun=tuple(first + columns for first in self.begun),
@@ -157,7 +158,7 @@ class Beam:
         )
 
     def joined(self, other: "Beam") -> "Beam":
-        """The sentences of `other` behind these; it has as many columns and live hypotheses."""
+        """A beam with the sentences of `other` appended; both have as many columns and live hypotheses."""
         places = max(self.final_scores.size(1), other.final_scores.size(1))
         both = [_with_final(beam, places) for beam in (self, other)]
         changes: dict[str, Any] = {
@@ -190,14 +191,14 @@ class Beam:
         return max([*self.results(sentence), live], key=lambda one: one.score)
 
     def considered(self, log_probs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The `count` best extensions: their log-probabilities, parents and tokens (sentences, count)."""
+        """The `count` best extensions: log-probabilities, parents and tokens, all (sentences, count)."""
         vocabulary = log_probs.size(2)
-        totals = (self.log_probs[..., None] + log_probs).flatten(1)
+        totals = (self.log_probs[..., None] + log_probs).flatten(1)  # (sentences, hypotheses * vocabulary)
         best, flat = top(totals, min(count, totals.size(1)))
         return best, flat.div(vocabulary, rounding_mode="floor"), flat % vocabulary
 
     def _penalty(self, columns: int) -> float | Tensor:
-        """What log-probabilities are divided by at so many columns: of each sentence, or of all."""
+        """The divisor of log-probabilities at this number of columns: one for all, or (sentences,)."""
         together = self.begun.count(self.begun[0]) == len(self.begun)
         each = [
             length_penalty(max(columns - first, 1), kind=self.penalty, alpha=self.alpha)
@@ -206,13 +207,13 @@ class Beam:
         return each[0] if together else torch.tensor(each, device=self.tokens.device)
 
     def _finish(self, parent: Tensor, log_probs: Tensor) -> "Beam":
-        """Merge candidates that end now, log_probs (sentences, n) or -inf, into the finished."""
+        """Merges candidates that end now, log_probs (sentences, n) or -inf, into the finished hypotheses."""
         if not bool((log_probs > -math.inf).any()):
             return self
         length = self.length + 1
         penalty = self._penalty(length)
         scores = log_probs / (penalty if isinstance(penalty, float) else penalty[:, None])
-        merged = torch.cat([self.final_scores, scores], 1)
+        merged = torch.cat([self.final_scores, scores], 1)  # (sentences, finished + n)
         best, place = _top(merged, min(self.size, merged.size(1)))
         # The candidates' tokens without the end symbol; finished ones are padded to the same length.
         parent = parent[:, : log_probs.size(1)]
@@ -235,13 +236,13 @@ _FINAL = ("final_tokens", "final_log_probs", "final_scores", "final_lengths")
 
 
 def _top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` best of (sentences, n) in descending order, the earlier one first among equals."""
+    """The `count` best of scores (sentences, n) and their places, in descending order and stable."""
     ordered, place = scores.sort(dim=1, descending=True, stable=True)
     return ordered[:, :count], place[:, :count]
 
 
 def _with_final(beam: Beam, places: int) -> Beam:
-    """With room for so many finished hypotheses, and all columns."""
+    """The beam with room for `places` finished hypotheses of full length."""
     more = places - beam.final_scores.size(1)
     columns = beam.length - beam.final_tokens.size(2)
     return replace(

@@ -1,4 +1,4 @@
-"""How a text goes on: a language model's tokens one by one, its memory as the cache."""
+"""Continuation of a text by a language model, token by token, with its memory as the cache."""
 
 from collections.abc import Sequence
 
@@ -20,20 +20,20 @@ def continue_text(
     segment: int,
     banned: Sequence[int] = (),
 ) -> list[Hypothesis]:
-    """Each of `options.samples` continuations of `text`, (length,) ids of at least one token.
+    """The `options.samples` continuations of `text`, ids (length,) of at least one token.
 
-    The text is read in segments, then each new token alone. banned: ids never written. A hypothesis' score
-    is its log-probability under the model, whatever the temperature.
+    The text is read in segments, then each new token by itself. banned: ids that are never written. The score
+    of a hypothesis is its log-probability under the model at temperature 1.
     """
     hidden, memory = _read(model, text[None], segment=segment)
     memory = tuple(part.repeat_interleave(options.samples, 0) for part in memory)
-    hidden = hidden.expand(options.samples, -1)
+    hidden = hidden.expand(options.samples, -1)  # (samples, width)
     draws = uniform_draws([0], samples=options.samples, length=options.tokens, seed=options.seed)[0]
     draws = draws.to(text.device)
     written: list[Tensor] = []
     log_probs = torch.zeros(options.samples, dtype=torch.float64, device=text.device)
     for place in range(options.tokens):
-        scores = model.output(hidden).log_softmax(-1, dtype=torch.float32)
+        scores = model.output(hidden).log_softmax(-1, dtype=torch.float32)  # (samples, vocabulary)
         token = _choose(scores, draws[:, place], options=options, banned=banned)
         log_probs += scores.gather(1, token[:, None]).squeeze(1)
         written.append(token)
@@ -47,7 +47,7 @@ def continue_text(
 
 
 def _read(model: LanguageModel, text: Tensor, *, segment: int) -> tuple[Tensor, Memory]:
-    """The hidden state (1, width) of the last token, and the memory after it."""
+    """Returns the hidden state (1, width) of the last token, and the memory after it."""
     memory = model.start(1)
     hidden = text.new_zeros(1, 1)
     for piece in text.split(segment, 1):
@@ -57,7 +57,7 @@ def _read(model: LanguageModel, text: Tensor, *, segment: int) -> tuple[Tensor, 
 
 
 def _choose(scores: Tensor, uniform: Tensor, *, options: ContinuationConfig, banned: Sequence[int]) -> Tensor:
-    """A token for each row of scores (rows, vocabulary)."""
+    """Chooses a token for each row of scores (rows, vocabulary)."""
     allowed = scores.clone()
     allowed[:, list(banned)] = -torch.inf
     if options.temperature == 0:

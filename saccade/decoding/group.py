@@ -1,4 +1,4 @@
-"""Sentences whose hypotheses search advances in one operation, because their options agree."""
+"""Sentences with the same search options, whose hypotheses are advanced in one operation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from saccade.models.interface import IncrementalDecoder
 
 
 class Candidates(Protocol):
-    """The hypotheses of a batch, a value: what log-probabilities make of them are other candidates."""
+    """The hypotheses of a group, an immutable value: each step makes a new one."""
 
     @property
     def begun(self) -> tuple[int, ...]:
@@ -27,45 +27,45 @@ class Candidates(Protocol):
 
     @property
     def hypotheses(self) -> int:
-        """Of each sentence."""
+        """Number of hypotheses of each sentence."""
         ...
 
     @property
     def length(self) -> int:
-        """Columns written so far: tokens of the sentence that was first."""
+        """Number of columns so far: the tokens of the sentence that has been decoded longest."""
         ...
 
     @property
     def last(self) -> Tensor:
-        """The token written last in each row."""
+        """The newest token of each row."""
         ...
 
     def advance(self, log_probs: Tensor) -> tuple[Self, Tensor | None]:
-        """One token further; and the rows of the state to go on from, None where they stay."""
+        """The hypotheses with one more token, and the rows of the state they continue (None: unchanged)."""
         ...
 
     def candidates(self, log_probs: Tensor, sentence: int, *, least: int) -> tuple[Candidate, ...]:
-        """What `advance` considers for a sentence, at least so many; see `Trace`."""
+        """The candidates that `advance` considers for a sentence, at least `least` of them; see `Trace`."""
         ...
 
     def done(self, max_length: Tensor) -> Tensor:
-        """Which sentences are finished."""
+        """Whether each sentence is finished: (sentences,) bool; max_length (sentences,), in columns."""
         ...
 
     def select(self, kept: Sequence[int]) -> Self:
-        """These sentences alone."""
+        """The hypotheses of the sentences `kept` alone."""
         ...
 
     def shifted(self, columns: int) -> Self:
-        """The same so many columns later, or earlier where negative."""
+        """The same hypotheses with `columns` empty columns inserted in front, or removed if negative."""
         ...
 
     def joined(self, other: Self) -> Self:
-        """The sentences of `other`, which has as many columns and hypotheses, behind these."""
+        """These sentences followed by those of `other`, which has equally many columns and hypotheses."""
         ...
 
     def results(self, sentence: int) -> list[Hypothesis]:
-        """What was found for a sentence, best first."""
+        """The finished hypotheses of a sentence, best first."""
         ...
 
     def best(self, sentence: int) -> Hypothesis:
@@ -75,7 +75,7 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Sentence:
-    """What search keeps of a sentence besides its hypotheses."""
+    """What search keeps for a sentence besides its hypotheses."""
 
     handle: int
     nbest: int
@@ -84,8 +84,10 @@ class Sentence:
 
 @dataclass
 class Group:
-    """Sentences with what belongs to each of them, in the order of their rows. shared: see
-    `DecodingConfig.shared`."""
+    """Sentences with their hypotheses and limits, in the order of their rows.
+
+    shared: the options that they have in common, see `DecodingConfig.shared`.
+    """
 
     shared: tuple[object, ...]
     sentences: list[Sentence]
@@ -103,21 +105,22 @@ class Group:
         lines: Sequence[int],
         prefixes: Sequence[Sequence[int]],
     ) -> "Group":
-        """Sentences before their first token; `options`, one a sentence, agree in what is shared."""
+        """A group before its first token. options: one for each sentence, with the same `shared`."""
         limits = limits_of(model, source_lengths, options=options, prefixes=prefixes)
         candidates = _candidates(model, lines, int(limits.max_length.max()), options, source_lengths.device)
         return cls(options[0].shared, sentences, candidates, limits)
 
     @property
     def rows(self) -> int:
-        """Hypotheses of all sentences."""
+        """Number of rows: the hypotheses of all sentences."""
         return len(self.sentences) * self.candidates.hypotheses
 
     def advance(self, log_probs: Tensor) -> tuple[Tensor | None, list[bool] | None]:
-        """One token further: log_probs (rows, vocabulary).
+        """Extends every hypothesis by one token; log_probs (rows, vocabulary).
 
-        Returns the rows to go on from, as `Candidates.advance`, and which sentences are done (None: no one).
+        Returns the rows to continue, as `Candidates.advance` does, and which sentences are done (None: none).
         """
+        # One row of hypotheses for each sentence: (sentences, hypotheses, vocabulary).
         log_probs = log_probs.view(len(self.sentences), -1, log_probs.size(-1))
         log_probs = self.limits.apply(log_probs, length=self.candidates.length)
         for place, one in enumerate(self.sentences):
@@ -128,23 +131,23 @@ class Group:
         return rows, done.tolist() if bool(done.any()) else None
 
     def result(self, place: int) -> tuple[int, list[Hypothesis]]:
-        """Handle and best hypotheses of the sentence at this place."""
+        """The handle and the best hypotheses of the sentence at this place."""
         one = self.sentences[place]
         return one.handle, self.candidates.results(place)[: one.nbest]
 
     def select(self, kept: Sequence[int]) -> None:
-        """Go on with these sentences alone, without the columns that none of them has a token in."""
+        """Keeps these sentences alone and removes the columns in which none of them has a token."""
         self.sentences = [self.sentences[place] for place in kept]
         self.candidates = self.candidates.select(kept)
         self.limits = self.limits.select(torch.tensor(kept, device=self.limits.max_length.device))
         self.shift(-min(self.candidates.begun))
 
     def fits(self, other: "Group") -> bool:
-        """Whether the two can be advanced as one."""
+        """Whether the two groups can be advanced as one."""
         return self.shared == other.shared and self.candidates.hypotheses == other.candidates.hypotheses
 
     def join(self, other: "Group") -> None:
-        """Take the sentences of `other` in, behind these."""
+        """Appends the sentences of `other`."""
         ahead = self.candidates.length - other.candidates.length
         (other if ahead > 0 else self).shift(abs(ahead))
         self.sentences = self.sentences + other.sentences
@@ -152,7 +155,7 @@ class Group:
         self.limits = self.limits.joined(other.limits)
 
     def shift(self, columns: int) -> None:
-        """Go on so many columns later, or earlier where negative."""
+        """Inserts `columns` empty columns in front, or removes them if negative."""
         if columns:
             self.candidates, self.limits = self.candidates.shifted(columns), self.limits.shifted(columns)
 
@@ -164,7 +167,7 @@ def _candidates(
     options: Sequence[DecodingConfig],
     device: torch.device,
 ) -> Candidates:
-    """Before the first token. longest: tokens that any sentence may have."""
+    """The hypotheses before the first token. longest: the largest maximum length of these sentences."""
     first = options[0]
     start = partial(
         Samples.start,
@@ -201,7 +204,10 @@ def limits_of(
     options: Sequence[DecodingConfig],
     prefixes: Sequence[Sequence[int]],
 ) -> Limits:
-    """A forced prefix makes room for itself and one more token, but not beyond the model's own limit."""
+    """The limits of each sentence.
+
+    A prefix longer than the maximum length extends it to fit one more token, within the model's own limit.
+    """
     vocabulary, device = model.vocabulary, source_lengths.device
     longest = max(map(len, prefixes))
     padded = [[*prefix, *[-1] * (longest - len(prefix))] for prefix in prefixes]
@@ -209,7 +215,7 @@ def limits_of(
         [max(len(prefix), one.min_length) + 1 for prefix, one in zip(prefixes, options, strict=True)],
         device=device,
     )
-    # What a length follows from where max_length is unset; where it is set nothing else counts.
+    # If max_length is set, the length of the source does not count.
     ratio = torch.tensor([0.0 if one.max_length else one.max_ratio for one in options], device=device)
     extra = torch.tensor([one.max_length or one.max_extra for one in options], device=device)
     max_length = ((source_lengths * ratio).long() + extra).maximum(least)

@@ -1,15 +1,15 @@
-"""What search returns."""
+"""The result of decoding a sentence."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One decoded target: token ids without start and end symbol.
+    """A decoded target: token ids without start and end symbol.
 
-    log_prob: sum of token log-probabilities in nats, end symbol in.
+    log_prob: sum of token log-probabilities in nats, end symbol included.
     score: log_prob under the length penalty; hypotheses are sorted by it.
-    path: what each decoder position said, where that is not the tokens themselves.
+    path: the id at each decoder position if that differs from `tokens` (CTC).
     """
 
     tokens: tuple[int, ...]

@@ -1,7 +1,7 @@
-"""The decoding settings as keyword arguments, so that an editor completes them and a type checker knows them.
+"""The decoding options as keyword arguments, so that editors complete them and type checkers know them.
 
-The sections are where they are documented and checked: `DecodingConfig` for models that write token by token,
-those of `decoding.nonautoregressive.options` for the others, `ContinuationConfig` for language models.
+They are documented and checked in their sections: `DecodingConfig` for models that write token by token,
+`decoding.nonautoregressive.options` for non-autoregressive models, `ContinuationConfig` for language models.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from saccade.decoding.options import Penalty, Rules
 
 
 class DecodingOptions(TypedDict, total=False):
-    """The keyword arguments of `Translator.translate`; which of them a model has depends on its kind."""
+    """The keyword arguments of `Translator.translate`; the kind of model decides which of them apply."""
 
     beam: int
     nbest: int

@@ -1,4 +1,4 @@
-"""Rules on what may be written next: lengths, forced prefix, tokens that are never written."""
+"""Rules on the next token: minimum and maximum lengths, forced prefixes and banned tokens."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,11 +13,12 @@ from saccade.decoding.options import Rules
 
 @dataclass(frozen=True)
 class Limits:
-    """One row a sentence. max_length (sentences,), end symbol in; prefix (sentences, longest).
+    """The limits of a group of sentences.
 
-    Lengths are counted in columns: a sentence that came when the others had n tokens has n more, and n
-    columns stand before its prefix. prefix is padded with -1. min_length (sentences,): fewest tokens before
-    the end symbol. banned: ids never written (padding, start). rules: see `DecodingConfig.rules`.
+    max_length (sentences,): longest target, end symbol included. min_length (sentences,): fewest tokens
+    before the end symbol. prefix (sentences, longest): forced ids, padded with -1. Lengths are counted in
+    columns: those of a sentence that joined when the others had n tokens are greater by n, and n columns
+    stand before its prefix. banned: ids never written (padding, start). rules: see `DecodingConfig.rules`.
     """
 
     max_length: Tensor
@@ -29,16 +30,16 @@ class Limits:
 
     @cached_property
     def shortest(self) -> int:
-        """Until then no step has to look at max_length."""
+        """Least maximum length: no earlier step has to check max_length."""
         return int(self.max_length.min())
 
     @cached_property
     def _free(self) -> int:
-        """From then on no step has to look at min_length."""
+        """Greatest minimum length: from here on no step has to check min_length."""
         return int(self.min_length.max())
 
     def select(self, kept: Tensor) -> "Limits":
-        """Only the sentences `kept`."""
+        """The limits of the sentences `kept` alone."""
         return replace(
             self,
             max_length=self.max_length[kept],
@@ -47,7 +48,7 @@ class Limits:
         )
 
     def shifted(self, columns: int) -> "Limits":
-        """So many columns later, or earlier where negative."""
+        """The same limits with `columns` columns inserted in front, or removed if negative."""
         longest = self.prefix.size(1)
         return replace(
             self,
@@ -57,7 +58,7 @@ class Limits:
         )
 
     def joined(self, other: "Limits") -> "Limits":
-        """The sentences of `other` behind these, both counted in the same columns."""
+        """These limits followed by those of `other`, both counted in the same columns."""
         longest = max(self.prefix.size(1), other.prefix.size(1))
         prefixes = [pad(one.prefix, (0, longest - one.prefix.size(1)), value=-1) for one in (self, other)]
         return replace(
@@ -68,10 +69,10 @@ class Limits:
         )
 
     def apply(self, log_probs: Tensor, *, length: int) -> Tensor:
-        """Set what may not stand in column number `length` to -inf, in place.
+        """Sets the log-probability of tokens that may not stand in column number `length` to -inf, in place.
 
-        log_probs (sentences, hypotheses, vocabulary). Under plain rules what stays keeps its own
-        log-probability, so that a returned score is the model's score of the whole target.
+        log_probs (sentences, hypotheses, vocabulary). Under plain rules the other tokens keep their
+        log-probabilities, so that a returned score is the model's score of the whole target.
         """
         log_probs.index_fill_(2, self.banned, -math.inf)
         if length < self._free:
@@ -84,7 +85,7 @@ class Limits:
         return log_probs.log_softmax(-1) if self.rules == "renormalized" else log_probs
 
     def _only(self, log_probs: Tensor, token: Tensor) -> Tensor:
-        """-inf everywhere but at `token` (sentences,), in log_probs (sentences, hypotheses, vocabulary)."""
+        """log_probs (sentences, hypotheses, vocabulary) with -inf everywhere but at `token` (sentences,)."""
         index = token[:, None, None].expand(-1, log_probs.size(1), 1)
         own = (
             log_probs.gather(2, index)

@@ -1,4 +1,4 @@
-"""How to search: one checked object, with the source of each rule."""
+"""The section `[decoding]` of autoregressive models, with the source of each rule."""
 
 import math
 from collections.abc import Mapping
@@ -13,11 +13,15 @@ Rules = Literal["plain", "free", "renormalized"]
 
 
 class DecodingConfig(Section):
-    """Defaults are the paper's (section 6.1): beam 4, GNMT penalty 0.6, at most source + 50 tokens."""
+    """Options of search and sampling.
+
+    The defaults are those of "Attention Is All You Need" (section 6.1): beam 4, GNMT penalty 0.6, at most
+    source + 50 tokens.
+    """
 
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("fertilities", "candidates", "iterations"),
-        "only for non-autoregressive models; this one writes word after word",
+        "only for non-autoregressive models; this one writes token by token",
     )
     beam: PositiveInt = 4
     """Number of hypotheses kept for each sentence; 1 is greedy search."""
@@ -33,8 +37,8 @@ class DecodingConfig(Section):
     banned: tuple[NonNegativeInt, ...] = ()
     """Target ids that are never written, besides padding and start."""
     rules: Rules = "plain"
-    """How banned and forced tokens change scores. plain: not at all, each token keeps its log-probability;
-    free: forced ones count 0 (transformers); renormalized: what may be written next sums to 1."""
+    """Effect of banned and forced tokens on scores. plain: none, each token keeps its log-probability; free:
+    forced tokens count 0 (transformers); renormalized: probabilities of the allowed tokens sum to 1."""
     min_length: NonNegativeInt = 0
     """Minimum translation length in tokens, not counting the end-of-sentence token."""
     max_length: PositiveInt | None = None
@@ -49,9 +53,9 @@ class DecodingConfig(Section):
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature; values below 1 favour likely tokens."""
     top_k: PositiveInt | None = None
-    """Number of likeliest tokens to sample from; unset: all tokens."""
+    """Number of most likely tokens to sample from; unset: all tokens."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Nucleus sampling (Holtzman et al. 2020): probability mass of the likeliest tokens to sample from."""
+    """Probability mass of the most likely tokens to sample from (nucleus sampling, Holtzman et al. 2020)."""
     seed: int = 1
     """Random seed for sampling; the draws of a sentence depend on this and its line number alone."""
     batch_tokens: PositiveInt = 4096
@@ -74,18 +78,18 @@ class DecodingConfig(Section):
 
     @property
     def rows_per_sentence(self) -> int:
-        """Hypotheses that a sentence occupies while it is decoded."""
+        """Rows that a sentence occupies while it is decoded, one for each hypothesis."""
         return self.nbest if self.sample else self.beam
 
     @property
     def shared(self) -> tuple[object, ...]:
-        """What sentences must have in common for search to advance their hypotheses in one operation."""
+        """The options that sentences must have in common to be advanced in one operation."""
         draw = (self.temperature, self.top_k, self.top_p) if self.sample else None
         rules = (self.banned, self.rules)
         return (draw, self.rows_per_sentence, self.length_penalty, self.alpha, self.early_stopping, rules)
 
 
 def length_penalty(length: int, *, kind: Penalty, alpha: float) -> float:
-    """What a hypothesis' log-probability is divided by; length counts the end symbol."""
+    """The divisor of a hypothesis' log-probability; length counts the end symbol."""
     base = (5 + length) / 6 if kind == "gnmt" else float(length)
     return math.pow(base, alpha)

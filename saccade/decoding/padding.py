@@ -1,4 +1,4 @@
-"""Sequences of different length as one tensor."""
+"""Padding: sequences of different lengths as one tensor."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +10,7 @@ from torch import Tensor
 def padded(
     sequences: Sequence[Sequence[int]], *, pad: int, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Ids (sequences, longest) filled up with `pad`, and lengths (sequences,)."""
+    """Ids (sequences, longest), padded on the right with `pad`, and lengths (sequences,)."""
     lengths = [len(sequence) for sequence in sequences]
     longest = max(lengths)
     rows = [[*sequence, *[pad] * (longest - len(sequence))] for sequence in sequences]

@@ -1,4 +1,4 @@
-"""Reranking: which of a sentence's candidates is taken."""
+"""Reranking: choosing one of the candidate translations of each sentence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class Reranker:
         *,
         sentences: Tensor | None = None,
     ) -> list[float]:
-        """A score for each candidate, ids without end symbol. sentences: see `target_log_probs`."""
+        """The score of each candidate, ids without end symbol. sentences: see `target_log_probs`."""
         end = self.model.vocabulary.end
         targets = [[*candidate, end] for candidate in candidates]
         values = target_log_probs(self.model, source, source_lengths, targets, sentences=sentences)
@@ -55,8 +55,10 @@ def rerank(
     source_lengths: Tensor,
     reranker: Reranker | None,
 ) -> list[list[Hypothesis]]:
-    """The candidate of the highest score of each sentence, the first of equals. With a reranker the score is
-    the reranker's."""
+    """The candidate with the highest score of each sentence, the first among equals.
+
+    With a reranker, its scores replace those of the hypotheses.
+    """
     if reranker is not None:
         counts = torch.tensor([len(own) for own in candidates], device=source.device)
         sentences = torch.arange(len(candidates), device=source.device).repeat_interleave(counts)

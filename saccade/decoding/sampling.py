@@ -1,4 +1,4 @@
-"""One token at a time with no search: the likeliest (greedy), or drawn at random."""
+"""Decoding without a beam: the most likely token at each step (greedy search), or one drawn at random."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,27 +13,27 @@ from saccade.decoding.options import Penalty, length_penalty
 from saccade.decoding.trace import Candidate, Fate
 from saccade.native.search import top
 
-# Between the seeds of a line's samples: the golden ratio in 32 bits, all that torch's generator looks at.
+# Distance between the seeds of a line's samples: the golden ratio in 32 bits, which torch's generator reads.
 _APART = 0x9E3779B1
 
 
 @dataclass(frozen=True)
 class Draw:
-    """How a token is drawn: logits divided by temperature, then cut to top_k and to top_p."""
+    """The rule by which a token is drawn: logits divided by temperature, then cut to top_k and to top_p."""
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float = 1.0
 
     def tokens(self, log_probs: Tensor, uniform: Tensor) -> Tensor:
-        """Inverse transform: log_probs (..., vocabulary), uniform (...) in [0, 1); returns ids (...)."""
+        """Draws ids (...) by inverse transform; log_probs (..., vocabulary), uniform (...) in [0, 1)."""
         ordered, ids = log_probs.sort(dim=-1, descending=True, stable=True)
         if self.top_k is not None:
             ordered, ids = ordered[..., : self.top_k], ids[..., : self.top_k]
         kept = (ordered / self.temperature).softmax(-1).double()
         cumulative = kept.cumsum(-1)
         if self.top_p < 1:
-            # Keep a token while the mass before it is below p: the likeliest one always stays.
+            # Keep a token while the mass before it is below p, so that the most likely one always stays.
             kept = kept.masked_fill(cumulative - kept >= self.top_p, 0.0)
             cumulative = kept.cumsum(-1)
         place = (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(-1, keepdim=True)
@@ -45,9 +45,9 @@ class Draw:
 class Samples:
     """Independent hypotheses, tokens (sentences, hypotheses, columns), log_probs (sentences, hypotheses).
 
-    begun: the column of each sentence's first token; a sentence that joined others has none before it.
-    draw None: always the likeliest token (greedy). uniform (sentences, hypotheses, columns): the
-    random numbers, drawn beforehand for each sentence, so that batches don't change a result.
+    begun: the column of each sentence's first token; a sentence that joined later has no token before it.
+    draw: None always takes the most likely token (greedy search). uniform (sentences, hypotheses, columns):
+    random numbers, drawn beforehand for each sentence, so that batching does not change a result.
     """
 
     end: int
@@ -72,7 +72,7 @@ class Samples:
         draw: Draw | None = None,
         uniform: Tensor | None = None,
     ) -> "Samples":
-        """One empty hypothesis a sentence; the first `advance` makes as many as `uniform` has."""
+        """One empty hypothesis for each sentence; the first `advance` makes as many as `uniform` has."""
         return cls(
             end=end,
             penalty=penalty,
@@ -87,12 +87,12 @@ class Samples:
 
     @property
     def hypotheses(self) -> int:
-        """Of each sentence: one before the first step."""
+        """Number of hypotheses of each sentence; one before the first step."""
         return self.tokens.size(1)
 
     @property
     def length(self) -> int:
-        """Columns so far, ended hypotheses padded with the end symbol."""
+        """Number of columns so far; finished hypotheses are padded with the end symbol."""
         return self.tokens.size(2)
 
     @property
@@ -101,7 +101,7 @@ class Samples:
         return self.tokens[:, :, -1].flatten()
 
     def advance(self, log_probs: Tensor) -> tuple["Samples", Tensor | None]:
-        """Extend by one token; as `Beam.advance`, with rows None where every row goes on in its place."""
+        """Extends every hypothesis by one token, as `Beam.advance`; rows are None if all stay in place."""
         if self.draw is None or self.uniform is None:
             return self._likeliest(log_probs), None
         sentences, old, _ = log_probs.shape
@@ -110,10 +110,10 @@ class Samples:
             rows, tokens, totals, ended = None, self.tokens, self.log_probs, self.ended
         else:
             rows = torch.arange(sentences, device=log_probs.device)[:, None].expand(-1, new)
-            log_probs = log_probs.expand(-1, new, -1)
+            log_probs = log_probs.expand(-1, new, -1)  # (sentences, hypotheses, vocabulary)
             tokens, totals = self.tokens.expand(-1, new, -1), self.log_probs.expand(-1, new)
             ended = self.ended.expand(-1, new)
-        token = self.draw.tokens(log_probs, self.uniform[:, :, self.length])
+        token = self.draw.tokens(log_probs, self.uniform[:, :, self.length])  # (sentences, hypotheses)
         token = token.masked_fill(ended, self.end)
         gained = log_probs.gather(2, token[..., None]).squeeze(2).masked_fill(ended, 0.0)
         following = replace(
@@ -125,7 +125,7 @@ class Samples:
         return following, rows
 
     def _likeliest(self, log_probs: Tensor) -> "Samples":
-        """Greedy: there is one hypothesis a sentence, and none that has ended is still here."""
+        """Greedy search: each sentence has one hypothesis, and finished sentences have left."""
         gained, token = top(log_probs.flatten(0, 1), 1)
         return replace(
             self,
@@ -135,16 +135,16 @@ class Samples:
         )
 
     def done(self, max_length: Tensor) -> Tensor:
-        """(sentences,) bool: all hypotheses have ended, as they must at max_length (sentences,) columns."""
+        """Whether all hypotheses have ended, as they must at max_length (sentences,): (sentences,) bool."""
         return self.ended.all(1) | (max_length <= self.length)
 
     def candidates(self, log_probs: Tensor, sentence: int, *, least: int) -> tuple[Candidate, ...]:
-        """The `least` likeliest tokens after each hypothesis, and what `advance` takes; see `Trace`."""
+        """The `least` likeliest tokens after each hypothesis, and those that `advance` takes; see `Trace`."""
         following, _ = self.advance(log_probs)
         taken = following.tokens[sentence, :, -1].tolist()
         found = []
         for parent in (~self.ended[sentence]).nonzero().flatten().tolist():
-            # One hypothesis becomes as many as are drawn; later each goes on by itself.
+            # The first step turns one hypothesis into all samples; later each continues by itself.
             places = [parent] if self.hypotheses == len(taken) else range(len(taken))
             before, own = float(self.log_probs[sentence, parent]), log_probs[sentence, parent]
             likely = own.topk(min(least, own.numel())).indices.tolist()
@@ -163,7 +163,7 @@ class Samples:
         return tuple(sorted(found, key=lambda one: -one.total))
 
     def select(self, kept: Sequence[int]) -> "Samples":
-        """Only the sentences `kept`."""
+        """The samples of the sentences `kept` alone."""
         index = torch.tensor(kept, device=self.tokens.device)
         return replace(
             self,
@@ -175,7 +175,7 @@ class Samples:
         )
 
     def shifted(self, columns: int) -> "Samples":
-        """The same so many columns later, or earlier where negative: no sentence has a token there."""
+        """The same samples with `columns` empty columns inserted in front, or removed if negative."""
         return replace(
             self,
             begun=tuple(first + columns for first in self.begun),
@@ -184,7 +184,7 @@ class Samples:
         )
 
     def joined(self, other: "Samples") -> "Samples":
-        """The sentences of `other` behind these; it has as many columns and hypotheses."""
+        """These sentences followed by those of `other`, which has equally many columns and hypotheses."""
         uniform = self.uniform
         if uniform is not None and other.uniform is not None:
             longest = max(uniform.size(2), other.uniform.size(2))
@@ -209,7 +209,7 @@ class Samples:
     def _hypotheses(self, sentence: int) -> Iterator[Hypothesis]:
         rows = zip(self.tokens[sentence].tolist(), self.log_probs[sentence].tolist(), strict=True)
         for tokens, log_prob in rows:
-            if not math.isfinite(log_prob):  # the rules left nothing that may be written
+            if not math.isfinite(log_prob):  # the rules forbid every token
                 continue
             own = tokens[self.begun[sentence] :]
             text = own[: own.index(self.end)] if self.end in own else own
@@ -219,7 +219,7 @@ class Samples:
 
 
 def uniform_draws(lines: Sequence[int], *, samples: int, length: int, seed: int) -> Tensor:
-    """Random numbers (sentences, samples, length) in [0, 1), each sentence's own by its line number.
+    """Random numbers (sentences, samples, length) in [0, 1), which depend on each sentence's line number.
 
     A sample's numbers don't depend on how many samples there are.
     """

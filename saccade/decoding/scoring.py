@@ -1,4 +1,4 @@
-"""How likely an autoregressive model finds given targets."""
+"""Scoring: log-probabilities of given targets under an autoregressive model."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,18 @@ def target_log_probs(
     *,
     sentences: Tensor | None = None,
 ) -> Tensor:
-    """Log-probability in nats of each target, end symbol in and counted; float64 (targets,).
+    """Log-probability in nats of each target, including its end symbol; float64 (targets,).
 
     source (batch, source), source_lengths (batch,); targets: ids of each, the end symbol last. sentences
-    (targets,): the row of source that each belongs to; None: there is one for each row.
+    (targets,): the row of source that each target belongs to; None: there is one target for each row.
     """
     vocabulary = model.vocabulary
     gold, lengths = padded(targets, pad=vocabulary.pad, device=source.device)
-    # What follows an end symbol in shorter rows is never looked at.
+    # The hidden states behind the end symbol of shorter rows are not used.
     shifted = torch.cat([torch.full_like(gold[:, :1], vocabulary.start), gold[:, :-1]], 1)
     memory = model.encode(source, source_lengths)
-    hidden = model.decode(shifted, memory if sentences is None else memory.select(sentences))
+    memory = memory if sentences is None else memory.select(sentences)
+    hidden = model.decode(shifted, memory)  # (targets, longest, width)
     real = torch.arange(gold.size(1), device=source.device) < lengths[:, None]
     log_probs = torch.zeros(gold.shape, dtype=torch.float64, device=source.device)
     log_probs[real] = _token_log_probs(model, hidden[real], gold[real]).double()
@@ -38,7 +39,7 @@ def target_log_probs(
 
 
 def _token_log_probs(model: TeacherForced, hidden: Tensor, gold: Tensor) -> Tensor:
-    """hidden (tokens, width), gold (tokens,); a few logits at a time."""
+    """Log-probabilities of gold (tokens,) given hidden (tokens, width), a chunk of logits at a time."""
     rows = max(1, _CHUNK_ELEMENTS // model.output.out_features)
     found = [
         log_softmax_(model.output(part)).gather(1, answer[:, None]).squeeze(1)

@@ -1,7 +1,7 @@
-"""The decoding loop: one model step for all hypotheses of all sentences, then candidates choose what goes on.
+"""The decoding loop: one model step for all hypotheses of all sentences, then the choice of the next ones.
 
-What to do with probabilities is decided by pure values, `Beam` for beam search and `Samples` for
-greedy search and sampling; this file moves tensors between them and the model.
+Immutable values make that choice from the probabilities: `Beam` for beam search, `Samples` for greedy search
+and sampling. This file moves tensors between them and the model.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from saccade.nn.rows import RowLayout
 
 
 class Search:
-    """Sentences that are decoded together, a token a step; others may come and go while they are.
+    """A search that decodes sentences together, a token per step; sentences may join or leave at any time.
 
-    A sentence is known by a number, its handle. What becomes of it depends on its source and its own options
-    alone, whoever else is there.
+    A sentence is identified by a number, its handle. Its result depends on its source and its own options
+    alone, not on the sentences that are decoded with it.
     """
 
     def __init__(self, model: IncrementalDecoder) -> None:
-        """model: what is driven. Where it lets no sentence join others, each `add` takes steps of its own."""
+        """model: what the search drives. If its states cannot be joined, each `add` makes its own batch."""
         self.model = model
         self._batches: list[Batch] = []
         self._finished: list[tuple[int, list[Hypothesis]]] = []
@@ -40,7 +40,7 @@ class Search:
 
     @property
     def done(self) -> bool:
-        """Whether no sentence is being decoded; what is finished may still wait to be taken."""
+        """Whether no sentence is being decoded; finished ones may still wait for `take_finished`."""
         return not self._batches
 
     @torch.inference_mode()
@@ -54,11 +54,11 @@ class Search:
         prefixes: Sequence[Sequence[int]] | None = None,
         traces: Sequence[Trace | None] | None = None,
     ) -> list[int]:
-        """Let sentences join: source (sentences, source) ids padded on the right, and source_lengths.
+        """Adds sentences: source (sentences, source) ids padded on the right, source_lengths (sentences,).
 
-        options: for all, or one for each. lines: line number of each sentence, which seeds its sampling;
-        unset: its handle. prefixes: target ids that each result must start with. traces: what records how a
-        sentence is decoded, None where nothing does. Returns a handle for each sentence.
+        options: the same for all, or one for each sentence. lines: line number of each sentence, which seeds
+        its sampling; unset: its handle. prefixes: target ids that each result must start with. traces: a
+        `Trace` that records the search for a sentence, or None. Returns a handle for each sentence.
         """
         sentences = source.size(0)
         handles = list(range(self._handles, self._handles + sentences))
@@ -79,7 +79,7 @@ class Search:
             )
             for part in parts
         ]
-        if len(groups) > 1:  # the rows of a group stand together
+        if len(groups) > 1:  # the rows of a group must be adjacent
             order = [place for part in parts for place in part]
             source, source_lengths = source[order], source_lengths[order]
         longest = max(int(group.limits.max_length.max()) for group in groups)
@@ -90,26 +90,26 @@ class Search:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Write one token of every hypothesis that is present."""
+        """Extends every hypothesis of every sentence by one token."""
         for batch in self._batches:
             logits, batch.state = self.model.step(batch.token, batch.state)
             self._finished += batch.advance(log_softmax_(logits))
         self._batches = [batch for batch in self._batches if batch.groups]
 
     def take_finished(self) -> list[tuple[int, list[Hypothesis]]]:
-        """What finished since the last call: handle and up to `nbest` hypotheses, best first."""
+        """Sentences finished since the last call: handle and up to `nbest` hypotheses, best first."""
         taken, self._finished = self._finished, []
         return taken
 
     @torch.inference_mode()
     def cancel(self, handle: int) -> None:
-        """Give a sentence up; of one that is not present nothing is done."""
+        """Removes a sentence from the search; a handle that is not present is ignored."""
         for batch in self._batches:
             batch.drop(handle)
         self._batches = [batch for batch in self._batches if batch.groups]
 
     def best(self, handle: int) -> Hypothesis:
-        """The best hypothesis so far of a sentence that is present; KeyError for any other."""
+        """The best hypothesis so far of a sentence that is being decoded; raises KeyError for any other."""
         for batch in self._batches:
             for group in batch.groups:
                 for place, one in enumerate(group.sentences):
@@ -125,7 +125,7 @@ class Search:
 
 
 def _by_options(options: DecodingConfig | Sequence[DecodingConfig], sentences: int) -> list[list[int]]:
-    """Places of the sentences whose hypotheses can be advanced in one operation."""
+    """Groups the places of sentences whose hypotheses can be advanced in one operation."""
     if isinstance(options, DecodingConfig):
         return [list(range(sentences))]
     found: dict[tuple[object, ...], list[int]] = {}
@@ -144,10 +144,10 @@ def search(
     prefixes: Sequence[Sequence[int]] | None = None,
     traces: Sequence[Trace | None] | None = None,
 ) -> list[list[Hypothesis]]:
-    """Decode a batch to its end: see `Search.add`.
+    """Decodes a batch to its end; see `Search.add` for the arguments.
 
-    Returns up to `options.nbest` hypotheses for each sentence, best first, in the order given. Finished
-    sentences leave the batch.
+    Returns up to `options.nbest` hypotheses for each sentence, best first, in the order of the sources.
+    Finished sentences leave the batch.
     """
     running = Search(model)
     handles = running.add(

@@ -1,6 +1,6 @@
-"""The two ways to write a target: token by token, or all positions at once.
+"""The two decoding strategies: token by token, or all positions at once.
 
-`decoder_of` is where a model's way is chosen; nothing above asks which family it belongs to.
+`decoder_of` chooses the strategy of a model, so that its callers need not know the model's family.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from saccade.models.recording import AttentionMap, record_attention
 class Autoregressive(Decoder):
     """Search, sampling and scoring with a model that writes token by token.
 
-    make_engine gives what search drives, when it is first needed: the model, or something faster.
+    make_engine makes what search drives when it is first needed: the model itself, or a faster engine.
     """
 
     options = DecodingConfig
@@ -39,7 +39,7 @@ class Autoregressive(Decoder):
 
     @property
     def engine(self) -> IncrementalDecoder:
-        """What search drives."""
+        """The model or engine that search drives."""
         return self._engine.get()
 
     def decode(
@@ -84,10 +84,10 @@ def decoder_of(
 ) -> Decoder:
     """The decoder of a translation model.
 
-    make_engine: makes something that is faster to drive than the network, if there is such a thing.
-    reranker: picks among the candidates of a non-autoregressive model.
+    make_engine: makes a faster engine than the network, if one exists. reranker: picks among the candidates
+    of a non-autoregressive model.
 
-    Raises UserError for a model that does not translate, and for a reranker that would have nothing to do.
+    Raises UserError for a model that does not translate, and for a reranker with an autoregressive model.
     """
     model = expect(network, TranslationModel)
     make: Callable[[], Any] = make_engine or (lambda: model)
@@ -97,6 +97,6 @@ def decoder_of(
     if reranker is not None:
         raise ConfigError(
             "a reranker picks among the candidates of a non-autoregressive model; this model writes token by "
-            "token and ranks its own hypotheses."
+            "token and ranks its own hypotheses. Leave the reranker out."
         )
     return Autoregressive(expect(model, Seq2Seq), make)

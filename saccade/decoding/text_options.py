@@ -1,4 +1,4 @@
-"""How a language model continues a text: the section `[decoding]` of its configuration."""
+"""The section `[decoding]` of language models."""
 
 from pydantic import Field, PositiveInt
 
@@ -6,17 +6,17 @@ from saccade.config import Section
 
 
 class ContinuationConfig(Section):
-    """How a language model continues a text."""
+    """Options for continuing a text with a language model."""
 
     tokens: PositiveInt = 100
     """Number of tokens to generate, line ends included."""
     samples: PositiveInt = 1
     """Number of continuations of the same text, each with random draws of its own."""
     temperature: float = Field(1.0, ge=0)
-    """Sampling temperature; values below 1 favour likely tokens, and 0 always takes the likeliest one."""
+    """Sampling temperature; values below 1 favour likely tokens, and 0 always takes the most likely one."""
     top_k: PositiveInt | None = None
-    """Number of likeliest tokens to sample from; unset: all tokens."""
+    """Number of most likely tokens to sample from; unset: all tokens."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Nucleus sampling (Holtzman et al. 2020): probability mass of the likeliest tokens to sample from."""
+    """Probability mass of the most likely tokens to sample from (nucleus sampling, Holtzman et al. 2020)."""
     seed: int = 1
     """Random seed for sampling."""

@@ -1,4 +1,4 @@
-"""What a search considered at each step, recorded where somebody asks for it."""
+"""A record of the candidates that search considers at each step, kept on request."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,11 +8,11 @@ Fate = Literal["kept", "finished", "dropped"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token that might have come next.
+    """A token that was considered at one step.
 
     parent: place of the hypothesis that it continues among those kept at the step before (0 at the first
-    step). log_prob: of the token, as the rules leave it; total: of the hypothesis with it. fate: what became
-    of it; place: where it stands among those kept, None where it was not.
+    step). log_prob: that of the token under the decoding rules; total: that of the extended hypothesis. fate:
+    what search did with it; place: its place among the hypotheses kept, None if it was not kept.
     """
 
     parent: int
@@ -25,18 +25,18 @@ class Candidate:
 
 @dataclass
 class Trace:
-    """The candidates of each step of one sentence, best first; a search appends to it as it goes.
+    """The candidates of each step of one sentence, best first; search appends to it.
 
-    least: candidates recorded a step, where there are so many: the nearest misses stand behind those that
-    search itself looks at. From a finished candidate the parents lead back to the first token, and the
-    log-probabilities on the way add up to the log-probability of the hypothesis.
+    least: minimum number of candidates recorded in a step, if the vocabulary has as many: the nearest misses
+    follow the candidates that search itself considers. From a finished candidate the parents lead back to the
+    first token, and the log-probabilities along that path add up to that of the hypothesis.
     """
 
     least: int = 10
     steps: list[tuple[Candidate, ...]] = field(default_factory=list)
 
     def path(self, step: int, candidate: Candidate) -> list[Candidate]:
-        """The candidates that led to one of step number `step`, from the first token on, itself last."""
+        """The candidates from the first token to `candidate` of step number `step`, which is the last one."""
         path = [candidate]
         for earlier in reversed(self.steps[:step]):
             place = path[0].parent

@@ -42,7 +42,7 @@ def check_picture(path: Path) -> None:
 def draw_attention(
     maps: Iterable[AttentionMap], source: Sequence[str], target: Sequence[str], *, out: Path
 ) -> list[str]:
-    """Draw the cross-attention among `maps`, weights (heads, target, source), into the file `out`.
+    """Draws the cross-attention among `maps`, weights (heads, target, source), into the file `out`.
 
     source, target: the pieces along the axes. Returns notes for the user, such as characters that no
     installed font has. Raises UserError without matplotlib, without cross-attention, and when the file
@@ -62,7 +62,7 @@ def draw_attention(
 
 
 def save(figure: "Figure", out: Path) -> None:
-    """Write a figure; UserError when that fails."""
+    """Writes a figure; UserError when that fails."""
     import warnings
 
     try:

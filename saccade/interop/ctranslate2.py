@@ -42,7 +42,7 @@ def require_ctranslate2() -> Any:
 
 
 def write_ctranslate2(model: Model, folder: Path, *, precision: Precision = "float32") -> None:
-    """Write what CTranslate2 loads into an existing folder.
+    """Writes what CTranslate2 loads into an existing folder.
 
     int8: the matrices, a scale for each row; CTranslate2 then multiplies in integers. Raises UserError for
     a model that CTranslate2 can't express.
@@ -105,7 +105,7 @@ class CTranslate2Decoder(Decoder):
         self._target_ids = {name: number for number, name in enumerate(self._target_names)}
 
     def check(self, options: DecodingConfig) -> None:
-        """Raise UserError for a setting that CTranslate2 does not have."""
+        """Raises UserError for a setting that CTranslate2 does not have."""
         if options.sample:
             raise Unsupported(
                 "decoding.sample: CTranslate2 draws other tokens; sample with Saccade's own engine."

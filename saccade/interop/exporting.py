@@ -116,7 +116,7 @@ def export_model(
     precision: Precision = "float32",
     lines: Sequence[str] | None = None,
 ) -> Checked:
-    """Write `out` for another engine, and compare translations of `lines` (made of its pieces if not given).
+    """Writes `out` for another engine, and compare translations of `lines` (made of its pieces if not given).
 
     Raises UserError for a model that the target can't express, and when translations by greedy search
     differ in float32; nothing is left behind then. What int8 changes is counted, not judged.
@@ -145,7 +145,7 @@ def export_model(
 def store_model(
     model: Model, out: Path, *, precision: Precision = "float32", lines: Sequence[str] | None = None
 ) -> Checked:
-    """Write a model folder of our own, its weights stored as `precision` says, and compare translations.
+    """Writes a model folder of our own, its weights stored as `precision` says, and compare translations.
 
     Raises UserError for models that compute in float32 whatever is stored.
     """

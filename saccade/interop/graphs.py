@@ -34,7 +34,7 @@ def export_graph(
     inputs: Sequence[str],
     outputs: Sequence[str],
 ) -> None:
-    """Write a module's forward as a graph; shapes: of each argument, see `torch.onnx.export`."""
+    """Writes a module's forward as a graph; shapes: of each argument, see `torch.onnx.export`."""
     size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level

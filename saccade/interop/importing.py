@@ -43,7 +43,7 @@ class Imported:
 def import_folder(
     folder: Path, *, source_language: str | None = None, target_language: str | None = None
 ) -> Imported:
-    """Read a folder as it is published for transformers; UserError when it can't be imported.
+    """Reads a folder as it is published for transformers; UserError when it can't be imported.
 
     Languages: what a model of many translates unless something else is asked for.
     """

@@ -44,7 +44,7 @@ def about_onnx(model: Model) -> dict[str, Any]:
 
 
 def write_onnx(model: Model, folder: Path) -> None:
-    """Write both graphs into an existing folder; UserError when the packages are missing."""
+    """Writes both graphs into an existing folder; UserError when the packages are missing."""
     require_exporter()
     network = transformer_of(model, target="onnx")
     network = deepcopy(network).float().cpu().eval()

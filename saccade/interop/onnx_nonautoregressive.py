@@ -40,7 +40,7 @@ def about_nonautoregressive(model: Model) -> dict[str, Any]:
 
 
 def write_nonautoregressive_onnx(model: Model, folder: Path) -> None:
-    """Write both graphs into an existing folder; UserError when the packages are missing."""
+    """Writes both graphs into an existing folder; UserError when the packages are missing."""
     require_exporter()
     network = cast(NonAutoregressiveTransformer, deepcopy(model.network).float().cpu().eval())
     config = network.config

@@ -38,7 +38,7 @@ _UNUSED = {_SHARED, _HEAD, "final_logits_bias", *_EMBEDDED.values()} | {
 
 
 def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file: Path) -> None:
-    """Copy their weights in; UserError for one that is missing or has another shape than `network`'s.
+    """Copies their weights in; UserError for one that is missing or has another shape than `network`'s.
 
     file: of the weights, for messages. A missing bias of the logits is zero.
     """

@@ -1,4 +1,4 @@
-"""The kinds of models, one record each; a kind's family says what it is for (`families.py`)."""
+"""The kinds of models, with one record for each; the families are defined in `families.py`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 
 Presets = Mapping[str, Mapping[str, object]]
-"""Name to the settings that it stands for."""
+"""The settings that each preset stands for, by name."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What `model.kind` names: the section `[model]`, the network built from it, its presets, its family.
+    """The record of a kind: its section `[model]`, the network built from it, its presets and its family.
 
     The network is called with its configuration and a `Vocabulary`.
     """
@@ -60,13 +60,13 @@ KINDS: dict[str, Kind] = {
         recurrent_lm.RecurrentLMConfig, recurrent_lm.RecurrentLM, recurrent_lm.PRESETS, LanguageModel
     ),
 }
-"""Where `[model] kind = ...` is looked up."""
+"""The record of each value of `model.kind`."""
 
 
 def model_config(table: Mapping[str, object]) -> Section:
-    """The `[model]` table as its kind's configuration; `preset` gives the values that it does not name.
+    """The `[model]` table as its kind's configuration; `preset` supplies the values that it leaves out.
 
-    Raises UserError for an unknown kind, preset or key; of another kind's key it says whose it is.
+    Raises UserError for an unknown kind, preset or key; the message names the kind that a key belongs to.
     """
     rest = dict(table)
     kind = rest.get("kind", "transformer")
@@ -81,7 +81,7 @@ def model_config(table: Mapping[str, object]) -> Section:
 
 
 def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
-    """UserError for settings that exist, but not for this kind."""
+    """Raises UserError for settings that exist for other kinds only."""
     problems = []
     for key in table.keys() - KINDS[kind].config.model_fields.keys():
         owners = [name for name, other in KINDS.items() if key in other.config.model_fields]
@@ -99,9 +99,9 @@ def kind_of(config: Section) -> Kind:
 
 
 def build_model(config: Section, vocabulary: Vocabulary) -> Network:
-    """A freshly initialised model; weights come from torch's global generator.
+    """A newly initialised model; its weights are drawn from torch's global random generator.
 
-    Raises UserError when the configuration does not fit the vocabulary.
+    Raises UserError if the configuration does not fit the vocabulary.
     """
     try:
         return kind_of(config).network(config, vocabulary)

@@ -1,4 +1,4 @@
-"""What all models of encoder and decoder blocks are configured by."""
+"""The settings that all models of encoder and decoder blocks share."""
 
 from typing import Any, Literal, Self
 
@@ -9,32 +9,35 @@ from saccade.nn.layers import Activation, Norm
 
 
 class BlocksConfig(Section):
-    """Sizes default to the base model of "Attention Is All You Need" (table 3)."""
+    """Settings of encoder and decoder blocks; the defaults are the base model of "Attention Is All You Need"
+    (table 3)."""
 
     kind: str
-    """Which system this is."""
+    """Kind of model."""
     width: PositiveInt = 512
     """Size of every layer's input and output, d_model."""
     heads: PositiveInt = 8
-    """Attention heads; each is width / heads wide."""
+    """Number of attention heads, each with width / heads channels."""
     feed_forward: PositiveInt = 2048
     """Inner size of the position-wise feed-forward network, d_ff."""
     encoder_layers: PositiveInt = 6
-    """Blocks of self-attention and feed-forward."""
+    """Number of encoder blocks (self-attention and feed-forward)."""
     decoder_layers: PositiveInt = 6
-    """Blocks of self-attention, cross-attention and feed-forward."""
+    """Number of decoder blocks (self-attention, cross-attention and feed-forward)."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """On each sub-layer's output and on embedding + position (section 5.4)."""
+    """Dropout rate on each sub-layer's output and on embedding + position (section 5.4)."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
-    """On attention weights; not in the paper, 0.1 in its authors' code."""
+    """Dropout rate on attention weights; not in the paper, 0.1 in its authors' code."""
     activation_dropout: float = Field(0.0, ge=0, lt=1)
-    """Inside the feed-forward network; not in the paper, 0.1 in its authors' code."""
+    """Dropout rate inside the feed-forward network; not in the paper, 0.1 in its authors' code."""
     activation: Activation = "relu"
-    """Between the two products of the feed-forward network."""
+    """Activation function between the two linear layers of the feed-forward network."""
     norm: Norm = "post"
-    """Layer norm after the residual sum (the paper) or before each sub-layer and at the end."""
+    """Position of layer norm: after each residual sum (post, the paper), or before each sub-layer and once at
+    the end (pre)."""
     tied_embeddings: Literal["all", "target", "none"] | None = None
-    """Which matrices are one: source, target and output; target and output; none. Unset: all that can be."""
+    """Matrices that are shared: source, target and output (all); target and output (target); none. Unset: as
+    many as the vocabulary allows."""
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
@@ -44,11 +47,11 @@ class BlocksConfig(Section):
 
     @property
     def head_width(self) -> int:
-        """Channels of a head."""
+        """Number of channels of an attention head."""
         return self.width // self.heads
 
     @property
     def block_sizes(self) -> dict[str, Any]:
-        """What every block is built with, besides its width."""
+        """The arguments of every block besides its width."""
         names = ("heads", "feed_forward", "dropout", "attention_dropout", "activation_dropout")
         return {name: getattr(self, name) for name in (*names, "activation", "norm")}

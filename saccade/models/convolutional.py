@@ -34,30 +34,30 @@ _EMBEDDING_STD = 0.1  # section 4.2
 
 
 class ConvolutionalConfig(Section):
-    """Layers of 512 and kernels of 3 are the paper's; its models are deeper (15 to 20 layers a side)."""
+    """Settings of ConvS2S. Width 512 and kernel 3 are the paper's; its models have 15 to 20 layers."""
 
     kind: Literal["convolutional"] = "convolutional"
-    """Which system this is."""
+    """Kind of model."""
     width: PositiveInt = 512
-    """Size of each layer's output; the convolution makes twice as much, half of it gates."""
+    """Size of each layer's output; the convolution computes twice as many channels, half of them gates."""
     kernel: PositiveInt = 3
-    """Positions that a convolution sees; in the decoder its own and those before it."""
+    """Number of positions that a convolution sees; in the decoder, the present one and those before it."""
     encoder_layers: PositiveInt = 12
-    """Gated convolutions of the encoder."""
+    """Number of gated convolutions of the encoder."""
     decoder_layers: PositiveInt = 11
-    """Gated convolutions of the decoder, each with its attention."""
+    """Number of gated convolutions of the decoder, each with its own attention."""
     top_layers: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
-    """[width, kernel] of further layers above these, in encoder and decoder. The paper's English-German model
-    has 9 layers of width 512 and above them 4 of [1024, 3] and 2 of [2048, 1]."""
+    """Pairs [width, kernel] of further layers above these, in encoder and decoder. The paper's English-German
+    model has 9 layers of width 512, then 4 of [1024, 3] and 2 of [2048, 1]."""
     embedding: PositiveInt = 512
     """Size of embeddings, of attention, and of the vector before the output layer."""
     dropout: float = Field(0.2, ge=0, lt=1)
-    """On embeddings, on the input of each convolution and before the output layer (section 4.2)."""
+    """Dropout rate on embeddings and on the input of each convolution and the output layer (section 4.2)."""
     max_positions: PositiveInt = 1024
-    """Longest source or target: positions are learned."""
+    """Maximum length of source and target in tokens, because positions are learned."""
     tied_embeddings: Literal["all", "target", "none"] | None = None
-    """Which matrices are one: source, target and output; target and output; none, as published, with
-    weight norm on the output layer too. Unset: all that can be."""
+    """Matrices that are shared: source, target and output (all); target and output (target); none, as
+    published, which also gives the output layer weight norm. Unset: as many as the vocabulary allows."""
 
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -69,7 +69,7 @@ PRESETS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class ConvolutionalMemory:
-    """What the encoder read: keys, values, roots of lengths (see `ProjectedMemory`), and the padding mask."""
+    """The encoder's output: keys, values, roots of lengths (see `ProjectedMemory`), and the padding mask."""
 
     source: ProjectedMemory
     visible: Tensor | None
@@ -82,7 +82,7 @@ class ConvolutionalMemory:
 
 
 class ConvolutionalDecoder(nn.Module):
-    """Layers between the width of embeddings and back, all positions at once or one at a time."""
+    """The decoder's layers, from embeddings to vectors of the same size."""
 
     def __init__(self, config: ConvolutionalConfig) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class ConvolutionalDecoder(nn.Module):
         return hidden
 
     def start(self, sentences: int, *, like: Tensor) -> list[Tensor]:
-        """Each layer's past before the first token."""
+        """The empty past of each layer."""
         return [layer.start(sentences, like=like) for layer in self._layers()]
 
     def step(
@@ -126,9 +126,12 @@ class ConvolutionalDecoder(nn.Module):
 
 @dataclass
 class ConvolutionalState:
-    """Per sentence: the memory. Per hypothesis: each layer's last kernel - 1 inputs, and the number of tokens
-    fed, (rows,), or an int where it is the same for all. For all: the decoder and the output layer with their
-    weight norms worked out."""
+    """The decoding state.
+
+    Per sentence: the memory. Per hypothesis: each layer's last kernel - 1 inputs, and the number of tokens
+    read, (rows,), or an int if it is the same for all. For all: the decoder and the output layer with their
+    weight norms folded into the weights.
+    """
 
     decoder: ConvolutionalDecoder
     output: nn.Linear
@@ -191,12 +194,12 @@ class Convolutional(Seq2Seq[ConvolutionalMemory, ConvolutionalState]):
 
     @property
     def max_source_length(self) -> int | None:
-        """Where the learned positions end."""
+        """The number of learned positions."""
         return self.config.max_positions
 
     @property
     def max_target_length(self) -> int | None:
-        """As `max_source_length`."""
+        """The number of learned positions."""
         return self.config.max_positions
 
     def forward(self, target_in: Tensor, memory: ConvolutionalMemory) -> Tensor:
@@ -207,16 +210,16 @@ class Convolutional(Seq2Seq[ConvolutionalMemory, ConvolutionalState]):
     def encode(self, source: Tensor, source_lengths: Tensor) -> ConvolutionalMemory:
         """See `Seq2Seq.encode`."""
         visible = padding_mask(source_lengths, source.size(1))
-        real = None if visible is None else visible[:, 0, 0, :, None]
+        real = None if visible is None else visible[:, 0, 0, :, None]  # (batch, source, 1)
         embedded = self.source_embedding(source)
         x = self.enter(embedded)
         for layer in self.encoder:
             x = layer(x, real=real)
-        # Every attention of the decoder sends its gradient here (section 3.5; the published code halves it).
+        # Every decoder layer's attention sends its gradient here (section 3.5; the published code halves it).
         factor = 1 / (2 * len(self.decoder.layers))
         keys = ScaleGradient.apply(self.leave(x), factor)  # type: ignore[no-untyped-call]
         values = (keys + embedded) * HALF
-        root = source_lengths.to(keys.dtype).sqrt()[:, None, None]
+        root = source_lengths.to(keys.dtype).sqrt()[:, None, None]  # (batch, 1, 1)
         return ConvolutionalMemory((keys, values, root), visible)
 
     def decode(self, target_in: Tensor, memory: ConvolutionalMemory) -> Tensor:
@@ -247,7 +250,7 @@ class Convolutional(Seq2Seq[ConvolutionalMemory, ConvolutionalState]):
         return embedding
 
     def _output(self) -> nn.Linear:
-        """A matrix that also embeds tokens can't be normed for this use alone."""
+        """The output layer, without weight norm if its matrix also embeds tokens."""
         size, target = self.vocabulary.target_size, self.target_embedding.tokens
         tying = resolve_tying(self.config.tied_embeddings, shared=self.vocabulary.shared)
         if tying == "all":

@@ -1,4 +1,4 @@
-"""The families of models: nominal base classes that say what a model is for and which methods it has.
+"""The families of models: base classes that state what a model is for and which methods it has.
 
 A kind of model (`transformer`, `recurrent`, ...) belongs to one family. Everything above `models/` depends on
 the family alone and looks it up in one table for each purpose: the task that trains it (`tasks/`), and the
@@ -17,22 +17,22 @@ StateT = TypeVar("StateT", bound=State)
 FamilyT = TypeVar("FamilyT", bound="Network")
 
 Memory = tuple[Tensor, ...]
-"""What a language model remembers of the text before a segment: tensors whose first axis is the streams."""
+"""A language model's memory of the text before a segment: tensors whose first axis is the streams."""
 
 
 class Network(nn.Module):
     """The base of every model: built from its kind's configuration and a vocabulary."""
 
     purpose: ClassVar[str]
-    """What a model of the family is and does, as a noun phrase that an error message can quote."""
+    """Description of a model of the family: a noun phrase that error messages quote."""
     topic: ClassVar[str | None] = None
-    """The topic of the advice for somebody who wanted something else of it, see `UserError`."""
+    """Topic of the advice for a user who tried to use it otherwise, see `UserError`."""
 
     config: Any
-    """The section `[model]` that it was built from, its kind's own class."""
+    """The section `[model]` that it was built from, an instance of its kind's class."""
     vocabulary: Vocabulary
     output: nn.Linear
-    """From hidden states to logits; the loss uses its weight without forming all logits."""
+    """The output layer; the loss uses its weight without computing all logits at once."""
 
     def __init__(self, config: Any, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Network(nn.Module):
 
 
 class TranslationModel(Network):
-    """The base of the families that turn one sequence into another. Batch first, always."""
+    """The base of the families that translate. The first axis of every tensor is the batch."""
 
     purpose = "a translation model"
     topic = "translator"
@@ -56,20 +56,20 @@ class TranslationModel(Network):
         return None
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
-        """Read source ids (batch, source), padded on the right, of lengths (batch,); returns the memory."""
+        """Encodes ids (batch, source), padded on the right, with lengths (batch,); returns the memory."""
         raise NotImplementedError
 
 
 class Seq2Seq(TranslationModel, Generic[MemoryT, StateT]):
     """An encoder-decoder that predicts target tokens from left to right.
 
-    It has the methods of `IncrementalDecoder`, which search drives, and of `TeacherForced`, which training
-    and scoring drive.
+    It has the methods of `IncrementalDecoder`, which search uses, and of `TeacherForced`, which training and
+    scoring use.
     """
 
     purpose = "a translation model that writes token by token"
     joins: ClassVar[bool] = False
-    """Whether states can be joined, see `State.join`, so that sentences can join a batch that is decoded."""
+    """Whether sentences can join a batch that is being decoded; see `State.join`."""
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> MemoryT:
         """See `TranslationModel.encode`."""
@@ -80,19 +80,19 @@ class Seq2Seq(TranslationModel, Generic[MemoryT, StateT]):
         raise NotImplementedError
 
     def start(self, memory: MemoryT, max_length: int) -> StateT:
-        """The state before the first token, one hypothesis a sentence, with room for `max_length` tokens."""
+        """The state before the first token: one hypothesis per sentence and room for `max_length` tokens."""
         raise NotImplementedError
 
     def step(self, token: Tensor, state: StateT) -> tuple[Tensor, StateT]:
-        """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
+        """Feeds token (rows,), one to each row; returns logits (rows, vocabulary) and the next state."""
         raise NotImplementedError
 
 
 class NonAutoregressive(TranslationModel):
-    """A model that writes all target positions at once; no target ends in the end symbol.
+    """A model that writes all target positions at once; its targets have no end symbol.
 
-    It is the body (`models.nonautoregressive.interface.Body`) that a scheme drives: the scheme decides how
-    the length comes about and what the decoder reads.
+    It is the body (`models.nonautoregressive.interface.Body`) of a scheme, which determines the target length
+    and the input of the decoder.
     """
 
     purpose = "a non-autoregressive translation model"
@@ -101,30 +101,30 @@ class NonAutoregressive(TranslationModel):
 class LanguageModel(Network):
     """A model of running text, read in segments.
 
-    Nothing is kept on modules: memory is a value. A row is a stream of text, and no row influences another.
+    The memory is a value; modules keep no state. A row is a stream of text, and rows do not influence each
+    other.
     """
 
     purpose = "a language model, which scores and continues text"
     topic = "language-model"
 
     def start(self, rows: int) -> Memory:
-        """The memory of `rows` streams of which nothing has been read."""
+        """The memory of `rows` streams before their first token."""
         raise NotImplementedError
 
     def read(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Read the next tokens (rows, length) of each stream.
+        """Reads the next tokens (rows, length) of each stream.
 
-        Returns hidden states (rows, length, width), each of which knows its own token and those before it,
-        and the memory to continue from, through which no gradient flows.
+        Returns hidden states (rows, length, width), each of which depends on its own token and those before
+        it, and the memory to continue from, through which no gradient flows.
         """
         raise NotImplementedError
 
 
 def expect(network: nn.Module, family: type[FamilyT], *, what: str = "the model") -> FamilyT:
-    """Return the network as a member of the family.
+    """Returns the network as a member of the family.
 
-    Raises UserError, which says what the network is and what is needed, for a member of another family.
-    what: the subject of the message.
+    Raises UserError for a member of another family; the message names both. what: the subject of the message.
     """
     if isinstance(network, family):
         return network

@@ -1,4 +1,4 @@
-"""What decoding and inspection ask of a model or of an engine that replaces it; they know no concrete one."""
+"""The interfaces of models, and of engines that replace them, for decoding and inspection."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -10,7 +10,7 @@ from saccade.nn.rows import Rows
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Sizes and special ids that a model is built for. `shared`: source and target ids mean the same."""
+    """Sizes and special ids of a model's vocabulary. shared: source and target ids mean the same pieces."""
 
     source_size: int
     target_size: int
@@ -21,28 +21,31 @@ class Vocabulary:
 
 
 class State(Protocol):
-    """Where a decoding run stands: a value that is used once.
+    """The state of a decoding run: a value that is used once.
 
-    It keeps two kinds of tensors apart. Per sentence: encoder memory, cross keys and values;
-    never copied per hypothesis. Per hypothesis: self-attention cache or recurrent state. A hypothesis
-    is a row; the rows of a sentence stand together, and there may be more of one than of another.
+    It separates two kinds of tensors. Per sentence: encoder memory, cross-attention keys and values, which
+    are never copied for each hypothesis. Per hypothesis: self-attention cache or recurrent state. A
+    hypothesis is a row; the rows of a sentence are adjacent, and their number may differ between sentences.
     """
 
     def select(self, rows: Rows) -> Self:
-        """Continue other hypotheses. A new row continues a row of the same sentence; sentences may change
-        places, and those that do not occur leave the batch."""
+        """Selects the hypotheses to continue.
+
+        A new row continues a row of the same sentence; sentences may change places, and those that do not
+        occur leave the batch.
+        """
         ...
 
     def join(self, fresh: Self) -> Self:
-        """Let the sentences of a state that has not been stepped follow these, which may stand anywhere.
+        """Appends the sentences of a state that has not been stepped yet; this one may have been.
 
-        Each goes on as it would by itself. Asked only of models that say `joins`.
+        Each sentence continues as it would by itself. Only models with `joins` have this method.
         """
         ...
 
 
 class SelectableMemory(Protocol):
-    """What an encoder read; rows can be repeated for the hypotheses or candidates of a sentence."""
+    """The output of an encoder, whose rows can be repeated for the candidates of a sentence."""
 
     def select(self, sentences: Tensor) -> Self:
         """A memory with a row for each of `sentences` (rows,), which may occur several times."""
@@ -50,63 +53,63 @@ class SelectableMemory(Protocol):
 
 
 class Projection(Protocol):
-    """From hidden states to logits: a linear layer, or one that stands in for it."""
+    """The output layer, from hidden states to logits: a linear layer or a substitute for it."""
 
     @property
     def out_features(self) -> int:
-        """Logits of a row."""
+        """Number of logits of a row."""
         ...
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """x (..., width) to (..., out_features)."""
+        """Logits (..., out_features) of x (..., width)."""
         ...
 
 
 class IncrementalDecoder(Protocol):
-    """What search drives: a model, or an engine that stands in for it. Batch first, always."""
+    """The interface that search uses: a model or an engine. The first axis of every tensor is the batch."""
 
     vocabulary: Vocabulary
 
     @property
     def joins(self) -> bool:
-        """Whether sentences can join others that are being decoded; see `State.join`."""
+        """Whether sentences can join a batch that is being decoded; see `State.join`."""
         ...
 
     @property
     def max_source_length(self) -> int | None:
-        """Longest source, end symbol in, that the model can read; None: no limit."""
+        """The longest source that the model can read, end symbol included; None means no limit."""
         ...
 
     @property
     def max_target_length(self) -> int | None:
-        """Longest target that the model can write; None: no limit."""
+        """The longest target that the model can write; None means no limit."""
         ...
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
-        """source (batch, source) ids with padding on the right, source_lengths (batch,); returns memory."""
+        """Encodes ids (batch, source), padded on the right, with lengths (batch,); returns the memory."""
         ...
 
     def start(self, memory: Any, max_length: int) -> State:
-        """A state before the first token, one hypothesis a sentence, with room for `max_length` tokens."""
+        """The state before the first token: one hypothesis per sentence and room for `max_length` tokens."""
         ...
 
     def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Feed one token to each row, token (rows,); returns logits (rows, vocabulary) and the next state."""
+        """Feeds token (rows,), one to each row; returns logits (rows, vocabulary) and the next state."""
         ...
 
 
 class TeacherForced(Protocol):
-    """What scoring drives, for targets that are known: a model, or an engine that stands in for it."""
+    """The interface that scoring uses for known targets: a model or an engine."""
 
     vocabulary: Vocabulary
 
     @property
     def output(self) -> Projection:
-        """From hidden states to logits."""
+        """The output layer, from hidden states to logits."""
         ...
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
-        """As `IncrementalDecoder.encode`. The memory is a `SelectableMemory`."""
+        """See `IncrementalDecoder.encode`; the memory is a `SelectableMemory`."""
         ...
 
     def decode(self, target_in: Tensor, memory: Any) -> Tensor:

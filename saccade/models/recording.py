@@ -1,6 +1,6 @@
-"""Record the attention weights of any model: hooks ask each attention module for its weights.
+"""Recording of the attention weights of any model, by hooks that ask each attention module for its weights.
 
-Nothing is kept on modules and the forward pass runs as always; the weights are computed beside it.
+Modules keep no state and the forward pass is unchanged; the weights are computed in addition to it.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ __all__ = ["AttentionKind", "AttentionMap", "record_attention"]
 class AttentionMap:
     """The attention weights of one module.
 
-    kind: who attends to what; layer: its number among the modules of its kind, the lowest is 1; weights:
-    (batch, heads, query, key), or without batch for a single sentence, rows summing to 1; queries, keys: the
-    pieces along the last two axes, empty where they are not known.
+    kind: see `AttentionKind`; layer: its number among the modules of its kind, from 1 at the bottom; weights:
+    (batch, heads, query, key), or without batch for a single sentence, with rows that sum to 1; queries,
+    keys: the pieces along the last two axes, empty if unknown.
     """
 
     kind: AttentionKind
@@ -41,10 +41,10 @@ class AttentionMap:
 
 @contextlib.contextmanager
 def record_attention(network: nn.Module) -> Iterator[dict[str, AttentionMap]]:
-    """Within the block each forward pass adds the maps of its attention modules, by module name.
+    """Records the maps of all attention modules, by module name, during forward passes within the block.
 
-    A module called several times, as in a recurrent decoder, gives one map: its calls are its
-    queries, in order. Rows sum to 1; put the network into evaluation mode first.
+    A module that is called several times, as in a recurrent decoder, gives one map whose queries are its
+    calls, in order. Put the network into evaluation mode first: rows sum to 1 without dropout only.
     """
     maps: dict[str, AttentionMap] = {}
     numbers: Counter[AttentionKind] = Counter()
@@ -52,7 +52,7 @@ def record_attention(network: nn.Module) -> Iterator[dict[str, AttentionMap]]:
 
     def hook(name: str, kind: AttentionKind, layer: int) -> Any:
         def keep(module: AttentionModule, args: Any, kwargs: Any, _: Any) -> None:
-            if threading.get_ident() != owner:  # the model may serve other threads meanwhile
+            if threading.get_ident() != owner:  # other threads may be using the model
                 return
             with torch.no_grad():
                 weights = module.weights(*args, **kwargs)

@@ -25,36 +25,43 @@ Attention = Literal["additive", "dot", "general", "concat", "none"]
 
 
 class RecurrentConfig(Section):
-    """Bahdanau et al. 2015 have `width` and `encoder_width` 1000, `embedding` 620 and one layer a side."""
+    """Settings of recurrent models.
+
+    Bahdanau et al. 2015 use `width` and `encoder_width` 1000, `embedding` 620 and one layer in encoder and
+    decoder.
+    """
 
     kind: Literal["recurrent"] = "recurrent"
-    """Which system this is."""
+    """Kind of model."""
     cell: Cell = "gru"
-    """gru (Cho et al. 2014; Bahdanau et al.) or lstm (Hochreiter and Schmidhuber 1997; Luong et al.)."""
+    """Recurrent cell: gru (Cho et al. 2014; Bahdanau et al.) or lstm (Hochreiter and Schmidhuber 1997; Luong
+    et al.)."""
     attention: Attention = "additive"
-    """additive: Bahdanau et al. 2015, before the cell; dot, general, concat: Luong et al. 2015, after it;
-    none: one fixed vector, as in Cho et al. 2014."""
+    """Attention score. additive: Bahdanau et al. 2015, computed before the cell; dot, general, concat: Luong
+    et al. 2015, after it; none: one fixed vector, as in Cho et al. 2014."""
     input_feeding: bool | None = None
-    """Give the attentional vector to the next step too (Luong et al., section 3.3). Unset: with dot, general
-    and concat."""
+    """Whether the next step also reads the attentional vector (Luong et al., section 3.3). Unset: with dot,
+    general and concat."""
     width: PositiveInt = 1280
-    """Size of the decoder's states."""
+    """Size of the decoder's hidden states."""
     encoder_width: PositiveInt | None = None
-    """Size of the encoder's states in each direction. Unset: half of width, so that an annotation, both
-    directions together, is as wide as a decoder state."""
+    """Size of the encoder's hidden states in each direction. Unset: half of width, so that an annotation
+    (both directions) is as wide as a decoder state."""
     embedding: PositiveInt = 512
     """Size of embeddings and of the vector before the output layer."""
     attention_width: PositiveInt | None = None
     """Size of the hidden layer of additive and concat scores. Unset: width."""
     encoder_layers: PositiveInt = 2
-    """Bidirectional layers; the papers have 1 (Bahdanau et al.) and 4 of one direction (Luong et al.)."""
+    """Number of bidirectional layers; the papers use 1 (Bahdanau et al.), and 4 of one direction (Luong et
+    al.)."""
     decoder_layers: PositiveInt = 2
-    """Layers of the decoder."""
+    """Number of decoder layers."""
     dropout: float = Field(0.2, ge=0, lt=1)
-    """On embeddings, between layers, on annotations and before the output layer, never from state to state
-    (Zaremba et al. 2014); 0.2 as Luong et al. have it."""
+    """Dropout rate on embeddings, between layers, on annotations and before the output layer, never from
+    state to state (Zaremba et al. 2014). Luong et al. use 0.2."""
     tied_embeddings: Literal["all", "target", "none"] | None = None
-    """Which matrices are one: source, target and output; target and output; none. Unset: all that can be."""
+    """Matrices that are shared: source, target and output (all); target and output (target); none. Unset: as
+    many as the vocabulary allows."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -62,8 +69,8 @@ class RecurrentConfig(Section):
             raise ValueError(f"width {self.width} is odd, so it can't be halved: set encoder_width")
         if self.input_feeding and self.attention == "additive":
             raise ValueError(
-                "input_feeding = true: additive attention comes before the cell, which reads its context "
-                "already; take attention = concat for the same score with input feeding"
+                "input_feeding = true: additive attention comes before the cell, which already reads its "
+                "context; set attention = concat for the same score with input feeding"
             )
         if self.input_feeding and self.attention == "none":
             raise ValueError("input_feeding = true: without attention there is no attentional vector to feed")
@@ -75,19 +82,19 @@ class RecurrentConfig(Section):
         if self.attention == "dot" and self.annotation_width != self.width:
             raise ValueError(
                 f"attention = dot multiplies states of width {self.width} with annotations of width "
-                f"{self.annotation_width}, twice encoder_width: set that to half of width, or take "
+                f"{self.annotation_width}, twice encoder_width: set encoder_width to half of width, or set "
                 "attention = general"
             )
         return self
 
     @property
     def annotation_width(self) -> int:
-        """Both directions of the encoder together."""
+        """Size of an annotation: both directions of the encoder."""
         return 2 * (self.encoder_width or self.width // 2)
 
     @property
     def feeds(self) -> bool:
-        """Whether the attentional vector is fed in."""
+        """Whether the model uses input feeding."""
         return self.attention in ("dot", "general", "concat") and self.input_feeding is not False
 
 
@@ -100,8 +107,11 @@ PRESETS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class RecurrentMemory:
-    """What the encoder read. annotations (batch, source, annotation width) and their padding mask, or the
-    fixed vector as the only one; summary (batch, ...): what the decoder starts from."""
+    """The encoder's output.
+
+    annotations (batch, source, annotation width) and their padding mask, or the fixed vector as the only
+    annotation; summary (batch, ...): input of the decoder's first state.
+    """
 
     annotations: Tensor
     visible: Tensor | None
@@ -146,13 +156,13 @@ class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
         """See `Seq2Seq.encode`."""
         annotations = self.encoder(self.source_embedding(source), source_lengths)
         half = annotations.size(2) // 2
-        first_backward = annotations[:, 0, half:]
+        first_backward = annotations[:, 0, half:]  # (batch, half)
         if self.compress is None:
             visible = padding_mask(source_lengths, source.size(1))
             return RecurrentMemory(annotations, visible, first_backward)
         sentence = torch.arange(source.size(0), device=source.device)
         last_forward = annotations[sentence, source_lengths - 1, :half]
-        vector = self.compress(torch.cat([last_forward, first_backward], -1)).tanh()
+        vector = self.compress(torch.cat([last_forward, first_backward], -1)).tanh()  # (batch, width)
         return RecurrentMemory(vector[:, None], None, vector)
 
     def decode(self, target_in: Tensor, memory: RecurrentMemory) -> Tensor:
@@ -164,14 +174,12 @@ class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
     def start(self, memory: RecurrentMemory, max_length: int) -> RecurrentState:  # noqa: ARG002 - any length
         """See `Seq2Seq.start`."""
         annotations, attention = memory.annotations, self.decoder.cross_attention
-        remembered = (
-            (annotations, annotations) if attention is None else attention.project_memory(annotations)
-        )
+        cross = (annotations, annotations) if attention is None else attention.project_memory(annotations)
         vector = None
         if self.config.feeds:
             vector = memory.summary.new_zeros(annotations.size(0), self.config.embedding)
         layout = RowLayout.even(annotations.size(0), 1)
-        return RecurrentState(remembered, memory.visible, self._first_hidden(memory.summary), vector, layout)
+        return RecurrentState(cross, memory.visible, self._first_hidden(memory.summary), vector, layout)
 
     def step(self, token: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """See `Seq2Seq.step`."""
@@ -179,9 +187,9 @@ class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
         return self.output(self.dropout(vector)), state
 
     def _first_hidden(self, summary: Tensor) -> Hidden:
-        """tanh(W summary), for every layer and part of its state.
+        """The first state, tanh(W summary), of every layer.
 
-        It keeps the parameters' precision also under autocast: rounding would add up from state to state.
+        It keeps the parameters' precision even under autocast: rounding errors would accumulate over states.
         """
         first = self.initial(summary).tanh().to(self.initial.weight.dtype)
         layers = first.chunk(self.config.decoder_layers, -1)
@@ -217,7 +225,7 @@ class Recurrent(Seq2Seq[RecurrentMemory, RecurrentState]):
         tie(tying, output=self.output, source=self.source_embedding, target=self.target_embedding)
 
     def _initialise(self) -> None:
-        """The blocks have set their own weights; here what stands between them."""
+        """Initialises the layers between the blocks, which have initialised themselves."""
         for module in (self.compress, self.initial):
             if module is not None:
                 nn.init.xavier_uniform_(module.weight)

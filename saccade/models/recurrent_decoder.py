@@ -1,7 +1,7 @@
 """Two recurrent decoders: one attends before its cell (Bahdanau et al. 2015), one after (Luong et al. 2015).
 
-Both take the embeddings of the target and return the vectors that the output layer reads: of all
-positions with `forward`, of the next one with `step`, through the same cells.
+Both map target embeddings to the input of the output layer: `forward` for all positions, `step` for the next
+one, through the same cells.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,11 @@ from saccade.nn.scores import Alignment, ProjectedMemory
 
 @dataclass
 class RecurrentState:
-    """Per sentence: annotations, their keys and mask. Per hypothesis: the layers' states, Luong's vector."""
+    """The decoding state.
+
+    Per sentence: annotations, their keys and mask. Per hypothesis: the layers' hidden states and, with input
+    feeding, the attentional vector.
+    """
 
     memory: ProjectedMemory
     visible: Tensor | None
@@ -59,16 +63,17 @@ class RecurrentState:
         )
 
     def context(self, attention: Alignment, query: Tensor) -> Tensor:
-        """What each row's query (rows, width) finds in its sentence; a sentence's rows ask together."""
+        """Attention contexts (rows, context) of the queries (rows, width), each over its own sentence."""
         found: Tensor = attention(self.layout.grid(query), self.memory, visible=self.visible)
         return self.layout.flat(found)
 
 
 class EarlyDecoder(nn.Module):
-    """s_i = cell(s_{i-1}, [E y_{i-1}; c_i]), c_i found by s_{i-1}; a maxout layer reads s_i, y_{i-1}, c_i.
+    """The decoder of Bahdanau et al.: s_i = cell(s_{i-1}, [E y_{i-1}; c_i]), where s_{i-1} is the query.
 
-    Without attention c_i is the one vector that the encoder left (Cho et al. 2014). Of several layers
-    the lowest asks and is answered, as in GNMT (Wu et al. 2016, section 3).
+    A maxout layer reads s_i, E y_{i-1} and c_i. Without attention c_i is the encoder's fixed vector (Cho et
+    al. 2014). Among several layers, the lowest one queries the attention and reads the context, as in GNMT
+    (Wu et al. 2016, section 3).
     """
 
     uncompiled = ("forward",)
@@ -96,7 +101,7 @@ class EarlyDecoder(nn.Module):
 
     def forward(self, embedded: Tensor, state: RecurrentState) -> Tensor:
         """embedded (batch, target, embedding), teacher-forced; returns the same shape."""
-        tops, contexts = [], []
+        tops, contexts = [], []  # for each position (batch, width) and (batch, context)
         for gates in self.cells.gates(embedded).unbind(1):
             context, state = self._advance(gates, state)
             tops.append(state.hidden[-1][0])
@@ -117,16 +122,17 @@ class EarlyDecoder(nn.Module):
         return context, replace(state, hidden=hidden)
 
     def _read(self, top: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
-        """Maxout (Goodfellow et al. 2013) of pairs: channel n with channel n + embedding."""
+        """Maxout layer (Goodfellow et al. 2013) over pairs of channels n and n + embedding."""
         first, second = self.readout(torch.cat([top, embedded, context], -1)).chunk(2, -1)
         return torch.maximum(first, second)
 
 
 class LateDecoder(nn.Module):
-    """s_i = cell(s_{i-1}, E y_{i-1}), c_i found by s_i, attentional vector a_i = tanh(W [c_i; s_i]).
+    """The decoder of Luong et al.: s_i = cell(s_{i-1}, E y_{i-1}), where s_i is the query.
 
-    With input feeding the cell reads a_{i-1} beside the embedding, and a_0 = 0. Without it no state
-    waits for what attention found: torch's fused layers read all positions at once.
+    The output is the attentional vector a_i = tanh(W [c_i; s_i]). With input feeding the cell also reads
+    a_{i-1}, and a_0 = 0. Without it no state depends on attention, so that torch's fused layers read all
+    positions at once.
     """
 
     uncompiled = ("_one_by_one",)

@@ -16,18 +16,19 @@ from saccade.nn.recurrence import PARTS, Cell, Recurrence
 
 
 class RecurrentLMConfig(LanguageModelConfig):
-    """Defaults are sizes of Zaremba et al. 2014, "Recurrent Neural Network Regularization" (medium)."""
+    """Settings; default sizes are the medium model's of "Recurrent Neural Network Regularization" (Zaremba et
+    al. 2014)."""
 
     kind: Literal["recurrent-lm"] = "recurrent-lm"
-    """Which system this is."""
+    """Kind of model."""
     cell: Cell = "lstm"
-    """LSTM (Hochreiter and Schmidhuber 1997) or GRU (Cho et al. 2014)."""
+    """Recurrent cell: lstm (Hochreiter and Schmidhuber 1997) or gru (Cho et al. 2014)."""
     width: PositiveInt = 650
-    """Size of embeddings and of every layer's state."""
+    """Size of embeddings and of every layer's hidden state."""
     layers: PositiveInt = 2
-    """Recurrent layers, one above the other."""
+    """Number of recurrent layers."""
     dropout: float = Field(0.5, ge=0, lt=1)
-    """On embeddings, between layers and before the output; never from a state to the next one."""
+    """Dropout rate on embeddings, between layers and before the output layer, never from state to state."""
 
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -39,7 +40,7 @@ PRESETS: dict[str, dict[str, object]] = {
 
 
 class RecurrentLM(LanguageModel):
-    """A `LanguageModel` whose memory is the state of each layer, (rows, width), two of them for an LSTM."""
+    """A `LanguageModel` whose memory is the state (rows, width) of each layer, two tensors for an LSTM."""
 
     config: RecurrentLMConfig
 
@@ -65,6 +66,6 @@ class RecurrentLM(LanguageModel):
         parts = PARTS[self.config.cell]
         hidden = [memory[first : first + parts] for first in range(0, len(memory), parts)]
         states, last = self.recurrence.read(self.embedding(tokens), hidden)
-        # Rounding would add up from segment to segment: the state keeps the parameters' precision.
+        # Rounding errors would accumulate over segments, so the state keeps the parameters' precision.
         kept = [part.detach().to(self.output.weight.dtype) for layer in last for part in layer]
         return self.dropout(states), tuple(kept)

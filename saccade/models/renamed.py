@@ -23,7 +23,7 @@ _RULES = {
 
 
 def current_name(name: str, *, kind: str) -> str:
-    """Today's name of a parameter of a model of this kind that was written in format 1 or 2."""
+    """The current name of a parameter from a model folder of format 1 or 2."""
     for pattern, replacement in _RULES.get(kind, ()):
         name = re.sub(pattern, replacement, name)
     return name

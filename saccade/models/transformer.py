@@ -32,28 +32,28 @@ _MAX_POSITIONS = 1024
 
 
 class TransformerConfig(BlocksConfig):
-    """Sizes default to the paper's base model (table 3)."""
+    """Settings of the Transformer; default sizes are the paper's base model (table 3)."""
 
     kind: Literal["transformer"] = "transformer"
-    """Which system this is."""
+    """Kind of model."""
     positions: Positions = "sinusoidal"
-    """How order is known. sinusoidal (section 3.5) and learned are added to embeddings; relative (Shaw et al.
+    """Position encoding. sinusoidal (section 3.5) and learned are added to embeddings; relative (Shaw et al.
     2018), rotary (Su et al. 2021) and alibi (Press et al. 2022) act inside every self-attention."""
     sinusoid_layout: Layout = "interleaved"
-    """interleaved: the paper's; halves: all sines first, as Marian lays them out; fairseq: halves, its own
-    frequencies, counted from 2 (M2M-100, NLLB)."""
+    """Layout of sinusoidal positions. interleaved: the paper's; halves: all sines first, as in Marian;
+    fairseq: halves with its own frequencies, counted from 2 (M2M-100, NLLB)."""
     max_positions: PositiveInt = _MAX_POSITIONS
-    """Longest source or target with learned positions; the others have no limit. (An export of sinusoids has
-    as many of them, and at least 1024.)"""
+    """Maximum length of source and target in tokens with learned positions; other positions have no limit.
+    (An exported model holds this number of sinusoidal positions, and at least 1024.)"""
     max_distance: PositiveInt | None = None
-    """Relative positions tell distances apart up to this one. Unset: 16, as in their paper (section 4.1)."""
+    """Greatest distance that relative positions distinguish. Unset: 16, as in their paper (section 4.1)."""
     window: PositiveInt | tuple[NonNegativeInt, ...] | None = None
-    """How many positions to either side self-attention sees, or back in the decoder. A list has one number
-    for each layer, the encoder's first, then the decoder's; 0 is all positions. Unset: all everywhere."""
+    """Number of positions that self-attention sees on either side (encoder) or backwards (decoder). A list
+    has one number for each layer, encoder layers first; 0 means all positions. Unset: all in every layer."""
     scaled_embeddings: bool = True
-    """Multiply embeddings by sqrt(width) (section 3.4); some imported models were trained without."""
+    """Whether embeddings are multiplied by sqrt(width) (section 3.4); some imported models do not do so."""
     output_bias: bool = False
-    """Add a learned bias to the logits, as Marian does."""
+    """Whether logits have a learned bias, as in Marian."""
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
@@ -92,7 +92,7 @@ class TransformerConfig(BlocksConfig):
 
     @property
     def windows(self) -> tuple[int | None, ...]:
-        """The window of each self-attention, the encoder's first; None sees everything."""
+        """The window of each self-attention, encoder layers first; None means all positions."""
         layers = self.encoder_layers + self.decoder_layers
         each = self.window if isinstance(self.window, tuple) else (self.window,) * layers
         return tuple(window or None for window in each)
@@ -110,7 +110,7 @@ PRESETS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class Memory:
-    """What the encoder read: states (batch, source, width) and their padding mask."""
+    """The encoder's output: states (batch, source, width) and their padding mask."""
 
     states: Tensor
     visible: Tensor | None
@@ -123,7 +123,10 @@ class Memory:
 
 @dataclass
 class TransformerState:
-    """Per sentence: cross keys and values. Per hypothesis: one self-attention cache a layer."""
+    """The decoding state.
+
+    Per sentence: cross-attention keys and values. Per hypothesis: each layer's self-attention cache.
+    """
 
     memory: list[KeyValue]
     visible: Tensor | None
@@ -152,7 +155,7 @@ class TransformerState:
 
 
 def _memory_size(memory: list[KeyValue]) -> tuple[int, int]:
-    """Sentences, and the length of their memory."""
+    """The number of sentences and the length of their memory."""
     key, _ = memory[0]
     return key.size(0), key.size(2)
 
@@ -186,12 +189,12 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
 
     @property
     def max_source_length(self) -> int | None:
-        """Learned positions end somewhere, the others do not."""
+        """The number of learned positions; other positions have no limit."""
         return self.config.max_positions if self.config.positions == "learned" else None
 
     @property
     def max_target_length(self) -> int | None:
-        """As `max_source_length`."""
+        """See `max_source_length`."""
         return self.max_source_length
 
     def forward(self, target_in: Tensor, memory: Memory) -> Tensor:
@@ -205,8 +208,8 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         return Memory(states, padding_mask(source_lengths, source.size(1)))
 
     def decode(self, target_in: Tensor, memory: Memory) -> Tensor:
-        """See `Seq2Seq.decode`. Padding on the right needs no mask: causality hides it from real tokens."""
-        x = self.target_embedding(target_in)
+        """See `Seq2Seq.decode`. The causal mask already hides padding on the right from real tokens."""
+        x = self.target_embedding(target_in)  # (batch, target, width)
         for layer in self._decoder_layers():
             x = layer(x, layer.cross_attention.project_memory(memory.states), visible=memory.visible)
         hidden: Tensor = self.decoder_norm(x)
@@ -216,15 +219,15 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         """See `Seq2Seq.start`."""
         states, heads = memory.states, self.config.heads
         sentences, head_width = states.size(0), self.config.width // heads
-        remembered = [layer.cross_attention.project_memory(states) for layer in self._decoder_layers()]
+        cross = [layer.cross_attention.project_memory(states) for layer in self._decoder_layers()]
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
-        return TransformerState(remembered, memory.visible, past, RowLayout.even(sentences, 1))
+        return TransformerState(cross, memory.visible, past, RowLayout.even(sentences, 1))
 
     def step(self, token: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """See `Seq2Seq.step`."""
-        x = self.target_embedding(token[:, None], start=state.past[0].position)[:, 0]
+        x = self.target_embedding(token[:, None], start=state.past[0].position)[:, 0]  # (rows, width)
         for layer, memory, cache in zip(self._decoder_layers(), state.memory, state.past, strict=True):
             x = layer.step(x, memory, visible=state.visible, cache=cache, layout=state.layout)
         return self.output(self.decoder_norm(x)), state
@@ -245,7 +248,7 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         return Embedding(size, config.width, positions=positions, dropout=config.dropout, scale=scale)
 
     def _attention_positions(self, *, causal: bool) -> AttentionPositions:
-        """Those of one layer."""
+        """The positions that act inside the self-attention of one layer."""
         config = self.config
         match config.positions:
             case "relative":
@@ -271,7 +274,7 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
 
 
 def count_parameters(config: TransformerConfig, vocabulary: Vocabulary) -> int:
-    """Parameters of such a model, tied ones counted once, without taking memory for it."""
+    """Number of parameters of the model, tied ones counted once, without allocating memory for them."""
     with torch.device("meta"):
         model = Transformer(config, vocabulary)
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,6 +1,6 @@
 """The Transformer encoder ("Attention Is All You Need", section 3.1) as a module of its own.
 
-The Transformer, the non-autoregressive models and every model that only reads share it.
+The Transformer and the non-autoregressive models share it.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from saccade.nn.masks import padding_mask
 
 
 def final_norm(width: int, norm: Norm) -> nn.Module:
-    """What follows the last layer: post-norm layers end in a norm already, pre-norm ones do not."""
+    """The module after the last layer: a norm for pre-norm layers; post-norm layers already end in one."""
     return nn.LayerNorm(width) if norm == "pre" else nn.Identity()
 
 
 class TransformerEncoder(nn.Module):
-    """Embeds a sequence and sends it through encoder layers.
+    """Embeds a sequence and passes it through the encoder layers.
 
-    embedding maps the source column to (batch, source, width): token ids here, frames or patches elsewhere.
+    embedding: maps the source column, such as token ids, to (batch, source, width).
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TransformerEncoder(nn.Module):
         return self.transform(self.embedding(source), lengths)
 
     def transform(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The same for an input that is embedded already, x (batch, source, width)."""
+        """Encoder states of an embedded input x (batch, source, width)."""
         visible = padding_mask(lengths, x.size(1))
         for layer in cast(Iterable[EncoderLayer], self.layers):
             x = layer(x, visible=visible)

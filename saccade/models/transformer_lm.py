@@ -1,4 +1,4 @@
-"""A Transformer as a language model without a memory: what Transformer-XL is compared with."""
+"""A causal Transformer as a language model, the baseline that Transformer-XL is compared with."""
 
 from typing import Literal, Self
 
@@ -17,25 +17,26 @@ from saccade.nn.reading import MemoryConfig
 
 
 class TransformerLMConfig(MemoryConfig):
-    """The decoder of "Attention Is All You Need" without its encoder: causal, sinusoidal positions."""
+    """Settings of the language model: the decoder of "Attention Is All You Need" without cross-attention."""
 
     kind: Literal["transformer-lm"] = "transformer-lm"
-    """Which system this is."""
+    """Kind of model."""
     memory: NonNegativeInt = 0
-    """Tokens before the segment that are read once more with it: a window slides over the text. With 0 a
-    segment's first token knows nothing of the text before."""
+    """Number of tokens before the segment that are read again with it, as a sliding window. With 0, the first
+    token of a segment sees nothing of the text before."""
     width: PositiveInt = 512
     """Size of every layer's input and output."""
     heads: PositiveInt = 8
-    """Attention heads; each is width / heads wide."""
+    """Number of attention heads, each with width / heads channels."""
     feed_forward: PositiveInt = 2048
     """Inner size of the position-wise feed-forward network."""
     layers: PositiveInt = 6
-    """Blocks of causal self-attention and feed-forward."""
+    """Number of blocks (causal self-attention and feed-forward)."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """On embedding + position, each sub-layer's output, inside feed-forward, and before the output."""
+    """Dropout rate on embedding + position, on sub-layer outputs, inside feed-forward and before the output
+    layer."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
-    """On attention weights."""
+    """Dropout rate on attention weights."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -55,7 +56,7 @@ PRESETS: dict[str, dict[str, object]] = {
 
 
 class TransformerLM(LanguageModel):
-    """A `LanguageModel` whose memory is the ids of the last `memory` tokens, which are read once more."""
+    """A `LanguageModel` whose memory is the ids of the last `memory` tokens, which are read again."""
 
     config: TransformerLMConfig
 
@@ -86,15 +87,15 @@ class TransformerLM(LanguageModel):
 
     def read(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """See `LanguageModel.read`."""
-        text = torch.cat([memory[0], tokens], 1)
-        x = self.embedding(text)
+        text = torch.cat([memory[0], tokens], 1)  # (rows, memory + length)
+        x = self.embedding(text)  # (rows, memory + length, width)
         for layer in self.layers:
             x = layer(x, visible=None)
         remembered = text[:, max(text.size(1) - self.config.memory, 0) :]
         return self.dropout(x[:, memory[0].size(1) :]), (remembered,)
 
     def _initialise(self) -> None:
-        """Xavier for products, zero biases; embeddings as `Embedding` has them."""
+        """Initialises linear layers with Xavier weights and zero biases; `Embedding` initialises itself."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 if module is not self.output:

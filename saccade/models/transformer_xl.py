@@ -17,22 +17,23 @@ from saccade.nn.transformer_xl import MemoryAttention, MemoryLayer, memory_mask
 
 
 class TransformerXLConfig(DistanceConfig):
-    """Sizes default to the authors' base model for WikiText-103."""
+    """Settings of Transformer-XL; default sizes are the authors' base model for WikiText-103."""
 
     kind: Literal["transformer-xl"] = "transformer-xl"
-    """Which system this is."""
+    """Kind of model."""
     width: PositiveInt = 410
     """Size of every layer's input and output."""
     heads: PositiveInt = 10
-    """Attention heads; each is width / heads wide."""
+    """Number of attention heads, each with width / heads channels."""
     feed_forward: PositiveInt = 2100
     """Inner size of the position-wise feed-forward network."""
     layers: PositiveInt = 16
-    """Blocks of attention and feed-forward. The last one knows of up to layers x memory tokens back."""
+    """Number of blocks (attention and feed-forward). The last one depends on up to layers x memory tokens."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """On embeddings, distances, each sub-layer's output, inside feed-forward, and before the output."""
+    """Dropout rate on embeddings, distances and sub-layer outputs, inside feed-forward and before the output
+    layer."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
-    """On attention weights."""
+    """Dropout rate on attention weights."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -41,7 +42,7 @@ class TransformerXLConfig(DistanceConfig):
         if self.width % 2:
             raise ValueError(f"width {self.width} is odd: the sinusoids of distances need an even one")
         if self.same_length and not self.memory:
-            raise ValueError("same_length lets each token see `memory` keys, and memory is 0; give it one")
+            raise ValueError("same_length lets each token see `memory` keys, but memory is 0; raise memory")
         return self
 
 
@@ -65,7 +66,7 @@ PRESETS: dict[str, dict[str, object]] = {
 class TransformerXL(LanguageModel):
     """A `LanguageModel` whose memory is the inputs of each layer, (rows, up to `memory`, width).
 
-    It is shorter, and at first empty, where less has been read: nothing stands for text that there is not.
+    It starts empty and grows with the text; it is never padded.
     """
 
     config: TransformerXLConfig
@@ -104,13 +105,13 @@ class TransformerXL(LanguageModel):
         distances = self._distances(keys)
         x, remembered = self.embedding(tokens), []
         for layer, past in zip(self.layers, memory, strict=True):
-            context = torch.cat([past, x], 1)
+            context = torch.cat([past, x], 1)  # (rows, keys, width)
             remembered.append(context[:, max(keys - config.memory, 0) :].detach())
             x = layer(x, context, distances, visible=visible)
         return self.dropout(x), tuple(remembered)
 
     def _distances(self, keys: int) -> Tensor:
-        """R of the distances keys - 1 down to 0, (keys, width)."""
+        """Encodings (keys, width) of the distances keys - 1 down to 0, R in the paper."""
         sinusoids = self.sinusoids.rows(0, keys)
         distance = torch.arange(keys - 1, -1, -1, device=sinusoids.device)
         rows: Tensor = self.dropout(sinusoids[distance.clamp(max=self.config.clamp_length or keys)])
@@ -118,7 +119,7 @@ class TransformerXL(LanguageModel):
 
 
 def _initialise(module: nn.Module) -> None:
-    """As the authors' code: N(0, 0.02), gains around 1, biases of products 0."""
+    """Initialises as the authors' code does: weights N(0, 0.02), gains around 1, zero biases."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear) and module.bias is not None:

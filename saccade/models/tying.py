@@ -1,4 +1,4 @@
-"""Which matrices of an encoder-decoder are one: the embeddings and the output layer."""
+"""Tying of an encoder-decoder's matrices: the embeddings and the output layer."""
 
 from typing import Literal
 
@@ -7,13 +7,13 @@ from torch import nn
 from saccade.nn.embedding import Embedding
 
 Tying = Literal["all", "target", "none"]
-"""all: source, target and output are one matrix; target: target and output; none: each has its own."""
+"""Matrices that are shared. all: source, target and output; target: target and output; none: no matrix."""
 
 
 def resolve_tying(setting: Tying | None, *, shared: bool) -> Tying:
-    """Return the setting, or, where it is None, everything that the vocabulary allows.
+    """Returns the setting or, if it is None, as much tying as the vocabulary allows.
 
-    shared: whether source and target have one vocabulary. Raises ValueError where "all" needs one.
+    shared: whether source and target have one vocabulary. Raises ValueError for "all" if they have not.
     """
     if setting == "all" and not shared:
         raise ValueError("tied_embeddings = all needs one vocabulary for source and target")
@@ -21,7 +21,7 @@ def resolve_tying(setting: Tying | None, *, shared: bool) -> Tying:
 
 
 def tie(tying: Tying, *, output: nn.Linear, source: Embedding, target: Embedding | None) -> None:
-    """Make the matrices one; target is None in a model that embeds no target tokens."""
+    """Ties the matrices; target is None in a model that embeds no target tokens."""
     if target is None:
         if tying == "all":
             output.weight = source.tokens.weight

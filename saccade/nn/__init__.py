@@ -1,6 +1,7 @@
-"""Building blocks: tensors in, tensors out. Imports torch and nothing of ours.
+"""Building blocks that map tensors to tensors.
 
-Axes are (batch, length, width) and, inside attention, (batch, heads, query, key).
-Masks are boolean and True means "may look", as in `scaled_dot_product_attention`.
-Start with `attention.py`; `layers.py` puts it into the blocks of the paper.
+Apart from torch they import only the C kernels of `native`; `reading.py`, with settings, imports `config`.
+Axes are (batch, length, width) and, inside attention, (batch, heads, query, key). Masks are boolean; True
+means "may attend", as in `scaled_dot_product_attention`. Start with `attention.py`; `layers.py` builds the
+Transformer's blocks from it.
 """

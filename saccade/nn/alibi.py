@@ -1,4 +1,4 @@
-"""ALiBi: attention pays for distance ("Train Short, Test Long", Press et al. 2022, section 3)."""
+"""ALiBi: attention scores reduced in proportion to distance (Press et al. 2022, "Train Short, Test Long")."""
 
 import torch
 from torch import Tensor
@@ -8,20 +8,20 @@ from saccade.nn.positions import distances
 
 
 def alibi_slopes(heads: int) -> Tensor:
-    """2^(-8h/heads) for the heads h = 1 ... heads: 1/2 to 1/256 with eight of them. (heads,) float32.
+    """The slopes 2^(-8h/heads) of heads h = 1 ... heads, from 1/2 to 1/256 with 8 heads; (heads,) float32.
 
-    The paper's rule for any number of heads. Its authors' code has another sequence where that
-    number is no power of 2.
+    This is the paper's rule (section 3) for any number of heads. Its authors' code uses another sequence if
+    that number is not a power of 2.
     """
     head = torch.arange(1, heads + 1, dtype=torch.float64)
     return torch.pow(2.0, -8 * head / heads).float()
 
 
 class AlibiPositions(AttentionPositions):
-    """score(i, j) = q_i k_j / sqrt(d) - slope |i - j|; nothing is learned.
+    """Adds a fixed bias to scores: score(i, j) = q_i k_j / sqrt(d) - slope |i - j|.
 
-    The paper has causal attention, where i - j is never negative. An encoder looks both ways: here
-    both ways cost the same, so that alone it cannot tell what comes before from what comes after.
+    In the paper attention is causal and i - j is never negative. In an encoder both directions have the same
+    bias, which therefore does not distinguish earlier from later positions.
     """
 
     slopes: Tensor

@@ -1,4 +1,4 @@
-"""The most likely token of each position, without holding the logits of all positions."""
+"""The most likely token of each position, computed without the logits of all positions in memory."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 CHUNK_ELEMENTS = 1 << 22
-"""Logits held at a time: 16 MB in float32."""
+"""Number of logits held at a time: 16 MB in float32."""
 
 
 def argmax_log_probs(
     output: Callable[[Tensor], Tensor], hidden: Tensor, *, size: int, never: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Tokens and their log-probabilities, both (positions,), of hidden states (positions, width).
+    """The most likely tokens and their log-probabilities, both (positions,), of hidden (positions, width).
 
-    output: from hidden states to `size` logits. never: ids that are not taken; the others keep their
+    output: maps hidden states to `size` logits. never: ids that are excluded; the others keep their
     log-probabilities.
     """
     tokens, log_probs = [], []

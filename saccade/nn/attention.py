@@ -1,8 +1,8 @@
 """Scaled dot-product and multi-head attention ("Attention Is All You Need", section 3.2).
 
-Each attention module can also compute its bare weights (`weights`, same arguments as `forward`).
-That is how attention is recorded: a hook asks for them, while the forward pass itself always runs
-torch's fused kernel and keeps nothing.
+Each attention module can also compute its weights alone (`weights`, with the same arguments as `forward`).
+Recording uses this: a hook asks for them, while the forward pass itself always runs a fused kernel and keeps
+nothing.
 """
 
 import contextlib
@@ -35,10 +35,10 @@ def attention_weights(
     """softmax(query key^T / sqrt(d_k) + bias), masked before the softmax (equation 1).
 
     query (batch, heads, query, d_k), key (batch, heads, key, d_k), visible: broadcastable to
-    (batch, heads, query, key), True = may look; causal hides the future besides; bias broadcastable
-    alike. Rows sum to 1; a row that may look nowhere is 0.
+    (batch, heads, query, key), True = may attend; causal also hides the future; bias: broadcastable to the
+    same shape. Rows sum to 1; a row with no visible key is 0.
     """
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))  # (batch, heads, query, key)
     if bias is not None:
         scores = scores + bias
     if causal:
@@ -59,15 +59,15 @@ def attend(
     bias: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Weighted sum of values: `attention_weights` times value, in one fused kernel, ours or torch's.
+    """The weighted sum of values, `attention_weights` times value, in one fused kernel of ours or of torch.
 
-    Shapes as there, value (batch, heads, key, d_v); returns (batch, heads, query, d_v).
-    dropout: on the weights; pass 0 outside training.
+    Shapes as in `attention_weights`, value (batch, heads, key, d_v); returns (batch, heads, query, d_v).
+    dropout: rate on the weights; pass 0 outside training.
     """
     if bias is None and native.serves(query, key, value, visible=visible, causal=causal):
         return native.short_attention(query, key, value, visible=visible, causal=causal, dropout=dropout)
     precision, mask = query.dtype, visible
-    # SDPA takes a mask or the causal flag; the flag alone is the fast path.
+    # scaled_dot_product_attention takes a mask or the causal flag; the flag alone is faster.
     if causal and (visible is not None or bias is not None):
         mask, causal = _and_past(visible, query, key), False
     with cpu_in_float32(query):
@@ -82,40 +82,40 @@ def attend(
 
 
 def _and_past(visible: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
-    """What is visible and not in the future."""
+    """The mask of keys that are visible and not in the future."""
     past = causal_mask(query.size(-2), key.size(-2), device=query.device)
     return past if visible is None else visible & past
 
 
 def cpu_in_float32(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 attention is several times slower than float32 on CPUs; autocast would cast it back."""
+    """Disables autocast on CPUs, where bfloat16 attention is several times slower than float32."""
     if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         return torch.autocast("cpu", enabled=False)
     return contextlib.nullcontext()
 
 
 def widened(x: Tensor) -> Tensor:
-    """float32 in place of bfloat16 on a CPU, for the same reason."""
+    """x in float32 if it is bfloat16 on a CPU, for the same reason."""
     return x.float() if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(batch, length, heads * d) to (batch, heads, length, d)."""
+    """Reshapes (batch, length, heads * d) to (batch, heads, length, d)."""
     split: Tensor = x.unflatten(-1, (heads, -1)).transpose(1, 2)
     return split
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """(batch, heads, length, d) to (batch, length, heads * d): the concatenation of section 3.2.2."""
+    """Reshapes (batch, heads, length, d) to (batch, length, heads * d), the concatenation of 3.2.2."""
     return x.transpose(1, 2).flatten(2)
 
 
 class AttentionPositions(nn.Module):
-    """What attention itself knows of positions: nothing. That is all when they are added to embeddings.
+    """Positions inside attention; this base class has none, for positions that are added to embeddings.
 
-    Base of `RotaryPositions`, `RelativePositions` and `AlibiPositions`, which override one or two of
-    its methods. Queries and keys are (batch, heads, length, head width); `offset` is the place of
-    query 0 among the keys: 0 in a full pass, the number of earlier keys in stepwise decoding.
+    `RotaryPositions`, `RelativePositions` and `AlibiPositions` override one or two of its methods. Queries
+    and keys are (batch, heads, length, head width); `offset` is the place of query 0 among the keys: 0 in a
+    full pass, the number of earlier keys in stepwise decoding.
     """
 
     def place(
@@ -125,14 +125,14 @@ class AttentionPositions(nn.Module):
         *,
         start: int | Tensor,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
-        """Queries and keys of positions from `start` on, with the positions in them. Keys are cached so.
+        """Queries and keys with their positions, from `start` on, encoded in them. Keys are cached like this.
 
-        start: an int, or for each row (batch,), as `SinusoidalPositions.forward` takes it.
+        start: an int, or for each row (batch,), as in `SinusoidalPositions.forward`.
         """
         return query, key
 
     def bias(self, query: Tensor, keys: int, *, offset: int) -> Tensor | None:  # noqa: ARG002
-        """What is added to the scores of `keys` keys, broadcastable to (batch, heads, query, key)."""
+        """A bias of the scores of `keys` keys, broadcastable to (batch, heads, query, key), or None."""
         return None
 
     def attend(
@@ -146,17 +146,17 @@ class AttentionPositions(nn.Module):
         causal: bool = False,
         dropout: float = 0.0,
     ) -> Tensor:
-        """As the function `attend`, with the bias."""
+        """Computes attention as the function `attend` does, with the bias."""
         bias = self.bias(query, key.size(2), offset=offset)
         return attend(query, key, value, visible=visible, causal=causal, bias=bias, dropout=dropout)
 
 
 class SelfAttention(AttentionModule):
-    """Every position of a sequence attends to positions of the same sequence.
+    """Attention of every position of a sequence to positions of the same sequence.
 
-    window: how many positions to either side it sees, or back where causal; None: all of them.
-    positions: what attention itself knows of them. kind: see `AttentionModule`; unset, a causal one belongs
-    to a decoder and any other to an encoder.
+    window: number of positions that it sees on either side (causal: backwards); None: all positions.
+    positions: positions inside attention, if any. kind: see `AttentionKind`; unset: decoder if causal,
+    otherwise encoder.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class SelfAttention(AttentionModule):
         return self._merge(mixed)
 
     def step(self, x: Tensor, cache: KeyValueCache) -> Tensor:
-        """One new position of each hypothesis, which joins the cache and attends to all before it.
+        """Processes a new position of each hypothesis, which is cached and attends to all earlier positions.
 
         x (rows, width), one position each; returns the same shape.
         """
@@ -209,13 +209,13 @@ class SelfAttention(AttentionModule):
         return self._merge(mixed)[:, 0]
 
     def weights(self, x: Tensor, *, visible: Tensor | None = None) -> Tensor:
-        """(batch, heads, query, key) for the same arguments as `forward`."""
+        """Weights (batch, heads, query, key) for the same arguments as `forward`."""
         query, key, _ = self._project(x, start=0)
         bias = self.positions.bias(query, key.size(2), offset=0)
         return attention_weights(query, key, visible=self._near(visible, x), causal=self.causal, bias=bias)
 
     def _near(self, visible: Tensor | None, x: Tensor) -> Tensor | None:
-        """What is visible and within the window."""
+        """The mask of keys that are visible and within the window."""
         if self.window is None:
             return visible
         length = x.size(1)
@@ -223,6 +223,7 @@ class SelfAttention(AttentionModule):
         return near if visible is None else visible & near
 
     def _project(self, x: Tensor, *, start: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # each (batch, length, heads, head width)
         query, key, value = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         query, key = self.positions.place(query.transpose(1, 2), key.transpose(1, 2), start=start)
         return query, key, value.transpose(1, 2)
@@ -233,7 +234,7 @@ class SelfAttention(AttentionModule):
 
 
 class CrossAttention(AttentionModule):
-    """Every target position attends to the encoder's output."""
+    """Attention of every target position to the encoder's output."""
 
     kind = "cross"
 
@@ -245,14 +246,14 @@ class CrossAttention(AttentionModule):
         self.output = Linear(width, width)
 
     def project_memory(self, memory: Tensor) -> KeyValue:
-        """Keys and values of memory (batch, source, width), computed once a sentence."""
+        """Keys and values of memory (batch, source, width), computed once for each sentence."""
         key, value = self.key_value(memory).unflatten(-1, (2, self.heads, -1)).unbind(-3)
         return key.transpose(1, 2), value.transpose(1, 2)
 
     def forward(self, x: Tensor, memory: KeyValue, *, visible: Tensor | None = None) -> Tensor:
         """x (batch, query, width), visible (batch, 1, 1, source); returns x's shape.
 
-        In stepwise decoding the queries are a sentence's hypotheses, so that they share its memory.
+        In stepwise decoding the queries are a sentence's hypotheses, which share its memory.
         """
         query = split_heads(self.query(x), self.heads)
         dropout = self.dropout if self.training else 0.0
@@ -260,5 +261,5 @@ class CrossAttention(AttentionModule):
         return mixed
 
     def weights(self, x: Tensor, memory: KeyValue, *, visible: Tensor | None = None) -> Tensor:
-        """(batch, heads, query, source) for the same arguments as `forward`."""
+        """Weights (batch, heads, query, source) for the same arguments as `forward`."""
         return attention_weights(split_heads(self.query(x), self.heads), memory[0], visible=visible)

@@ -10,10 +10,10 @@ from torch import Tensor
 class KeyValueCache:
     """One layer's past. keys, values: (rows, heads, capacity, head width); `length` columns are filled.
 
-    A row is a hypothesis. Each step fills one column of all rows. position: how many of the filled columns
-    are a row's own, the last ones: all of them (an int), or for each row (rows,), where sentences joined
-    those that were being decoded already. `append` writes in place, so a cache belongs to one decoding run
-    and each of its states is used once.
+    A row is a hypothesis. Each step fills one column of all rows. position: number of filled columns that
+    belong to a row, counted from the last: all of them (an int), or for each row (rows,) if sentences joined
+    a batch that was being decoded. `append` writes in place, so a cache belongs to one decoding run and each
+    of its states is used once.
     """
 
     keys: Tensor
@@ -23,20 +23,20 @@ class KeyValueCache:
 
     @classmethod
     def empty(cls, rows: int, heads: int, capacity: int, head_width: int, *, like: Tensor) -> "KeyValueCache":
-        """Room for `capacity` columns, on the device and in the precision of `like`."""
+        """An empty cache with room for `capacity` columns, on the device and in the precision of `like`."""
         shape = (rows, heads, capacity, head_width)
         return cls(like.new_empty(shape), like.new_empty(shape))
 
     @property
     def visible(self) -> Tensor | None:
-        """Which of the filled columns are each row's own, (rows, 1, 1, length); None: all are."""
+        """Mask (rows, 1, 1, length) of the filled columns that belong to each row; None: all of them."""
         if isinstance(self.position, int):
             return None
         columns = torch.arange(self.length, device=self.position.device)
         return (columns >= self.length - self.position[:, None])[:, None, None]
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add columns, each (rows, heads, new, head width); returns all keys and values so far."""
+        """Adds columns, each (rows, heads, new, head width); returns all keys and values so far."""
         end = self.length + key.size(2)
         if end > self.keys.size(2):
             raise ValueError(f"cache holds {self.keys.size(2)} positions, {end} are needed")
@@ -47,10 +47,10 @@ class KeyValueCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def select(self, rows: Tensor) -> "KeyValueCache":
-        """The past of the hypotheses `rows` (n,), which may repeat: new row i continues old rows[i].
+        """The past of the hypotheses `rows` (n,), which may repeat: new row i continues old row rows[i].
 
-        Only filled columns are copied; the room is reused when the new rows fit into it. Columns that are
-        nobody's any more are dropped.
+        Only filled columns are copied; the memory is reused if the new rows fit into it. Columns that no
+        longer belong to any row are dropped.
         """
         position, length = self.position, self.length
         if not isinstance(position, int):
@@ -62,7 +62,7 @@ class KeyValueCache:
         )
 
     def joined(self, fresh: "KeyValueCache") -> "KeyValueCache":
-        """The rows of a cache without a past behind these, with room for what either had room for."""
+        """These rows followed by those of an empty cache, with the larger remaining capacity of the two."""
         assert fresh.length == 0
         rest = max(self.keys.size(2) - self.length, fresh.keys.size(2))
         position = self.position
@@ -89,14 +89,14 @@ class KeyValueCache:
 
     def _widened(self, room: Tensor, new: Tensor, capacity: int) -> Tensor:
         rows, heads, _, head_width = room.shape
-        # Zeros, because what attention hides must still be finite.
+        # Zeros, because values that attention hides must still be finite.
         wider = room.new_zeros(rows + new.size(0), heads, capacity, head_width)
         wider[:rows, :, : self.length] = room[:, :, : self.length]
         return wider
 
 
 def per_row(position: int | Tensor, rows: int, *, device: torch.device) -> Tensor:
-    """A position of all rows, or of each one, as (rows,)."""
+    """A position, one for all rows or one for each, as (rows,)."""
     if isinstance(position, Tensor):
         return position
     return torch.full((rows,), position, dtype=torch.int64, device=device)

@@ -1,7 +1,7 @@
 """The blocks of ConvS2S (Gehring et al. 2017, section 3): gated convolutions, and attention after each.
 
-Sums of two terms are multiplied by sqrt(0.5), which keeps the variance of equal, independent terms.
-Products and convolutions are weight-normalised: w = g v / |v| for each output (Salimans and Kingma 2016).
+Sums of two terms are multiplied by sqrt(0.5), which preserves the variance of equal, independent terms.
+Linear layers and convolutions are weight-normalised: w = g v / |v| per output (Salimans and Kingma 2016).
 """
 
 import copy
@@ -27,7 +27,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def normed_linear(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Linear:
-    """A weight-normalised product; dropout: the rate at which its input is dropped (section 3.5)."""
+    """A weight-normalised linear layer; dropout: the dropout rate on its input (section 3.5)."""
     layer = Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=math.sqrt((1 - dropout) / inputs))
     nn.init.zeros_(layer.bias)
@@ -35,9 +35,9 @@ def normed_linear(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Line
 
 
 def folded(module: ModuleT) -> ModuleT:
-    """A copy that no longer works its weight norms out; it shares all other parameters.
+    """A copy of the module with its weight norms folded into the weights; it shares all other parameters.
 
-    For decoding, where the weights stay as they are while each token would norm them anew.
+    Decoding uses it, because the weights do not change and would otherwise be normalised for each token.
     """
     instead: dict[int, object] = {id(parameter): parameter for parameter in module.parameters()}
     instead |= {id(part): _plain(part) for part in module.modules() if is_parametrized(part)}
@@ -45,7 +45,7 @@ def folded(module: ModuleT) -> ModuleT:
 
 
 def _plain(layer: nn.Module) -> nn.Linear | nn.Conv1d:
-    """The product or convolution that a weight-normalised one stands for just now."""
+    """The plain linear layer or convolution with the present weights of a weight-normalised one."""
     plain: nn.Linear | nn.Conv1d
     if isinstance(layer, nn.Conv1d):
         plain = nn.Conv1d(layer.in_channels, layer.out_channels, layer.kernel_size[0], device="meta")
@@ -57,13 +57,13 @@ def _plain(layer: nn.Module) -> nn.Linear | nn.Conv1d:
 
 
 class GatedConvolution(nn.Module):
-    """a * sigmoid(b), where [a; b] is a convolution (Dauphin et al. 2016). It pads nothing by itself."""
+    """A convolution [a; b] without padding, gated as a * sigmoid(b) (Dauphin et al. 2016)."""
 
     def __init__(self, inputs: int, width: int, *, kernel: int, dropout: float) -> None:
         super().__init__()
         self.kernel = kernel
         layer = nn.Conv1d(inputs, 2 * width, kernel)
-        # Four times the variance: the gate halves the size of what passes (section 3.5).
+        # Four times the variance, because the gate halves its input on average (section 3.5).
         nn.init.normal_(layer.weight, std=math.sqrt(4 * (1 - dropout) / (kernel * inputs)))
         nn.init.zeros_(cast(Tensor, layer.bias))
         self.convolution = cast(nn.Conv1d, weight_norm(layer))
@@ -74,14 +74,17 @@ class GatedConvolution(nn.Module):
         return gated
 
     def window(self, x: Tensor) -> Tensor:
-        """The same for one window a row, x (rows, kernel, inputs), as one product; returns (rows, width)."""
+        """The output for a single window in each row, x (rows, kernel, inputs); returns (rows, width)."""
         weight, bias = self.convolution.weight, self.convolution.bias
         gated: Tensor = glu(linear(x.transpose(1, 2).flatten(1), weight.flatten(1), bias), -1)
         return gated
 
 
 class ConvolutionalEncoderLayer(nn.Module):
-    """(x + gated convolution of x) sqrt(0.5), with zeros at both ends; x is projected where widths change."""
+    """An encoder layer: (x + gated convolution of x) sqrt(0.5), padded with zeros at both ends.
+
+    x is projected if its width differs from the output's.
+    """
 
     def __init__(self, inputs: int, width: int, *, kernel: int, dropout: float) -> None:
         super().__init__()
@@ -99,9 +102,9 @@ class ConvolutionalEncoderLayer(nn.Module):
 
 
 class ConvolutionalAttention(AttentionModule):
-    """Each position asks by its state and its token, and gets encoder outputs with source embeddings added.
+    """Attention whose query is a position's state plus its token, over encoder outputs and source embeddings.
 
-    Scores are plain products; the mean that comes out is multiplied by sqrt(m), m the number of real
+    Scores are plain dot products; the weighted mean is multiplied by sqrt(m), where m is the number of real
     source tokens, as if its m terms were equally weighted and independent (sections 3.3 and 3.5).
     """
 
@@ -127,19 +130,20 @@ class ConvolutionalAttention(AttentionModule):
     def weights(
         self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None = None
     ) -> Tensor:
-        """(batch, 1, query, source) for the same arguments as `forward`."""
+        """Weights (batch, 1, query, source) for the same arguments as `forward`."""
         return attention_weights(self._query(x, embedded), memory[0][:, None], visible=visible)
 
     def _query(self, x: Tensor, embedded: Tensor) -> Tensor:
-        """One head; the root takes back that `attend` divides scores by it."""
+        """The query of the only head, multiplied by the root that `attend` divides scores by."""
         query: Tensor = (self.query(x) + embedded) * (HALF * math.sqrt(embedded.size(-1)))
         return query[:, None]
 
 
 class ConvolutionalDecoderLayer(nn.Module):
-    """(x + attention of the gated convolution of x) sqrt(0.5), with zeros before the start only.
+    """A decoder layer: (x + attention of the gated convolution of x) sqrt(0.5), padded before the start only.
 
-    A position sees itself and the kernel - 1 before it; `past` holds those: the layer's last inputs.
+    A position sees itself and the kernel - 1 positions before it, which `past` holds: the layer's last
+    inputs.
     """
 
     def __init__(self, inputs: int, width: int, embedding: int, *, kernel: int, dropout: float) -> None:
@@ -153,12 +157,12 @@ class ConvolutionalDecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, embedded: Tensor, memory: ProjectedMemory, *, visible: Tensor | None
     ) -> Tensor:
-        """All positions: x (batch, target, inputs), embedded (batch, target, embedding)."""
+        """Processes all positions: x (batch, target, inputs), embedded (batch, target, embedding)."""
         convolved = self.convolution(pad(self.dropout(x), (0, 0, self.convolution.kernel - 1, 0)))
         return self._attended(convolved, x, embedded, memory, visible)
 
     def start(self, sentences: int, *, like: Tensor) -> Tensor:
-        """What lies before the first position: zeros (sentences, kernel - 1, inputs)."""
+        """The past before the first position: zeros (sentences, kernel - 1, inputs)."""
         return like.new_zeros(sentences, self.convolution.kernel - 1, self.inputs)
 
     def step(
@@ -171,11 +175,12 @@ class ConvolutionalDecoderLayer(nn.Module):
         past: Tensor,
         layout: RowLayout,
     ) -> tuple[Tensor, Tensor]:
-        """The next position: x (rows, inputs), embedded (rows, embedding), past (rows, kernel - 1, inputs).
+        """Processes the next position: x (rows, inputs), embedded (rows, embedding).
 
-        Returns (rows, width) and the next past. layout: which rows are whose.
+        past: (rows, kernel - 1, inputs). layout: the rows of each sentence. Returns (rows, width) and the
+        next past.
         """
-        window = torch.cat([past, self.dropout(x)[:, None]], 1)
+        window = torch.cat([past, self.dropout(x)[:, None]], 1)  # (rows, kernel, inputs)
         convolved = layout.grid(self.convolution.window(window))
         attended = self._attended(convolved, layout.grid(x), layout.grid(embedded), memory, visible)
         return layout.flat(attended), window[:, 1:]
@@ -189,7 +194,7 @@ class ConvolutionalDecoderLayer(nn.Module):
 
 
 class ScaleGradient(torch.autograd.Function):
-    """x as it is; its gradient times `factor` (section 3.5)."""
+    """The identity, whose gradient is multiplied by `factor` (section 3.5)."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, factor: float) -> Tensor:

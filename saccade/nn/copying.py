@@ -1,14 +1,14 @@
-"""Which source position each decoder input is a copy of (Gu et al. 2018, sections 3.1 and 3.3)."""
+"""Source positions that the decoder inputs are copied from (Gu et al. 2018, sections 3.1 and 3.3)."""
 
 import torch
 from torch import Tensor
 
 
 def copies_by_fertility(fertilities: Tensor) -> tuple[Tensor, Tensor]:
-    """Each source position as often as its fertility, in order (section 3.3).
+    """Repeats each source position as often as its fertility, in order (section 3.3).
 
-    fertilities: (batch, source) whole numbers, 0 at padding. Returns source positions (batch, longest),
-    any of them behind a row's end, and the lengths (batch,), which are the rows' sums.
+    fertilities: (batch, source) whole numbers, 0 at padding. Returns source positions (batch, longest), which
+    are arbitrary behind a row's end, and the lengths (batch,), which are the rows' sums.
     """
     ends = fertilities.cumsum(1)
     lengths = ends[:, -1]
@@ -18,9 +18,9 @@ def copies_by_fertility(fertilities: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def copies_uniformly(source_lengths: Tensor, lengths: Tensor) -> Tensor:
-    """Source positions spread evenly over `lengths` decoder inputs (section 3.1, "uniformly").
+    """Spreads source positions evenly over `lengths` decoder inputs (section 3.1, "uniformly").
 
-    Input t of T, from 0, copies position floor((t + 1/2) S / T) of S: with T = 2 S each one twice.
+    Input t of T, from 0, copies position floor((t + 1/2) S / T) of S: with T = 2 S each position twice.
     source_lengths, lengths: (batch,). Returns (batch, longest).
     """
     places = torch.arange(_longest(lengths), device=lengths.device)
@@ -29,5 +29,5 @@ def copies_uniformly(source_lengths: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _longest(lengths: Tensor) -> int:
-    """At least one column: attention over nothing at all has no shape."""
+    """The greatest length, at least 1, because attention needs at least one column."""
     return max(int(lengths.max()), 1)

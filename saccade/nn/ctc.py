@@ -1,4 +1,4 @@
-"""The likeliest CTC path to a target (Graves et al. 2006, by the Viterbi algorithm)."""
+"""The most likely CTC path to a target, by the Viterbi algorithm (Graves et al. 2006)."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,17 @@ from torch import Tensor
 def best_paths(
     values: Tensor, targets: Tensor, slots: Tensor, lengths: Tensor, *, blank: int
 ) -> tuple[Tensor, Tensor]:
-    """values (batch, slots, target + 1): log-probabilities of the blank and of the target's tokens; targets
-    (batch, target) ids, slots and lengths (batch,).
+    """The most likely path to each target, and its log-probability.
 
-    Returns paths (batch, slots) of ids, blank behind a row's last slot, and their log-probabilities
-    (batch,), -inf where the target has no room; the path is then meaningless.
+    values (batch, slots, target + 1): log-probabilities of the blank and of the target's tokens; targets
+    (batch, target) ids; slots, lengths (batch,). Returns ids (batch, slots), blank behind a row's last slot,
+    and (batch,), -inf if the target does not fit into the slots; its path is then meaningless.
     """
     labels = _with_blanks(targets, blank)
     batch, states = labels.shape
     # State 2 k + 1 is token k, the others are blanks.
     columns = _with_blanks(torch.arange(1, targets.size(1) + 1, device=targets.device)[None], 0)
-    emitted = values.index_select(2, columns[0])
+    emitted = values.index_select(2, columns[0])  # (batch, slots, states)
     skips = _may_skip(labels)
     places = torch.arange(states, device=labels.device)
     best = emitted[:, 0].masked_fill(places > 1, -torch.inf)
@@ -27,7 +27,7 @@ def best_paths(
             [best, _from_before(best, 1), _from_before(best, 2).masked_fill(~skips, -torch.inf)]
         )
         value, step = moves.max(0)
-        # Behind its last slot a row stays where it is, at no cost.
+        # Behind its last slot a row stays in its state at no cost.
         going = (slot < slots)[:, None]
         best = torch.where(going, value + emitted[:, slot], best)
         steps.append(torch.where(going, step, 0))
@@ -44,22 +44,24 @@ def best_paths(
 
 
 def _with_blanks(targets: Tensor, blank: int) -> Tensor:
-    """(batch, 2 target + 1): a blank before, between and behind the tokens."""
+    """Labels (batch, 2 target + 1): targets with a blank before, between and behind the tokens."""
     labels = targets.new_full((targets.size(0), 2 * targets.size(1) + 1), blank)
     labels[:, 1::2] = targets
     return labels
 
 
 def _may_skip(labels: Tensor) -> Tensor:
-    """Where a path may come from two states before: a token that differs from the one before it; two blanks
-    never differ."""
+    """Mask of the states that a path may reach from two states before, skipping a blank.
+
+    These are tokens that differ from the token before them.
+    """
     skips = torch.zeros_like(labels, dtype=torch.bool)
     skips[:, 2:] = labels[:, 2:] != labels[:, :-2]
     return skips
 
 
 def _from_before(values: Tensor, distance: int) -> Tensor:
-    """Each state's value moved on to the state `distance` behind it."""
+    """The values shifted by `distance` states, -inf at the start."""
     moved = torch.full_like(values, -torch.inf)
     moved[:, distance:] = values[:, : values.size(1) - distance]
     return moved

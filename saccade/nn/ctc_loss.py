@@ -1,7 +1,7 @@
-"""CTC straight from hidden states, without a stored matrix of logits (Graves et al. 2006).
+"""The CTC loss computed from hidden states without storing all logits (Graves et al. 2006).
 
-A path to a target has only its tokens and the blank, so no other log-probabilities are kept: those of a
-sentence are "classes" 0, the blank, and 1 to the target's length.
+A path to a target holds only its tokens and the blank, so no other log-probabilities are kept: the "classes"
+of a sentence are 0, the blank, and 1 to the target's length.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,11 @@ _GROUP_ELEMENTS = 1 << 22  # logits held at a time: 16 MB in float32
 
 
 class Slots(NamedTuple):
-    """What is to be aligned. hidden (batch, slots, width); targets (batch, target) ids; slots, lengths
-    (batch,): how many of them are real."""
+    """Hidden states and the targets to align them with.
+
+    hidden (batch, slots, width); targets (batch, target) ids; slots, lengths (batch,): number of real slots
+    and tokens.
+    """
 
     hidden: Tensor
     targets: Tensor
@@ -27,7 +30,7 @@ class Slots(NamedTuple):
     lengths: Tensor
 
     def groups(self, vocabulary: int) -> "Iterator[tuple[slice, Slots]]":
-        """Consecutive sentences whose logits fit, padding cut off behind the longest."""
+        """Splits the batch into groups of consecutive sentences whose logits fit, without excess padding."""
         rows = max(1, _GROUP_ELEMENTS // (vocabulary * self.hidden.size(1)))
         for first in range(0, len(self.slots), rows):
             part = slice(first, first + rows)
@@ -36,35 +39,35 @@ class Slots(NamedTuple):
             yield part, Slots(self.hidden[part, :longest], self.targets[part, :words], slots, lengths)
 
     def real(self) -> Tensor:
-        """(batch, slots)."""
+        """Mask (batch, slots) of the real slots."""
         return torch.arange(self.hidden.size(1), device=self.slots.device) < self.slots[:, None]
 
     def classes(self, blank: int) -> Tensor:
-        """(batch, target + 1): the blank, then the tokens."""
+        """Ids (batch, target + 1) of the classes: the blank, then the tokens."""
         return torch.cat([torch.full_like(self.targets[:, :1], blank), self.targets], 1)
 
 
 def class_log_probs(part: Slots, weight: Tensor, *, blank: int) -> tuple[Tensor, Tensor]:
-    """(batch, slots, target + 1) log-probabilities of the classes, and each slot's likeliest id.
+    """Log-probabilities (batch, slots, target + 1) of the classes, and most likely ids (batch, slots).
 
-    weight (vocabulary, width); what stands at slots that are not real means nothing.
+    weight (vocabulary, width); values at slots that are not real are meaningless.
     """
     real = part.real()
     logits = product(part.hidden[real], weight.to(part.hidden.dtype))
     found = _softmax_of(logits, part, real, blank)
-    said = torch.zeros_like(real, dtype=torch.int64)
-    said[real] = found.said
-    return found.log_probs, said
+    best = torch.zeros_like(real, dtype=torch.int64)
+    best[real] = found.best
+    return found.log_probs, best
 
 
-# Not compiled: the loop would be compiled anew for each number of sentences.
+# Not compiled, because each number of sentences would need its own compilation of the loop.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def linear_ctc(part: Slots, weight: Tensor, *, blank: int, label_smoothing: float = 0.0) -> Tensor:
-    """-log of the sum over all paths, added up over the batch, in nats; a scalar.
+    """The CTC loss in nats, minus the log of the sum over all paths, summed over the batch; a scalar.
 
-    Logits are hidden weight^T. Equal to torch's `ctc_loss` of all of them, sentences without room for their
-    target counting nothing. label_smoothing: share of each slot's target that is spread over the vocabulary
-    (Kim et al. 2018). Gradients are taken in the forward pass, some sentences at a time.
+    Logits are hidden weight^T. It equals torch's `ctc_loss` of all logits; targets that do not fit into their
+    slots count 0. label_smoothing: share of each slot's target that is spread over the vocabulary (Kim et al.
+    2018). Gradients are computed in the forward pass, a few sentences at a time.
     """
     differentiate = torch.is_grad_enabled() and (part.hidden.requires_grad or weight.requires_grad)
     settings = (part.targets, part.slots, part.lengths, blank, label_smoothing, differentiate)
@@ -108,13 +111,15 @@ class _LinearCtc(torch.autograd.Function):
 
 
 def _group(logits: Tensor, part: Slots, real: Tensor, blank: int, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Loss of a few sentences, and its gradient for their logits (real slots, vocabulary), which it may
-    overwrite."""
+    """The loss of a few sentences, and its gradient for their logits (real slots, vocabulary).
+
+    logits may be overwritten.
+    """
     wide = torch.promote_types(logits.dtype, torch.float32)
     mean = logits.mean(-1, dtype=wide) if smoothing else None
     softmax, normaliser, _, log_probs = _softmax_of(logits, part, real, blank)
     loss, posterior, room = _posterior(log_probs, part, blank)
-    # Of a slot: softmax minus the posterior of its classes; without room for the target nothing.
+    # The gradient of a slot is softmax minus the posterior of its classes, or 0 if the target does not fit.
     sentence = real.nonzero()[:, 0]
     if not bool(room.all()):
         softmax[~room[sentence]] *= smoothing
@@ -122,42 +127,45 @@ def _group(logits: Tensor, part: Slots, real: Tensor, blank: int, smoothing: flo
         loss = (1 - smoothing) * loss + smoothing * (normaliser - mean).sum()
         softmax -= smoothing / softmax.size(1)
     ids = part.classes(blank)[sentence]
-    less = softmax.gather(1, ids) - (1 - smoothing) * posterior[real]
+    less = softmax.gather(1, ids) - (1 - smoothing) * posterior[real]  # (real slots, target + 1)
     # Not scatter_, which copies all of a bfloat16 matrix twice on a CPU.
     softmax[torch.arange(len(ids), device=ids.device)[:, None], ids] = less.to(softmax.dtype)
     return loss, softmax
 
 
 class _Softmax(NamedTuple):
-    """Of real slots: softmax (real slots, vocabulary), logsumexp and likeliest id (real slots,). Of all:
-    log-probabilities of the classes (batch, slots, target + 1), 0 where no slot is."""
+    """The softmax of a batch's slots.
+
+    Real slots: softmax (real slots, vocabulary), logsumexp and most likely id (real slots,). All slots:
+    log-probabilities of the classes (batch, slots, target + 1), 0 at slots that are not real.
+    """
 
     softmax: Tensor
     normaliser: Tensor
-    said: Tensor
+    best: Tensor
     log_probs: Tensor
 
 
 def _softmax_of(logits: Tensor, part: Slots, real: Tensor, blank: int) -> _Softmax:
-    """logits (real slots, vocabulary) may be overwritten."""
+    """Computes the softmax of logits (real slots, vocabulary), which may be overwritten."""
     wide = torch.promote_types(logits.dtype, torch.float32)
     classes = part.classes(blank)
     own = logits.gather(1, classes[real.nonzero()[:, 0]]).to(wide)
     if native.serves(logits):
-        softmax, (normaliser, said) = logits, native.softmax_(logits)
+        softmax, (normaliser, best) = logits, native.softmax_(logits)
     else:
         logits = logits.to(wide)
-        normaliser, said = logits.logsumexp(-1), logits.argmax(-1)
+        normaliser, best = logits.logsumexp(-1), logits.argmax(-1)
         softmax = (logits - normaliser[:, None]).exp_()
     log_probs = torch.zeros((*real.shape, classes.size(1)), dtype=wide, device=logits.device)
     log_probs[real] = own - normaliser[:, None]
-    return _Softmax(softmax, normaliser, said, log_probs)
+    return _Softmax(softmax, normaliser, best, log_probs)
 
 
 def _posterior(log_probs: Tensor, part: Slots, blank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Summed loss; probability of each class's id in each slot given the target, (batch, slots, classes); and
-    which sentences (batch,) have room for their target: of the others all is 0."""
-    # A token that occurs twice counts as its first: else repetitions would need no blank between them.
+    """The summed loss; the posterior probability of each class in each slot given the target,
+    (batch, slots, classes); and a mask (batch,) of the sentences whose target fits. The others count 0."""
+    # A repeated token is mapped to its first occurrence: otherwise repetitions would need no blank between.
     classes = part.classes(blank)
     first = (classes[:, :, None] == classes[:, None, :]).int().argmax(2)
     with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Dropout whose random bits are cheap on a CPU."""
+"""Dropout with cheap random bits on CPUs."""
 
 from torch import Tensor, nn
 
@@ -6,10 +6,10 @@ from saccade.native import residual as native
 
 
 class Dropout(nn.Module):
-    """Zero elements with probability `rate` while training and scale the rest by 1 / (1 - rate).
+    """Sets elements to zero with probability `rate` in training and scales the others by 1 / (1 - rate).
 
-    torch draws one 32-bit number per element on a CPU, which costs up to a fifth of a training step;
-    ours makes the bits where it uses them.
+    On a CPU torch draws one 32-bit number per element, which costs up to a fifth of a training step; our
+    kernel generates the bits where it uses them.
     """
 
     def __init__(self, rate: float) -> None:
@@ -19,7 +19,7 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: any shape; returns the same shape."""
+        """Applies dropout to x of any shape; returns the same shape."""
         if not self.training or self.rate == 0:
             return x
         if native.serves(x):
@@ -27,5 +27,5 @@ class Dropout(nn.Module):
         return nn.functional.dropout(x, self.rate)
 
     def extra_repr(self) -> str:
-        """Shown by print(module)."""
+        """The part of `repr(module)` in brackets."""
         return f"rate={self.rate}"

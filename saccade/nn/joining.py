@@ -1,4 +1,4 @@
-"""Memories of sentences that join a batch: padded to one length, and masks that hide the padding."""
+"""Joining the memories of two batches, padded to one length, and the masks that hide the padding."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 
 def join_padded(first: Tensor, second: Tensor, *, axis: int) -> Tensor:
-    """Both batches one behind the other, filled up with zeros along `axis` to the longer of the two."""
+    """Concatenates both batches, padded with zeros along `axis` to the longer of the two."""
     longest = max(first.size(axis), second.size(axis))
     return torch.cat([_filled(first, longest, axis=axis), _filled(second, longest, axis=axis)])
 
@@ -16,9 +16,9 @@ def join_padded(first: Tensor, second: Tensor, *, axis: int) -> Tensor:
 def join_masks(
     first: Tensor | None, second: Tensor | None, *, sizes: tuple[Sequence[int], Sequence[int]]
 ) -> Tensor | None:
-    """Of padding masks (batch, 1, 1, length), or None where nothing is hidden, that of both batches joined.
+    """Joins the padding masks (batch, 1, 1, length) of two batches; None means that nothing is hidden.
 
-    sizes: (batch, length) of each.
+    sizes: (batch, length) of each batch.
     """
     if first is None and second is None and sizes[0][1] == sizes[1][1]:
         return None

@@ -15,7 +15,7 @@ from saccade.nn.rows import RowLayout
 
 Activation = Literal["relu", "gelu", "silu"]
 Norm = Literal["post", "pre"]
-# In place where what comes in is not needed for the gradient.
+# In place if the gradient does not need the input.
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": partial(nn.functional.relu, inplace=True),
     "gelu": nn.functional.gelu,
@@ -24,7 +24,7 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class FeedForward(nn.Module):
-    """max(0, x W1 + b1) W2 + b2 at each position by itself ("Attention Is All You Need", 3.3)."""
+    """The position-wise feed-forward network max(0, x W1 + b1) W2 + b2 ("Attention Is All You Need", 3.3)."""
 
     def __init__(self, width: int, inner: int, *, activation: Activation = "relu", dropout: float = 0.0):
         super().__init__()
@@ -34,14 +34,16 @@ class FeedForward(nn.Module):
         self.outer = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., width); returns the same shape."""
+        """Applies the network to x (..., width); returns the same shape."""
         out: Tensor = self.outer(self.dropout(self.activation(self.inner(x))))
         return out
 
 
 class Residual(nn.Module):
-    """Around a sub-layer f: post-norm LayerNorm(x + Dropout(f(x))), as in section 5.4, or pre-norm
-    x + Dropout(f(LayerNorm(x)))."""
+    """The residual connection around a sub-layer f.
+
+    Post-norm: LayerNorm(x + Dropout(f(x))), as in section 5.4; pre-norm: x + Dropout(f(LayerNorm(x))).
+    """
 
     def __init__(self, width: int, *, norm: Norm, dropout: float) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class Residual(nn.Module):
         self.pre = norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        """x (..., width); `sublayer` keeps the shape."""
+        """Applies `sublayer`, which keeps the shape, to x (..., width)."""
         if self.pre:
             pre: Tensor = x + self.dropout(sublayer(self.norm(x)))
             return pre
@@ -62,7 +64,7 @@ class Residual(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, then feed-forward. causal: nobody sees the future, as in a language model."""
+    """Self-attention, then feed-forward. causal: hides later positions, as in a language model."""
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, cross-attention, feed-forward: in parallel or one position at a time."""
+    """Causal self-attention, cross-attention and feed-forward, for all positions or one at a time."""
 
     def __init__(
         self,
@@ -133,9 +135,9 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(width, norm=norm, dropout=dropout)
 
     def forward(self, x: Tensor, memory: KeyValue, *, visible: Tensor | None) -> Tensor:
-        """All target positions at once, x (batch, target, width); returns x's shape.
+        """Processes all target positions, x (batch, target, width); returns x's shape.
 
-        memory: what `cross_attention.remember` gave; visible (batch, 1, 1, source) or None.
+        memory: the result of `cross_attention.project_memory`; visible (batch, 1, 1, source) or None.
         """
         x = self.self_attention_residual(x, self.self_attention)
         x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, visible=visible))
@@ -145,9 +147,9 @@ class DecoderLayer(nn.Module):
     def step(
         self, x: Tensor, memory: KeyValue, *, visible: Tensor | None, cache: KeyValueCache, layout: RowLayout
     ) -> Tensor:
-        """The next position of each row, x (rows, width); returns the same shape.
+        """Processes the next position of each row, x (rows, width); returns the same shape.
 
-        memory, visible: as in `forward`, of each sentence; layout: which rows are whose.
+        memory, visible: as in `forward`, for each sentence; layout: the rows of each sentence.
         """
         x = self.self_attention_residual(x, lambda y: self.self_attention.step(y, cache))
         x = self.cross_attention_residual(

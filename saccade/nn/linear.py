@@ -1,7 +1,7 @@
-"""Linear layers whose products run where they are fastest.
+"""Linear layers that use the faster of torch's two matrix libraries on CPUs.
 
-On CPUs torch computes float32 products with MKL. oneDNN, which comes with torch and computes its bfloat16
-products, was twice as fast on the one processor measured, an AMD EPYC with AVX-512; Intel's were not tried.
+torch multiplies float32 matrices with MKL on CPUs. oneDNN, which torch includes for bfloat16, was twice as
+fast on the only processor measured, an AMD EPYC with AVX-512; Intel processors were not tried.
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear as torch_linear
 
 _WORTH = 1 << 21
-"""Multiplications from which on a call into oneDNN is worth its preparation."""
+"""Number of multiplications above which a call to oneDNN repays its overhead."""
 
 
 def serves(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN takes the product of x (..., inputs) and weight (outputs, inputs)."""
+    """Whether oneDNN computes the product of x (..., inputs) and weight (outputs, inputs)."""
     return (
         not torch.compiler.is_compiling()
         and x.device.type == weight.device.type == "cpu"
@@ -25,12 +25,12 @@ def serves(x: Tensor, weight: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()
         and bool(torch.backends.mkldnn.enabled)
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # torch's own compiler calls it; it is not public
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # not public; torch's compiler calls it
     )
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (rows, inputs) weight (outputs, inputs)^T + bias, both of any strides; no gradient."""
+    """x (rows, inputs) weight (outputs, inputs)^T + bias, for any strides and without gradient."""
     if serves(x, weight):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # noqa: SLF001
         return out
@@ -38,10 +38,10 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def transposed_product(x: Tensor, y: Tensor) -> Tensor:
-    """x (rows, m), y (rows, n) to x^T y (m, n): the gradient of weights; no gradient of its own."""
+    """x^T y (m, n) of x (rows, m) and y (rows, n), as in the gradient of weights; without gradient."""
     if not serves(x.t(), y.t()):
         return x.t() @ y
-    # oneDNN reads a transposed first factor slowly, so the smaller one is turned and comes first.
+    # oneDNN reads a transposed first factor slowly, so the smaller one is transposed in memory first.
     if x.size(1) <= y.size(1):
         return product(x.t().contiguous(), y.t())
     return product(y.t().contiguous(), x.t()).t()
@@ -66,10 +66,10 @@ class _OneDnnLinear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """x W^T + b, as `nn.Linear`."""
+    """A linear layer x W^T + b, as `nn.Linear`."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
-        """(..., inputs) to (..., outputs)."""
+        """Maps (..., inputs) to (..., outputs)."""
         if not serves(input, self.weight):
             return torch_linear(input, self.weight, self.bias)
         rows = input.reshape(-1, self.in_features)

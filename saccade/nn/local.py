@@ -1,12 +1,12 @@
 """Restricted self-attention in time and memory that grow linearly with length ("Attention Is All You
 Need", section 4: "considering only a neighborhood of size r"; r is counted per side here).
 
-Queries are cut into blocks. The keys that a block can see are gathered, neighbours overlapping, and the
-blocks are computed as so many short sentences, by the same kernel and with the same biases as whole ones.
-`benchmarks/local_attention.py` measured it against three others. On a CPU a loop over blocks is as fast
-forward, but its gradient grows with the square of the length, for each slice has a gradient of full
-length. FlexAttention has no gradient on a CPU and wants a compiler. Dense attention with a band mask is
-quadratic; it is faster only for short sentences, which `block_size` leaves to it.
+Queries are cut into blocks. The keys that a block can see are gathered, with overlaps, and each block is
+computed as a short sentence, by the same kernel and with the same biases as a whole one.
+`benchmarks/local_attention.py` compares it with three alternatives. On a CPU a loop over blocks is as fast
+forward, but its gradient grows with the square of the length, because each slice has a gradient of full
+length. FlexAttention has no gradient on a CPU and needs a compiler. Dense attention with a band mask is
+quadratic and faster only for short sentences, which `block_size` leaves to it.
 """
 
 from typing import Protocol
@@ -17,11 +17,11 @@ from torch.nn.functional import pad
 
 from saccade.nn.masks import band_mask
 
-_LEAST_BLOCK = 16  # smaller ones cost more for their number than they save
+_LEAST_BLOCK = 16  # the overhead of smaller blocks outweighs what they save
 
 
 class Attend(Protocol):
-    """Attention of some queries to some keys, query 0 being at the place `offset` among the keys."""
+    """Attention of queries to keys; query 0 is at the place `offset` among the keys."""
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, offset: int, visible: Tensor) -> Tensor:
         """Shapes as in `attention.attend`."""
@@ -29,7 +29,7 @@ class Attend(Protocol):
 
 
 def block_size(length: int, *, window: int) -> int | None:
-    """How many queries make a block; None where the length has up to four blocks, and one piece is faster."""
+    """Number of queries in a block; None for up to four blocks, which are faster in one piece."""
     block = max(window, _LEAST_BLOCK)
     return block if length > 4 * block else None
 
@@ -45,7 +45,7 @@ def attend_in_blocks(
     after: int,
     block: int,
 ) -> Tensor:
-    """`attend` as with `band_mask(before, after)`, for `block` queries at a time.
+    """Computes `attend` with `band_mask(before, after)`, `block` queries at a time.
 
     query, key, value (batch, heads, length, d), visible (batch, 1, 1, length) or None; returns
     (batch, heads, length, d).
@@ -55,10 +55,11 @@ def attend_in_blocks(
     rest, span = blocks * block - length, before + block + after
 
     def seen(x: Tensor) -> Tensor:
-        """(batch, heads, length, d) to what each block sees, (batch * blocks, heads, span, d)."""
+        """Gathers what each block sees: (batch, heads, length, d) to (batch * blocks, heads, span, d)."""
         cut = pad(x, (0, 0, before, rest + after)).unfold(2, span, block)
         return cut.permute(0, 2, 1, 4, 3).flatten(0, 1)
 
+    # The queries of each block: (batch * blocks, heads, block, d).
     own = pad(query, (0, 0, 0, rest)).unflatten(2, (blocks, block)).transpose(1, 2).flatten(0, 1)
     real = query.new_ones(batch, 1, length, 1, dtype=torch.bool) if visible is None else visible.mT
     near = band_mask(block, span, before=before, after=after, offset=before, device=query.device)

@@ -1,4 +1,4 @@
-"""Label-smoothed cross-entropy straight from hidden states, without a stored logits matrix."""
+"""Label-smoothed cross-entropy computed from hidden states without storing all logits."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from saccade.nn.linear import product, transposed_product
 _CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB in float32, 8 in bfloat16
 
 
-# Not compiled: the loop over chunks would be compiled anew for each number of tokens.
+# Not compiled, because each number of tokens would need its own compilation of the loop over chunks.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, gold: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
     """Summed smoothed cross-entropy of logits = hidden weight^T + bias, in nats, as a scalar.
 
-    hidden (tokens, width), weight (vocabulary, width), gold (tokens,). Gold gets
-    1 - e + e/V, every other class e/V (Szegedy et al. 2016, section 7; as torch's `cross_entropy`).
-    Logits exist for a few rows at a time and their gradient, softmax minus target, is taken in
-    the forward pass: memory is flat in tokens x vocabulary.
+    hidden (tokens, width), weight (vocabulary, width), gold (tokens,). The target distribution is 1 - e + e/V
+    for gold and e/V for every other class (Szegedy et al. 2016, section 7; as torch's `cross_entropy`).
+    Logits exist for a few rows at a time, and their gradient, softmax minus target, is computed in the
+    forward pass, so that memory does not grow with tokens x vocabulary.
     """
-    # Within the function torch reports gradients as off, and as needed even under no_grad.
+    # Inside the function torch reports gradients as disabled, and as needed even under no_grad.
     differentiate = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias)
     )
@@ -83,10 +83,10 @@ def _forward_and_gradients(
     smoothing: float,
     differentiate: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """The loss, and its gradients for hidden, weight and bias: softmax - (1-e) onehot - e/V.
+    """The loss and its gradients for hidden, weight and bias; that of logits is softmax - (1-e) onehot - e/V.
 
-    The uniform part e/V never touches the chunk: summed over classes it is a product with the mean
-    row of the weight, one vector a token, and its gradients have rank one.
+    The uniform part e/V is never added to a chunk of logits: summed over classes it is a product with the
+    mean row of the weight, one vector per token, and its gradients have rank one.
     """
     vocabulary = weight.size(0)
     wide = torch.promote_types(hidden.dtype, torch.float32)
@@ -99,13 +99,13 @@ def _forward_and_gradients(
     rows = max(64, _CHUNK_ELEMENTS // vocabulary)
     for start in range(0, hidden.size(0), rows):
         piece, answer = hidden[start : start + rows], gold[start : start + rows, None]
-        logits = product(piece, low_weight)
+        logits = product(piece, low_weight)  # (rows, vocabulary)
         if bias is not None:
             logits = logits + bias
         losses, gold_logits, gradient = _softmax_gradient(logits, answer, smoothing=smoothing, wide=wide)
         total += losses.sum()
         if smoothing:
-            # e (z_gold - mean z): what moving mass e from gold to all classes adds.
+            # e (z_gold - mean z): the cost of moving mass e from gold to all classes.
             mean_logit = (piece.to(wide) @ mean_weight + mean_bias).sum()
             total += smoothing * (gold_logits.sum() - mean_logit)
         if d_hidden is None:
@@ -129,7 +129,7 @@ def _forward_and_gradients(
 def _softmax_gradient(
     logits: Tensor, gold: Tensor, *, smoothing: float, wide: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy and logit of gold, each (rows,) or (rows, 1), and softmax - (1 - smoothing) at gold.
+    """Cross-entropy and logit of gold, each (rows,) or (rows, 1), and softmax less 1 - smoothing at gold.
 
     logits (rows, classes) may be overwritten; gold (rows, 1).
     """

@@ -21,8 +21,7 @@ from saccade.nn.recorded import AttentionModule
 
 
 class PositionalAttention(AttentionModule):
-    """Positions look for positions, and get what stands there: queries and keys are made of sinusoids
-    alone, values of the states (section 3.2)."""
+    """Attention whose queries and keys are sinusoidal positions and whose values are states (section 3.2)."""
 
     kind = "positional"
 
@@ -43,7 +42,7 @@ class PositionalAttention(AttentionModule):
         return merged
 
     def weights(self, x: Tensor, positions: Tensor, *, visible: Tensor | None = None) -> Tensor:
-        """(batch, heads, query, key) for the same arguments as `forward`."""
+        """Weights (batch, heads, query, key) for the same arguments as `forward`."""
         return attention_weights(*self._places(x, positions), visible=visible)
 
     def _places(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +55,7 @@ class PositionalAttention(AttentionModule):
 
 
 class NonAutoregressiveDecoderLayer(nn.Module):
-    """Self-attention without a future, positional attention where asked, cross-attention, feed-forward."""
+    """Self-attention without a causal mask, optional positional attention, cross-attention, feed-forward."""
 
     def __init__(
         self,
@@ -98,8 +97,8 @@ class NonAutoregressiveDecoderLayer(nn.Module):
     ) -> Tensor:
         """x (batch, target, width), positions (target, width); returns x's shape.
 
-        seen: who sees whom among the targets, broadcastable to (batch, 1, target, target); real: which
-        of them are no padding, (batch, 1, 1, target); visible: the same of the source.
+        seen: mask of the target's self-attention, broadcastable to (batch, 1, target, target); real: padding
+        mask of the target, (batch, 1, 1, target); visible: padding mask of the source.
         """
         x = self.self_attention_residual(x, lambda y: self.self_attention(y, visible=seen))
         if self.positional_attention is not None and self.positional_attention_residual is not None:
@@ -112,14 +111,14 @@ class NonAutoregressiveDecoderLayer(nn.Module):
 
 @dataclass(frozen=True)
 class CrossKeyValues:
-    """What decoder layers need of the source: keys and values of each layer, and which are no padding,
+    """The source as the decoder layers read it: keys and values of each layer, and the padding mask
     (sentences, 1, 1, source)."""
 
     layers: tuple[KeyValue, ...]
     visible: Tensor | None
 
     def select(self, sentences: Tensor) -> "CrossKeyValues":
-        """The same with a row for each of `sentences` (rows,), which may occur several times."""
+        """The keys and values with a row for each of `sentences` (rows,), which may occur several times."""
         layers = tuple((key[sentences], value[sentences]) for key, value in self.layers)
         return CrossKeyValues(layers, None if self.visible is None else self.visible[sentences])
 
@@ -127,9 +126,9 @@ class CrossKeyValues:
 def target_mask(
     target: int, real: Tensor | None, *, sees_itself: bool, device: torch.device
 ) -> Tensor | None:
-    """Which target positions see each other, broadcastable to (batch, 1, target, target); None: all do.
+    """The mask of the target's self-attention, broadcastable to (batch, 1, target, target), or None.
 
-    real (batch, 1, 1, target): which of them are no padding, None where all are.
+    real (batch, 1, 1, target): padding mask, or None without padding.
     """
     if sees_itself:
         return real

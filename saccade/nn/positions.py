@@ -1,5 +1,5 @@
-"""Where a token stands, added to its embedding: sinusoids, learned positions ("Attention Is All You Need",
-3.5) or nothing. What acts inside attention instead is in `rotary.py`, `relative.py` and `alibi.py`.
+"""Positions that are added to embeddings: sinusoids, learned vectors ("Attention Is All You Need", section
+3.5) or none. Those that act inside attention are in `rotary.py`, `relative.py` and `alibi.py`.
 """
 
 from typing import Literal
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 Layout = Literal["interleaved", "halves", "fairseq"]
 
 FAIRSEQ_FIRST = 2
-"""fairseq counts positions from behind its padding id, 1."""
+"""The first position in fairseq, which counts from behind its padding id, 1."""
 
 
 def sinusoids(length: int, width: int, *, layout: Layout = "interleaved") -> Tensor:
-    """PE(pos, 2i) = sin(pos / 10000^(2i/width)), PE(pos, 2i+1) = cos(same), as (length, width) float32.
+    """The table PE(pos, 2i) = sin(pos / 10000^(2i/width)), PE(pos, 2i+1) = cos(same), (length, width).
 
-    Computed in float64: a float32 table drifts by 4e-4 at position 5,000. `halves` puts all sines
-    before all cosines, as Marian does. `fairseq` does so too, with exponent i/(width/2 - 1) as
+    It is float32 but computed in float64, without which it is off by 4e-4 at position 5,000. `halves` puts
+    all sines before all cosines, as Marian does. `fairseq` does so too, with the exponent i/(width/2 - 1) of
     tensor2tensor, and its first position is number 2.
     """
     if width % 2:
@@ -33,7 +33,7 @@ def sinusoids(length: int, width: int, *, layout: Layout = "interleaved") -> Ten
 
 
 class SinusoidalPositions(nn.Module):
-    """Adds sinusoids; any length, the table grows as needed."""
+    """Adds sinusoids to embeddings of any length; the table grows as needed."""
 
     table: Tensor
 
@@ -43,18 +43,19 @@ class SinusoidalPositions(nn.Module):
         self.register_buffer("table", sinusoids(length, width, layout=layout), persistent=False)
 
     def forward(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:
-        """x (batch, length, width), whose first position is `start`, an int or for each row (batch,); returns
-        x + positions."""
+        """Adds positions to x (batch, length, width).
+
+        start: the first position, an int or for each row (batch,).
+        """
         return x + self.rows(start, x.size(-2))
 
     def rows(self, start: int | Tensor, count: int) -> Tensor:
-        """`count` positions from `start` on, (count, width), or for each `start` (batch,), (batch, count,
-        width)."""
+        """Positions from `start` on: (count, width), or (batch, count, width) for start (batch,)."""
         end = count + (start if isinstance(start, int) else int(start.max()))
-        table = self.table  # another thread may replace it, with a shorter one, too
+        table = self.table  # another thread may replace it, even with a shorter one
         if end > table.size(0):
             length = 2 ** (end - 1).bit_length()
-            # A tensor made in inference mode could not take part in training afterwards.
+            # A tensor made in inference mode could not be used in training later.
             with torch.inference_mode(False):
                 table = sinusoids(length, table.size(1), layout=self.layout).to(table)
             self.table = table
@@ -62,7 +63,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class NoPositions(nn.Module):
-    """Adds nothing: order is unknown, or known inside attention."""
+    """Adds nothing, for models without positions or with positions inside attention."""
 
     def forward(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:  # noqa: ARG002 - as its siblings
         """Returns x."""
@@ -70,7 +71,7 @@ class NoPositions(nn.Module):
 
 
 class LearnedPositions(nn.Module):
-    """Adds a learned vector for each of `length` positions; there is nothing beyond them."""
+    """Adds a learned vector for each of `length` positions, the most that a sequence may have."""
 
     def __init__(self, width: int, *, length: int) -> None:
         super().__init__()
@@ -93,9 +94,9 @@ def _rows(table: Tensor, start: int | Tensor, count: int) -> Tensor:
 
 
 def distances(queries: int, keys: int, *, offset: int, device: torch.device | None = None) -> Tensor:
-    """How many positions each key stands after each query, j - i; negative: before it. (queries, keys).
+    """The distances j - i from query i to key j, (queries, keys); negative for keys before the query.
 
-    offset: the place of query 0 among the keys, 0 where queries and keys are one sequence.
+    offset: the place of query 0 among the keys, 0 if queries and keys are the same sequence.
     """
     places = torch.arange(offset, offset + queries, device=device)
     return torch.arange(keys, device=device) - places[:, None]

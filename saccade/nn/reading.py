@@ -1,6 +1,6 @@
-"""How a language model reads running text: settings that its weights do not depend on.
+"""The settings for reading running text with a language model, on which its weights do not depend.
 
-Importing this file costs no torch, so that a command line can offer the settings.
+This file does not import torch, so that the command line can offer the settings quickly.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from saccade.config import Section
 
-_DISTANCES = "only Transformer-XL counts distances between tokens; this model has no such setting"
+_DISTANCES = "only Transformer-XL uses distances between tokens; this model has no such setting"
 
 
 class LanguageModelConfig(Section):
-    """Base of every language model's configuration."""
+    """The settings of every language model."""
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "memory": "only transformer-xl and transformer-lm look back at tokens; this model keeps a state",
@@ -26,7 +26,7 @@ class LanguageModelConfig(Section):
 
 
 class MemoryConfig(LanguageModelConfig):
-    """Base of those that look back at a number of tokens, which can be chosen after training as well."""
+    """The settings of models that look back at a number of tokens, which can be changed after training."""
 
     memory: NonNegativeInt = 128
     """Number of tokens before the segment that the model sees: their hidden states are kept (transformer-xl)
@@ -34,13 +34,13 @@ class MemoryConfig(LanguageModelConfig):
 
 
 class DistanceConfig(MemoryConfig):
-    """Base of those that tell tokens apart by their distance."""
+    """The settings of models that use distances between tokens."""
 
     same_length: bool = False
     """Whether every token attends to equally many keys (`memory` of them, itself included); otherwise it also
     attends to all earlier tokens of its segment."""
     clamp_length: PositiveInt | None = None
-    """Largest distance between tokens; longer ones count as this one. Unset: no limit."""
+    """Greatest distance between tokens; longer ones count as this one. Unset: no limit."""
 
 
 OVERRIDABLE = tuple(DistanceConfig.model_fields)

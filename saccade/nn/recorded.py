@@ -1,16 +1,16 @@
-"""What attention modules declare so that their weights can be recorded."""
+"""The base class of attention modules, whose weights can be recorded."""
 
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 AttentionKind = Literal["encoder", "decoder", "cross", "positional"]
-"""Who attends to what. encoder: the source to itself; decoder: the target, or a running text, to itself;
-cross: the target to the source; positional: positions of the target to positions."""
+"""The kind of attention. encoder: of the source to itself; decoder: of the target, or a running text, to
+itself; cross: of the target to the source; positional: of target positions to positions."""
 
 
 class AttentionModule(nn.Module):
-    """The base of every module that attends: it declares its kind and can give its weights."""
+    """The base of every attention module, which declares its kind and can compute its weights."""
 
     kind: AttentionKind
 

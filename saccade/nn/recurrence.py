@@ -1,4 +1,4 @@
-"""Recurrent layers: a GRU or LSTM stack read left to right, and an encoder that reads in both directions.
+"""Recurrent layers: a stack of GRUs or LSTMs that reads left to right, and a bidirectional encoder.
 
 The cells are torch's. Its GRU applies the reset gate after the recurrent product, as cuDNN does:
 n = tanh(W x + b + r (U h + c)), h' = n + z (h - n); Cho et al. 2014 apply it before.
@@ -16,17 +16,17 @@ from saccade.nn.dropout import Dropout
 
 Cell = Literal["gru", "lstm"]
 Hidden = list[tuple[Tensor, ...]]
-"""For each layer (h,) of a GRU or (h, c) of an LSTM, each (rows, width). h is its output."""
+"""Hidden states of the layers: (h,) of a GRU or (h, c) of an LSTM, each (rows, width). h is the output."""
 
 _LAYERS: dict[Cell, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 PARTS: dict[Cell, int] = {"gru": 1, "lstm": 2}
-"""Tensors in a layer's hidden state."""
+"""Number of tensors in a layer's hidden state."""
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
-"""Products of a layer with its input, each of the layer's width."""
+"""Number of gates of a layer, each of the layer's width."""
 
 
 def gru_cell(gates: Tensor, hidden: tuple[Tensor, ...], weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-    """One step. gates (rows, 3 width): the input's product and bias; weight, bias: the state's."""
+    """One step of a GRU. gates (rows, 3 width): the input's product and bias; weight, bias: the state's."""
     (h,) = hidden
     own = linear(h, weight, bias)
     width = h.size(-1)
@@ -36,7 +36,7 @@ def gru_cell(gates: Tensor, hidden: tuple[Tensor, ...], weight: Tensor, bias: Te
 
 
 def lstm_cell(gates: Tensor, hidden: tuple[Tensor, ...], weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-    """One step. gates (rows, 4 width): the input's product and bias; weight, bias: the state's."""
+    """One step of an LSTM. gates (rows, 4 width): the input's product and bias; weight, bias: the state's."""
     h, c = hidden
     both = gates + linear(h, weight, bias)
     take, forget, new, give = both.chunk(4, -1)
@@ -51,9 +51,9 @@ _CELLS: dict[Cell, Callable[[Tensor, tuple[Tensor, ...], Tensor, Tensor], tuple[
 
 
 def recurrent_layer(inputs: int, width: int, *, cell: Cell) -> nn.RNNBase:
-    """torch's own layer, with orthogonal recurrent matrices and zero biases (Bahdanau et al. 2015, B.1).
+    """A layer of torch with orthogonal recurrent matrices and zero biases (Bahdanau et al. 2015, B.1).
 
-    Other products are Xavier's; an LSTM's forget gate starts open, with bias 1 (Gers et al. 2000).
+    Input matrices are Xavier-initialised; the forget gate of an LSTM has bias 1 (Gers et al. 2000).
     """
     layer = _LAYERS[cell](inputs, width, batch_first=True)
     for name, parameter in layer.named_parameters():
@@ -72,7 +72,7 @@ def recurrent_layer(inputs: int, width: int, *, cell: Cell) -> nn.RNNBase:
 
 
 class Recurrence(nn.Module):
-    """Layers read left to right: all positions by torch's fused kernels, or one with `step`."""
+    """A stack of layers: all positions with torch's fused kernels, or one at a time with `step`."""
 
     def __init__(self, inputs: int, width: int, *, cell: Cell, layers: int, dropout: float) -> None:
         super().__init__()
@@ -82,12 +82,12 @@ class Recurrence(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, hidden: Hidden) -> Tensor:
-        """x (batch, length, inputs), hidden of `batch` rows; returns the top layer's states."""
+        """The top layer's states (batch, length, width) for x (batch, length, inputs)."""
         states, _ = self.read(x, hidden)
         return states
 
     def read(self, x: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-        """As `forward`; returns the hidden state after the last position too."""
+        """The result of `forward`, and the hidden state after the last position."""
         last: Hidden = []
         for number, (layer, start) in enumerate(zip(self.layers, hidden, strict=True)):
             if number:
@@ -98,12 +98,12 @@ class Recurrence(nn.Module):
         return x, last
 
     def gates(self, x: Tensor) -> Tensor:
-        """What the first layer's gates get of x (..., inputs): all of a sequence in one product."""
+        """The input part of the first layer's gates for x (..., inputs), all positions in one product."""
         weight, _, bias, _ = self._weights(0)
         return linear(x, weight, bias)
 
     def step(self, gates: Tensor, hidden: Hidden) -> Hidden:
-        """One position of each row; gates (rows, gates): see `gates`, other inputs' products may be added."""
+        """Computes one position of each row. gates (rows, ...): from `gates`, plus those of other inputs."""
         new: Hidden = []
         for number, parts in enumerate(hidden):
             of_input, of_state, input_bias, state_bias = self._weights(number)
@@ -113,15 +113,15 @@ class Recurrence(nn.Module):
         return new
 
     def _weights(self, number: int) -> list[nn.Parameter]:
-        """Of the input, of the state, and the bias of each."""
+        """The weights of the input and of the state, and the bias of each."""
         return cast(nn.RNNBase, self.layers[number]).all_weights[0]
 
 
 class BidirectionalEncoder(nn.Module):
-    """Each layer reads what lies below it forwards and backwards: annotations [forward; backward].
+    """An encoder whose layers read their input forwards and backwards: annotations [forward; backward].
 
-    Padding needs no packing: the backward layer gets each sentence turned round within its own
-    length, so that both directions meet the padding after the sentence, where it changes nothing.
+    Padding needs no packing: the backward layer reads each sentence reversed within its own length, so that
+    both directions reach the padding after the sentence, where it changes nothing.
     """
 
     def __init__(self, inputs: int, width: int, *, cell: Cell, layers: int, dropout: float) -> None:
@@ -134,9 +134,9 @@ class BidirectionalEncoder(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """x (batch, length, inputs), lengths (batch,); returns annotations (batch, length, 2 width).
 
-        Behind a sentence's end they are finite and mean nothing.
+        Behind a sentence's end they are finite and meaningless.
         """
-        order = turned(lengths, x.size(1))
+        order = reversal(lengths, x.size(1))
         for ahead, back in zip(self.ahead, self.back, strict=True):
             forward = run(cast(nn.RNNBase, ahead), x)
             backward = run(cast(nn.RNNBase, back), _reorder(x, order))
@@ -145,7 +145,7 @@ class BidirectionalEncoder(nn.Module):
 
 
 def run(layer: nn.RNNBase, x: Tensor, hidden: tuple[Tensor, ...] | None = None) -> Tensor:
-    """One fused layer over x (batch, length, inputs) from `hidden`, each (1, batch, width), or from zeros."""
+    """The output of a fused layer for x (batch, length, inputs); hidden (1, batch, width) or None: zeros."""
     out, _ = fused(layer, x, hidden)
     return out
 
@@ -153,7 +153,7 @@ def run(layer: nn.RNNBase, x: Tensor, hidden: tuple[Tensor, ...] | None = None) 
 def fused(layer: nn.RNNBase, x: Tensor, hidden: tuple[Tensor, ...] | None) -> tuple[Tensor, Any]:
     """The layer's output for x (batch, length, inputs), and its last hidden state.
 
-    oneDNN has no LSTM in bfloat16 for processors without AVX-512 and fails there: autocast is left out then.
+    oneDNN has no bfloat16 LSTM for processors without AVX-512 and fails there: autocast is disabled on them.
     """
     start = hidden if hidden is None or len(hidden) > 1 else hidden[0]
     if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not _has_bfloat16():
@@ -166,11 +166,11 @@ def fused(layer: nn.RNNBase, x: Tensor, hidden: tuple[Tensor, ...] | None) -> tu
 
 @functools.cache
 def _has_bfloat16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - there is no public question
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - there is no public query
 
 
-def turned(lengths: Tensor, length: int) -> Tensor:
-    """Index (batch, length) that turns each sentence round and leaves its padding; its own inverse."""
+def reversal(lengths: Tensor, length: int) -> Tensor:
+    """The index (batch, length) that reverses each sentence but not its padding; it is its own inverse."""
     place = torch.arange(length, device=lengths.device)
     mirrored = lengths[:, None] - 1 - place
     return torch.where(mirrored >= 0, mirrored, place)

@@ -10,12 +10,12 @@ from saccade.nn.positions import distances
 
 
 class RelativePositions(AttentionPositions):
-    """score(i, j) = q_i (k_j + a^K_ij) / sqrt(d) and output i = sum_j weight_ij (v_j + a^V_ij).
+    """Attention: score(i, j) = q_i (k_j + a^K_ij) / sqrt(d), output i = sum_j weight_ij (v_j + a^V_ij).
 
-    Equations 3 and 4 of "Self-Attention with Relative Position Representations": a_ij is row
-    clip(j - i) of a table, so that all distances beyond `max_distance` count as one. As in its
-    section 3.3 the heads of a layer share their tables; each layer has its own. Causal attention
-    sees no positive distance and has no row for it.
+    These are equations 4 and 3 of "Self-Attention with Relative Position Representations": a_ij is row
+    clip(j - i) of a table, so that all distances beyond `max_distance` count as `max_distance`. As in its
+    section 3.3, the heads of a layer share their tables; each layer has its own. Causal attention has no
+    positive distances and no rows for them.
     """
 
     def __init__(self, head_width: int, *, max_distance: int, causal: bool) -> None:
@@ -29,7 +29,7 @@ class RelativePositions(AttentionPositions):
 
     def bias(self, query: Tensor, keys: int, *, offset: int) -> Tensor:
         """q_i a^K_ij / sqrt(d), the second term of equation 5: (batch, heads, query, key)."""
-        with_each = query @ self.keys.to(query.dtype).t() / math.sqrt(query.size(-1))
+        with_each = query @ self.keys.to(query.dtype).t() / math.sqrt(query.size(-1))  # (..., query, table)
         row = self._row(query, keys, offset=offset)
         return with_each.gather(-1, row.expand(*query.shape[:2], -1, -1))
 
@@ -44,7 +44,7 @@ class RelativePositions(AttentionPositions):
         causal: bool = False,
         dropout: float = 0.0,
     ) -> Tensor:
-        """See `AttentionPositions.attend`. No fused kernel: the values of distances need the weights."""
+        """See `AttentionPositions.attend`. No fused kernel is used, because distance values need weights."""
         precision = query.dtype
         with cpu_in_float32(query):
             query, key, value = widened(query), widened(key), widened(value)
@@ -57,6 +57,6 @@ class RelativePositions(AttentionPositions):
             return (weights @ value + summed @ self.values.to(summed.dtype)).to(precision)
 
     def _row(self, query: Tensor, keys: int, *, offset: int) -> Tensor:
-        """Which row of the tables belongs to each pair, (query, key)."""
+        """The row of the tables for each pair, (query, key)."""
         distance = distances(query.size(-2), keys, offset=offset, device=query.device)
         return distance.clamp(-self.before, self.after) + self.before

@@ -1,4 +1,4 @@
-"""Rotary positions: queries and keys turn with their place (RoFormer, Su et al. 2021, section 3.2)."""
+"""Rotary positions: queries and keys rotated by their position (RoFormer, Su et al. 2021, section 3.2)."""
 
 import torch
 from torch import Tensor
@@ -8,21 +8,21 @@ from saccade.nn.positions import SinusoidalPositions
 
 
 def rotate(x: Tensor, *, sine: Tensor, cosine: Tensor) -> Tensor:
-    """Turn each pair of channels (2i, 2i+1) of x (..., d) by an angle given by sine and cosine (..., d/2).
+    """Rotates each pair of channels (2i, 2i+1) of x (..., d) by an angle given by sine and cosine (..., d/2).
 
-    Equation 34 of the paper: the pairs are neighbours, as there. (Many implementations pair channel i
-    with i + d/2; that is the same model with the channels of a head in another order.)
+    This is equation 34 of the paper, which pairs neighbours. (Many implementations pair channel i with
+    i + d/2; that is the same model with the channels of a head in another order.)
     """
     first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)
-    return turned.flatten(-2).to(x.dtype)
+    rotated = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)
+    return rotated.flatten(-2).to(x.dtype)
 
 
 class RotaryPositions(AttentionPositions):
-    """Pair i of position m turns by m theta_i, theta_i = 10000^(-2i/d) (equations 15 and 34).
+    """Rotates pair i at position m by m theta_i, theta_i = 10000^(-2i/d) (equations 15 and 34).
 
-    d is the width of a head, i counts from 0. The product of a turned query and a turned key depends
-    on their contents and their distance alone (equation 16). Values don't turn.
+    d is the width of a head, i counts from 0. The product of a rotated query and a rotated key depends on
+    their contents and their distance alone (equation 16). Values are not rotated.
     """
 
     def __init__(self, head_width: int) -> None:

@@ -1,8 +1,8 @@
-"""How a recurrent decoder attends: one head, whose scores are an alignment model (Bahdanau et al. 2015,
+"""The attention of recurrent decoders: one head, whose scores are an alignment model (Bahdanau et al. 2015,
 section 3.1; Luong et al. 2015, section 3.1).
 
-h_j are the encoder's annotations, s the decoder's states. `project_memory` works out once a sentence what
-does not depend on s; the queries of a sentence, be they its positions or its hypotheses, share it.
+h_j are the encoder's annotations, s the decoder's states. `project_memory` computes the part that does not
+depend on s once for each sentence; all queries of the sentence (positions or hypotheses) share it.
 """
 
 import math
@@ -18,27 +18,27 @@ ProjectedMemory = tuple[Tensor, Tensor]
 
 
 class Alignment(AttentionModule):
-    """softmax over j of the scores of s and h_j, times h_j. What a score is, subclasses say."""
+    """Attention of states s over annotations h_j; subclasses define the score."""
 
     kind = "cross"
 
     def project_memory(self, annotations: Tensor) -> ProjectedMemory:
-        """Keys of annotations (batch, source, annotation width), and these themselves."""
+        """The keys of annotations (batch, source, annotation width), and the annotations themselves."""
         raise NotImplementedError
 
     def scores(self, x: Tensor, keys: Tensor) -> Tensor:
-        """x (batch, query, state width), keys from `project_memory`; returns (batch, query, source)."""
+        """Scores (batch, query, source) of x (batch, query, state width) and keys from `project_memory`."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, memory: ProjectedMemory, *, visible: Tensor | None = None) -> Tensor:
         """Contexts (batch, query, annotation width) of x (batch, query, state width).
 
-        visible (batch, 1, 1, source), True = may look, hides padding.
+        visible (batch, 1, 1, source), True = may attend, hides padding.
         """
         return self._probabilities(x, memory[0], visible=visible) @ memory[1]
 
     def weights(self, x: Tensor, memory: ProjectedMemory, *, visible: Tensor | None = None) -> Tensor:
-        """(batch, 1, query, source) for the same arguments as `forward`."""
+        """Weights (batch, 1, query, source) for the same arguments as `forward`."""
         return self._probabilities(x, memory[0], visible=visible)[:, None]
 
     def _probabilities(self, x: Tensor, keys: Tensor, *, visible: Tensor | None) -> Tensor:
@@ -49,7 +49,7 @@ class Alignment(AttentionModule):
 
 
 class AdditiveAlignment(Alignment):
-    """v . tanh(W s + U h_j): Bahdanau's alignment model, and Luong's "concat", whose matrix is [W, U]."""
+    """The score v . tanh(W s + U h_j), Bahdanau's, and Luong's "concat", whose matrix is [W, U]."""
 
     def __init__(self, state_width: int, annotation_width: int, *, width: int) -> None:
         super().__init__()
@@ -64,18 +64,18 @@ class AdditiveAlignment(Alignment):
         return 2 * self.key(annotations), annotations
 
     def scores(self, x: Tensor, keys: Tensor) -> Tensor:
-        """tanh(z) = 2 sigmoid(2 z) - 1, and the softmax does not see the constant that this adds.
+        """See `Alignment.scores`. It uses tanh(z) = 2 sigmoid(2 z) - 1 without the constant, which cancels.
 
-        On CPUs torch's sigmoid is several times faster than its tanh, and this is the largest
-        tensor of the model.
+        On CPUs torch's sigmoid is several times faster than its tanh, and this is the largest tensor of the
+        model.
         """
-        sums = (2 * self.query(x))[:, :, None] + keys[:, None]
+        sums = (2 * self.query(x))[:, :, None] + keys[:, None]  # (batch, query, source, score width)
         scores: Tensor = sums.sigmoid_() @ (2 * self.score)
         return scores
 
 
 class DotAlignment(Alignment):
-    """s . h_j: states and annotations are equally wide (Luong's "dot")."""
+    """The score s . h_j, Luong's "dot"; states and annotations must be equally wide."""
 
     def project_memory(self, annotations: Tensor) -> ProjectedMemory:
         """See `Alignment.project_memory`; the keys are the annotations."""
@@ -87,7 +87,7 @@ class DotAlignment(Alignment):
 
 
 class GeneralAlignment(DotAlignment):
-    """s . W h_j (Luong's "general")."""
+    """The score s . W h_j, Luong's "general"."""
 
     def __init__(self, state_width: int, annotation_width: int) -> None:
         super().__init__()

@@ -13,13 +13,13 @@ from saccade.nn.recorded import AttentionModule
 
 
 def shifted(scores: Tensor) -> Tensor:
-    """Scores by distance become scores by key: (..., query, key) in and out (Dai et al., appendix B).
+    """Turns scores by distance into scores by key, both (..., query, key) (Dai et al., appendix B).
 
-    Column c of the input belongs to distance keys - 1 - c, in every row; the last query stands at the last
-    key. Right for keys up to the query's own; what lies behind it is garbage, and has to be masked.
+    Column c of the input belongs to distance keys - 1 - c in every row; the last query is at the last key.
+    The result is correct for keys up to the query's own; later ones are arbitrary and must be masked.
     """
     queries, keys = scores.shape[-2:]
-    # With one column more in front, rows read one after another are each a step further to the left.
+    # With one more column in front, each row of the flattened matrix is shifted one step further to the left.
     flat = nn.functional.pad(scores, (1, 0)).flatten(-2)
     by_key: Tensor = flat[..., queries:].unflatten(-1, (queries, keys))
     return by_key
@@ -28,9 +28,9 @@ def shifted(scores: Tensor) -> Tensor:
 def memory_mask(
     queries: int, keys: int, *, reach: int | None = None, device: torch.device | None = None
 ) -> Tensor:
-    """Who sees whom where the last `queries` of `keys` ask: the past and oneself, (query, key).
+    """The causal mask (query, key) of the last `queries` of `keys` positions.
 
-    reach: how many keys a query sees at most, itself counted; None: all.
+    reach: maximum number of keys that a query sees, itself included; None: all.
     """
     if reach is None:
         return causal_mask(queries, keys, device=device)
@@ -38,10 +38,10 @@ def memory_mask(
 
 
 class MemoryAttention(AttentionModule):
-    """score(i, j) = ((q_i + u) . k_j + (q_i + v) . W_R R_(i-j)) / sqrt(d), section 3.3 of the paper.
+    """Attention with score(i, j) = ((q_i + u) . k_j + (q_i + v) . W_R R_(i-j)) / sqrt(d) (section 3.3).
 
     R_n is the sinusoid of distance n. u (`content_bias`) and v (`distance_bias`) are vectors of each head
-    and layer. No product has a bias, as in the authors' code.
+    and layer. The linear layers have no biases, as in the authors' code.
     """
 
     kind = "decoder"
@@ -57,7 +57,7 @@ class MemoryAttention(AttentionModule):
         self.distance_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))
 
     def forward(self, x: Tensor, context: Tensor, distances: Tensor, *, visible: Tensor) -> Tensor:
-        """x (batch, query, width) asks context (batch, key, width), which ends in x; returns x's shape.
+        """x (batch, query, width) attends to context (batch, key, width), which ends in x; returns x's shape.
 
         distances (key, width): R of the distances key - 1 down to 0. visible: see `memory_mask`.
         """
@@ -76,21 +76,21 @@ class MemoryAttention(AttentionModule):
         return out
 
     def weights(self, x: Tensor, context: Tensor, distances: Tensor, *, visible: Tensor) -> Tensor:
-        """(batch, heads, query, key) for the same arguments as `forward`."""
+        """Weights (batch, heads, query, key) for the same arguments as `forward`."""
         key, _ = self.key_value(context).chunk(2, -1)
         query, bias = self._query(x, distances)
         return attention_weights(query, split_heads(key, self.heads), visible=visible, bias=bias)
 
     def _query(self, x: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
-        """q + u, and the part of the scores that distance makes."""
+        """The query q + u, and the part of the scores that depends on distance."""
         query = split_heads(self.query(x), self.heads)
-        by_distance = split_heads(self.distance(distances)[None], self.heads)
+        by_distance = split_heads(self.distance(distances)[None], self.heads)  # (1, heads, key, d)
         scores = (query + self.distance_bias) @ by_distance.transpose(-2, -1)
         return query + self.content_bias, shifted(scores / math.sqrt(query.size(-1)))
 
 
 class MemoryLayer(nn.Module):
-    """Attention over memory and segment, then feed-forward, post-norm: a layer of Transformer-XL."""
+    """A layer of Transformer-XL: attention over memory and segment, then feed-forward, with post-norm."""
 
     def __init__(
         self, width: int, *, heads: int, feed_forward: int, dropout: float, attention_dropout: float

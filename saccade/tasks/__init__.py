@@ -1,4 +1,4 @@
-"""Tasks: what each family of models is trained to do. A task owns everything of a run that this decides."""
+"""The tasks that models are trained for. A task owns whatever differs between the families of models."""
 
 from saccade.config import Section
 from saccade.models import kind_of
@@ -13,9 +13,9 @@ TASKS: dict[type[Network], Task] = {
     NonAutoregressive: NonAutoregressiveTranslation(),
     LanguageModel: LanguageModelling(),
 }
-"""The task of each family: where training asks what it is about."""
+"""The task of each family of models."""
 
 
 def task_for(model: Section) -> Task:
-    """The task of the family that this section `[model]` configures."""
+    """Returns the task of the family that this section `[model]` configures."""
     return TASKS[kind_of(model).family]

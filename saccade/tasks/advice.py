@@ -1,4 +1,4 @@
-"""What a configuration and its data report suggest before training: the size of the model, and warnings."""
+"""Advice before training: the size of the model, and warnings about its configuration and data."""
 
 import re
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from saccade.text.report import DataReport, SideReport
 
 _BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
 _UNKNOWN = 0.001
-_PARAMETERS_PER_PIECE = 30  # the published tiny model on Multi30k has 7, base on it 150, base on WMT 0.5
+_PARAMETERS_PER_PIECE = 30  # for comparison: 7 for tiny on Multi30k, 150 for base on it, 0.5 for base on WMT
 _PADDING = 0.15
-_SAMPLE = 500  # lines that tell the script
+_SAMPLE = 500  # lines read to recognise the script
 _WITHOUT_BLANKS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")  # kana, and characters of Chinese and Japanese
-_FEW_BATCHES = 20  # so few can hardly be sorted by length
+_FEW_BATCHES = 20  # below it, sorting by length saves little padding
 _FEW_VALID = 100
 
 
 def model_size(config: Section, report: Report) -> int:
-    """Parameters of the model that this configuration and vocabulary make, without taking memory for it."""
+    """Number of parameters of the configured model, counted without allocating memory for them."""
     vocabulary = Vocabulary(
         source_size=report.source_vocab_size,
         target_size=report.target_vocab_size,
@@ -41,13 +41,13 @@ def model_size(config: Section, report: Report) -> int:
 
 
 def text_advice(plan: Experiment, report: TextReport, *, parameters: int, batches: int) -> list[str]:
-    """Warnings about running text; batches: those of an epoch."""
+    """Warnings for a language model and its text. batches: number of batches in an epoch."""
     pieces = report.train.tokens
     return [*_on_text(report), *_on_size(plan, pieces, parameters), *_on_training(plan, batches)]
 
 
 def translation_advice(plan: Experiment, report: DataReport, *, parameters: int, batches: int) -> list[str]:
-    """Warnings about pairs of sentences; batches: those of an epoch."""
+    """Warnings for a translation model and its sentence pairs. batches: number of batches in an epoch."""
     return [
         *_on_data(report),
         *_on_pieces(plan, report),
@@ -59,12 +59,12 @@ def translation_advice(plan: Experiment, report: DataReport, *, parameters: int,
 
 def _on_text(report: TextReport) -> Iterator[str]:
     if report.valid is None:
-        yield "no validation text: the last model will count as the best. Give data.valid_text."
+        yield "no validation text: the last model will count as the best. Set data.valid_text."
     elif report.valid.unknown > _UNKNOWN * report.valid.tokens:
         share = report.valid.unknown / report.valid.tokens
         yield (
-            f"{share:.1%} of the validation tokens are unknown (words named <unk> in the text count), and "
-            "nothing is known of them: perplexities are those of a smaller text."
+            f"{share:.1%} of the validation tokens are unknown (including words written <unk> in the text). "
+            "The model need not tell them apart, so perplexities are lower than they should be."
         )
 
 
@@ -77,13 +77,13 @@ def _on_data(report: DataReport) -> Iterator[str]:
             )
     if report.valid is None:
         yield (
-            "no validation text: the last model will count as the best. Give data.valid_source and "
+            "no validation text: the last model will count as the best. Set data.valid_source and "
             "data.valid_target."
         )
     elif report.valid.kept < _FEW_VALID:
         yield (
             f"only {report.valid.kept} validation pairs: their scores vary by chance, and so does the choice "
-            "of the best model. Give data.valid_source and data.valid_target, or raise data.holdout."
+            "of the best model. Set data.valid_source and data.valid_target, or raise data.holdout."
         )
     if report.padding > _PADDING and report.batches >= _FEW_BATCHES:
         yield (
@@ -112,11 +112,11 @@ def _on_pieces(plan: Experiment, report: DataReport) -> Iterator[str]:
 
 
 def _on_size(plan: Experiment, pieces: int, parameters: int) -> Iterator[str]:
-    learned_here = plan.training.init_from is None  # else they were learned from other text before
+    learned_here = plan.training.init_from is None  # otherwise they were trained on other text
     if learned_here and parameters > _PARAMETERS_PER_PIECE * pieces:
         yield (
             f"{parameters:,} parameters are many for {pieces:,} target pieces: the model "
-            "will memorise the text. Choose a smaller model.preset, raise model.dropout, or bring more "
+            "will memorise the text. Choose a smaller model.preset, raise model.dropout, or use more "
             "text."
         )
 
@@ -147,6 +147,6 @@ def _on_scores(plan: Experiment) -> Iterator[str]:
     text = "".join(pair.texts["target"] for pair in islice(read_aligned(data.train_files), _SAMPLE))
     if len(_WITHOUT_BLANKS.findall(text)) > 0.3 * len(text):
         yield (
-            "the target text is written without blanks, and BLEU would take a sentence for a word. Set "
-            'validation.tokenize = "zh" (or "char"), and the same tokeniser when you evaluate the model.'
+            "the target text has no spaces between words, so BLEU would count a whole sentence as one word. "
+            'Set validation.tokenize = "zh" (or "char"), and use the same tokeniser to evaluate the model.'
         )

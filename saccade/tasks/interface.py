@@ -1,4 +1,4 @@
-"""A run's whole configuration, and the task that owns everything of it that differs by family."""
+"""The configuration of a training run, and the interface of the tasks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ SECTIONS = ("data", "tokenizer", "model", "training", "validation", "decoding")
 
 @dataclass(frozen=True)
 class Experiment:
-    """A whole configuration, checked. The model's section is its kind's own, the others are its task's.
+    """A complete, checked configuration. The kind of model decides `model`; its task decides the others.
 
     start: the models that the run starts from.
     """
@@ -35,14 +35,16 @@ class Experiment:
     start: WarmStart
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """The configuration as TOML tables, every default resolved; without the tokeniser's where it comes
-        with a model."""
+        """The configuration as TOML tables with every default resolved.
+
+        The tokeniser's table is left out if the vocabulary comes from another model.
+        """
         names = [name for name in SECTIONS if name != "tokenizer" or self.start.vocabulary_from is None]
         return {name: getattr(self, name).model_dump(mode="json", exclude_none=True) for name in names}
 
 
 class Report(Protocol):
-    """What preparing the text found."""
+    """What preparing the text found out about it."""
 
     @property
     def source_vocab_size(self) -> int:
@@ -66,10 +68,10 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class Material:
-    """What prepared text gives to a run.
+    """What a run needs from the prepared text.
 
-    data: what the network is trained on. validate: scores a model; None without validation text.
-    provenance: what the model folder is to say of the text.
+    data: makes the training data for a network. validate: scores a model; None without validation text.
+    provenance: what the model folder records about the text.
     """
 
     tokenizer: Tokenizer
@@ -79,43 +81,43 @@ class Material:
 
 
 class Task(ABC):
-    """What a family of models is trained to do, and everything of a run that this decides."""
+    """The interface of a task: the parts of a run that differ between the families of models."""
 
     use: ClassVar[str]
-    """What a trained model is for, as a verb: the command line knows how it is used."""
+    """Use of a trained model, as a verb that the command line maps to a command."""
 
     @abstractmethod
     def sections(self, model: Section) -> dict[str, type[Section]]:
-        """The sections of the configuration that belong to the task, by name."""
+        """The sections of the configuration that the task defines, by name."""
 
     def check(self, plan: Experiment) -> None:  # noqa: B027 - most have no objections
-        """Raise UserError for settings that do not fit this kind of model."""
+        """Raises UserError for settings that do not fit this kind of model."""
 
     @abstractmethod
     def require_text(self, data: Section) -> None:
-        """Raise UserError when the configuration names no training text."""
+        """Raises UserError if the configuration names no training text."""
 
     @abstractmethod
     def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> Report:
-        """Read, cut and encode the text into the folder `out`; learns a tokeniser where none is given."""
+        """Segments and encode the text into the folder `out`, with a new tokeniser if None is given."""
 
     @abstractmethod
     def material(self, plan: Experiment, out: Path, group: Group) -> Material:
-        """What was prepared in `out`."""
+        """Opens what `prepare` wrote to `out`."""
 
     @abstractmethod
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
-        """What training minimises. teacher: whose judgement counts, if there is one."""
+        """The objective that training minimises. teacher: the model that it may learn from."""
 
     def batches_an_epoch(self, plan: Experiment, report: Report) -> int:
-        """In how many batches the whole text is read once."""
+        """Number of batches in which the whole text is read once."""
         raise NotImplementedError
 
     def advice(self, plan: Experiment, report: Report, *, parameters: int) -> list[str]:
-        """One sentence or two for each thing that is likely to be regretted later."""
+        """Warnings, each in a sentence or two, about choices that are likely to spoil the run."""
         raise NotImplementedError
 
 
 def named(files: Mapping[str, str]) -> dict[str, str]:
-    """Hashes by file name: a model folder says nothing of its maker's folders."""
+    """Hashes by file name, so that a model folder does not reveal the paths on its author's machine."""
     return {Path(path).name: digest for path, digest in files.items()}

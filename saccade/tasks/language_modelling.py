@@ -1,4 +1,4 @@
-"""Language modelling: running text to learn from, and how likely other text is."""
+"""Language modelling: training on running text, and the likelihood of other text for validation."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -36,27 +36,27 @@ class TextValidationConfig(ValidationSchedule):
     """When to validate a language model; its loss picks the best checkpoint and may end training early.
 
     The validation text is read in as many streams as a training batch has, each from an empty memory;
-    `saccade evaluate` reads it as one, so its perplexity is a little lower.
+    `TextGenerator.score` reads it as a single stream, so its perplexity is a little lower.
     """
 
     @property
     def metric(self) -> str:
-        """What makes a checkpoint the best."""
+        """Score that decides which checkpoint is the best."""
         return "loss"
 
 
 @dataclass(frozen=True)
 class TextValidation(ValidationScores):
-    """loss: nats a token; perplexity of a token; see `TextScore` for the others."""
+    """Scores of a language model. loss: nats per token; perplexity: per token; others: see `TextScore`."""
 
     word_perplexity: float
     bits_per_character: float
 
     def line(self) -> str:
-        """For the user."""
+        """Human-readable summary in one line."""
         return (
-            f"loss {self.loss:.3f}  perplexity {self.perplexity:.2f} a token, "
-            f"{self.word_perplexity:.2f} a word  {self.bits_per_character:.3f} bits a character"
+            f"loss {self.loss:.3f}  perplexity {self.perplexity:.2f} per token, "
+            f"{self.word_perplexity:.2f} per word  {self.bits_per_character:.3f} bits per character"
         )
 
 
@@ -66,11 +66,11 @@ SECTIONS: dict[str, type[Section]] = {
     "validation": TextValidationConfig,
     "decoding": ContinuationConfig,
 }
-"""The sections of a language model's configuration that others have in another form."""
+"""The sections of the configuration that the task defines."""
 
 
 class LanguageModelling(Task):
-    """See `Task`."""
+    """The task of language models."""
 
     use = "generate"
 
@@ -155,14 +155,14 @@ class LanguageModelling(Task):
 
 
 def _streams(plan: Experiment) -> int:
-    """Of a batch."""
+    """Number of streams in a batch."""
     return max(plan.training.batch_tokens // cast(LanguageModelConfig, plan.model).segment, 1)
 
 
 def validate_text(
     model: Model, *, ids: Ids, size: TextSize, device: torch.device, streams: int
 ) -> TextValidation:
-    """Score a model as it stands; leaves it in evaluation mode."""
+    """Scores a model with its present weights; it is left in evaluation mode."""
     model.network.eval()
     nats = TextGenerator(model, device=device).nats(ids, streams=streams)
     score = TextScore(nats, size)

@@ -1,4 +1,4 @@
-"""Translation by models that write all positions at once: each scheme with its objective and its settings."""
+"""Translation with non-autoregressive models: each scheme with its objective and its settings."""
 
 from collections.abc import Callable
 from typing import cast
@@ -20,7 +20,7 @@ from saccade.training.objective import Objective
 from saccade.training.settings import TrainingConfig
 
 GLANCING = (0.5, 0.3)
-"""See `GlancingCtc.share`."""
+"""Default shares of glancing at the start and the end of training; see `GlancingCtc.share`."""
 
 
 def _fertility(training: TrainingConfig, teacher: Model | None) -> Objective:
@@ -44,11 +44,11 @@ OBJECTIVES: dict[SchemeName, Callable[[TrainingConfig, Model | None], Objective]
     "mask-predict": _mask_predict,
     "ctc": _ctc,
 }
-"""What training with each scheme minimises."""
+"""The objective of each scheme."""
 
 
 class NonAutoregressiveTranslation(Translation):
-    """See `Task`: as `Translation`, with the scheme's own settings, objective and way to decode."""
+    """Translation with the settings, the objective and the decoder of a non-autoregressive scheme."""
 
     def sections(self, model: Section) -> dict[str, type[Section]]:
         """See `Task.sections`."""
@@ -61,7 +61,7 @@ class NonAutoregressiveTranslation(Translation):
         self.require_teacher(plan)
         if training.init_encoder and training.init_from is not None:
             raise ConfigError(
-                "training.init_encoder: training.init_from brings an encoder already; leave one out."
+                "training.init_encoder: training.init_from already provides an encoder; leave one out."
             )
         if training.glancing is not None and not all(0 <= share <= 1 for share in training.glancing):
             raise ConfigError(
@@ -69,11 +69,11 @@ class NonAutoregressiveTranslation(Translation):
             )
         if training.compile:
             raise ConfigError(
-                "training.compile: the shapes of a non-autoregressive model depend on its data at every "
-                "step, so that each would be compiled; leave it out."
+                "training.compile: the shapes in a non-autoregressive model depend on its data, so that "
+                "nearly every step would be compiled again; leave it out."
             )
         if self.validation_of(plan).beam > 1:
-            raise ConfigError("validation.beam: a non-autoregressive model is not searched; leave it out.")
+            raise ConfigError("validation.beam: a non-autoregressive model has no beam search; leave it out.")
         if DECODERS[scheme].scheme.needs_fertilities:
             _require_fertilities(data)
 
@@ -102,6 +102,7 @@ def _require_fertilities(data: DataConfig) -> None:
     for name, missing in wanted.items():
         if missing:
             raise ConfigError(
-                f"{name}: a model that is trained with fertilities needs them for this text, from a teacher.",
+                f"{name} is not set: a model trained with fertilities needs those of this text, counted with "
+                "a teacher.",
                 topic="fertilities",
             )

@@ -1,4 +1,4 @@
-"""Translation token by token: pairs of sentences to learn from, and translations to be scored."""
+"""Translation token by token: training on sentence pairs, and scored translations for validation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,7 +28,7 @@ from saccade.training.objective import LABEL_SMOOTHING, CrossEntropy, Objective
 
 
 class Translation(Task):
-    """See `Task`."""
+    """The task of translation models that write token by token."""
 
     use = "translate"
 
@@ -107,12 +107,14 @@ class Translation(Task):
         return CrossEntropy(LABEL_SMOOTHING if smoothing is None else smoothing)
 
     def validation_objective(self, plan: Experiment) -> Objective:
-        """What training minimises, without smoothing."""
+        """The objective that training minimises, without smoothing."""
         return CrossEntropy()
 
     def validation_options(self, plan: Experiment) -> dict[str, object]:
-        """How validation decodes. Whatever the finished model is to do by default, checkpoints are ranked by
-        their best translations."""
+        """Decoding options of validation.
+
+        Checkpoints are ranked by their best translations, even if the finished model samples by default.
+        """
         plain = {"nbest": 1, "sample": False, "temperature": 1.0, "top_k": None, "top_p": 1.0}
         return {"beam": self.validation_of(plan).beam, **plain}
 
@@ -130,7 +132,7 @@ class Translation(Task):
         return translation_advice(plan, cast(DataReport, report), parameters=parameters, batches=batches)
 
     def refuse_schemes(self, plan: Experiment, *, but: SchemeName | None) -> None:
-        """Raise UserError for settings that belong to another scheme of non-autoregressive models."""
+        """Raises UserError for settings that belong to another scheme of non-autoregressive models."""
         training, data = plan.training, cast(DataConfig, plan.data)
         owned: dict[str, tuple[bool, SchemeName]] = {
             "training.glancing": (training.glancing is not None, "ctc"),
@@ -143,11 +145,11 @@ class Translation(Task):
                 raise ConfigError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
 
     def require_teacher(self, plan: Experiment) -> None:
-        """Raise UserError for settings about a teacher that is not there or does not translate."""
+        """Raises UserError for settings that need a teacher if there is none."""
         training, teacher = plan.training, plan.start.teacher
         if teacher is None and (training.init_encoder or training.fine_tuning):
             name = "init_encoder" if training.init_encoder else "fine_tuning"
-            raise ConfigError(f"training.{name} needs training.teacher, the model that it is about.")
+            raise ConfigError(f"training.{name} needs a teacher: set training.teacher.")
 
 
 def _lines_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> Callable[[int], EncodedLines]:
@@ -155,7 +157,7 @@ def _lines_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> 
     seed, config = plan.training.seed, cast(DataConfig, plan.data)
 
     def lines(epoch: int) -> EncodedLines:
-        group.wait()  # everybody is done with the epoch before, whose files may go
+        group.wait()  # all processes are done with the epoch before, whose files may now be deleted
         if not group.leads:
             group.wait()
         encoded = epoch_lines(config, prepared.tokenizer, out=out, epoch=epoch, seed=seed)

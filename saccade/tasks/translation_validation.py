@@ -22,18 +22,18 @@ class ValidationConfig(ValidationSchedule):
     """When and how to validate; validation picks the best checkpoint and may end training early."""
 
     metric: Literal["bleu", "chrf", "loss"] = "bleu"
-    """What makes a checkpoint the best."""
+    """Score that decides which checkpoint is the best."""
     beam: PositiveInt = 1
-    """Beam of the translations that are scored; greedy ranks checkpoints nearly as well and is faster."""
+    """Beam size for the scored translations; greedy search is faster and ranks checkpoints nearly as well."""
     max_sentences: PositiveInt | None = None
-    """Number of validation sentences to translate, the first ones; unset: all."""
+    """Number of sentences to translate, from the start of the validation text; unset: all."""
     tokenize: Tokenize | None = None
-    """sacreBLEU's tokeniser: unset for 13a, "zh" for Chinese, "none" for tokenised text."""
+    """Tokeniser of sacreBLEU: unset for 13a, "zh" for Chinese, "none" for tokenised text."""
 
 
 @dataclass(frozen=True)
 class ValidationData:
-    """Encoded lines for the loss, text for the translations."""
+    """The validation pairs: encoded lines for the loss, and text for the translations."""
 
     lines: EncodedLines
     sources: Sequence[str]
@@ -42,14 +42,14 @@ class ValidationData:
 
 @dataclass(frozen=True)
 class Validation(ValidationScores):
-    """The scores of a translator. bleu, chrf: 0 to 100; exact: share of perfect lines."""
+    """The scores of a translator. bleu, chrf: 0 to 100; exact: share of lines equal to the reference."""
 
     bleu: float
     chrf: float
     exact: float
 
     def line(self) -> str:
-        """For the user."""
+        """Human-readable summary in one line."""
         return f"loss {self.loss:.3f}  BLEU {self.bleu:.2f}  chrF {self.chrf:.2f}  exact {self.exact:.1%}"
 
 
@@ -63,9 +63,9 @@ def validate(
     device: torch.device,
     batch_tokens: int,
 ) -> Validation:
-    """Score a model as it stands; leaves it in evaluation mode.
+    """Scores a model with its present weights; it is left in evaluation mode.
 
-    objective: its mean is the loss. options: how the translations that are scored are decoded.
+    objective: the loss is its mean. options: decoding options of the scored translations.
     """
     model.network.eval()
     loss = validation_loss(model, data.lines, objective, device=device, batch_tokens=batch_tokens)
@@ -84,7 +84,7 @@ def validate(
 def validation_loss(
     model: Model, lines: EncodedLines, objective: Objective, *, device: torch.device, batch_tokens: int
 ) -> float:
-    """Mean of the objective in nats a target token, end symbol counted."""
+    """Mean of the objective in nats per target token, end symbols included."""
     lengths = [lines[side].lengths for side in SIDES]
     plan = plan_batches(*lengths, batch_tokens=batch_tokens, seed=0, epoch=0)
     vocabulary = model.network.vocabulary

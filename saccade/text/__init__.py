@@ -1,8 +1,9 @@
-"""Strings to ids to padded tensors; may import `saccade.config` and `saccade.errors` only.
+"""Text: from strings to ids to padded tensors.
 
-`corpus` reads text files as aligned lines, `vocabulary` learns the pieces, `tokenizer` turns strings to ids
-and back. `columns` says what a line can have, `translation` and `language_model` what theirs has. `encode`
-and `cache_writer` put the values on disk, `cache` maps them, `prepare` does all of this and `report` says
-what was found. `epochs` gives the lines of an epoch, `batching` makes padded batches of them. `numbers`
-writes the built-in corpus.
+`corpus` reads text files as aligned lines, `vocabulary` learns the pieces, `tokenizer` turns strings into ids
+and back; `m2m`, `marian` and `words` hold further kinds of tokenisers. `columns` declares the columns that a
+line can have; `translation` and `language_model` declare those of their tasks. `encode` and `cache_writer`
+write the values to disk, `cache` maps them, `prepare` does all of this and `report` describes the text.
+`epochs` returns the lines of an epoch, `batching` makes padded batches of them, `streams` reads running text.
+`numbers` writes the built-in corpus.
 """

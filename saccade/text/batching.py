@@ -1,4 +1,4 @@
-"""Lines of different length as padded batches of a token budget.
+"""Batching: lines of different lengths as padded batches within a token budget.
 
 Axes: (rows, length[, width]). A plan is a list of index arrays, one a batch, and a pure function of lengths,
 seed and epoch, so that a run can be resumed in the middle of an epoch by counting batches.
@@ -19,16 +19,16 @@ from saccade.text.cache import EncodedColumn, EncodedLines
 Lengths = NDArray[np.int32] | NDArray[np.int64]
 Plan = list[NDArray[np.int64]]
 
-# A batch may end this share early for less padding (Multi30k, 4,096 tokens: 2.8% instead of 3.2%), and
-# ends up to this share early at random.
+# A batch may end early by the first share for less padding (Multi30k, 4,096 tokens: 2.8% instead of 3.2%),
+# and ends early by up to the second share at random.
 _SLACK, _RANDOM_SLACK = 0.1, 0.05
 
 
 @dataclass(frozen=True)
 class PaddedColumn:
-    """One column of some lines, each line filled up on the right to the longest of them.
+    """One column of several lines, padded on the right to the longest of them.
 
-    Ids and counts are int64, other numbers of the type they are stored in.
+    Ids and counts are int64; other numbers keep the type they are stored in.
     """
 
     values: Tensor
@@ -36,24 +36,24 @@ class PaddedColumn:
     lengths: Tensor
     """(rows,) int64; an end symbol counts."""
     pad: float
-    """What stands in the places that are filled up."""
+    """Padding value."""
     positions: int
-    """Sum of the lengths, known without asking the device."""
+    """Sum of the lengths, known without synchronising with the device."""
 
     @property
     def real(self) -> Tensor:
-        """(rows, longest) True where a position belongs to its line."""
+        """Mask (rows, longest): True at positions that belong to the line, False at padding."""
         places = torch.arange(self.values.size(1), device=self.lengths.device)
         return places < self.lengths[:, None]
 
     def without_end(self) -> tuple[Tensor, Tensor]:
-        """Ids (rows, longest - 1) without end symbols, padding in their place, and which of them are real."""
+        """Ids (rows, longest - 1) with padding instead of end symbols, and the mask of the real ids."""
         places = torch.arange(self.values.size(1) - 1, device=self.lengths.device)
         real = places < self.lengths[:, None] - 1
         return self.values[:, :-1].masked_fill(~real, self.pad), real
 
     def shifted(self, start: int) -> "PaddedColumn":
-        """What a decoder reads under teacher forcing: the start symbol, then all ids but the end symbol."""
+        """The decoder's input under teacher forcing: the start symbol, then all ids but the end symbol."""
         before = torch.full_like(self.values, int(self.pad))
         before[:, 1:] = self.values[:, :-1]
         before[:, :1] = start
@@ -63,11 +63,11 @@ class PaddedColumn:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some lines by column, `batch["source"].values`."""
+    """Several lines, as padded columns by name: `batch["source"].values`."""
 
     columns: Mapping[str, PaddedColumn]
     counted: str
-    """The column whose positions the loss is divided by."""
+    """Name of the column by whose number of positions the loss is divided."""
 
     @property
     def rows(self) -> int:
@@ -76,7 +76,7 @@ class Batch:
 
     @property
     def target_tokens(self) -> int:
-        """Positions of the counted column, known without asking the device."""
+        """Number of positions of the counted column, known without synchronising with the device."""
         return self[self.counted].positions
 
     def __getitem__(self, name: str) -> PaddedColumn:
@@ -86,7 +86,7 @@ class Batch:
         return name in self.columns
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The batch on a device; from pinned memory without waiting for the copy."""
+        """The batch on a device; a copy from pinned memory does not block."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> "Batch":
@@ -94,7 +94,7 @@ class Batch:
         return self._each(Tensor.pin_memory)
 
     def take(self, rows: slice | Sequence[int]) -> "Batch":
-        """Some of the rows, trimmed to the longest of them. Waits for the device that the batch is on."""
+        """A batch with some of the rows, trimmed to the longest of them. Synchronises with the device."""
         device = self[self.counted].lengths.device
         index = rows if isinstance(rows, slice) else torch.as_tensor(rows, device=device, dtype=torch.int64)
         taken = {}
@@ -121,7 +121,7 @@ class Batch:
 
 
 def collate(lines: EncodedLines, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, PaddedColumn]:
-    """All columns of the lines at `indices`, in that order, padded."""
+    """The padded columns of the lines at `indices`, in that order."""
     rows = np.asarray(indices, dtype=np.int64)
     places: dict[str, _Places] = {}
     columns = {}
@@ -136,12 +136,12 @@ def collate(lines: EncodedLines, indices: Sequence[int] | NDArray[np.int64]) -> 
 def plan_batches(
     *sides: Lengths, batch_tokens: int, seed: int, epoch: int, max_rows: int | None = None
 ) -> Plan:
-    """Every line exactly once, in batches of similar length on all sides, in random order.
+    """Plans an epoch: every line exactly once, in batches of similar length on all sides, in random order.
 
-    sides: the lengths of the lines in the one or two columns that decide how much a batch takes. Rows times
+    sides: the lengths of the lines in the one or two columns that determine the size of a batch. Rows times
     the longest line of either side stay within `batch_tokens`, rows within `max_rows`; a line longer than
-    the budget is alone in its batch. Which lines of equal length meet, where one batch ends and the next
-    begins, and the order of the batches depend on (seed, epoch) and nothing else.
+    the budget is alone in its batch. The choice among lines of equal length, the boundaries and the order of
+    the batches depend on (seed, epoch) alone.
     """
     generator = np.random.default_rng((seed, epoch))
     shuffled = generator.permutation(len(sides[0]))
@@ -154,8 +154,10 @@ def plan_batches(
 def plan_for_inference(
     lengths: Sequence[int] | Lengths, *, batch_tokens: int, max_rows: int | None = None
 ) -> Plan:
-    """Every sentence once, longest first (so that running out of memory shows at once), in batches of rows
-    times longest sentence within `batch_tokens`; a sentence longer than that is alone in its batch."""
+    """Plans inference: every sentence once, longest first, so that a lack of memory shows at once.
+
+    Rows times the longest sentence stay within `batch_tokens`; a longer sentence is alone in its batch.
+    """
     known = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-known, kind="stable")
     if len(order) == 1:
@@ -164,7 +166,7 @@ def plan_for_inference(
 
 
 def padding_share(plan: Plan, *sides: Lengths) -> float:
-    """Share of padding in the cells of all batches of a plan, all sides together."""
+    """Share of padding in the cells of all batches of a plan, over all sides."""
     tokens = cells = 0
     for rows in plan:
         for lengths in sides:
@@ -174,9 +176,11 @@ def padding_share(plan: Plan, *sides: Lengths) -> float:
 
 
 def _two_sided_order(source_lengths: Lengths, target_lengths: Lengths) -> NDArray[np.int64]:
-    """Indices by the longer side, which decides how many pairs fit a batch, and among equals by the
-    difference of the sides, up and down in turn: neighbours are similar on both sides also where the
-    longer side changes. Equal pairs keep their order."""
+    """Indices sorted by the longer side, which determines how many pairs fit into a batch.
+
+    Among equals they are sorted by the difference of the sides, alternately up and down, so that neighbours
+    are similar on both sides even when the longer side changes. The sort is stable.
+    """
     source, target = source_lengths.astype(np.int64), target_lengths.astype(np.int64)
     longest, difference = np.maximum(source, target), target - source
     present = np.zeros(int(longest.max(initial=0)) + 1, dtype=bool)
@@ -195,8 +199,10 @@ def _cut(
     max_rows: int | None,
     generator: np.random.Generator | None = None,
 ) -> Plan:
-    """Consecutive batches as full as the budget allows or, with a generator, a little less, see `_shorten`.
-    `sides` hold the lengths of the pairs in `order`."""
+    """Cuts `order` into batches as full as the budget allows or, with a generator, a little less.
+
+    sides: lengths of the pairs in `order`. See `_shorten`.
+    """
     longest = np.maximum.reduce(sides)
     batches = []
     begin = 0
@@ -215,9 +221,11 @@ def _cut(
 def _shorten(
     window: Sequence[NDArray[np.int64]], rows: int, generator: np.random.Generator, *, anywhere: bool
 ) -> int:
-    """Where to end a batch that could have `rows`: `anywhere` for the first one; for the others short by a
-    random share, without which all epochs would come to end their batches at the same places, and then
-    with the least padding."""
+    """The size of a batch that could have `rows`: any size for the first one (`anywhere`).
+
+    For the others the upper limit is reduced by a random share, without which all epochs would end their
+    batches at the same places; below it the size with the least padding is chosen.
+    """
     if anywhere:
         return int(generator.integers(1, rows + 1))
     at_least = math.ceil(rows * (1 - _SLACK))
@@ -226,14 +234,14 @@ def _shorten(
 
 
 def _rows_that_fit(window: Sequence[NDArray[np.int64]], batch_tokens: int) -> int:
-    """The largest number of first rows whose cells on either side stay within the budget, at least 1."""
+    """The largest number of leading rows whose cells on either side stay within the budget, at least 1."""
     widths = np.maximum.accumulate(np.maximum.reduce(window))
     fits = widths * np.arange(1, len(widths) + 1) <= batch_tokens
     return len(fits) if fits.all() else max(1, int(np.argmin(fits)))
 
 
 def _least_padding(window: Sequence[NDArray[np.int64]], *, at_least: int, at_most: int) -> int:
-    """The number of first rows with the smallest share of padding, the largest such number."""
+    """The number of leading rows with the smallest share of padding; the largest among equals."""
     rows = np.arange(1, at_most + 1)
     cells = rows * sum(np.maximum.accumulate(side[:at_most]) for side in window)
     tokens = sum(np.cumsum(side[:at_most]) for side in window)
@@ -242,7 +250,7 @@ def _least_padding(window: Sequence[NDArray[np.int64]], *, at_least: int, at_mos
 
 
 class _Places(NamedTuple):
-    """Where some lines stand in a column, and in those aligned with it."""
+    """The places of several lines in a column and in those aligned with it."""
 
     lengths: Tensor
     """(rows,)"""

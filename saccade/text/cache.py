@@ -1,9 +1,9 @@
-"""Encoded lines on disk, memory-mapped, so that a corpus larger than memory can be trained on.
+"""Memory-mapped caches of encoded lines, so that a corpus larger than memory can be trained on.
 
-A cache is a folder. For each column NAME.bin holds the values of all lines one after another, and
-NAME.offsets.npy (int64, lines + 1) where each line begins; a column that is aligned with another one uses
-its offsets. cache.json describes the columns, with a SHA-256 of each file. The folder is written beside its
-place and renamed at the end, so a half-written one is never opened.
+A cache is a folder. For each column, NAME.bin holds the values of all lines one after another, and
+NAME.offsets.npy (int64, lines + 1) the place where each line begins; a column that is aligned with another
+one uses its offsets. cache.json describes the columns, with a SHA-256 of each file. The folder is written
+under another name and renamed at the end, so that a partial one is never opened.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ DESCRIPTION = "cache.json"
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
 Values = NDArray[Any]
 _BLOCK = 1 << 24
-"""Values that are looked at together: there may be more of them than memory."""
+"""Number of values read at a time, because a file may be larger than memory."""
 
 
 class Stored(NamedTuple):
-    """What cache.json says of a column besides its declaration. offsets_sha256: "" for an aligned column."""
+    """The entry of a column in cache.json besides its declaration. offsets_sha256: "" if it is aligned."""
 
     values: int
     sha256: str
@@ -42,11 +42,11 @@ class EncodedColumn:
     column: Column
     file: Path
     values: Values
-    """(positions of all lines[, width]); stays on disk until it is asked for."""
+    """(positions of all lines[, width]), read from disk on access."""
     offsets: NDArray[np.int64]
     """(lines + 1,)"""
     lengths: NDArray[np.int32]
-    """(lines,) positions of each line; an end symbol counts."""
+    """(lines,) number of positions of each line, end symbol included."""
     sha256: str
 
     def line(self, index: int) -> Values:
@@ -54,14 +54,14 @@ class EncodedColumn:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def blocks(self) -> Iterator[Values]:
-        """All values in order, some megabytes at a time."""
+        """Yields all values in order, some megabytes at a time."""
         for first in range(0, len(self.values), _BLOCK):
             yield self.values[first : first + _BLOCK]
 
 
 @dataclass(frozen=True)
 class EncodedLines:
-    """The lines of a cache by column, `lines["source"].lengths`."""
+    """The lines of a cache, as columns by name: `lines["source"].lengths`."""
 
     folder: Path
     columns: Mapping[str, EncodedColumn]
@@ -69,9 +69,9 @@ class EncodedLines:
 
     @classmethod
     def open(cls, folder: Path) -> "EncodedLines":
-        """Map a finished cache. Checks sizes, offsets, and that no id is beyond its vocabulary.
+        """Maps a finished cache after checking sizes, offsets, and that every id is within its vocabulary.
 
-        Raises UserError when there is no cache, it is damaged, or it has the format of another version.
+        Raises UserError if there is no cache, if it is damaged, or if its format is that of another version.
         """
         try:
             description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -103,9 +103,9 @@ class EncodedLines:
         return self.columns[name]
 
     def verify(self) -> None:
-        """Compare every value with what was written. Raises UserError, naming the file, when one has changed.
+        """Compares the hash of every column with cache.json. Raises UserError if one has changed.
 
-        Reads all of the cache, about half a gigabyte a second.
+        It reads the whole cache, at about half a gigabyte per second.
         """
         for name, column in self.columns.items():
             digest = hashlib.sha256()
@@ -119,9 +119,9 @@ class EncodedLines:
 
 
 def open_verified(folder: Path, vocab_sizes: Mapping[str, int]) -> EncodedLines:
-    """A cache of which every value is what was written, with vocabularies of these sizes, by column.
+    """Opens a cache and verifies its values and the sizes of its vocabularies, by column.
 
-    Raises UserError as `EncodedLines.open` and `EncodedLines.verify` do, and for another vocabulary.
+    Raises UserError as `EncodedLines.open` and `EncodedLines.verify` do, and if a size differs.
     """
     lines = EncodedLines.open(folder)
     lines.verify()
@@ -203,6 +203,6 @@ def _offsets(folder: Path, column: Column, stored: Stored, *, count: int) -> NDA
 def _other_version(folder: Path, version: object) -> str:
     return (
         f"{folder}: a token cache of version {version}, and this Saccade reads version {VERSION}. Delete the "
-        f"folder {folder.parent} and start again: the text is prepared again, and a run that is resumed goes "
-        "through the same batches as before."
+        f"folder {folder.parent} and start again: the text will be prepared again, and a resumed run will "
+        "see the same batches as before."
     )

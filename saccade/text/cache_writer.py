@@ -1,4 +1,4 @@
-"""Writes caches of encoded lines, a chunk of lines in memory at a time."""
+"""Writing of caches of encoded lines, with a chunk of lines in memory at a time."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ from saccade.text.cache import DESCRIPTION, VERSION, Stored, Values, described, 
 from saccade.text.columns import Column, require_aligned
 
 Lines = Sequence[Sequence[int]] | Sequence[Values]
-"""The values of each of some lines; for a column with a width arrays of (positions, width)."""
+"""The values of several lines; for a column with a width, arrays of (positions, width)."""
 
 
 class CacheWriter:
-    """Writes a cache as a stream of chunks. `write_cache` makes one."""
+    """A writer that receives a cache in chunks; `write_cache` makes one."""
 
     def __init__(self, folder: Path, columns: Sequence[Column]) -> None:
         require_aligned(columns)
@@ -30,10 +30,11 @@ class CacheWriter:
         self._count = 0
 
     def add(self, lines: Mapping[str, Lines]) -> None:
-        """Append lines: for each column, by name, the values of each line.
+        """Appends lines: for each column, by name, the values of each line.
 
-        Raises ValueError when columns have different numbers of lines, aligned ones different positions,
-        or an id is not in its vocabulary; TypeError for arrays of another type than the column's.
+        Raises ValueError if columns have different numbers of lines, if aligned columns have different
+        positions, or if an id is not in its vocabulary; TypeError for arrays that do not have the column's
+        type.
         """
         names = [file.column.name for file in self._files]
         if set(lines) != set(names):
@@ -53,19 +54,19 @@ class CacheWriter:
         self._count += next(iter(counts.values()), 0)
 
     def finish(self) -> None:
-        """Write what makes the folder a cache."""
+        """Completes the files and writes cache.json."""
         entries = [described(file.column, file.finish()) for file in self._files]
         description = {"version": VERSION, "lines": self._count, "columns": entries}
         (self._folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
     def close(self) -> None:
-        """Close the files, finished or not."""
+        """Closes the files, finished or not."""
         for file in self._files:
             file.stream.close()
 
 
 class _ColumnFile:
-    """NAME.bin and NAME.offsets.npy while they are written."""
+    """The files NAME.bin and NAME.offsets.npy while they are written."""
 
     def __init__(self, folder: Path, column: Column) -> None:
         self.column, self._folder = column, folder
@@ -91,7 +92,7 @@ class _ColumnFile:
 
 
 def _flat(lines: Lines, column: Column, *, count: int) -> Values:
-    """The values of some lines one after another, (count[, width])."""
+    """The values of several lines one after another, (count[, width])."""
     flat: Values
     if column.width is not None:
         flat = np.empty((count, column.width), dtype=column.dtype)
@@ -109,8 +110,11 @@ def _flat(lines: Lines, column: Column, *, count: int) -> Values:
 
 @contextmanager
 def write_cache(folder: Path, columns: Sequence[Column]) -> Iterator[CacheWriter]:
-    """A writer for `folder`, which appears whole, replacing an older cache, when the block ends without
-    an error, and not at all otherwise. Raises UserError when the disk is full or the folder not writable."""
+    """A writer for `folder`, which appears as a whole when the block ends without an error.
+
+    It replaces an older cache; after an error nothing changes. Raises UserError if the disk is full or the
+    folder is not writable.
+    """
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     try:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""What is aligned with a line of text: its columns, each with a name and a kind of value.
+"""The columns of a line, each with a name and a type of values.
 
-A line of a corpus is a source and a target, or words and their labels, or a recording and its transcript.
+A line of a corpus may be a source and a target, words and their labels, or a recording and its transcript.
 A column has values for each position of a line: ids of a vocabulary, or numbers, several for each position
-where it has a width (frames of sound, patches of a picture). It has positions of its own, or those of the
-column it is aligned with (one fertility for each source id).
+if it has a width (frames of sound, patches of a picture). It has positions of its own, or those of the column
+that it is aligned with (one fertility for each source id).
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 NUMBER_TYPES = ("<f4", "|u1", "<i2", "<u2", "<u4")
-"""How values are stored: float32, uint8, int16, uint16, uint32; little-endian."""
+"""Types in which values are stored: float32, uint8, int16, uint16, uint32; little-endian."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -23,21 +23,21 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class Column:
     """The declaration of a column. Use `ids` and `numbers` to make one.
 
-    Raises ValueError when the parts do not fit together.
+    Raises ValueError if the parts do not fit together.
     """
 
     name: str
-    """Lower-case letters, digits and underscores; a file name is made of it."""
+    """Name of lower-case letters, digits and underscores, which is also used as a file name."""
     dtype: str
     """One of `NUMBER_TYPES`."""
     vocab_size: int | None = None
-    """All values are below it; None for numbers."""
+    """Size of the vocabulary, which all ids are below; None for numbers."""
     width: int | None = None
-    """Numbers for each position; None: one, and no axis for it."""
+    """Number of values for each position; None: one, without an axis."""
     aligned_with: str | None = None
-    """The column that has the same positions; None: positions of its own."""
+    """Name of the column that has the same positions; None: positions of its own."""
     pad: float = 0
-    """What fills up shorter lines in a batch."""
+    """Padding value in batches."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -51,7 +51,7 @@ class Column:
 
     @classmethod
     def ids(cls, name: str, *, vocab_size: int, pad: int = 0, aligned_with: str | None = None) -> Self:
-        """A column of ids from 0 to vocab_size - 1, in two bytes each where they fit."""
+        """A column of ids from 0 to vocab_size - 1, each in two bytes if they fit."""
         dtype = "<u2" if vocab_size <= 1 << 16 else "<u4"
         return cls(name, dtype, vocab_size=vocab_size, aligned_with=aligned_with, pad=pad)
 
@@ -81,8 +81,11 @@ class Column:
 
 
 def require_aligned(columns: Sequence[Column]) -> Mapping[str, Column]:
-    """The columns by name. Raises ValueError for a name that stands twice and for a column that is aligned
-    with one that is missing or has no positions of its own."""
+    """The columns by name.
+
+    Raises ValueError for a duplicate name, and for a column that is aligned with one that is missing or has
+    no positions of its own.
+    """
     by_name = {column.name: column for column in columns}
     if len(by_name) < len(columns):
         raise ValueError(f"columns {', '.join(column.name for column in columns)}: a name stands twice")

@@ -1,4 +1,4 @@
-"""Text files as aligned lines, with file and line number for whatever is wrong with them.
+"""Reading of text files as aligned lines, with file and line number for every problem.
 
 A line ends at "\\n" and nowhere else; one "\\r" before it is dropped, and so is a byte order mark at the
 start of a file. Files are read as a stream, those named .gz through gzip.
@@ -21,56 +21,56 @@ from saccade.errors import DamagedFile, InputError, NotFound, UserError
 
 
 def _as_tuple(value: object) -> object:
-    """One path to a tuple of one; pydantic judges the rest."""
+    """Turns a single path into a tuple; pydantic validates everything else."""
     return (value,) if isinstance(value, str | Path) else value
 
 
-# Not strict: text is a path in TOML and in Python alike.
+# Not strict, so that a string is accepted as a path, in TOML as in Python.
 Paths = Annotated[
     tuple[Annotated[Path, Field(strict=False)], ...], Field(strict=False), BeforeValidator(_as_tuple)
 ]
 
 
 class DataConfig(Section):
-    """Where the text is and what of it is used, section `[data]`. Each file entry is one path or a list."""
+    """Settings of the parallel text, section `[data]`. Each file setting is a path or a list of paths."""
 
     source: Paths = ()
-    """Training text to translate from, one sentence a line; plain UTF-8 or gzip (.gz)."""
+    """Source side of the training text, one sentence per line; plain UTF-8 or gzip (.gz)."""
     target: Paths = ()
-    """Its translation, line N to line N, as many files as `source`."""
+    """Target side of the training text; line N translates line N of `source`, with as many files."""
     pairs: Paths = ()
-    """Training text with source and target on one line, a tab between them; may stand beside `source`."""
+    """Training text with source and target on one line, separated by a tab; may be combined with `source`."""
     fertilities: Paths = ()
-    """How many target pieces each source piece has, a line of whole numbers for each pair, as many files as
-    `source`; a teacher model makes them. Only for model.decoder = "fertility"."""
+    """Number of target pieces of each source piece, one line of whole numbers for each pair, with as many
+    files as `source`; a teacher model makes them (model.decoder = "fertility" only)."""
     valid_source: Paths = ()
-    """Validation text; without any, pairs are held out from the training text."""
+    """Source side of the validation text; unset: pairs are held out from the training text."""
     valid_target: Paths = ()
-    """Its translation."""
+    """Target side of the validation text."""
     valid_fertilities: Paths = ()
     """Fertilities of the validation text."""
     valid_pairs: Paths = ()
-    """Validation text, source, tab, target."""
+    """Validation text with source and target on one line, separated by a tab."""
     test_source: Paths = ()
-    """Test text: only looked up in the training text, to report what a score would not show."""
+    """Source side of a test text, used only to report test pairs that occur in the training text."""
     test_target: Paths = ()
-    """Its translation."""
+    """Target side of the test text."""
     test_pairs: Paths = ()
-    """Test text, source, tab, target."""
+    """Test text with source and target on one line, separated by a tab."""
     source_language: str | None = None
-    """Language of the source: a code such as de or pt-BR, which the model folder keeps; for a model of many
-    languages (`training.init_from`), one of those it knows."""
+    """Language of the source: a code such as de or pt-BR, stored in the model folder; for a model of many
+    languages (`training.init_from`), one of its languages."""
     target_language: str | None = None
-    """Language of the target, likewise."""
+    """Language of the target, as `source_language`."""
     max_length: int = Field(default=256, ge=2)
-    """Longest sentence in pieces on either side, the end symbol included; longer pairs are dropped."""
+    """Maximum number of pieces on either side, including the end symbol; longer pairs are dropped."""
     max_ratio: float = Field(default=9.0, ge=1.0)
-    """Longer side over shorter side in pieces; pairs beyond it are dropped, except where the longer side has
-    no more than 10 pieces."""
+    """Maximum ratio of the longer side to the shorter side in pieces; pairs beyond it are dropped, unless the
+    longer side has at most 10 pieces."""
     max_dropped: float = Field(default=0.1, ge=0.0, le=1.0)
-    """Share of the training pairs that may be dropped; above it training is refused. 1.0 accepts any loss."""
+    """Maximum share of training pairs that may be dropped; beyond it training is refused. 1.0: no limit."""
     holdout: int | None = Field(default=None, ge=0)
-    """Training pairs held out for validation when there are no validation files. Without it 2%, at most
+    """Number of training pairs held out for validation if there are no validation files. Unset: 2%, at most
     1,000; 0: none."""
 
     @model_validator(mode="after")
@@ -80,20 +80,20 @@ class DataConfig(Section):
             if sources != targets:
                 raise ValueError(
                     f"{split}source names {sources} and {split}target {targets} files; "
-                    "it takes as many of one as of the other"
+                    "name equally many of both"
                 )
         for split in ("", "valid_"):
             labels = len(getattr(self, f"{split}fertilities"))
             if labels and (labels != len(getattr(self, f"{split}source")) or getattr(self, f"{split}pairs")):
                 raise ValueError(
-                    f"{split}fertilities names {labels} files: it takes one for each file of {split}source, "
+                    f"{split}fertilities names {labels} files: name one for each file of {split}source, "
                     f"and {split}pairs can have none"
                 )
         return self
 
     @property
     def languages(self) -> dict[str, str]:
-        """The languages that are named: "source", "target"."""
+        """The languages that are set, by side ("source", "target")."""
         named = {"source": self.source_language, "target": self.target_language}
         return {side: language for side, language in named.items() if language is not None}
 
@@ -120,11 +120,11 @@ class DataConfig(Section):
 
 
 class AlignedFiles(NamedTuple):
-    """Files that are read one after another as one text: file i of each column beside file i of the others,
-    then the tabbed files, which have source and target on one line.
+    """Files that are read as one text: file i of each column together, then the tabbed files.
 
-    columns: as many files of each column; line N of one belongs to line N of the others. may_be_blank:
-    columns whose line may be blank; in the others a blank line is a problem.
+    columns: equally many files for each column; line N of one belongs to line N of the others. tabbed: files
+    with source and target on one line. may_be_blank: columns whose lines may be blank; in other columns a
+    blank line is a problem.
     """
 
     columns: Mapping[str, Sequence[Path]] = {}
@@ -141,9 +141,12 @@ class AlignedFiles(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of each column. `problem` is "" or why it cannot be used: "empty" (nothing or only white
-    space in a column), "bad UTF-8", "columns" (a tabbed line without exactly one tab); in the last two cases
-    the texts are "". `fault` is the column at fault, else the first one; `number` counts from 1."""
+    """One line of each column.
+
+    problem: "", or the reason why it cannot be used: "empty" (a column is blank), "bad UTF-8", "columns" (a
+    tabbed line without exactly one tab); in the last two cases the texts are "". fault: the column with the
+    problem; number: from 1.
+    """
 
     texts: Mapping[str, str]
     files: Mapping[str, Path]
@@ -152,14 +155,14 @@ class Line(NamedTuple):
     fault: str = ""
 
     def place(self, column: str = "") -> str:
-        """file:line of a column; by default of the one at fault."""
+        """The place file:line of a column, by default of the one with the problem."""
         return f"{self.files[column or self.fault or next(iter(self.files))]}:{self.number}"
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
-    """Each line with its number from 1, None where it is not UTF-8; the file's bytes decide nothing else.
+    """Yields each line with its number from 1; a line that is not UTF-8 is None.
 
-    Raises UserError when the file cannot be read, and for a .gz that is none or is cut off.
+    Raises UserError if the file cannot be read, or if a .gz file is not gzip or is cut off.
     """
     with opened(path) as stream:
         for number, (line, is_utf8) in enumerate(decoded_lines(stream), start=1):
@@ -167,7 +170,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
 
 
 def decoded_lines(stream: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
-    """Each line of a byte stream and whether it is UTF-8; where it is not, U+FFFD stands for bad bytes."""
+    """Yields each line of a byte stream and whether it is UTF-8; U+FFFD replaces bad bytes."""
     for number, raw in enumerate(stream):
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
         if number == 0:
@@ -179,19 +182,19 @@ def decoded_lines(stream: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
 
 
 def read_text(path: Path) -> list[str]:
-    """All lines of a file; raises UserError when one is not UTF-8 or the file cannot be read."""
+    """All lines of a file; raises UserError if one is not UTF-8 or the file cannot be read."""
     return list(text_lines(path))
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a file as a stream; raises UserError at one that is not UTF-8."""
+    """Yields the lines of a file; raises UserError at a line that is not UTF-8."""
     return (_is_text(line, path, number) for number, line in read_lines(path))
 
 
 def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
-    """All lines of two files that belong together line by line, empty ones included.
+    """All lines of two parallel files, empty ones included.
 
-    Raises UserError as `read_text` does, and when the files are empty or differ in their number of lines.
+    Raises UserError as `read_text` does, and if the files are empty or differ in their number of lines.
     """
     lines = list(read_aligned(AlignedFiles({"source": [source], "target": [target]})))
     for line in lines:
@@ -201,10 +204,10 @@ def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
 
 
 def read_aligned(files: AlignedFiles) -> Iterator[Line]:
-    """All lines in order, the unusable ones with their `problem`.
+    """Yields all lines in order, unusable ones with their `problem`.
 
-    Raises UserError when a file is missing, holds no line, or has another number of lines than the files
-    beside it (once the end of the shortest one is reached).
+    Raises UserError if a file is missing, has no lines, or differs from the files beside it in its number of
+    lines (once the end of the shortest one is reached).
     """
     for paths in zip(*files.columns.values(), strict=True):
         together = dict(zip(files.columns, paths, strict=True))
@@ -214,7 +217,7 @@ def read_aligned(files: AlignedFiles) -> Iterator[Line]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of the file as it is stored, in hexadecimal."""
+    """The SHA-256 of a file's bytes, in hexadecimal."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -257,7 +260,7 @@ def _read_tabbed(path: Path) -> Iterator[Line]:
 
 
 def _unequal(paths: Sequence[Path], *, seen: int) -> UserError:
-    """All counts; `seen` lines are in each file."""
+    """The error for files of different lengths; seen: number of lines of the shortest one."""
     counts = [sum(1 for _ in read_lines(path)) for path in paths]
     found = ", ".join(f"{path} has {count:,} lines" for path, count in zip(paths, counts, strict=True))
     return UserError(
@@ -268,7 +271,7 @@ def _unequal(paths: Sequence[Path], *, seen: int) -> UserError:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked when its name ends in .gz; raises UserError when it cannot be read."""
+    """Opens a file as bytes, unpacked if its name ends in .gz; raises UserError if it cannot be read."""
     try:
         with path.open("rb") as raw:
             if path.suffix == ".gz":

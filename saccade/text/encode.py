@@ -1,4 +1,4 @@
-"""Encodes lines of text into a cache, a chunk in memory at a time; leaves out and counts unusable lines."""
+"""Encoding of text into a cache, a chunk at a time; unusable lines are left out and counted."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from saccade.text.corpus import Line
 from saccade.text.report import SplitTally
 
 CHUNK = 10_000  # lines
-RATIO_FREE = 10  # positions; where the longer side has no more, the ratio of lengths says little
+RATIO_FREE = 10  # positions; the ratio of lengths means little if the longer side has no more
 
 Encoded = list[list[int]]
-"""The values of some lines in one column."""
+"""The values of several lines in one column."""
 Item = TypeVar("Item")
 
 
@@ -27,26 +27,26 @@ def _fits(line: Line, values: Mapping[str, Sequence[int]]) -> None:
 
 @dataclass(frozen=True)
 class TextColumn:
-    """A column whose values are made from text."""
+    """A column whose values are computed from text."""
 
     column: Column
     encode: Callable[[Sequence[Line]], Encoded]
-    """The values of some lines; an end symbol is among them."""
+    """Function that returns the values of several lines, including end symbols."""
     check: Callable[[Line, Mapping[str, Sequence[int]]], None] = _fits
-    """Called with a line and its values in all columns; raises UserError where they contradict each other."""
+    """Function of a line and its values in all columns, which raises UserError if they are inconsistent."""
 
 
 class Limits(NamedTuple):
-    """What a line must keep to in the columns `sides`, in positions with end symbols; see `DataConfig`."""
+    """Limits of a line in the columns `sides`, in positions including end symbols; see `DataConfig`."""
 
     sides: Sequence[str]
     max_length: int
     max_ratio: float = float("inf")
 
     def problem(self, lengths: Sequence[int]) -> str:
-        """Why a line of these lengths in `sides` is not used, "" when it is."""
+        """The reason why a line of these lengths in `sides` cannot be used, or ""."""
         shorter, longer = min(lengths), max(lengths)
-        if shorter <= 1:  # just the end symbol: normalisation left nothing
+        if shorter <= 1:  # only the end symbol: normalisation left nothing
             return "empty"
         if longer > self.max_length:
             return "too long"
@@ -56,7 +56,7 @@ class Limits(NamedTuple):
 
 
 class EncodedChunk(NamedTuple):
-    """The usable ones of consecutive lines, `kept` their indices among these; `values` by column."""
+    """The usable lines of a chunk. kept: their indices in the chunk; values: by column."""
 
     kept: list[int]
     lines: list[Line]
@@ -74,10 +74,10 @@ def encode_split(
     look: Callable[[int, EncodedChunk], None],
     accept: Callable[[], None],
 ) -> EncodedLines:
-    """Write the usable lines, those of index `held_out` aside, as a cache and count them into `tally`.
+    """Writes the usable lines, without those of index `held_out`, as a cache, and counts them in `tally`.
 
-    `look` sees every chunk with the number of lines before it; `accept` is called when all are written
-    and may raise, in which case there is no cache.
+    look: called with the number of lines before each chunk, and the chunk. accept: called when all lines are
+    written; if it raises an error, no cache is left.
     """
     with write_cache(folder, [text.column for text in columns]) as writer:
         for chunk in chunks(lines, CHUNK):
@@ -93,7 +93,7 @@ def encode_split(
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` consecutive items, the last one shorter."""
+    """Yields lists of `size` consecutive items; the last one may be shorter."""
     stream = iter(items)
     while chunk := list(islice(stream, size)):
         yield chunk
@@ -135,5 +135,5 @@ def _check(line: Line, values: Mapping[str, Sequence[int]], columns: Sequence[Te
         if other is not None and len(values[name]) != len(values[other]):
             raise UserError(
                 f"{line.place(name)}: {len(values[name])} {name} for the {len(values[other])} positions of "
-                f"{other}. There is one for each of them."
+                f"{other}. Correct the line: it needs one for each."
             )

@@ -1,4 +1,4 @@
-"""The training lines of an epoch: always the same, or segmented differently by sub-word sampling."""
+"""The training lines of an epoch, which sub-word sampling segments differently each time."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ from saccade.text.translation import translation_columns
 def epoch_lines(
     config: DataConfig, tokenizer: Tokenizer, *, out: Path, epoch: int, seed: int
 ) -> EncodedLines:
-    """The pairs that `prepare` put into `out`, in the same order, as epoch number `epoch` reads them.
+    """The pairs that `prepare` wrote to `out`, in the same order, as segmented in epoch number `epoch`.
 
-    Without sampling (`tokenizer.sampling = 0`) the one cache; with it a cache of sampled segmentations,
-    a function of text, seed and epoch, written into `out` unless it is there, and older epochs' removed.
-    Fertilities belong to one segmentation: with them nothing is sampled.
-    Of several processes one at a time may call this. Raises UserError when the files have changed.
+    Without sampling (`tokenizer.sampling = 0`) this is always the same cache. With it, a cache of sampled
+    segmentations, a function of text, seed and epoch, is written to `out` if it does not exist, and those of
+    older epochs are removed. Fertilities belong to one segmentation, so that with them nothing is sampled.
+    Only one process at a time may call this. Raises UserError if the files have changed.
     """
     if (
         not isinstance(tokenizer, SentencePieceTokenizer)
@@ -70,7 +70,7 @@ class _Encode(Protocol):
 def _sampled(encode: _Encode, lines: Sequence[str], seed: int, config: DataConfig) -> Encoded:
     # SentencePiece takes 32 bits and reads the largest such number as "no seed".
     ids = encode(lines, sampling_seed=int(seed) % (2**32 - 1))
-    # A model may know no more positions than max_length; the usual segmentation keeps to it.
+    # A model may have no more positions than max_length, which the usual segmentation keeps to.
     too_long = [i for i, sentence in enumerate(ids) if len(sentence) > config.max_length]
     for i, sentence in zip(too_long, encode([lines[i] for i in too_long]), strict=True):
         ids[i] = sentence

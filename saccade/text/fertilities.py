@@ -1,6 +1,6 @@
-"""Fertilities as text: for each pair of lines one line of whole numbers, one number for each source piece.
+"""Fertilities as text: one line of whole numbers for each pair of lines, one number for each source piece.
 
-A number says how many target pieces the source piece has; end symbols are not counted on either side.
+A number counts the target pieces of the source piece; end symbols are not counted on either side.
 """
 
 from collections.abc import Sequence
@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from saccade.errors import InputError
 
 LARGEST = 65_535
-"""The largest fertility; a cache holds 16 bits for each."""
+"""The largest fertility; a cache stores each in 16 bits."""
 
 
 def fertilities_of(line: str, *, place: str) -> tuple[int, ...]:
-    """The numbers of a line. Raises UserError, naming `place`, for anything else and for numbers that no
-    fertility is."""
+    """The numbers of a line. Raises UserError, naming `place`, if it is not a line of fertilities."""
     words = line.split()
     if all(word.isascii() and word.isdigit() and len(word) <= len(str(LARGEST)) for word in words):
         numbers = tuple(map(int, words))
@@ -25,16 +24,18 @@ def fertilities_of(line: str, *, place: str) -> tuple[int, ...]:
 
 
 def fertilities_line(fertilities: Sequence[int]) -> str:
-    """What `fertilities_of` reads."""
+    """The line of these fertilities, which `fertilities_of` reads."""
     return " ".join(map(str, fertilities))
 
 
 def require_fit(fertilities: Sequence[int], *, source: int, target: int, place: str) -> None:
-    """Raise UserError unless there is a number for each source piece and they add up to the target pieces,
-    end symbols not counted."""
+    """Raises UserError unless there is a number for each source piece and their sum is that of target pieces.
+
+    source, target: numbers of pieces without end symbols.
+    """
     if len(fertilities) != source or sum(fertilities) != target:
         raise InputError(
             f"{place}: its fertilities are {len(fertilities)} numbers that add up to {sum(fertilities)}, but "
             f"the pair has {source} source and {target} target pieces. They were made for other text or with "
-            "another vocabulary: set training.teacher to the model that made them, or make them again."
+            "another vocabulary. Set training.teacher to the model that made them, or make them again."
         )

@@ -1,4 +1,4 @@
-"""What the tokenisers of imported models share: SentencePiece cuts, a table of another's making gives ids."""
+"""Shared parts of the tokenisers of imported models: a SentencePiece model, and a table of pieces and ids."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,45 +12,45 @@ _THREADS = 4  # the result does not depend on it
 
 
 class Pieces:
-    """A table of pieces and ids, of which some ids may be unused (rows that only fill up the matrix)."""
+    """A table of pieces and ids. Some ids may be unused (padding rows of the embedding matrix)."""
 
     def __init__(self, ids: Mapping[str, int], *, size: int, unknown: int) -> None:
-        """Raises ValueError when an id is not below `size`."""
+        """Raises ValueError if an id is not below `size`."""
         if not ids or min(ids.values()) < 0 or max(ids.values()) >= size:
             raise ValueError(f"ids that are not below {size}, the size of the vocabulary")
         self.ids, self.size, self.unknown = dict(ids), size, unknown
         self._pieces = {number: piece for piece, number in ids.items()}
 
     def numbers(self, pieces: Iterable[str]) -> list[int]:
-        """Ids of pieces."""
+        """The ids of pieces."""
         return [self.ids.get(piece, self.unknown) for piece in pieces]
 
     def names(self, numbers: Iterable[int]) -> list[str]:
-        """Pieces of ids; an unused id has the empty one."""
+        """The pieces of ids; that of an unused id is empty."""
         return [self._pieces.get(int(number), "") for number in numbers]
 
 
 def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
-    """Of a serialised model; raises ValueError or RuntimeError when it is none."""
+    """The processor of a serialised model; raises ValueError or RuntimeError if it is not valid."""
     if not model:  # SentencePiece would take it
         raise ValueError("an empty SentencePiece model")
     return sentencepiece.SentencePieceProcessor(model_proto=model)
 
 
 def cut(model: sentencepiece.SentencePieceProcessor, lines: Sequence[str]) -> list[list[str]]:
-    """The pieces of each line, as text: characters outside the model's own vocabulary stay what they are."""
+    """The pieces of each line, as text; characters outside the model's own vocabulary are kept."""
     texts = [without_surrogates(line) for line in lines]
     pieces: list[list[str]] = model.encode(texts, out_type=str, num_threads=_THREADS)
     return pieces
 
 
 def one_line(text: str) -> str:
-    """A translation is one line, whatever its pieces spell."""
+    """The text with line breaks replaced by spaces, because a translation is one line."""
     return text.replace("\n", " ").replace("\r", " ")
 
 
 def read_table(path: Path) -> dict[str, int]:
-    """A JSON object of pieces and ids; raises OSError or ValueError."""
+    """Reads a JSON object of pieces and ids; raises OSError or ValueError."""
     table = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(table, dict) or not all(type(number) is int for number in table.values()):
         raise ValueError(f"{path.name} is no table of pieces and ids")
@@ -58,6 +58,6 @@ def read_table(path: Path) -> dict[str, int]:
 
 
 def write_table(path: Path, table: Mapping[str, int]) -> None:
-    """The reverse of `read_table`."""
+    """Writes what `read_table` reads."""
     text = json.dumps(table, ensure_ascii=False, indent=0, separators=(",", ": "))
     path.write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Codes of languages: only their shape is checked, not whether such a language is registered."""
+"""Language codes, of which only the form is checked, not whether the language is registered."""
 
 import re
 
@@ -9,6 +9,6 @@ _CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
 
 def require_code(code: str, *, key: str) -> None:
-    """UserError where `code` has not the shape of a language code; key: the setting that holds it."""
+    """Raises UserError if `code` does not have the form of a language code; key: the name of the setting."""
     if not _CODE.fullmatch(code):
         raise ConfigError(f'{key} = "{code}": not a language code such as de, pt-BR or zh-Hans.')

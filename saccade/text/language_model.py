@@ -1,7 +1,7 @@
-"""The text of language models: its settings, its tokeniser, its ids on disk, a report.
+"""Preparation of the text of language models: settings, tokeniser, ids on disk and a report.
 
-The folder that `prepare_text` fills holds tokenizer/, train/ and valid/ (token caches) and, last of all,
-report.json: without it the folder is unfinished.
+The folder that `prepare_text` writes holds tokenizer/, train/ and valid/ (token caches) and report.json,
+which is written last: without it the folder is incomplete.
 """
 
 import json
@@ -25,35 +25,37 @@ from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerC
 from saccade.text.words import ByteTokenizer, WordTokenizer
 
 COLUMN = "text"
-"""The only column of a line: its ids and an end symbol."""
+"""Name of the only column: the ids of a line and an end symbol."""
 
 
 class TextConfig(Section):
-    """Where the running text of a language model is. Each entry is one path or a list.
+    """Settings of the text of a language model. Each setting is a path or a list of paths.
 
-    All of it is used, in its order: an empty line belongs to the text. Every line end is a token.
+    The whole text is used in order, including empty lines. Every line end is a token.
     """
 
     text: Paths = ()
-    """Training text, UTF-8 or gzip (.gz); several files are read as one text."""
+    """Training text, plain UTF-8 or gzip (.gz); several files are read as one text."""
     valid_text: Paths = ()
-    """Validation text; without any the last model counts as the best."""
+    """Validation text; unset: the last model counts as the best."""
 
 
 class TextTokenizerConfig(Section):
-    """How the text of a language model is split into pieces."""
+    """Settings of a language model's tokeniser."""
 
     model: Literal["bpe", "unigram", "word", "byte"] = "bpe"
-    """Sub-words as in translators (bpe, unigram), what stands between white space (word), or UTF-8 bytes."""
+    """Kind of pieces: sub-words as in translation models (bpe, unigram), words between white space (word), or
+    UTF-8 bytes (byte)."""
     vocab_size: int | None = Field(default=None, ge=8)
-    """Pieces in the vocabulary, the four special ones included. Without it: 8,000 sub-words or as many as the
-    text supports; all words."""
+    """Number of pieces in the vocabulary, including four special ones. Unset: 8,000 sub-words or as many as
+    the text supports, or all words."""
     byte_fallback: bool = True
-    """Sub-words: spell characters outside the vocabulary as bytes instead of as the unknown piece."""
+    """Whether characters outside the vocabulary are spelled as bytes instead of as the unknown piece
+    (sub-words)."""
     normalization: Literal["identity", "nfkc", "nfkc_cf", "nmt_nfkc", "nmt_nfkc_cf"] = "identity"
-    """Sub-words: change of the text before it is split, as in translators."""
+    """Normalisation of the text before it is split (sub-words), as in translation models."""
     character_coverage: float | None = Field(default=None, ge=0.98, le=1.0)
-    """Sub-words: share of the text whose characters get a piece of their own, as in translators."""
+    """Share of the text whose characters get a piece of their own (sub-words), as in translation models."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -62,18 +64,18 @@ class TextTokenizerConfig(Section):
             names = ("byte_fallback", "normalization", "character_coverage")
             if changed := [name for name in names if getattr(self, name) != getattr(plain, name)]:
                 raise ValueError(
-                    f"{', '.join(changed)}: of sub-words, and model is {self.model}; leave it out"
+                    f"{', '.join(changed)}: only for sub-words, and model is {self.model}; leave it out"
                 )
         if self.model == "byte" and self.vocab_size is not None:
-            raise ValueError("vocab_size: bytes are 256 and four special ones; leave it out")
+            raise ValueError("vocab_size: with bytes it is always 256 and four special pieces; leave it out")
         return self
 
 
 @dataclass(frozen=True)
 class TextSize:
-    """How long a text is. A line end counts as a token, as a word and as a character.
+    """The size of a text. A line end counts as a token, as a word and as a character.
 
-    unknown: tokens that stand for words or characters outside the vocabulary.
+    unknown: number of tokens for words or characters outside the vocabulary.
     """
 
     lines: int
@@ -85,7 +87,7 @@ class TextSize:
 
 @dataclass(frozen=True)
 class TextReport:
-    """What the text turned out to be; `files`: SHA-256 of each, by path."""
+    """The report on a prepared text. files: SHA-256 of each file, by path."""
 
     train: TextSize
     valid: TextSize | None
@@ -94,22 +96,22 @@ class TextReport:
 
     @property
     def source_vocab_size(self) -> int:
-        """The size of the one vocabulary, under the name that reports on pairs give it."""
+        """The size of the only vocabulary, under the name in reports on sentence pairs."""
         return self.vocab_size
 
     @property
     def target_vocab_size(self) -> int:
-        """The size of the one vocabulary, under the name that reports on pairs give it."""
+        """The size of the only vocabulary, under the name in reports on sentence pairs."""
         return self.vocab_size
 
     @property
     def shared_vocabulary(self) -> bool:
-        """Always true: there is one vocabulary."""
+        """Always true, because there is only one vocabulary."""
         return True
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a report from its file; raises OSError or ValueError."""
+        """Reads a report from its file; raises OSError or ValueError."""
         return TypeAdapter(cls).validate_python(json.loads(path.read_text(encoding="utf-8")))
 
     def summary(self) -> list[str]:
@@ -122,7 +124,7 @@ class TextReport:
 
 
 class PreparedText(NamedTuple):
-    """What training reads: ids of all lines one after another, each with its end symbol, on disk."""
+    """Prepared text: the ids of all lines one after another, each with its end symbol, on disk."""
 
     tokenizer: Tokenizer
     train: Ids
@@ -137,9 +139,9 @@ def prepare_text(
     out: Path,
     tokenizer: Tokenizer | None = None,
 ) -> PreparedText:
-    """Read, learn the vocabulary (unless a tokeniser is given), encode, count, write all of it into `out`.
+    """Reads the text, learns the vocabulary (unless a tokeniser is given) and writes everything to `out`.
 
-    Raises UserError when a file cannot be used.
+    Raises UserError if a file cannot be used.
     """
     if not config.text:
         raise ConfigError("no training text: set data.text.")
@@ -159,12 +161,12 @@ def prepare_text(
 
 
 def open_prepared_text(out: Path) -> PreparedText:
-    """What an earlier `prepare_text` wrote into `out`; raises UserError when it did not finish."""
+    """Opens what `prepare_text` wrote to `out`; raises UserError if it is incomplete or damaged."""
     try:
         report = TextReport.read(out / "report.json")
     except (OSError, ValueError) as error:
         raise DamagedFile(
-            f"{out}: no prepared text, or unfinished or damaged one; prepare it again."
+            f"{out}: no prepared text, or it is incomplete or damaged; prepare it again."
         ) from error
     tokenizer = load_tokenizer(out / "tokenizer")
     valid = _ids(out / "valid", tokenizer) if report.valid is not None else None
@@ -172,7 +174,7 @@ def open_prepared_text(out: Path) -> PreparedText:
 
 
 def text_size(lines: Iterable[str], tokenizer: Tokenizer) -> TextSize:
-    """The size of a text that is given as lines."""
+    """The size of a text given as lines."""
     return _sum(_size(chunk, tokenizer.encode_target(chunk), tokenizer) for chunk in chunks(lines, CHUNK))
 
 
@@ -230,5 +232,5 @@ def _size_line(name: str, size: TextSize) -> str:
     share = size.unknown / max(size.tokens, 1)
     return (
         f"{name}: {size.lines:,} lines, {size.words:,} words, {size.characters:,} characters, "
-        f"{size.tokens:,} tokens, line ends counted; unknown {share:.2%}"
+        f"{size.tokens:,} tokens, including line ends; unknown {share:.2%}"
     )

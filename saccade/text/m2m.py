@@ -1,7 +1,7 @@
 """The tokeniser of M2M-100 and NLLB: one set of pieces for all languages, and a token for each language.
 
-Gives the ids that transformers' M2M100Tokenizer and NllbTokenizer give, except that text which spells a
-special token is text here and no special token.
+The ids are those of transformers' M2M100Tokenizer and NllbTokenizer, except that text that spells a special
+token is treated as text.
 """
 
 import json
@@ -22,7 +22,7 @@ _MODEL, _TABLE, _TOKENIZERS = "tokenizer.model", "vocabulary.json", "tokenizers.
 
 
 class ManyLanguagesConfig(Section):
-    """Numbers that the files of the pieces don't say; `size` is that of the model's matrix."""
+    """Settings that the files of the pieces do not contain. size: rows of the model's embedding matrix."""
 
     size: PositiveInt
     """Number of ids, the same on both sides."""
@@ -35,20 +35,20 @@ class ManyLanguagesConfig(Section):
     unknown: NonNegativeInt
     """Id of text that has no piece."""
     languages: dict[str, NonNegativeInt]
-    """Language by its name to the id of its token."""
+    """Id of the token of each language, by name."""
     source_language: str | None = None
-    """What is translated from, unless something else is asked for."""
+    """Default source language."""
     target_language: str | None = None
-    """What is translated into, unless something else is asked for."""
+    """Default target language."""
     source_token: Literal["first", "last"] = "first"
-    """Where the token of the source language stands: before the text, or behind the end symbol."""
+    """Place of the source language's token: before the text, or behind the end symbol."""
 
 
 class Engine(Protocol):
-    """Text to ids and back, without special tokens."""
+    """The interface that turns text into ids and back, without special tokens."""
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of the pieces of each line."""
+        """The ids of the pieces of each line."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -56,77 +56,77 @@ class Engine(Protocol):
         ...
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """Each id's piece, as people read it."""
+        """The piece of each id, in readable form."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Into this folder, under names that loading knows."""
+        """Writes the files that loading needs to this folder."""
         ...
 
 
 class SentencePieces:
-    """A SentencePiece model that cuts, and a table that gives ids."""
+    """A SentencePiece model that splits text, and a table of the ids of its pieces. Satisfies `Engine`."""
 
     def __init__(self, model: bytes, table: Mapping[str, int], *, size: int, unknown: int) -> None:
         self._model, self._processor = model, processor(model)
         self._pieces = Pieces(table, size=size, unknown=unknown)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line."""
+        """See `Engine.encode`."""
         return [self._pieces.numbers(found) for found in cut(self._processor, lines)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The reverse."""
+        """See `Engine.decode`."""
         text: str = self._processor.decode_pieces(self._pieces.names(ids))
         return text.strip()
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """Pieces by id."""
+        """See `Engine.names`."""
         return self._pieces.names(ids)
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.model and vocabulary.json."""
+        """Writes tokenizer.model and vocabulary.json."""
         (folder / _MODEL).write_bytes(self._model)
         write_table(folder / _TABLE, self._pieces.ids)
 
 
 class FastPieces:
-    """A tokenizer.json of the `tokenizers` package, which has to be installed."""
+    """A tokenizer.json of the `tokenizers` package, which must be installed. Satisfies `Engine`."""
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError when `text` is none."""
+        """Raises ValueError if `text` is not a valid tokenizer.json."""
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
             raise missing("this model's tokeniser needs the tokenizers package", "tokenizers") from error
         try:
             self._tokenizer: Any = Tokenizer.from_str(text)
-        except Exception as error:  # the package raises nothing more special
+        except Exception as error:  # the package raises plain Exception
             raise ValueError(str(error)) from error
-        self._tokenizer.encode_special_tokens = True  # text that spells one is text
+        self._tokenizer.encode_special_tokens = True  # text that spells a special token is treated as text
         self._text = text
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line."""
+        """See `Engine.encode`."""
         texts = [without_surrogates(line) for line in lines]
         return [found.ids for found in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The reverse."""
+        """See `Engine.decode`."""
         text: str = self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=True)
         return text.strip()
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """Pieces by id."""
+        """See `Engine.names`."""
         return [self._tokenizer.id_to_token(int(number)) or "" for number in ids]
 
     def save(self, folder: Path) -> None:
-        """Write tokenizers.json."""
+        """Writes tokenizers.json."""
         (folder / _TOKENIZERS).write_text(self._text, encoding="utf-8")
 
 
 class ManyLanguagesTokenizer:
-    """Source: its language's token, pieces, end symbol. Target: its language's token, pieces, end symbol.
+    """A tokeniser whose sequences are the token of their language, the pieces and the end symbol.
 
     Translations are forced to begin with the token of the target language.
     """
@@ -145,7 +145,7 @@ class ManyLanguagesTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises UserError when a file is missing or damaged."""
+        """Reads what `save` wrote; raises UserError if a file is missing or damaged."""
         settings = read_settings(folder)
         try:
             config = ManyLanguagesConfig.model_validate_json(json.dumps(settings.get("config")))
@@ -157,19 +157,19 @@ class ManyLanguagesTokenizer:
             raise damaged(folder, error) from error
 
     def between(self, source: str | None, target: str | None) -> "ManyLanguagesTokenizer":
-        """The same for other languages; None leaves one as it is. UserError for one that there is not."""
+        """A tokeniser for other languages; None leaves one unchanged. Raises UserError for an unknown one."""
         changes = {"source_language": source, "target_language": target}
         update = {name: value for name, value in changes.items() if value is not None}
         return ManyLanguagesTokenizer(self.config.model_copy(update=update), self._engine)
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json, and tokenizer.model with vocabulary.json, or tokenizers.json."""
+        """Writes tokenizer.json, and tokenizer.model with vocabulary.json, or tokenizers.json."""
         folder.mkdir(parents=True, exist_ok=True)
         self._engine.save(folder)
         write_settings(folder, kind=self.kind, config=self.config.model_dump(mode="json", exclude_none=True))
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
-        """Source ids of each line, end symbol and token of the source language in their places."""
+        """Source ids of each line, with the end symbol and the token of the source language."""
         language = self._language("source", self.config.source_language)
         before, after = [language], [self.end]
         if self.config.source_token == "last":
@@ -177,18 +177,18 @@ class ManyLanguagesTokenizer:
         return [[*before, *found, *after] for found in self._engine.encode(lines)]
 
     def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
-        """The token of the target language, the ids of each line, the end symbol; no start symbol."""
+        """Target ids of each line: the token of the target language, the pieces and the end symbol."""
         language = self._language("target", self.config.target_language)
         return [[language, *found, self.end] for found in self._engine.encode(lines)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of target ids on one line, special ids and languages left out."""
+        """The text of target ids on one line, without special ids and languages."""
         return one_line(
             self._engine.decode([int(number) for number in ids if int(number) not in self._special])
         )
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces behind source ids; U+2581 marks a blank."""
+        """The pieces of source ids; U+2581 marks a space."""
         languages = {number: name for name, number in self.config.languages.items()}
         names = self._engine.names(ids)
         return [languages.get(int(number), name) for number, name in zip(ids, names, strict=True)]

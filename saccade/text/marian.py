@@ -1,7 +1,7 @@
-"""The tokeniser of OPUS-MT models: two SentencePiece models that cut, one table of pieces and ids.
+"""The tokeniser of OPUS-MT models: two SentencePiece models that split text, and a table of pieces and ids.
 
-Gives the ids that transformers' MarianTokenizer gives, with one difference: text that spells a special
-token ("</s>") is text here and no special token.
+The ids are those of transformers' MarianTokenizer, except that text that spells a special token ("</s>") is
+treated as text.
 """
 
 import json
@@ -22,7 +22,7 @@ _BLANK = "\u2581"
 
 
 class MarianTokenizerConfig(Section):
-    """Numbers that the table of pieces does not say; sizes are those of the model's matrices."""
+    """Settings that the table of pieces does not contain; sizes are those of the embedding matrices."""
 
     source_size: PositiveInt
     """Number of source ids."""
@@ -35,14 +35,14 @@ class MarianTokenizerConfig(Section):
     end: NonNegativeInt
     """Id of the end symbol."""
     unknown: NonNegativeInt
-    """Id of what is not in the table."""
+    """Id of pieces that are not in the table."""
 
 
 class MarianTokenizer:
-    """Source and target are cut by their own models; one table, or one a side, turns pieces into ids.
+    """A tokeniser with a SentencePiece model for each side, and one table of ids for both or one for each.
 
-    A line may begin with a code such as ">>fra<<", which tells a model of several target languages which
-    one to write: it is looked up as one piece.
+    A line may begin with a code such as ">>fra<<", which selects the target language of a model with several:
+    it is looked up as one piece.
     """
 
     kind: ClassVar[str] = "marian"
@@ -50,8 +50,10 @@ class MarianTokenizer:
     def __init__(
         self, config: MarianTokenizerConfig, models: Sequence[bytes], tables: Sequence[Mapping[str, int]]
     ) -> None:
-        """models: of source and of target; tables: one for both sides, or one for each.
-        Raises ValueError or RuntimeError when they are damaged or don't fit the configuration."""
+        """models: those of source and target; tables: one for both sides, or one for each.
+
+        Raises ValueError or RuntimeError if they are damaged or do not fit the configuration.
+        """
         self.config, self._models = config, tuple(models)
         self._source_model, self._target_model = (processor(model) for model in models)
         sizes = config.source_size, config.target_size
@@ -66,7 +68,7 @@ class MarianTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises UserError when a file is missing or damaged."""
+        """Reads what `save` wrote; raises UserError if a file is missing or damaged."""
         settings = read_settings(folder)
         try:
             config = MarianTokenizerConfig.model_validate_json(json.dumps(settings.get("config")))
@@ -77,8 +79,10 @@ class MarianTokenizer:
             raise damaged(folder, error) from error
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json, source.model, target.model and vocabulary.json into `folder`; where the
-        sides have tables of their own, target_vocabulary.json too."""
+        """Writes tokenizer.json, source.model, target.model and vocabulary.json to `folder`.
+
+        If each side has its own table, it also writes target_vocabulary.json.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in zip(_MODELS, self._models, strict=True):
             (folder / name).write_bytes(model)
@@ -88,26 +92,26 @@ class MarianTokenizer:
         write_settings(folder, kind=self.kind, config=self.config.model_dump(mode="json"))
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
-        """Source ids of each line, the end symbol appended."""
+        """Source ids of each line, followed by the end symbol."""
         return self._encode(self._source_model, self._source, lines)
 
     def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
-        """Target ids of each line, the end symbol appended, no start symbol."""
+        """Target ids of each line, followed by the end symbol, without a start symbol."""
         return self._encode(self._target_model, self._target, lines)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of target ids on one line, special ids left out."""
+        """The text of target ids on one line, without special ids."""
         special = {self.pad, self.end, self.unknown}
         pieces = self._target.names(number for number in ids if int(number) not in special)
         text: str = self._target_model.decode_pieces(pieces)
         return one_line(text.replace(_BLANK, " ").strip())
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces behind source ids; U+2581 marks a blank."""
+        """The pieces of source ids; U+2581 marks a space."""
         return self._source.names(ids)
 
     def target_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces behind target ids; U+2581 marks a blank."""
+        """The pieces of target ids; U+2581 marks a space."""
         return self._target.names(ids)
 
     def _encode(
@@ -119,7 +123,7 @@ class MarianTokenizer:
 
 
 def _split_code(line: str) -> tuple[list[str], str]:
-    """A leading ">>code<<", if there is one, and the rest."""
+    """Splits a line into a leading ">>code<<", if it has one, and the rest."""
     if line.startswith(">>") and "<<" in line:
         code, _, rest = line.partition("<<")
         return [f"{code}<<"], rest

@@ -1,5 +1,5 @@
-"""The built-in corpus: English number words and German ones, with the reordering of a real language pair
-("four hundred and twenty-three", "vierhundertdreiundzwanzig"). The words are num2words'."""
+"""The built-in corpus: number words in English and German, with the reordering of a real language pair
+("four hundred and twenty-three", "vierhundertdreiundzwanzig"). The words come from num2words."""
 
 import random
 from collections.abc import Iterable
@@ -9,22 +9,21 @@ from num2words import num2words
 
 SPLITS = ("train", "valid", "test")
 
-_BELOW_ALWAYS_SEEN = 100  # the words that all others are made of
+_BELOW_ALWAYS_SEEN = 100  # all other numbers are composed of these words
 _DIGITS, _WEIGHTS = (3, 4, 5, 6), (1, 2, 3, 4)  # a uniform draw would give nine of ten numbers six digits
 _ROUND = 0.2
-_MOST = 500_000  # pairs; beyond, drawing unused numbers would take long
+_MOST = 500_000  # pairs; drawing more unused numbers would take long
 
 
 def write_corpus(
     folder: Path, *, train: int = 20_000, valid: int = 500, test: int = 1_000, seed: int = 1
 ) -> None:
-    """Write train.en, train.de, valid.en, ... test.de with that many lines each, a function of the arguments.
+    """Writes train.en, train.de, valid.en, ... test.de; equal arguments give equal files.
 
-    The numbers are from 0 to 999,999 and none is used twice, so those of the test are unseen. All below
-    100 are in the training text (as far as `train` goes); of the others 10% have three digits, 20% four,
-    30% five and 40% six, as long as there are unused ones, and every fifth draw ends in zeros, as numbers
-    that people write do. Raises ValueError for a negative count and for
-    more than 500,000 pairs.
+    The numbers are from 0 to 999,999 and none is used twice, so that those of the test text are unseen. All
+    below 100 are in the training text (if `train` allows); of the others 10% have three digits, 20% four, 30%
+    five and 40% six while there are unused ones, and every fifth ends in zeros, as is common in real text.
+    Raises ValueError for a negative count and for more than 500,000 pairs.
     """
     if min(train, valid, test) < 0 or train + valid + test > _MOST:
         raise ValueError(f"{train} + {valid} + {test} pairs: 0 to {_MOST:,} together are possible")
@@ -41,12 +40,12 @@ def write_corpus(
 
 
 def words(number: int, *, language: str) -> str:
-    """A number in the words of a language, "en" or "de"."""
+    """The words of a number in a language, "en" or "de"."""
     return str(num2words(number, lang=language))
 
 
 def _draw(count: int, used: set[int], generator: random.Random) -> list[int]:
-    """Numbers of 100 and more that are not used yet, in random order; marks them as used."""
+    """Draws unused numbers of 100 and more, in random order, and marks them as used."""
     drawn: list[int] = []
     while len(drawn) < count:
         digits = generator.choices(_DIGITS, _WEIGHTS)[0]

@@ -1,8 +1,8 @@
-"""From text files to what training reads: a tokeniser, caches of token ids, validation text, a report.
+"""Preparation of parallel text for training: a tokeniser, caches of ids, validation text and a report.
 
-The folder that `prepare` fills holds tokenizer/, train/ and valid/ (caches), valid.source and valid.target
-(the text of the same pairs), kept.npy (which pairs of the training files are in train/) and, last of all,
-report.json: without it the folder is unfinished.
+The folder that `prepare` writes holds tokenizer/, train/ and valid/ (caches), valid.source and valid.target
+(the text of the validation pairs), kept.npy (which pairs of the training files are in train/) and
+report.json, which is written last: without it the folder is incomplete.
 """
 
 import json
@@ -38,7 +38,7 @@ Progress = Callable[[str], None]
 
 
 class Prepared(NamedTuple):
-    """What training reads."""
+    """Prepared text, from which training reads."""
 
     tokenizer: Tokenizer
     train: EncodedLines
@@ -55,11 +55,11 @@ def prepare(
     batch_tokens: int = 4096,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Read, learn the tokeniser (unless one is given), encode, count, and write all of it into `out`.
+    """Reads the text, learns the tokeniser (unless one is given) and writes everything to `out`.
 
-    Depends on the files and its arguments alone. `batch_tokens` is for the padding in the report;
-    `progress` hears of each stage. Raises UserError when a file cannot be used or more than
-    `config.max_dropped` of the training pairs would be dropped.
+    The result depends on the files and the arguments alone. batch_tokens: batch size for the padding in the
+    report; progress: called with the name of each stage. Raises UserError if a file cannot be used, or if
+    more than `config.max_dropped` of the training pairs would be dropped.
     """
     progress = progress or (lambda _: None)
     progress("reading the files")
@@ -82,13 +82,12 @@ def prepare(
 
 
 def open_prepared(out: Path) -> Prepared:
-    """What an earlier `prepare` wrote into `out`; raises UserError when it did not finish or has been damaged
-    since."""
+    """Opens what `prepare` wrote to `out`; raises UserError if it is incomplete or damaged."""
     try:
         report = DataReport.from_dict(json.loads((out / "report.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise DamagedFile(
-            f"{out}: no prepared data, or unfinished or damaged ones; prepare them again."
+            f"{out}: no prepared data, or they are incomplete or damaged; prepare them again."
         ) from error
     tokenizer = load_tokenizer(out / "tokenizer")
     sizes = {"source": tokenizer.source_vocab_size, "target": tokenizer.target_vocab_size}
@@ -99,7 +98,7 @@ def open_prepared(out: Path) -> Prepared:
 
 
 def _hashes(config: DataConfig) -> dict[str, str]:
-    """SHA-256 by path, which also finds a missing file before any work is done."""
+    """The SHA-256 of each file, by path; it also finds missing files before any work is done."""
     if not config.train_files:
         raise ConfigError("no training text: set data.source and data.target, or data.pairs.")
     groups = (config.train_files, config.valid_files, config.test_files)
@@ -111,8 +110,11 @@ def _nonempty(**texts: Sequence[Line]) -> dict[str, Sequence[Line]]:
 
 
 def _held_out(config: DataConfig) -> dict[int, Line]:
-    """A random sample of the usable training pairs by index, in the order of the files; the same one for
-    the same files. Reads all of them once (reservoir sampling, as the number of pairs is not known)."""
+    """A random sample of the usable training pairs by index, in the order of the files.
+
+    The same files give the same sample. All pairs are read once (reservoir sampling, because their number is
+    not known).
+    """
     if config.holdout == 0:
         return {}
     most = _HOLDOUT_MOST if config.holdout is None else config.holdout
@@ -130,7 +132,7 @@ def _held_out(config: DataConfig) -> dict[int, Line]:
         most = min(most, int(_HOLDOUT_SHARE * usable))
     elif usable <= most:
         raise ConfigError(f"data.holdout = {most}: there are only {usable} usable training pairs. Lower it.")
-    generator.shuffle(sample)  # a slot of the reservoir alone is no uniform choice
+    generator.shuffle(sample)  # the first slots of the reservoir are not a uniform sample
     return dict(sorted(sample[:most]))
 
 
@@ -158,7 +160,7 @@ def _write_valid(text: Sequence[Line], config: DataConfig, tokenizer: Tokenizer,
     tally = SplitTally()
 
     def accept() -> None:
-        # Pairs held out by default are too few, with a short text, for their loss to be the user's business.
+        # Pairs held out by default from a short text are few, so that losing them all is not an error.
         if not kept and (config.valid_files or config.holdout):
             raise InputError(_refusal("no validation pair can be used", tally))
 
@@ -167,7 +169,7 @@ def _write_valid(text: Sequence[Line], config: DataConfig, tokenizer: Tokenizer,
         text,
         out / "valid",
         columns=translation_columns(tokenizer, fertilities=bool(with_fertilities)),
-        # Odd ratios are for training to avoid, not for scores to hide.
+        # No limit on the ratio of lengths: scores should include unusual pairs.
         limits=Limits(SIDES, config.max_length),
         tally=tally,
         look=lambda _, chunk: kept.extend(chunk.lines),
@@ -264,7 +266,7 @@ def _refusal(message: str, tally: SplitTally) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Writes a file atomically."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     partial.write_bytes(text.encode("utf-8"))
     partial.replace(path)
@@ -272,7 +274,7 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
-    """A failed write in the user's words."""
+    """Turns a failed write within the block into a UserError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the training text turned out to be: kept, dropped and why, pieces, padding, leaks into the test."""
+"""The report on parallel text: pairs kept and dropped, with reasons, pieces, padding and duplicates."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,42 +11,42 @@ from pydantic import TypeAdapter
 from saccade.text.cache import EncodedColumn
 from saccade.text.corpus import Line
 
-PLACES = 10  # named per cause; counts are of all
+PLACES = 10  # number of places listed for each cause
 
 
 @dataclass(frozen=True)
 class SideReport:
-    """One side of the kept pairs. Pieces leave out end symbols; lengths count them, as batches do."""
+    """One side of the kept pairs. Numbers of pieces exclude end symbols; lengths include them."""
 
     pieces: int
     unknown: int
-    """Pieces that stand for text outside the vocabulary, which is lost."""
+    """Number of pieces for text outside the vocabulary, which is lost."""
     bytes: int
-    """Pieces that spell a byte of a character outside the vocabulary."""
+    """Number of pieces that spell a byte of a character outside the vocabulary."""
     mean_length: float
     max_length: int
 
     @property
     def unknown_share(self) -> float:
-        """Share of the pieces that are the unknown one."""
+        """Share of unknown pieces."""
         return self.unknown / max(1, self.pieces)
 
     @property
     def byte_share(self) -> float:
-        """Share of the pieces that are bytes."""
+        """Share of pieces that are bytes."""
         return self.bytes / max(1, self.pieces)
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """Training or validation text: read = kept + all dropped (+ held out of the training text)."""
+    """Counts of the training or validation text: read = kept + dropped (+ held out of the training text)."""
 
     read: int
     kept: int
     dropped: dict[str, int]
-    """Pairs by cause: "empty", "bad UTF-8", "columns", "too long", "length ratio"."""
+    """Number of pairs by cause: "empty", "bad UTF-8", "columns", "too long", "length ratio"."""
     places: dict[str, list[str]]
-    """The first file:line of each cause."""
+    """The first places (file:line) of each cause."""
     source: SideReport
     target: SideReport
     held_out: int = 0
@@ -57,53 +57,53 @@ class SplitReport:
         return sum(self.dropped.values()) / max(1, self.read)
 
     def dropped_lines(self) -> list[str]:
-        """One line a cause, for people."""
+        """Human-readable lines, one for each cause."""
         return _cause_lines(self.dropped, self.places)
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Pairs of another text that stand in the training text, character for character."""
+    """Counts of the pairs of another text that occur verbatim in the training text."""
 
     checked: int
     pairs: int
-    """Number with both sides in one training pair: a score on these says nothing."""
+    """Number of pairs that equal a training pair; scores on these mean nothing."""
     sources: int
-    """Number with the source side in the training text, those above included."""
+    """Number of pairs whose source side occurs in the training text, including those above."""
     places: list[str]
-    """The first ones of `pairs`: file:line = file:line of the training text."""
+    """The first of these pairs: file:line = file:line of the training text."""
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """The whole report; `as_dict` and `from_dict` go through plain JSON types."""
+    """The complete report; `as_dict` and `from_dict` convert it to and from JSON types."""
 
     train: SplitReport
     valid: SplitReport | None
     duplicates: dict[str, Duplicates]
-    """By text: "valid", "test"."""
+    """Duplicates by text: "valid", "test"."""
     source_vocab_size: int
     target_vocab_size: int
     shared_vocabulary: bool
     batch_tokens: int
     batches: int
-    """An epoch."""
+    """Number of batches in an epoch."""
     padding: float
-    """Share of padding in these batches, both sides together."""
+    """Share of padding in these batches, over both sides."""
     files: dict[str, str]
     """SHA-256 of each file read, by path."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """The report in JSON types."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The reverse of `as_dict`; raises ValueError when something is missing or of another type."""
+        """The report from `as_dict`; raises ValueError if something is missing or of another type."""
         return TypeAdapter(cls).validate_python(values)
 
     def summary(self) -> list[str]:
-        """Lines for people."""
+        """Human-readable summary lines."""
         vocabulary = f"{self.source_vocab_size:,} shared pieces"
         if not self.shared_vocabulary:
             vocabulary = f"{self.source_vocab_size:,} source and {self.target_vocab_size:,} target pieces"
@@ -116,7 +116,7 @@ class DataReport:
         )
         for name, found in self.duplicates.items():
             lines.append(
-                f"{name}: of {found.checked:,} pairs {found.pairs:,} stand in the training text"
+                f"{name}: of {found.checked:,} pairs {found.pairs:,} occur in the training text"
                 f" (source side alone: {found.sources:,})" + "".join(f"\n  {place}" for place in found.places)
             )
         return lines
@@ -124,7 +124,7 @@ class DataReport:
 
 @dataclass
 class SplitTally:
-    """Counts that grow into a `SplitReport`."""
+    """Counts that are collected for a `SplitReport`."""
 
     read: int = 0
     held_out: int = 0
@@ -132,25 +132,25 @@ class SplitTally:
     places: dict[str, list[str]] = field(default_factory=dict)
 
     def drop(self, cause: str, pair: Line) -> None:
-        """Count a pair that is not used."""
+        """Counts a pair that is not used."""
         self.dropped[cause] += 1
         places = self.places.setdefault(cause, [])
         if len(places) < PLACES:
             places.append(pair.place())
 
     def lines(self) -> list[str]:
-        """One line a cause, for people."""
+        """Human-readable lines, one for each cause."""
         return _cause_lines(self.dropped, self.places)
 
     def report(self, source: SideReport, target: SideReport, *, kept: int) -> SplitReport:
-        """The finished counts."""
+        """The report of these counts."""
         return SplitReport(
             self.read, kept, dict(self.dropped), self.places, source, target, held_out=self.held_out
         )
 
 
 def side_report(side: EncodedColumn, *, unknown: int, byte_pieces: Sequence[bool]) -> SideReport:
-    """Counts of one side of a cache; `byte_pieces[id]` says whether an id stands for a byte."""
+    """The counts of one side of a cache. byte_pieces: for each id, whether it is a byte."""
     counts = np.zeros(len(byte_pieces), dtype=np.int64)
     for block in side.blocks():
         counts += np.bincount(block, minlength=len(byte_pieces))
@@ -164,7 +164,7 @@ def side_report(side: EncodedColumn, *, unknown: int, byte_pieces: Sequence[bool
 
 
 class DuplicateFinder:
-    """Looks for the pairs of small texts in a large one that is read as a stream."""
+    """Finds the pairs of small texts in a large text that is read as a stream."""
 
     def __init__(self, texts: Mapping[str, Sequence[Line]]) -> None:
         self._texts = texts
@@ -175,7 +175,7 @@ class DuplicateFinder:
         self._found_pairs: dict[tuple[str, str], str] = {}
 
     def look_at(self, pairs: Iterable[Line]) -> None:
-        """Compare a part of the training text."""
+        """Compares a part of the training text with the small texts."""
         for pair in pairs:
             source = pair.texts["source"]
             if source in self._sources:
@@ -184,7 +184,7 @@ class DuplicateFinder:
                     self._found_pairs.setdefault(_both(pair), pair.place())
 
     def report(self) -> dict[str, Duplicates]:
-        """What was found, by text."""
+        """The duplicates found, by text."""
         return {name: self._report(pairs) for name, pairs in self._texts.items()}
 
     def _report(self, pairs: Sequence[Line]) -> Duplicates:
@@ -209,7 +209,7 @@ def _cause_lines(dropped: Mapping[str, int], places: Mapping[str, Sequence[str]]
 
 
 def _short_places(places: Sequence[str]) -> str:
-    """Places one after another, the file named only where it changes: "a.en:3, 7, b.en:2"."""
+    """A list of places that names a file only when it changes: "a.en:3, 7, b.en:2"."""
     shown, last = [], ""
     for place in places:
         file, _, line = place.rpartition(":")

@@ -1,4 +1,4 @@
-"""tokenizer.json: which kind of tokeniser a folder holds, and its settings."""
+"""The file tokenizer.json, which holds the kind and the settings of a tokeniser."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ SETTINGS_FILE = "tokenizer.json"
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The whole of tokenizer.json; raises UserError when it is missing or damaged."""
+    """Reads tokenizer.json; raises UserError if it is missing or damaged."""
     path = folder / SETTINGS_FILE
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -24,16 +24,16 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def write_settings(folder: Path, *, kind: str, config: dict[str, Any]) -> None:
-    """Write tokenizer.json."""
+    """Writes tokenizer.json."""
     text = json.dumps({"kind": kind, "config": config}, indent=2) + "\n"
     (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
 
 
 def damaged(folder: Path, error: Exception) -> UserError:
-    """A tokeniser that can't be read, in one line."""
+    """The error for a tokeniser that cannot be read, in one line."""
     return DamagedFile(f"{folder}: the tokeniser is missing or damaged: {first_line(error)}")
 
 
 def first_line(error: Exception) -> str:
-    """Of a message that may have many."""
+    """The first line of an error's message, or the name of its type."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

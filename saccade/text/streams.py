@@ -1,7 +1,7 @@
-"""The text of a language model as streams that are read side by side, segment by segment.
+"""The text of a language model as parallel streams that are read segment by segment.
 
 The ids of a text are one array in which every line ends with the end symbol. A stream is a contiguous part
-of it. What is read before the text's first token is its last one, an end symbol: a line begins.
+of it. The input before the first token of the text is its last token, an end symbol, as at any line start.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from saccade.text.cache import Ids
 
 @dataclass(frozen=True)
 class Streams:
-    """A text as `count` streams that differ in length by at most a token; together they are each token once.
+    """A text as `count` streams that hold each token once and differ in length by at most one token.
 
-    first: where the first stream begins; after its last token the text begins again.
+    first: place where the first stream begins; the text wraps around after its last token.
     """
 
     ids: Ids
@@ -30,10 +30,10 @@ class Streams:
     def segment(
         self, number: int, length: int, *, rows: range | None = None, pad: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The ids that are read and those to be predicted, each (rows, up to length).
+        """The ids to read and the ids to predict, each (rows, up to length).
 
-        number: the number of the segment, from 0. rows: the streams to give; None: all. pad: stands where a
-        stream has ended.
+        number: the number of the segment, from 0. rows: the streams; None: all. pad: fills places behind the
+        end of a stream.
         """
         wanted = np.arange(self.count) if rows is None else np.asarray(rows)
         begins, ends = self._bounds[wanted] + number * length, self._bounds[wanted + 1]

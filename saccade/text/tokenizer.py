@@ -1,7 +1,7 @@
-"""Strings to piece ids and back.
+"""Tokenisers, which turn strings into piece ids and back.
 
-`Tokenizer` is the protocol that the rest of the package uses; `SentencePieceTokenizer` is the one that
-is learned here.
+`Tokenizer` is the interface that the rest of the package uses; `SentencePieceTokenizer` is the tokeniser that
+translation models learn.
 """
 
 import json
@@ -37,11 +37,11 @@ _ENCODING_THREADS = 4  # the result does not depend on it
 
 
 class Tokenizer(Protocol):
-    """What the rest of the package needs of a tokeniser. Lengths count pieces, the end symbol included."""
+    """The interface of tokenisers. Lengths count pieces, including the end symbol."""
 
     @property
     def source_vocab_size(self) -> int:
-        """Number of source ids: 0 to this number - 1."""
+        """Number of source ids, which are 0 to this number - 1."""
 
     @property
     def target_vocab_size(self) -> int:
@@ -49,7 +49,7 @@ class Tokenizer(Protocol):
 
     @property
     def pad(self) -> int:
-        """Id that fills up rows, the same on both sides."""
+        """Id of padding, the same on both sides."""
 
     @property
     def start(self) -> int:
@@ -65,42 +65,44 @@ class Tokenizer(Protocol):
 
     @property
     def shared(self) -> bool:
-        """True when source ids and target ids mean the same pieces."""
+        """Whether source ids and target ids mean the same pieces."""
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
-        """Source ids of each line, the end symbol appended."""
+        """Source ids of each line, followed by the end symbol."""
 
     def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
-        """Target ids of each line, the end symbol appended, no start symbol."""
+        """Target ids of each line, followed by the end symbol, without a start symbol."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of target ids: special ids are left out, the result never holds a line end."""
+        """The text of target ids, without special ids and line breaks."""
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces behind source ids, for people to look at."""
+        """The pieces of source ids, in readable form."""
 
     def target_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces behind target ids, for people to look at."""
+        """The pieces of target ids, in readable form."""
 
     def save(self, folder: Path) -> None:
-        """Write everything that `load_tokenizer(folder)` needs."""
+        """Writes everything that `load_tokenizer(folder)` needs."""
 
 
 class SentencePieceTokenizer:
-    """SentencePiece with pad=0, unknown=1, start=2, end=3 in both vocabularies.
+    """A SentencePiece tokeniser with pad=0, unknown=1, start=2, end=3 in both vocabularies.
 
-    With `normalization = "identity"` and byte fallback `decode(encode_target([line])[0])` gives the line
-    back: blanks at either end, runs of blanks, tabs, control characters, any script. Three exceptions:
-    U+2581 (the mark SentencePiece puts for a blank) comes back as a blank, "\\n" and "\\r" come back as
-    blanks because a translation is one line, and a lone surrogate, which is no character, as U+FFFD.
-    Without byte fallback a character that has no piece comes back as " \\u2047 ".
+    With `normalization = "identity"` and byte fallback, `decode(encode_target([line])[0])` returns the line
+    unchanged, including leading, trailing and repeated spaces, tabs, control characters and any script. There
+    are three exceptions: U+2581 (SentencePiece's mark for a space) becomes a space, "\\n" and "\\r" become
+    spaces because a translation is one line, and a lone surrogate, which is not a character, becomes U+FFFD.
+    Without byte fallback, a character without a piece becomes " \\u2047 ".
     """
 
     kind: ClassVar[str] = "sentencepiece"
 
     def __init__(self, config: TokenizerConfig, models: Sequence[bytes]) -> None:
-        """`models`: one serialised SentencePiece model for both sides, or source model and target model.
-        Raises ValueError or RuntimeError when one is none, or not one with our special ids."""
+        """models: one serialised SentencePiece model for both sides, or source model and target model.
+
+        Raises ValueError or RuntimeError for an invalid model, or one with other special ids.
+        """
         self.config = config
         self._models = tuple(models)
         processors = [_processor(model) for model in models]
@@ -112,11 +114,11 @@ class SentencePieceTokenizer:
 
     @classmethod
     def learn(cls, config: TokenizerConfig, source: Iterable[str], target: Iterable[str]) -> Self:
-        """Learn the vocabularies from the lines of both sides; each side is read once, as a stream.
+        """Learns the vocabularies from the lines of both sides; each side is read once, as a stream.
 
-        Of a very long text a fixed random sample is used, so memory stays bounded and the result depends
-        on text and configuration alone. Raises UserError when the text is empty or does not support the
-        vocabulary asked for.
+        A fixed random sample of a very long text is used, so that memory is bounded and the result depends on
+        text and configuration alone. Raises UserError if the text is empty or too short for the vocabulary
+        size.
         """
         if config.joint:
             return cls(config, [learn_model(config, chain(source, target), side="text")])
@@ -130,7 +132,7 @@ class SentencePieceTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises UserError when a file is missing or damaged."""
+        """Reads what `save` wrote; raises UserError if a file is missing or damaged."""
         settings = read_settings(folder)
         try:
             config = TokenizerConfig.model_validate_json(json.dumps(settings.get("config", {})))
@@ -140,35 +142,35 @@ class SentencePieceTokenizer:
             raise damaged(folder, error) from error
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer.model (joint) or source.model and target.model into `folder`."""
+        """Writes tokenizer.json and tokenizer.model (joint), or source.model and target.model."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in zip(_model_names(self.shared), self._models, strict=True):
             (folder / name).write_bytes(model)
         write_settings(folder, kind=self.kind, config=self.config.model_dump(mode="json"))
 
     def encode_source(self, lines: Sequence[str], *, sampling_seed: int | None = None) -> list[list[int]]:
-        """Source ids of each line, the end symbol appended.
+        """Source ids of each line, followed by the end symbol.
 
-        With a seed (0 to 2**32 - 2) the segmentation is sampled at `config.sampling`, the same for the
-        same seed and lines.
+        With a seed (0 to 2**32 - 2) the segmentation is sampled with `config.sampling`; equal seeds and lines
+        give equal segmentations.
         """
         return self._encode(self._source, lines, sampling_seed)
 
     def encode_target(self, lines: Sequence[str], *, sampling_seed: int | None = None) -> list[list[int]]:
-        """Target ids of each line, the end symbol appended, no start symbol; `sampling_seed` as above."""
+        """Target ids of each line, followed by the end symbol; sampling_seed: see `encode_source`."""
         return self._encode(self._target, lines, sampling_seed)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of target ids on one line: special ids are left out, "\\n" and "\\r" become blanks."""
+        """The text of target ids without special ids; "\\n" and "\\r" become spaces."""
         text: str = self._target.decode([int(i) for i in ids])
         return text.replace("\n", " ").replace("\r", " ")
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces behind source ids; U+2581 marks a blank."""
+        """The pieces of source ids; U+2581 marks a space."""
         return [self._source.id_to_piece(int(i)) for i in ids]
 
     def target_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces behind target ids; U+2581 marks a blank."""
+        """The pieces of target ids; U+2581 marks a space."""
         return [self._target.id_to_piece(int(i)) for i in ids]
 
     def _encode(
@@ -192,38 +194,41 @@ TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
     WordTokenizer.kind: WordTokenizer.load,
     ByteTokenizer.kind: ByteTokenizer.load,
 }
-"""Kind to the function that reads it: where tokenizer.json is looked up."""
+"""The function that loads each kind of tokeniser."""
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> dict[str, str]:
-    """Save it into an existing folder; returns the SHA-256 of each file of it by name."""
+    """Saves a tokeniser to an existing folder; returns the SHA-256 of each of its files by name."""
     before = set(folder.iterdir())
     tokenizer.save(folder)
     return {path.name: file_hash(path) for path in sorted(set(folder.iterdir()) - before)}
 
 
 def load_tokenizer(folder: Path, *, digests: Mapping[str, str] | None = None) -> Tokenizer:
-    """The tokeniser stored in `folder`; raises UserError when there is none or it is damaged, and when
-    a file of it is not the one whose digest `save_tokenizer` returned."""
+    """Loads the tokeniser in `folder`.
+
+    Raises UserError if it is missing or damaged, or if a file differs from the digests that `save_tokenizer`
+    returned.
+    """
     kind = read_settings(folder).get("kind")
     if not isinstance(kind, str) or kind not in TOKENIZERS:
         raise DamagedFile(
-            f"{folder / SETTINGS_FILE}: unknown kind of tokeniser {kind!r}; a newer saccade may read it."
+            f"{folder / SETTINGS_FILE}: unknown kind of tokeniser {kind!r}; a newer Saccade may read it."
         )
     tokenizer = TOKENIZERS[kind](folder)
     for name, digest in (digests or {}).items():
         if file_hash(folder / name) != digest:
             raise DamagedFile(
-                f"{folder / name}: not the file that the model was saved with, and its ids may mean other "
+                f"{folder / name}: not the file that the model was saved with, so its ids may mean other "
                 "pieces. Copy the whole model folder again."
             )
     return tokenizer
 
 
 def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tokenizer:
-    """The tokeniser of the same model for other languages; None leaves one as it is.
+    """The tokeniser of the same model for other languages; None leaves one unchanged.
 
-    Raises UserError for a language that the model does not know, and where it has no languages to choose.
+    Raises UserError for a language that the model does not know, or if it has no languages to choose from.
     """
     if source is None and target is None:
         return tokenizer
@@ -233,7 +238,7 @@ def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tok
 
 
 def same_pieces(first: Tokenizer, second: Tokenizer) -> bool:
-    """Whether ids of one mean the same pieces in the other, on both sides."""
+    """Whether the ids of both tokenisers mean the same pieces, on both sides."""
     sides = [
         (one.source_pieces(range(one.source_vocab_size)), one.target_pieces(range(one.target_vocab_size)))
         for one in (first, second)
@@ -242,7 +247,7 @@ def same_pieces(first: Tokenizer, second: Tokenizer) -> bool:
 
 
 def byte_pieces(pieces: Sequence[str]) -> list[bool]:
-    """For each piece whether it stands for one byte of a character that has no piece of its own."""
+    """For each piece, whether it stands for a byte of a character without a piece of its own."""
     return [_BYTE_PIECE.fullmatch(piece) is not None for piece in pieces]
 
 
@@ -270,7 +275,7 @@ def _encode_sampled(
         )
         return ids
 
-    # SentencePiece keeps one generator per thread, seeded when the thread first uses it: a fresh thread
-    # and a single worker make the segmentation a function of the seed.
+    # SentencePiece keeps one generator per thread, seeded when the thread first uses it. A new thread with a
+    # single worker therefore makes the segmentation a function of the seed.
     with ThreadPoolExecutor(max_workers=1) as executor:
         return executor.submit(work).result()

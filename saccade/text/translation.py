@@ -1,4 +1,4 @@
-"""What a line of a parallel corpus is: a source and a target, and fertilities where they are given."""
+"""The columns of parallel text: source, target and optional fertilities."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,12 @@ from saccade.text.fertilities import fertilities_of, require_fit
 from saccade.text.tokenizer import Tokenizer
 
 SIDES = ("source", "target")
-"""The columns whose lengths decide what a batch takes."""
+"""The columns whose lengths determine the size of a batch."""
 
 
 def translation_columns(tokenizer: Tokenizer, *, fertilities: bool = False) -> tuple[TextColumn, ...]:
-    """The columns of a line: ids of source and target with their end symbols and, where there are
-    `fertilities`, one number for each source id, 0 for the end symbol."""
+    """The columns of a line: ids of source and target with their end symbols and, with `fertilities`, one
+    number for each source id, 0 for the end symbol."""
     pad = tokenizer.pad
     source = Column.ids("source", vocab_size=tokenizer.source_vocab_size, pad=pad)
     target = Column.ids("target", vocab_size=tokenizer.target_vocab_size, pad=pad)
@@ -41,8 +41,10 @@ def collate_translation(
 
 
 def translation_batch(columns: Mapping[str, PaddedColumn], *, start: int) -> Batch:
-    """Source and target, and what else there is, as a batch with one more column, `target_in`: what the
-    decoder reads under teacher forcing, the target behind the start symbol and without its end symbol."""
+    """A batch of these columns and `target_in`, the decoder's input under teacher forcing.
+
+    It is the target with a start symbol in front and without its end symbol.
+    """
     return Batch({**columns, "target_in": columns["target"].shifted(start)}, counted="target")
 
 

@@ -1,4 +1,4 @@
-"""Learning a vocabulary: what is asked for, a bounded sample of the lines, SentencePiece's trainer."""
+"""Learning a vocabulary: its settings, a bounded sample of the lines, and SentencePiece's trainer."""
 
 import io
 import random
@@ -18,43 +18,45 @@ from saccade.errors import ConfigError, InputError
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 DEFAULT_VOCAB_SIZE = 8000
 
-_SAMPLE = 1_000_000  # lines that a vocabulary is learned from at most; the trainer holds them in memory
+_SAMPLE = 1_000_000  # maximum number of lines to learn from; the trainer holds them in memory
 _SAMPLE_SEED = 20240117
-_THREADS = 16  # fixed: the sums of unigram learning depend on it in the last digit
-_LEAST_COVERAGE = 0.98  # the trainer takes no less
-_LONGEST_LINE = 16_384  # bytes; longer lines are not learned from
+_THREADS = 16  # fixed, because the last digits of sums in unigram learning depend on it
+_LEAST_COVERAGE = 0.98  # the trainer's minimum
+_LONGEST_LINE = 16_384  # bytes; longer lines are ignored
 
 
 class TokenizerConfig(Section):
-    """How text is cut into pieces, section `[tokenizer]`."""
+    """Settings of the tokeniser, section `[tokenizer]`."""
 
     vocab_size: int | None = Field(default=None, ge=8)
-    """Pieces in a vocabulary, the four special ones included. Without it 8,000, or as many as the text
+    """Number of pieces in a vocabulary, including four special ones. Unset: 8,000, or as many as the text
     supports."""
     model: Literal["bpe", "unigram"] = "bpe"
-    """Byte-pair encoding (Sennrich et al. 2016) or a unigram language model (Kudo 2018)."""
+    """Kind of sub-words: byte-pair encoding (Sennrich et al. 2016) or a unigram model (Kudo 2018)."""
     joint: bool = True
-    """One vocabulary for both sides, so that embeddings can be shared; false: one for each side."""
+    """Whether both sides have one vocabulary, so that embeddings can be shared; false: one for each side."""
     byte_fallback: bool = True
-    """Spell characters outside the vocabulary as UTF-8 bytes, which takes 256 pieces, instead of as the
-    unknown piece."""
+    """Whether characters outside the vocabulary are spelled as UTF-8 bytes, which takes 256 pieces, instead
+    of as the unknown piece."""
     sampling: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Sampled segmentation of the training text, another one each epoch; 0: off. With `bpe` the
-    probability of leaving out a merge (BPE-dropout, Provilkov et al. 2020: 0.1), with `unigram` the
+    """Strength of sampled segmentation, which splits the training text differently in each epoch; 0: off.
+    With `bpe`, probability of skipping a merge (BPE-dropout, Provilkov et al. 2020: 0.1); with `unigram`,
     smoothing exponent (Kudo 2018: 0.2)."""
     normalization: Literal["identity", "nfkc", "nfkc_cf", "nmt_nfkc", "nmt_nfkc_cf"] = "identity"
-    """Change of the text before it is cut. `identity` changes nothing. The others apply Unicode NFKC (with
-    `nmt_` also to control characters and white space, with `_cf` case is folded too), join runs of blanks
-    and trim both ends."""
+    """Normalisation of the text before it is split. `identity` changes nothing. The others apply Unicode NFKC
+    (with `nmt_` also to control characters and white space, with `_cf` with case folding), merge repeated
+    spaces and trim both ends."""
     character_coverage: float | None = Field(default=None, ge=0.98, le=1.0)
     """Share of the text whose characters get a piece of their own, the most frequent ones first; 0.9995 is
-    usual for Chinese and Japanese. Without it all characters, or as many as fill half of the vocabulary,
-    but at least 98% of the text."""
+    usual for Chinese and Japanese. Unset: all characters, or as many as fill half of the vocabulary, but at
+    least 98% of the text."""
 
 
 def learn_model(config: TokenizerConfig, lines: Iterable[str], *, side: str) -> bytes:
-    """A serialised SentencePiece model learned from the lines (`side` names them in messages), which are
-    read once, as a stream. Raises UserError when they are empty or do not support the vocabulary."""
+    """Learns a SentencePiece model from the lines, which are read once, as a stream; returns it serialised.
+
+    side: name of the lines in messages. Raises UserError if they are empty or too few for the vocabulary.
+    """
     sample = [without_surrogates(line) for line in sample_lines(lines, limit=_SAMPLE)]
     counts = character_counts(sample)
     if not counts.size:
@@ -81,8 +83,10 @@ def learn_model(config: TokenizerConfig, lines: Iterable[str], *, side: str) -> 
 
 
 def sample_lines(lines: Iterable[str], *, limit: int) -> list[str]:
-    """All lines when there are at most `limit`, else a uniform sample of that many (reservoir sampling,
-    Vitter 1985, "Algorithm R"), the same one for the same lines. Reads the stream once."""
+    """All lines if there are at most `limit`, otherwise a uniform random sample of `limit` lines.
+
+    The stream is read once (reservoir sampling, Vitter 1985, "Algorithm R"); equal lines give equal samples.
+    """
     stream = iter(lines)
     kept = list(islice(stream, limit))
     generator = random.Random(_SAMPLE_SEED)
@@ -94,7 +98,7 @@ def sample_lines(lines: Iterable[str], *, limit: int) -> list[str]:
 
 
 def character_counts(lines: Sequence[str]) -> NDArray[np.int64]:
-    """How often each character occurs, most frequent first, characters that do not occur left out."""
+    """The number of occurrences of each character that occurs, in descending order."""
     counts = np.zeros(0x110000, dtype=np.int64)
     for first in range(0, len(lines), 10_000):
         text = "".join(lines[first : first + 10_000])
@@ -104,19 +108,19 @@ def character_counts(lines: Sequence[str]) -> NDArray[np.int64]:
 
 
 def coverage_of(counts: NDArray[np.int64], *, at_most: int) -> float:
-    """Share of the text that the `at_most` most frequent characters make up; `counts` as above."""
+    """The share of the text that the `at_most` most frequent characters make up; see `character_counts`."""
     return 1.0 if counts.size <= at_most else float(counts[:at_most].sum() / counts.sum())
 
 
 def characters_within(counts: NDArray[np.int64], coverage: float) -> int:
-    """How many of the most frequent characters make up a share of the text; `counts` as above."""
+    """The number of most frequent characters that make up a share of the text; see `character_counts`."""
     enough = int(np.searchsorted(np.cumsum(counts), coverage * counts.sum())) + 1
     return min(enough, counts.size)
 
 
 def without_surrogates(line: str) -> str:
-    """The line with each lone surrogate (no character, so SentencePiece refuses it) as U+FFFD."""
-    if line.isascii():  # known without looking, and most lines
+    """The line with U+FFFD instead of each lone surrogate, which SentencePiece refuses."""
+    if line.isascii():  # true of most lines, and checked quickly
         return line
     try:
         line.encode("utf-8")
@@ -135,7 +139,7 @@ def _train(
             model_writer=model,
             model_type=config.model,
             vocab_size=vocab_size,
-            hard_vocab_limit=False,  # a short text gives fewer pieces; the caller judges them
+            hard_vocab_limit=False,  # a short text gives fewer pieces; the caller checks their number
             character_coverage=coverage,
             byte_fallback=config.byte_fallback,
             normalization_rule_name=config.normalization,
@@ -148,6 +152,6 @@ def _train(
             num_threads=_THREADS,
             minloglevel=2,
         )
-    except RuntimeError as error:  # a check of the trainer's own
+    except RuntimeError as error:  # raised by the trainer's checks
         raise InputError(f"sentencepiece could not learn from the {side}: {error}") from error
     return model.getvalue()

@@ -1,4 +1,4 @@
-"""Tokenisers that need no SentencePiece: whole words, and bytes."""
+"""Tokenisers without SentencePiece: whole words, and bytes."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,16 +17,16 @@ _FILE = "words.txt"
 
 
 class WordTokenizer:
-    """A word is what stands between white space; blanks are not kept. `decode` joins words with one blank.
+    """A tokeniser whose pieces are words between white space; `decode` joins them with single spaces.
 
-    Words outside the vocabulary become the unknown one, which is written <unk>: text that has it already, as
-    WikiText has, means the same by it.
+    Words outside the vocabulary become the unknown word, written <unk>. It keeps its meaning in text that
+    already contains it, such as WikiText.
     """
 
     kind: ClassVar[str] = "words"
 
     def __init__(self, words: Sequence[str]) -> None:
-        """`words`: the vocabulary without the special ids, the most frequent ones first."""
+        """words: the vocabulary without the special ids, the most frequent words first."""
         self._words = list(words)
         self._ids = {word: number for number, word in enumerate(words, start=len(_SPECIAL))}
         self._ids[_SPECIAL[UNKNOWN]] = UNKNOWN
@@ -35,9 +35,9 @@ class WordTokenizer:
 
     @classmethod
     def learn(cls, lines: Iterable[str], *, vocab_size: int | None) -> Self:
-        """All words of the lines, or the most frequent ones, so that `vocab_size` ids are used.
+        """Learns a vocabulary of all words of the lines, or of the most frequent ones for `vocab_size` ids.
 
-        Raises UserError when the text has fewer.
+        Raises UserError if the text has too few words.
         """
         counts = Counter(word for line in lines for word in line.split())
         counts.pop(_SPECIAL[UNKNOWN], None)
@@ -54,7 +54,7 @@ class WordTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises UserError when the file is missing or damaged."""
+        """Reads what `save` wrote; raises UserError if the file is missing or damaged."""
         try:
             words = (folder / _FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n")
         except (OSError, ValueError) as error:
@@ -64,30 +64,30 @@ class WordTokenizer:
         return cls(words)
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json and words.txt, a word a line."""
+        """Writes tokenizer.json and words.txt, one word per line."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).write_bytes("".join(f"{word}\n" for word in self._words).encode("utf-8"))
         write_settings(folder, kind=self.kind, config={})
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line, the end symbol appended."""
+        """Ids of each line, followed by the end symbol."""
         return [[*(self._ids.get(word, UNKNOWN) for word in line.split()), END] for line in lines]
 
     encode_target = encode_source
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Words with one blank between them; special ids but the unknown one are left out."""
+        """The words with single spaces between them, without special ids except the unknown one."""
         return " ".join(self.source_pieces([i for i in ids if i not in (PAD, START, END)]))
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The words behind ids."""
+        """The words of ids."""
         return [_SPECIAL[i] if i < len(_SPECIAL) else self._words[i - len(_SPECIAL)] for i in map(int, ids)]
 
     target_pieces = source_pieces
 
 
 class ByteTokenizer:
-    """The UTF-8 bytes of a line: 256 ids and the special ones, nothing to learn and nothing unknown."""
+    """A tokeniser whose pieces are UTF-8 bytes: 256 ids and the special ones, with nothing to learn."""
 
     kind: ClassVar[str] = "bytes"
 
@@ -97,28 +97,28 @@ class ByteTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:  # noqa: ARG003 - as its siblings; there is nothing to read
-        """Every such tokeniser is the same."""
+        """Returns a tokeniser; all of this kind are the same."""
         return cls()
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json."""
+        """Writes tokenizer.json."""
         folder.mkdir(parents=True, exist_ok=True)
         write_settings(folder, kind=self.kind, config={})
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line, the end symbol appended."""
+        """Ids of each line, followed by the end symbol."""
         first = len(_SPECIAL)
         return [[*(first + byte for byte in without_surrogates(line).encode()), END] for line in lines]
 
     encode_target = encode_source
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text on one line; bytes that are not UTF-8 become U+FFFD."""
+        """The text on one line; bytes that are not UTF-8 become U+FFFD."""
         spelled = bytes(i - len(_SPECIAL) for i in map(int, ids) if i >= len(_SPECIAL))
         return one_line(spelled.decode("utf-8", errors="replace"))
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
-        """Printable ASCII as it is, other bytes as <0xE4>."""
+        """The bytes of ids: printable ASCII characters as they are, other bytes as <0xE4>."""
         return [_byte_name(int(i)) for i in ids]
 
     target_pieces = source_pieces

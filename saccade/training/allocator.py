@@ -1,4 +1,4 @@
-"""Memory of a process that trains: sizes that torch frees come again at once, shapes of batches do not."""
+"""Allocator settings of a training process, which keep memory use steady although batch shapes vary."""
 
 import contextlib
 import ctypes
@@ -10,11 +10,11 @@ _PREPARED = "16"
 
 
 def steady_memory() -> None:
-    """Let freed memory stay with the process, and what oneDNN prepared for other shapes go.
+    """Keeps freed memory in the process, and limits what oneDNN caches for each shape.
 
-    By default a large tensor is mapped anew each time, and the kernel has to clear its pages (settled on
-    systems with glibc); and 1,024 prepared products of a megabyte or so are kept, one for each shape
-    (settled before the first one).
+    By default glibc returns the memory of a large tensor to the system, which must clear the pages when they
+    are mapped again; oneDNN caches 1,024 prepared operations of about a megabyte, one for each shape. Call
+    this before the first operation.
     """
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, _PREPARED)

@@ -1,4 +1,4 @@
-"""What the loader and the step know of a batch, whatever it holds."""
+"""The interface of training batches, which the loader and the step use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,16 +8,16 @@ import torch
 
 
 class TrainingBatch(Protocol):
-    """Rows from which an objective can be computed, all together or some at a time."""
+    """Rows from which an objective can be computed, all together or a part at a time."""
 
     @property
     def target_tokens(self) -> int:
-        """What the loss is divided by."""
+        """Number of target tokens, by which the loss is divided."""
         ...
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         ...
 
     def to(self, device: torch.device | str) -> Self:
@@ -29,7 +29,7 @@ class TrainingBatch(Protocol):
         ...
 
     def take(self, rows: slice | Sequence[int]) -> Self:
-        """Some of the rows."""
+        """A batch with some of the rows."""
         ...
 
 
@@ -42,10 +42,10 @@ class Share(Generic[BatchT]):
 
     batch: BatchT
     weight: float
-    """What the loss of these rows counts for: 0.0 in a process that has none and computes a row of another
-    one, because all processes must take part in an update."""
+    """Weight of the loss of these rows: 0.0 in a process without rows, which computes a row of another
+    process because all processes must take part in an update."""
     target_tokens: int
-    """Target tokens of the whole batch, over all processes."""
+    """Number of target tokens of the whole batch, over all processes."""
 
     def pin(self) -> "Share[BatchT]":
         """The share in page-locked memory."""

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: last, best, and those that wait to be averaged."""
+"""The checkpoints of a run: the last one, the best one, and those to be averaged."""
 
 import shutil
 from dataclasses import replace
@@ -26,7 +26,7 @@ from saccade.training.state import Counters, TrainingState, read_state, write_st
 
 
 class Checkpoints:
-    """RUN/checkpoints: each a model folder; `last` holds the training state as well."""
+    """The folder RUN/checkpoints, whose checkpoints are model folders; `last` also has the training state."""
 
     def __init__(
         self,
@@ -40,21 +40,21 @@ class Checkpoints:
         self.network, self.optimizer, self.moving_average, self.group = network, optimizer, average, group
 
     def restore(self) -> TrainingState:
-        """Put the `last` checkpoint into network and optimiser; returns the rest of it."""
+        """Restores network and optimiser from the `last` checkpoint; returns the rest of it."""
         last = self.folder / "last"
         if self.group.leads:
             settle_folder(last)
         self.group.wait()
         if not last.exists():
             raise NotFound(
-                f"{last}: nothing to resume: the run stopped before its first checkpoint. Start a new run."
+                f"{last}: cannot resume: the run stopped before its first checkpoint. Start a new run."
             )
         weights = read_weights(last)
         state = read_state(last, network=self.network, optimizer=self.optimizer, rank=self.group.rank)
         load_weights(self.network, state.raw_weights or weights, folder=last)
         if self.moving_average is not None:
             load_weights(self.moving_average.module, weights, folder=last)
-            # Only whether it is 0 matters: the first applied update starts the average.
+            # Only whether this is 0 matters: the first applied update starts the average.
             self.moving_average.n_averaged.fill_(state.counters.step - state.counters.skipped)
         return state
 
@@ -66,7 +66,7 @@ class Checkpoints:
         generators: list[dict[str, Tensor]],
         data: dict[str, Tensor],
     ) -> None:
-        """The model as it stands and all that training needs to go on."""
+        """Saves the present model and everything that training needs to continue."""
         with replace_folder(self.folder / "last") as new:
             write_model(new, self._described(model, counters, {}))
             write_state(
@@ -80,15 +80,15 @@ class Checkpoints:
             )
 
     def save_best(self, model: Model, counters: Counters, scores: dict[str, float]) -> None:
-        """The best model so far."""
+        """Saves the best model so far."""
         save_model(self.folder / "best", self._described(model, counters, scores))
 
     def save_average(self, model: Model, counters: Counters, scores: dict[str, float]) -> None:
-        """The mean of the kept models."""
+        """Saves the average of the kept models."""
         save_model(self.folder / "average", self._described(model, counters, scores))
 
     def keep(self, model: Model, counters: Counters, *, count: int) -> None:
-        """Keep this step's model for averaging and drop what is too old for it."""
+        """Keeps this step's model for averaging and deletes models beyond the latest `count`."""
         if count < 2:
             return
         save_model(self._step(counters.step), self._described(model, counters, {}))
@@ -98,7 +98,7 @@ class Checkpoints:
         counters.kept = counters.kept[-count:]
 
     def average(self, model: Model, counters: Counters) -> Model | None:
-        """A new model with the mean of the kept weights; None when there is nothing to average."""
+        """A new model with the mean of the kept weights; None if fewer than two models were kept."""
         if len(counters.kept) < 2:
             return None
         network = build_model(model.config, model.network.vocabulary)

@@ -1,4 +1,4 @@
-"""The order of training: which batches make which update, decided by seed and epoch alone."""
+"""Training data: the batches of each update, determined by seed and epoch alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,36 +14,36 @@ from saccade.training.batch import Share
 
 
 class TrainingData(Protocol):
-    """What a run is trained on, the same at each start."""
+    """The interface of training data, which is the same each time a run starts."""
 
     def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Any]]:
         """The batches (`TrainingBatch`) of each update of an epoch, without its first `done` updates.
 
-        Every process calls this when the epoch begins. Another thread may then run the iterator, ahead of
-        the updates; batches may lack what earlier updates leave for them.
+        Every process calls this when the epoch begins. Another thread may then advance the iterator ahead of
+        the updates; results of earlier updates that the batches need are added by `attach`.
         """
         ...
 
     def attach(self, shares: list[Share[Any]]) -> list[Share[Any]]:
-        """The shares of the next update with what the update before has left for it."""
+        """The shares of the next update, completed with the results of the update before."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """What the next update depends on besides epoch and `done`, to be saved. All processes ask."""
+        """The state to save besides epoch and `done`. All processes must call this."""
         ...
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state` gave, before `epoch` continues in the middle of one."""
+        """Restores the result of `state`, before `epoch` continues in the middle of an epoch."""
         ...
 
 
 @dataclass(frozen=True)
 class TrainingLines:
-    """Batches of encoded lines that know nothing of each other. Satisfies `TrainingData`.
+    """Batches of independent encoded lines. Satisfies `TrainingData`.
 
-    lines_of: the lines of an epoch, always the same ones or segmented differently each time; every process
-    calls it when the epoch begins. collate: makes a batch of some of them. sides: the columns whose lengths
-    decide how much a batch takes.
+    lines_of: returns the lines of an epoch, which may be segmented differently each time; every process calls
+    it when the epoch begins. collate: makes a batch of some lines. sides: the columns whose lengths determine
+    the size of a batch.
     """
 
     lines_of: Callable[[int], EncodedLines]
@@ -64,12 +64,12 @@ class TrainingLines:
         )
 
     def attach(self, shares: list[Share[Any]]) -> list[Share[Any]]:
-        """Nothing is left for the next update."""
+        """The shares unchanged, because batches do not depend on earlier updates."""
         return shares
 
     def state(self) -> dict[str, Tensor]:
-        """Nothing besides epoch and `done`."""
+        """An empty state, because epoch and `done` determine the batches."""
         return {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """See `state`."""
+        """Does nothing; see `state`."""

@@ -1,9 +1,9 @@
-"""Several processes as one trainer. torchrun starts them, and says how many there are and which this is.
+"""Training in several processes, which torchrun starts and numbers.
 
     torchrun --nproc-per-node N -m saccade train CONFIG.toml
 
-Every process reads the same plan and takes its share of the rows of each batch, so one update is the same
-whatever the number of processes, up to rounding.
+Every process follows the same plan and takes its share of the rows of each batch, so that an update does not
+depend on the number of processes, up to rounding.
 """
 
 import os
@@ -23,28 +23,28 @@ from saccade.training.wrapping import Replicated, Unwrapped, Wrapping
 
 @dataclass(frozen=True)
 class Group:
-    """This process among the others. One process alone is a group of size 1 that never communicates."""
+    """The processes of a run, seen from this one. A single process is a group of size 1."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009
     local_rank: int = 0
-    """This process among those of its machine."""
+    """Number of this process among those of its machine."""
     node: int = 0
-    """This machine among those of the run."""
+    """Number of this machine among those of the run."""
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and talks to the user."""
+        """Whether this process writes files and prints messages."""
         return self.rank == 0
 
     @property
     def wrapping(self) -> Wrapping:
-        """What joins the models of the processes."""
+        """The strategy that joins the models of the processes."""
         return Unwrapped() if self.size == 1 else Replicated()
 
     def share(self, batch: BatchT) -> Share[BatchT]:
-        """This process's rows of a batch: every `size`-th one."""
+        """This process's share of a batch: every `size`-th row."""
         tokens = batch.target_tokens
         if self.size == 1:
             return Share(batch, 1.0, tokens)
@@ -53,7 +53,7 @@ class Group:
         return Share(batch.take(slice(0, 1)), 0.0, tokens)
 
     def join(self, rows: Tensor) -> Tensor:
-        """The reverse of `share`: all rows, of which each rank has computed its own, (rows, ...)."""
+        """All rows (rows, ...), of which each rank has computed its own: the inverse of `share`."""
         if self.size == 1:
             return rows
         whole = torch.empty_like(rows, device="cpu")
@@ -62,13 +62,13 @@ class Group:
         return whole
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over all ranks, in place."""
+        """Sums values over all ranks, in place."""
         if self.size > 1:
             distributed.all_reduce(values)
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """Every rank's value, in order of rank."""
+        """The values of all ranks, in order of rank."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -84,9 +84,9 @@ class Group:
         return box[0]
 
     def lead(self, work: Callable[[], None]) -> None:
-        """The leader does something for all while the others wait. Its UserError ends every process.
+        """Runs `work` in the leading process while the others wait. Its UserError ends every process.
 
-        Only the leader raises it, so that it is printed once; the others exit with the same code.
+        Only the leader raises the error, so that it is printed once; the others exit with the same code.
         """
         problem: UserError | None = None
         if self.leads:
@@ -101,14 +101,14 @@ class Group:
             raise SystemExit(2)
 
     def wait(self) -> None:
-        """Until all ranks are here."""
+        """Waits until all ranks have called this."""
         if self.size > 1:
             distributed.barrier()
 
 
 @contextmanager
 def process_group() -> Iterator[Group]:
-    """The group that torchrun announced in the environment; a group of one without it."""
+    """The group that torchrun describes in the environment; a group of one without torchrun."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
     node = int(os.environ.get("GROUP_RANK", "0"))
@@ -119,7 +119,7 @@ def process_group() -> Iterator[Group]:
     if size == 1:
         yield Group(device=device)
         return
-    # Preparing a large corpus happens on one rank while the others wait.
+    # The timeout is long because one rank prepares a large corpus while the others wait.
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=4))
     try:
         yield Group(rank, size, device, local_rank=local, node=node)

@@ -1,4 +1,4 @@
-"""The step that runs operation by operation; safe against overflow and lack of memory."""
+"""The eager training step, which handles overflow and lack of memory."""
 
 import contextlib
 import math
@@ -15,12 +15,12 @@ from saccade.training.settings import TrainingConfig, uses_bfloat16
 from saccade.training.step import UpdateResult
 
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "could not create a primitive")
-"""Parts of the messages of RuntimeErrors that mean lack of memory: torch's allocator on CPUs, and oneDNN's
-products, have no exception type of their own."""
+"""Parts of RuntimeError messages that mean lack of memory: torch's allocator on CPUs and oneDNN have no
+exception type for it."""
 
 
 class EagerStep:
-    """Satisfies `Step`. A batch that memory does not suffice for is split into `micro_batches` parts."""
+    """An eager `Step`. A batch that does not fit into memory is split into `micro_batches` parts."""
 
     def __init__(
         self,
@@ -40,10 +40,11 @@ class EagerStep:
         self.loss = self.wrapping.wrap(_compiled(loss) if compiled else loss)
 
     def __call__(self, shares: Sequence[Share[Any]], *, rate: float) -> UpdateResult:
-        """One update; see `Step`.
+        """Performs an update; see `Step`.
 
-        The loss is divided once, by the target tokens of all batches: k small batches equal one large one.
-        When memory does not suffice for a batch, it is split in two and the update starts over.
+        The loss is divided once, by the target tokens of all batches, so that k small batches equal one large
+        batch. If a batch does not fit into memory, every batch is split into twice as many parts and the
+        update starts over.
         """
         tokens = sum(share.target_tokens for share in shares)
         total = None
@@ -65,12 +66,12 @@ class EagerStep:
         return UpdateResult(loss, tokens, norm, applied)
 
     def _gradients(self, shares: Sequence[Share[Any]], tokens: int) -> Tensor:
-        """Sum the gradients of this process's rows; returns their summed loss."""
+        """Sums the gradients of this process's rows; returns their summed loss."""
         device = self.group.device
         total = torch.zeros((), dtype=torch.float64, device=device)
         parts = [part for share in shares for part in self._parts(share)]
         for number, (batch, weight) in enumerate(parts, start=1):
-            # Gradients are averaged over processes, and should be so once, with the last part.
+            # Gradients are averaged over processes once, with the last part.
             last = number == len(parts)
             with contextlib.nullcontext() if last else self.wrapping.without_exchange(self.loss):
                 with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
@@ -90,7 +91,7 @@ class EagerStep:
         self.optimizer.zero_grad(set_to_none=True)
         if self.group.size > 1:
             raise UserError(
-                f"rank {self.group.rank} ran out of memory; the other ranks can't follow a split batch. "
+                f"rank {self.group.rank} ran out of memory, and several processes cannot split a batch. "
                 "Lower training.batch_tokens (and raise training.accumulate to keep the update's size)."
             ) from error
         if all(share.batch.rows <= self.micro_batches for share in shares):
@@ -114,7 +115,7 @@ def make_eager_step(
     config: TrainingConfig,
     micro_batches: int = 1,
 ) -> EagerStep:
-    """The step that a configuration asks for. Satisfies `StepFactory`."""
+    """Makes the step that a configuration describes. Satisfies `StepFactory`."""
     return EagerStep(
         loss,
         optimizer,
@@ -127,18 +128,20 @@ def make_eager_step(
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an exception means that memory does not suffice; of some only the message says so."""
+    """Whether an exception means lack of memory, by its type or its message."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(part in str(error) for part in _OUT_OF_MEMORY)
 
 
 def _compiled(loss: nn.Module) -> nn.Module:
-    """The loss under torch.compile, but for the methods that a module names in `uncompiled`: loops over
-    positions, which would be unrolled for each length."""
+    """The loss under torch.compile, except the methods that a module lists in `uncompiled`.
+
+    These loop over positions, and would be unrolled for each length.
+    """
     for module in loss.modules():
         for name in getattr(module, "uncompiled", ()):
             setattr(module, name, torch.compiler.disable(getattr(module, name)))
-    # Static shapes would compile again for each batch shape.
+    # With static shapes, each batch shape would be compiled separately.
     compiled: nn.Module = torch.compile(loss, dynamic=True)  # type: ignore[assignment]
     return compiled

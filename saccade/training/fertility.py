@@ -16,8 +16,8 @@ from saccade.training.objective import Objective
 class FertilityCrossEntropy(Objective):
     """Cross-entropy of the target pieces given the fertilities, plus that of the fertilities themselves.
 
-    Without smoothing it is -log p(fertilities) - log p(target | fertilities). A fertility beyond the
-    model's greatest counts as the greatest; the decoder still gets as many copies as there are pieces.
+    Without smoothing it is -log p(fertilities) - log p(target | fertilities). A fertility above the model's
+    greatest is clamped for its own loss; the decoder still reads a copy for each target piece.
     """
 
     label_smoothing: float = 0.0
@@ -27,13 +27,13 @@ class FertilityCrossEntropy(Objective):
         scheme = Fertility(model)
         source, fertilities = batch["source"], batch["fertilities"].values
         memory = model.encode(source.values, source.lengths)
-        hidden, _ = scheme.write(fertilities, memory)
+        hidden, _ = scheme.write(fertilities, memory)  # (batch, longest, width)
         pieces, real = batch["target"].without_end()
         words = linear_cross_entropy(
             hidden[real], model.output.weight, None, pieces[real], label_smoothing=self.label_smoothing
         )
-        counted = scheme.has_fertility(memory)
-        logits = scheme.logits(memory)[counted].float()
+        counted = scheme.has_fertility(memory)  # (batch, source)
+        logits = scheme.logits(memory)[counted].float()  # (source pieces, classes)
         labels = fertilities[counted].clamp(max=logits.size(1) - 1)
         total: Tensor = words + cross_entropy(logits, labels, reduction="sum")
         return total

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination as a wish, granted between two updates."""
+"""Handling of Ctrl-C and termination signals, which end training between two updates."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether somebody asked to stop."""
+    """A request to stop; `asked` says whether it was made."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -15,7 +15,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within the block SIGINT and SIGTERM set `asked`; a second Ctrl-C interrupts at once."""
+    """Makes SIGINT and SIGTERM set `asked` within the block; a second Ctrl-C interrupts at once."""
     request = StopRequest()
 
     def ask(number: int, _: FrameType | None) -> None:
@@ -25,7 +25,7 @@ def stop_requests() -> Iterator[StopRequest]:
 
     try:
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: the caller minds signals
+    except ValueError:  # not the main thread, so the caller handles signals
         yield request
         return
     try:

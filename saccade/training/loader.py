@@ -1,4 +1,4 @@
-"""Makes the batches of the next updates while the device computes this one."""
+"""The loader, which makes the batches of the next updates while the device computes the present one."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,16 +11,16 @@ from saccade.training.data import TrainingData
 from saccade.training.distributed import Group
 
 AHEAD = 4
-"""Updates whose batches are made before they are asked for."""
+"""Number of updates whose batches are made ahead of time."""
 
 
 class Loader:
-    """Gives this process its shares of the batches of each update, in the order of the data.
+    """Yields this process's shares of the batches of each update, in the order of the data.
 
     A worker thread collates a few updates ahead, takes this process's rows and, if the device is a GPU, puts
-    them into page-locked memory. What an update leaves for the next one is attached when the batches are
-    asked for, so that results do not depend on how far the worker is ahead. Errors of the worker are raised
-    where the batches are asked for. Use it as a context manager, or call `close`, to end the thread.
+    them into page-locked memory. Results of the update before are attached just before a share is yielded, so
+    that they do not depend on how far ahead the worker is. Errors of the worker are raised in the thread that
+    iterates. Use it as a context manager, or call `close`, to end the worker.
     """
 
     def __init__(self, data: TrainingData, group: Group, *, ahead: int = AHEAD) -> None:
@@ -30,7 +30,7 @@ class Loader:
     def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Share[Any]]]:
         """The shares for each update of an epoch, without its first `done` updates.
 
-        Beginning an epoch may have the processes wait for each other, so this thread does it.
+        The epoch begins in the calling thread, because the processes may have to wait for each other.
         """
         updates = self.data.epoch(epoch, done=done)
         pending: deque[Future[list[Share[Any]] | None]] = deque()
@@ -45,7 +45,7 @@ class Loader:
                 future.cancel()
 
     def close(self) -> None:
-        """End the worker thread, after the update that it is busy with."""
+        """Ends the worker thread after the update that it is preparing."""
         self._worker.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Self:

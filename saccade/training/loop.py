@@ -1,4 +1,4 @@
-"""The training loop, on one page: updates, validation, checkpoints, until done or asked to stop."""
+"""The training loop: updates, validation and checkpoints until the run ends or is asked to stop."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ from saccade.training.validation import Schedule, ValidationScores
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run is made of; `experiment` composes it."""
+    """The parts of a run, which `experiment` composes."""
 
     run: Path
     model: Model
@@ -45,9 +45,9 @@ class Setup:
 
 
 def train(setup: Setup, *, resume: bool = False) -> Counters:
-    """Train to the end, or continue from the `last` checkpoint; returns where the run ended.
+    """Trains to the end, from the start or from the `last` checkpoint; returns the final counters.
 
-    Raises Interrupted after SIGINT or SIGTERM, saved; UserError when training cannot continue.
+    Raises Interrupted after SIGINT or SIGTERM, once the run is saved; UserError if training cannot continue.
     """
     return _Training(setup, resume=resume).run()
 
@@ -99,7 +99,7 @@ class _Training:
         return self.counters
 
     def _updates(self) -> Iterator[Sequence[Share[Any]]]:
-        """The shares for each update until the run ends, from where it stands."""
+        """Yields the shares of each remaining update."""
         while not self._ended():
             for shares in self.loader.epoch(self.counters.epoch, done=self.counters.done):
                 self.counters.done += 1
@@ -140,11 +140,11 @@ class _Training:
     def _count(self, result: UpdateResult) -> None:
         counters = self.counters
         counters.step += 1
-        counters.finished = False  # a finished run whose configuration now asks for more
+        counters.finished = False  # a finished run may be resumed with more steps
         counters.tokens += result.tokens
         if self.step.micro_batches > counters.micro_batches:
             self.report.say(
-                f"Out of memory: from here on each batch is computed in {self.step.micro_batches} parts."
+                f"Out of memory: from now on each batch is computed in {self.step.micro_batches} parts."
             )
         counters.micro_batches = self.step.micro_batches
         if result.applied:
@@ -157,14 +157,14 @@ class _Training:
         )
         if counters.skipped_in_row >= self.config.max_skipped:
             raise UserError(
-                f"step {counters.step}: {counters.skipped_in_row} updates in a row had loss {result.loss}, "
-                f"a gradient norm of {result.gradient_norm}, and were skipped: the weights have diverged "
-                "or the precision overflows. Lower training.peak_rate, lengthen training.warmup, set "
-                "training.clip_norm = 1, or training.precision = 'float32'. The last checkpoint is kept."
+                f"step {counters.step}: {counters.skipped_in_row} updates in a row were skipped, the last "
+                f"one with loss {result.loss} and gradient norm {result.gradient_norm}: training diverged or "
+                "the precision overflows. Lower training.peak_rate, raise training.warmup, or set "
+                "training.clip_norm = 1 or training.precision = 'float32'. The last checkpoint is kept."
             )
 
     def _validate(self) -> None:
-        """The leader validates, the others wait for the verdict: it decides when to stop."""
+        """Validates in the leading process; the others wait for the result, which decides when to stop."""
         validate, config, counters = self.setup.validate, self.setup.validation, self.counters
         if self.group.leads:
             self.checkpoints.keep(self._averaged(), counters, count=self.config.average)
@@ -178,7 +178,7 @@ class _Training:
             value = scores.value(config.metric)
             improved = counters.best is None or value > counters.best
             counters.stale = 0 if improved else counters.stale + 1
-            # Of equals the later one: on an easy task a score is perfect long before the model is done.
+            # Among equals the later one: on an easy task a score may be perfect long before training is done.
             better = improved or value == counters.best
             if better:
                 counters.best, counters.best_step = value, counters.step
@@ -199,7 +199,7 @@ class _Training:
         self.group.wait()
 
     def _finish(self) -> None:
-        """Average the kept checkpoints, and see that `best` exists even without validation."""
+        """Averages the kept checkpoints, and makes sure that `best` exists even without validation."""
         if self.counters.finished:
             return
         if self.counters.step % self.setup.validation.every:
@@ -227,13 +227,13 @@ class _Training:
         self.checkpoints.save_average(model, self.counters, scores)
 
     def _averaged(self) -> Model:
-        """The model that is validated and saved: the moving average if the run has one."""
+        """The model to validate and save: the moving average if the run has one."""
         if self.average is None:
             return self.setup.model
         return replace(self.setup.model, network=cast(Network, self.average.module))
 
     def _agreed(self, asked: bool) -> bool:
-        """Whether any rank was asked to stop: all of them do at the same step."""
+        """Whether any rank was asked to stop, in which case all of them stop at the same step."""
         if self.group.size == 1:
             return asked
         return bool(self.group.sum(torch.tensor(float(asked), device=self.group.device)) > 0)

@@ -1,4 +1,4 @@
-"""Training to predict masked words from the others (CMLM, Ghazvininejad et al. 2019, section 2.2)."""
+"""Training to predict masked words from the other words (CMLM, Ghazvininejad et al. 2019, section 2.2)."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ _SEED = 20190904
 class MaskedCrossEntropy(Objective):
     """Cross-entropy of the masked words alone, plus that of the length.
 
-    Of a target of N words a number from 1 to N, each as likely, is masked at random. Outside training the
-    masks are always the same for a batch, so that losses can be compared.
+    The number of masked words of a target of N words is uniform on 1 to N. Outside training the masks of a
+    batch are always the same, so that losses can be compared.
     """
 
     label_smoothing: float = 0.0
@@ -33,7 +33,8 @@ class MaskedCrossEntropy(Objective):
         pieces, real = target.without_end()
         lengths = target.lengths - 1
         masked = random_masks(real, _generator(model, real.device))
-        hidden = scheme.write(pieces.masked_fill(masked, scheme.mask), lengths, memory)
+        shown = pieces.masked_fill(masked, scheme.mask)
+        hidden = scheme.write(shown, lengths, memory)  # (batch, target, width)
         words = linear_cross_entropy(
             hidden[masked], model.output.weight, None, pieces[masked], label_smoothing=self.label_smoothing
         )
@@ -43,7 +44,7 @@ class MaskedCrossEntropy(Objective):
 
 
 def random_masks(real: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Which of the real words (rows, longest) are masked: k of N at random, k itself uniform on 1 to N."""
+    """A random mask (rows, longest) of k of the N real words of each row, with k uniform on 1 to N."""
     lengths = real.sum(1)
     share = torch.rand(len(lengths), generator=generator, device=real.device)
     count = 1 + (share * lengths).long().minimum(lengths - 1)
@@ -52,5 +53,5 @@ def random_masks(real: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def _generator(model: NonAutoregressiveTransformer, device: torch.device) -> torch.Generator | None:
-    """The global one in training, which the training state keeps; one of its own elsewhere."""
+    """torch's global generator in training, whose state is saved; a new one with a fixed seed otherwise."""
     return None if model.training else torch.Generator(device).manual_seed(_SEED)

@@ -1,4 +1,4 @@
-"""How fast training goes and how long it waits for data."""
+"""Measurement of training speed and of the time spent waiting for data."""
 
 import contextlib
 import time
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class Meter:
-    """Losses over a window of updates, which may have begun before a restart; speed since the last `take`."""
+    """Mean losses over a window of updates, which may begin before a restart, and speed since `take`."""
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -21,13 +21,13 @@ class Meter:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens meanwhile takes no time."""
+        """Excludes the time spent in the block."""
         began = time.perf_counter()
         yield
         self._start += time.perf_counter() - began
 
     def waiting(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, with the time spent on fetching them counted as waiting."""
+        """Yields the items and counts the time spent on fetching them as waiting."""
         source = iter(items)
         while True:
             started = time.perf_counter()
@@ -39,7 +39,7 @@ class Meter:
             yield item
 
     def add(self, result: UpdateResult) -> None:
-        """Count one update; skipped ones count as time only."""
+        """Counts one update; of skipped updates only the time counts."""
         if result.applied:
             self.window.loss += result.loss * result.tokens
             self.window.norm += result.gradient_norm
@@ -48,7 +48,7 @@ class Meter:
             self._tokens += result.tokens
 
     def line(self, rate: float) -> str:
-        """For the live display."""
+        """Text for the live display."""
         values = self._values()
         return (
             f"loss {values['loss']:.3f}  rate {rate:.1e}  {values['tokens_per_second']:,.0f} tokens/s  "
@@ -56,7 +56,7 @@ class Meter:
         )
 
     def take(self) -> dict[str, float]:
-        """Loss (nats a target token), gradient norm, target tokens/s, share of time waiting; resets all."""
+        """Loss (nats per target token), gradient norm, target tokens/s, share of time waiting; resets all."""
         values = self._values()
         vars(self.window).update(vars(Window()))
         self._start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What training minimises: an objective maps (model, batch) to a loss summed over target tokens."""
+"""Training objectives, which map (model, batch) to a loss summed over target tokens."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,32 +12,33 @@ from saccade.text.batching import Batch
 from saccade.training.streams import Segments
 
 LABEL_SMOOTHING = 0.1
-"""The default for autoregressive models ("Attention Is All You Need", section 5.4). It
-raises perplexity."""
+"""Default label smoothing of autoregressive models ("Attention Is All You Need", section 5.4). It raises
+perplexity."""
 
 
 class Objective(ABC):
-    """The update divides once by its target tokens, so k small batches equal one large batch."""
+    """The interface of objectives. Losses are sums, so that k small batches equal one large batch."""
 
     @abstractmethod
     def __call__(self, model: Any, batch: Any) -> Tensor:
         """The summed loss in nats over the batch's `target_tokens`, for a model of the objective's family."""
 
-    def at(self, done: float) -> None:  # noqa: B027 - most do not change in the course of training
-        """Hear, before each update, the share of all updates that are done."""
+    def at(self, done: float) -> None:  # noqa: B027 - most do not change during training
+        """Receives, before each update, the share of all updates that are done."""
 
 
 @dataclass(frozen=True)
 class CrossEntropy(Objective):
-    """Teacher forcing with smoothed targets ("Attention Is All You Need", section 5.4)."""
+    """Cross-entropy with teacher forcing and smoothed targets ("Attention Is All You Need", section 5.4)."""
 
     label_smoothing: float = 0.0
 
     def __call__(self, model: Seq2Seq[Any, Any], batch: Batch) -> Tensor:
-        """Padding is taken out before the output layer: no logits are formed for it."""
+        """See `Objective`. Padding is removed before the output layer, so that it has no logits."""
         source, target = batch["source"], batch["target"]
-        hidden = model.decode(batch["target_in"].values, model.encode(source.values, source.lengths))
-        real = target.real
+        memory = model.encode(source.values, source.lengths)
+        hidden = model.decode(batch["target_in"].values, memory)  # (batch, target, width)
+        real = target.real  # (batch, target)
         total: Tensor = linear_cross_entropy(
             hidden[real],
             model.output.weight,
@@ -50,13 +51,13 @@ class CrossEntropy(Objective):
 
 @dataclass(frozen=True)
 class NextToken(Objective):
-    """Each token of running text given those before it; memory is carried to the next segment."""
+    """Cross-entropy of each token given those before it, whose memory passes to the next segment."""
 
     label_smoothing: float = 0.0
 
     def __call__(self, model: LanguageModel, batch: Segments) -> Tensor:
-        """Where a stream has ended no logits are formed."""
-        hidden, memory = model.read(batch.tokens, batch.memory)
+        """See `Objective`. Positions behind the end of a stream have no logits."""
+        hidden, memory = model.read(batch.tokens, batch.memory)  # (rows, length, width)
         batch.carry(memory)
         real = batch.gold != batch.pad
         total: Tensor = linear_cross_entropy(
@@ -78,5 +79,5 @@ class Loss(nn.Module):
         self.objective = objective
 
     def forward(self, batch: Any) -> Tensor:
-        """Summed loss of a batch, a scalar."""
+        """The summed loss of a batch, a scalar."""
         return self.objective(self.model, batch)

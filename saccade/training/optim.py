@@ -11,26 +11,26 @@ from saccade.config import Section
 
 
 class OptimizerConfig(Section):
-    """Shared by `[training]`; defaults are those of "Attention Is All You Need", section 5.3."""
+    """The optimiser's settings; defaults are those of "Attention Is All You Need", section 5.3."""
 
     optimizer: Literal["adam", "adamw"] = "adam"
-    """adamw decouples weight_decay from the gradient (Loshchilov and Hutter 2019)."""
+    """Optimiser; adamw decouples weight decay from the gradient (Loshchilov and Hutter 2019)."""
     peak_rate: PositiveFloat = 7e-4
     """Learning rate at the end of warm-up; the paper's (width * warmup)^-0.5 is 7e-4 for its base model."""
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
-    """After warm-up: fall as 1/sqrt(step) (the paper), fall along half a cosine, or stay."""
+    """Learning rate after warm-up: falling as 1/sqrt(step) (the paper), along half a cosine, or constant."""
     warmup: NonNegativeInt = 4000
-    """Updates of linear rise to peak_rate."""
+    """Number of updates in which the learning rate rises linearly to `peak_rate`."""
     final_rate: float = Field(0.0, ge=0)
-    """Where the cosine schedule ends, at training.steps."""
+    """Learning rate at the end of the cosine schedule, at `steps`."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """How much of the moving means of gradient and squared gradient an update keeps."""
+    """Decay rates of the moving means of the gradient and of the squared gradient."""
     epsilon: PositiveFloat = 1e-9
-    """Added to the root of the squared gradient's mean."""
+    """Constant added to the root of the squared gradient's mean."""
     weight_decay: float = Field(0.0, ge=0)
-    """adam: added to the gradient as weight_decay times the weight; adamw: taken from the weight itself."""
+    """Weight decay: times the weight, added to the gradient (adam) or taken from the weight (adamw)."""
     clip_norm: float = Field(0.0, ge=0)
-    """Largest global gradient norm; 0 does not clip."""
+    """Maximum global gradient norm; 0 means no clipping."""
 
     @model_validator(mode="after")
     def _decay_fits(self) -> Self:

@@ -1,4 +1,4 @@
-"""What a run tells: a JSONL file always, TensorBoard when installed, a live line on a terminal."""
+"""The metrics of a run: a JSONL file, TensorBoard curves if it is installed, a live line on a terminal."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class Report:
-    """Metrics of one run. Only the leading process has one that speaks; `quiet` ones do nothing."""
+    """The metrics log of a run. Those of other processes than the leading one are `quiet` and do nothing."""
 
     def __init__(
         self, run: Path, *, step: int, steps: int, quiet: bool = False, console: Console | None = None
@@ -56,12 +56,12 @@ class Report:
             self._curves.close()
 
     def progress(self, step: int, description: str) -> None:
-        """Move the live line; nothing happens away from a terminal."""
+        """Updates the live line; does nothing without a terminal."""
         if self._live is not None:
             self._live.update(self._task, completed=step, description=description)
 
     def record(self, kind: str, step: int, values: Mapping[str, float | int | str | None]) -> None:
-        """Append one line to metrics.jsonl: its kind (train, valid, ...), the step, the values."""
+        """Appends a line to metrics.jsonl: its kind (train, valid, ...), the step and the values."""
         if self._file is None:
             return
         self._file.write(
@@ -74,13 +74,13 @@ class Report:
                     self._curves.add_scalar(f"{kind}/{name}", value, step)
 
     def say(self, text: str) -> None:
-        """One line for the user, above the live line."""
+        """Prints a line above the live line."""
         if not self.quiet:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Drop lines after `step`: a resumed run writes them again. A line cut short by a crash goes too."""
+    """Drops lines after `step`, which a resumed run writes again, and a line that a crash cut short."""
     if not path.exists():
         return
     kept = []

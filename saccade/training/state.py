@@ -1,4 +1,4 @@
-"""Everything besides the model that a run needs to continue as if it had never stopped."""
+"""The state of training besides the model, from which a run continues as if it had never stopped."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,12 +11,12 @@ from saccade.checkpoint import names_in, read_json, read_tensors, write_json, wr
 from saccade.errors import DamagedFile
 
 _DATA = "carried/"
-"""Prefix of what training data save: memory that is carried from update to update."""
+"""Prefix of the tensors that training data save, such as memory that passes from update to update."""
 
 
 @dataclass
 class Window:
-    """Sums over the updates since metrics were last written; skipped ones are left out."""
+    """Sums over the updates since metrics were last written, without skipped updates."""
 
     loss: float = 0.0
     norm: float = 0.0
@@ -26,12 +26,12 @@ class Window:
 
 @dataclass
 class Counters:
-    """Where a run stands. Written to training.json as it is.
+    """The progress of a run, written to training.json in this form.
 
-    step: updates done, skipped ones in; epoch, done: position in the data; stale: validations
-    since the best one; skipped, skipped_in_row: updates left out for not being finite; micro_batches:
-    parts into which lack of memory made it split batches; kept: steps whose weights wait to be averaged;
-    window: of the metrics.
+    step: updates done, including skipped ones; epoch, done: position in the data; stale: validations since
+    the best one; skipped, skipped_in_row: updates skipped because they were not finite; micro_batches: number
+    of parts each batch is split into after an out-of-memory error; kept: steps whose weights will be
+    averaged; window: sums for the next metrics.
     """
 
     step: int = 0
@@ -60,10 +60,10 @@ def write_state(
     raw_weights: dict[str, Tensor] | None,
     data: dict[str, Tensor],
 ) -> None:
-    """Write training.safetensors and training.json beside a model's files.
+    """Writes training.safetensors and training.json beside a model's files.
 
-    generators: each rank's random generators. raw_weights: the weights that training goes on with,
-    when the model's file holds their moving average instead. data: see `TrainingData.state`.
+    generators: each rank's random generators. raw_weights: the weights that training continues with if the
+    model's file holds their moving average instead. data: see `TrainingData.state`.
     """
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     tensors: dict[str, Tensor] = {}
@@ -80,10 +80,10 @@ def write_state(
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What `read_state` found besides the optimiser's part.
+    """The state that `read_state` returns, without the optimiser's part.
 
-    generators: this rank's, empty when the run had fewer ranks. raw_weights: empty when the model's file
-    has them. data: see `TrainingData.state`.
+    generators: this rank's, empty if the run had fewer ranks. raw_weights: empty if the model's file has
+    them. data: see `TrainingData.state`.
     """
 
     counters: Counters
@@ -95,11 +95,11 @@ class TrainingState:
 def read_state(
     folder: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, rank: int
 ) -> TrainingState:
-    """Restore the optimiser; returns the rest."""
+    """Restores the optimiser from a checkpoint; returns the rest of the state."""
     description, tensors = read_json(folder / "training.json"), read_tensors(folder / "training.safetensors")
     try:
         saved = dict(description["counters"])
-        if "pieces" in saved:  # what runs of Saccade 0.1 call it
+        if "pieces" in saved:  # its name in runs of Saccade 0.1
             saved["micro_batches"] = saved.pop("pieces")
         counters = Counters(**{**saved, "window": Window(**saved.get("window", {}))})
         current = names_in(folder)
@@ -121,7 +121,7 @@ def read_state(
 
 
 def generator_states(device: torch.device) -> dict[str, Tensor]:
-    """The random generators that dropout draws from."""
+    """The states of the random generators that dropout draws from."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -129,7 +129,7 @@ def generator_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_generators(states: dict[str, Tensor], device: torch.device) -> None:
-    """Continue the random numbers where `generator_states` was taken."""
+    """Restores the random generators to `generator_states`."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)

@@ -1,4 +1,4 @@
-"""One update of the weights as a value: the loop knows no more of it than this."""
+"""The interface of a training step, which performs one update of the weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from saccade.training.settings import TrainingConfig
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """What an update did.
+    """The result of an update.
 
-    loss: nats a target token before the update, over all processes. applied: False if it was not finite.
+    loss: nats per target token before the update, over all processes. applied: False if loss or gradient was
+    not finite and the update was skipped.
     """
 
     loss: float
@@ -26,24 +27,24 @@ class UpdateResult:
 
 
 class Step(Protocol):
-    """Forward, backward, clipping and the optimiser, on batches of any number and shape."""
+    """The interface of a step: forward, backward, clipping and the optimiser, for any number of batches."""
 
     @property
     def micro_batches(self) -> int:
-        """Into how many parts lack of memory makes it split each batch; 1 at the start of a run."""
+        """Number of parts each batch is split into after an out-of-memory error; 1 at the start of a run."""
         ...
 
     def __call__(self, shares: Sequence[Share[Any]], *, rate: float) -> UpdateResult:
-        """Update the weights once, at a learning rate, from this process's shares of the batches.
+        """Updates the weights once at learning rate `rate`, from this process's shares of the batches.
 
-        Its gradient is that of the loss of all batches, over all processes, divided by all their target
-        tokens. Raises UserError when memory does not suffice for a single row.
+        The gradient is that of the summed loss of all batches, over all processes, divided by the number of
+        their target tokens. Raises UserError if a single row does not fit into memory.
         """
         ...
 
 
 class StepFactory(Protocol):
-    """Makes the step of a run."""
+    """The interface of functions that make the step of a run."""
 
     def __call__(
         self,
@@ -54,5 +55,5 @@ class StepFactory(Protocol):
         config: TrainingConfig,
         micro_batches: int,
     ) -> Step:
-        """loss: maps a batch to its summed loss. micro_batches: where a resumed run stands."""
+        """Makes a step. loss: maps a batch to its summed loss. micro_batches: see `Step.micro_batches`."""
         ...

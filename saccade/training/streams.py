@@ -1,4 +1,4 @@
-"""The text of a language model in training: streams whose memory is carried from update to update."""
+"""Training data of language models: streams of text whose memory passes from update to update."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +16,9 @@ from saccade.training.distributed import Group
 
 
 class CarriedMemory:
-    """What a model remembers of the streams of one batch, on its way from one update to the next.
+    """The memory of the streams of a batch, passed from one update to the next.
 
-    Rows may arrive in parts, and again when an update starts over; of what arrives twice the later counts.
+    Rows may arrive in parts, and again if an update starts over; the later values replace the earlier ones.
     """
 
     def __init__(self, rows: int) -> None:
@@ -26,14 +26,14 @@ class CarriedMemory:
         self.parts: list[tuple[Tensor, Memory]] = []
 
     def put(self, rows: Tensor, memory: Memory) -> None:
-        """Leave the memory of the batch's `rows`."""
+        """Stores the memory of these rows of the batch."""
         self.parts.append((rows, memory))
 
     def take(self) -> Memory | None:
-        """The memory of all rows; None when nothing was left.
+        """The memory of all rows; None if nothing was stored.
 
-        Zeros stand for the rows of other processes, and for a memory that is not finite, which would spoil
-        all updates to come and not only the skipped one.
+        The rows of other processes are zeros, and so is a memory that is not finite, which would spoil all
+        later updates and not only the skipped one.
         """
         if not self.parts:
             return None
@@ -50,21 +50,21 @@ class CarriedMemory:
 
 @dataclass(frozen=True)
 class Segments:
-    """One segment of some streams. Ids are int64, `pad` where a stream has ended."""
+    """One segment of several streams. Ids are int64, `pad` behind the end of a stream."""
 
     tokens: Tensor
-    """(rows, length) what is read."""
+    """Ids (rows, length) to read."""
     gold: Tensor
-    """(rows, length) what is to be predicted."""
+    """Ids (rows, length) to predict."""
     pad: int
     target_tokens: int
-    """Tokens of `gold` that are real."""
+    """Number of tokens of `gold` without padding."""
     numbers: Tensor
-    """(rows,) which rows of the batch that was made these are."""
+    """Row numbers (rows,) in the batch that these rows were taken from."""
     memory: Memory = ()
-    """What the model remembers of the text before, its first axis the rows; attached before the update."""
+    """The model's memory of the text before, whose first axis is the rows; attached before the update."""
     carried: CarriedMemory | None = None
-    """Takes the memory after this segment to the next one."""
+    """Receives the memory after this segment for the next one."""
 
     @property
     def rows(self) -> int:
@@ -73,18 +73,18 @@ class Segments:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def carry(self, memory: Memory) -> None:
-        """Leave the memory after this segment for the next one."""
+        """Stores the memory after this segment for the next one."""
         assert self.carried is not None
         self.carried.put(self.numbers, memory)
 
     def attach(self, memory: Memory, carried: CarriedMemory) -> "Segments":
-        """The segments with the memory of the text before. memory: of all rows of the batch that was made."""
+        """The segments with the memory of the text before. memory: that of all rows of the original batch."""
         if len(self.numbers) < carried.rows:
             memory = tuple(part[self.numbers.to(part.device)] for part in memory)
         return replace(self, memory=memory, carried=carried)
 
     def to(self, device: torch.device | str) -> "Segments":
-        """The ids on a device, from pinned memory without waiting; memory is where the model left it."""
+        """The ids on a device, copied from pinned memory without waiting; the memory is already there."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> "Segments":
@@ -92,7 +92,7 @@ class Segments:
         return self._each(Tensor.pin_memory)
 
     def take(self, rows: slice | Sequence[int]) -> "Segments":
-        """Some of the rows."""
+        """The segments of some of the rows."""
         index = torch.arange(self.rows)[rows] if isinstance(rows, slice) else torch.tensor([*rows])
         gold = self.gold[index]
         return replace(
@@ -110,10 +110,11 @@ class Segments:
 
 @dataclass
 class TextStreams:
-    """Satisfies `TrainingData`. `start` makes the memory of a number of streams before their first token.
+    """Segments of running text, read in parallel streams. Satisfies `TrainingData`.
 
-    `rows` streams make a batch, `accumulate` batches of different streams an update. An epoch begins where
-    (seed, epoch) says, so that text is split at other places each time, and with no memory.
+    start: makes the memory of a number of streams before their first token. A batch has `rows` streams, an
+    update `accumulate` batches of different streams. An epoch begins with an empty memory, at a place that
+    depends on (seed, epoch), so that the text is split differently each time.
     """
 
     ids: Ids
@@ -125,7 +126,7 @@ class TextStreams:
     pad: int
     group: Group
     _carried: list[CarriedMemory] = field(default_factory=list)
-    """After the last update, one for each of its batches."""
+    """The memories after the last update, one for each of its batches."""
 
     def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Segments]]:
         """See `TrainingData.epoch`. The segments have no memory yet."""
@@ -148,7 +149,7 @@ class TextStreams:
         ]
 
     def state(self) -> dict[str, Tensor]:
-        """See `TrainingData.state`: batch/number to a tensor of all rows."""
+        """See `TrainingData.state`: tensors of all rows under the names batch/number."""
         return {
             f"{batch}/{number}": self.group.join(part)
             for batch, memory in enumerate(self._memories())
@@ -156,7 +157,7 @@ class TextStreams:
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """See `TrainingData.restore`. What was read in other streams than these is of no use."""
+        """See `TrainingData.restore`. A memory of a different number of streams is ignored."""
         restored = []
         for batch in range(self.accumulate):
             names = [f"{batch}/{number}" for number in range(len(self.start(1)))]
@@ -169,7 +170,7 @@ class TextStreams:
         self._carried = restored
 
     def _memories(self) -> list[Memory]:
-        """After the last update; of each batch, and empty ones before the first update."""
+        """The memory of each batch after the last update, or empty ones before the first update."""
         if not self._carried:
             return [self.start(self.rows) for _ in range(self.accumulate)]
         return [carried.take() or self.start(self.rows) for carried in self._carried]

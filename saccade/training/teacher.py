@@ -1,4 +1,4 @@
-"""A trained model that a student starts from, or that judges it in training."""
+"""A teacher: a trained model that a student starts from, or that scores it in training."""
 
 from typing import Any
 
@@ -14,8 +14,11 @@ from saccade.training.settings import TrainingConfig
 def load_teacher(
     training: TrainingConfig, student: Model, *, resumes: bool, device: torch.device
 ) -> Model | None:
-    """The teacher if it has something to do, else None: a run that only began with its encoder is resumed
-    without it. Raises UserError where it can't read what the student writes."""
+    """Loads the teacher, or returns None if the run does not need it.
+
+    A run that only started from its encoder resumes without it. Raises UserError if the teacher's pieces are
+    not the student's.
+    """
     if training.teacher is None or not (training.fine_tuning or (training.init_encoder and not resumes)):
         return None
     teacher = load_model(training.teacher)
@@ -30,8 +33,8 @@ def load_teacher(
 
 
 def take_encoder(model: Model, teacher: Model) -> None:
-    """Copy a Transformer's encoder, embeddings included, into a non-autoregressive model (Gu et al. 2018,
-    section 5.1). Raises UserError where the two differ."""
+    """Copies a Transformer's encoder, embeddings included, into a non-autoregressive model (Gu et al. 2018,
+    section 5.1). Raises UserError if their configurations differ."""
     own, theirs = model.config.model_dump(), teacher.config.model_dump()
     usual: dict[str, Any] = {
         "kind": "transformer",

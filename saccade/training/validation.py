@@ -1,4 +1,4 @@
-"""Validation while training: when it happens, and what its scores are to the loop."""
+"""The interface of validation during training: its schedule and its scores."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,45 +9,45 @@ from saccade.config import Section
 
 
 class Schedule(Protocol):
-    """When to validate, and what makes a checkpoint the best: all that the loop knows of `[validation]`."""
+    """The part of `[validation]` that the loop uses: when to validate, and how checkpoints are ranked."""
 
     @property
     def every(self) -> int:
-        """Updates between validations."""
+        """Number of updates between validations."""
         ...
 
     @property
     def patience(self) -> int | None:
-        """Validations without a better one before training stops; None: never."""
+        """Number of validations without a better score after which training stops; None: never."""
         ...
 
     @property
     def metric(self) -> str:
-        """The name of what ranks checkpoints."""
+        """Name of the score that ranks checkpoints."""
         ...
 
 
 class ValidationSchedule(Section):
-    """Base of every task's `[validation]`."""
+    """The settings `[validation]` of every task."""
 
     every: PositiveInt = 1000
-    """Updates between validations."""
+    """Number of updates between validations."""
     patience: PositiveInt | None = None
-    """Stop after this many validations without a new best; unset: train all steps."""
+    """Number of validations without a better score after which training stops; unset: it runs all steps."""
 
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """Base of what validation finds. loss: nats a token without smoothing; perplexity: its exponential."""
+    """The scores of every task. loss: nats per token without smoothing; perplexity: its exponential."""
 
     loss: float
     perplexity: float
 
     def line(self) -> str:
-        """For the user."""
+        """Human-readable summary in one line."""
         return f"loss {self.loss:.3f}"
 
     def value(self, metric: str) -> float:
-        """The chosen metric, turned so that more is better."""
+        """The value of a metric, with the sign that makes greater values better."""
         value: float = getattr(self, metric)
         return -value if metric == "loss" else value

@@ -1,4 +1,4 @@
-"""What a run starts from: a model that it continues (`init_from`), a model that teaches it (`teacher`)."""
+"""The models that a run starts from: one that it continues (`init_from`), and its teacher (`teacher`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from saccade.training.settings import TrainingConfig
 
 @dataclass(frozen=True)
 class Origin:
-    """A model folder that a run starts from; it is read when something of it is first needed.
+    """A model folder that a run starts from, read when it is first needed.
 
-    key: the setting that names it.
+    key: the setting that names the folder.
     """
 
     key: str
@@ -47,11 +47,11 @@ class Origin:
         return kind_of(model_config(self.description["model"])).family
 
     def copy_weights(self, model: Model) -> None:
-        """Copy the weights into a model of the same sizes; UserError where they do not fit."""
+        """Copies the weights into a model of the same sizes; raises UserError if they do not fit."""
         load_weights(model.network, read_weights(self.found), folder=self.found)
 
     def digest(self, last: Path) -> str:
-        """The SHA-256 of the weights. A resumed run has it in its checkpoint `last`, under the key's name."""
+        """The SHA-256 of the weights, taken from the checkpoint `last` if the run is resumed."""
         if (last / "model.json").is_file():
             name = self.key.rpartition(".")[2]
             return str(read_description(last)["provenance"].get(name, ""))
@@ -67,24 +67,24 @@ class WarmStart:
 
     @classmethod
     def of(cls, training: TrainingConfig) -> "WarmStart":
-        """What the settings name; nothing is read yet."""
+        """The models that the settings name; no file is read yet."""
         paths = {"init_from": training.init_from, "teacher": training.teacher}
         return cls(**{name: Origin(f"training.{name}", path) for name, path in paths.items() if path})
 
     @property
     def vocabulary_from(self) -> Origin | None:
-        """The model whose tokeniser the run takes; None where it learns its own."""
+        """The model whose tokeniser the run uses; None if it learns its own."""
         return self.init_from or self.teacher
 
     def tokenizer(self) -> Tokenizer | None:
-        """The tokeniser that is taken, None where the run learns its own."""
+        """The tokeniser of that model; None if the run learns its own."""
         return None if self.vocabulary_from is None else self.vocabulary_from.tokenizer
 
     def complete(self, tables: Mapping[str, Any]) -> dict[str, Any]:
-        """A configuration's tables with the settings of `init_from` below them.
+        """A configuration's tables, completed with the settings of `init_from`.
 
-        Raises UserError where they ask for what the model's weights and vocabulary settle: in [model] only
-        dropout may differ, and what a language model's weights do not depend on.
+        Raises UserError for settings that the model's weights and vocabulary determine: in [model] only
+        dropout may differ, and settings that a language model's weights do not depend on.
         """
         if (brings := self.vocabulary_from) is not None and tables.get("tokenizer"):
             raise ConfigError(
@@ -108,6 +108,6 @@ class WarmStart:
         return {**tables, **below}
 
     def provenance(self, last: Path) -> dict[str, str]:
-        """The digests of the models' weights, for the model folder; last: see `Origin.digest`."""
+        """The digests of the models' weights for the model folder; last: see `Origin.digest`."""
         origins = {"init_from": self.init_from, "teacher": self.teacher}
         return {name: origin.digest(last) for name, origin in origins.items() if origin is not None}

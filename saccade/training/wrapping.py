@@ -1,4 +1,4 @@
-"""How the model of one process belongs to those of the others.
+"""Strategies that join the model of one process with those of the others.
 
 Every implementation averages gradients over the processes in the backward pass of a wrapped module.
 """
@@ -11,39 +11,39 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class Wrapping(Protocol):
-    """What stands between a model and the other processes."""
+    """The interface of a strategy."""
 
     def wrap(self, loss: nn.Module) -> nn.Module:
-        """The module to call instead of `loss`."""
+        """Returns the module to call instead of `loss`."""
         ...
 
     def without_exchange(self, wrapped: nn.Module) -> AbstractContextManager[None]:
-        """Within it gradients add up in this process alone; the next backward pass outside exchanges them."""
+        """Sums gradients in this process alone within the block; the next backward pass exchanges them."""
         ...
 
 
 class Unwrapped:
-    """One process alone. Satisfies `Wrapping`."""
+    """The strategy of a single process. Satisfies `Wrapping`."""
 
     def wrap(self, loss: nn.Module) -> nn.Module:
-        """The module itself."""
+        """Returns the module itself."""
         return loss
 
     def without_exchange(self, wrapped: nn.Module) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Nothing is exchanged anyway."""
+        """Does nothing, because there are no other processes."""
         return nullcontext()
 
 
 class Replicated:
-    """A copy of the whole model in each process. Satisfies `Wrapping`."""
+    """A copy of the whole model in each process (DDP). Satisfies `Wrapping`."""
 
     def wrap(self, loss: nn.Module) -> nn.Module:
-        """The module under DDP."""
-        # Buffers are tables that each process computes alike, and grows when it meets a longer sentence.
+        """Wraps the module in DDP."""
+        # Buffers are tables that each process computes identically and extends for longer sentences.
         return DistributedDataParallel(loss, broadcast_buffers=False)
 
     def without_exchange(self, wrapped: nn.Module) -> AbstractContextManager[None]:
-        """DDP's own."""
+        """See `Wrapping.without_exchange`."""
         assert isinstance(wrapped, DistributedDataParallel)
         context: AbstractContextManager[None] = wrapped.no_sync()
         return context

@@ -13,7 +13,7 @@ from saccade.nn.recurrence import (
     Cell,
     Recurrence,
     recurrent_layer,
-    turned,
+    reversal,
 )
 from tests.tiny import randomise
 
@@ -83,7 +83,7 @@ def test_both_directions_equal_torchs_packed_sequences(cell: Cell, layers: int) 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_turning_a_sentence_round_twice_gives_it_back_and_leaves_padding(lengths: list[int]) -> None:
-    order = turned(torch.tensor(lengths), 9)
+    order = reversal(torch.tensor(lengths), 9)
     for row, length in zip(order.tolist(), lengths, strict=True):
         assert row == [*reversed(range(length)), *range(length, 9)]
 

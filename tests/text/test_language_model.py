@@ -94,9 +94,9 @@ def test_what_cannot_be_read_is_told_with_its_place(text: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"model": "word", "byte_fallback": False}, "byte_fallback: of sub-words, and model is word"),
-        ({"model": "byte", "normalization": "nfkc"}, "normalization: of sub-words"),
-        ({"model": "byte", "vocab_size": 300}, "vocab_size: bytes are 256"),
+        ({"model": "word", "byte_fallback": False}, "byte_fallback: only for sub-words, and model is word"),
+        ({"model": "byte", "normalization": "nfkc"}, "normalization: only for sub-words"),
+        ({"model": "byte", "vocab_size": 300}, "vocab_size: with bytes it is always 256"),
         ({"model": "char"}, r"tokenizer\.model"),
         ({"joint": False}, r"tokenizer\.joint = false: no such setting"),
     ],

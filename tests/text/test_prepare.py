@@ -217,7 +217,7 @@ class TestReport:
         found = report.duplicates["test"]
         assert (found.checked, found.pairs, found.sources) == (4, 1, 2)
         assert found.places == [f"{test}:1 = {corpus['source']}:8"]
-        assert "test: of 4 pairs 1 stand in the training text (source side alone: 2)" in "\n".join(
+        assert "test: of 4 pairs 1 occur in the training text (source side alone: 2)" in "\n".join(
             report.summary()
         )
 

@@ -1,4 +1,4 @@
-"""CTC: the most likely path, collapsed, or the most likely targets, all their paths together."""
+"""CTC decoding: the most likely path, collapsed, or a prefix search that sums over the paths of a target."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -17,7 +17,7 @@ from saccade.models.nonautoregressive.ctc import Ctc
 
 
 class CtcDecoder(NonAutoregressiveDecoder[Ctc]):
-    """The decoder of the scheme `Ctc`, which fills the same slots whatever the target."""
+    """The decoder of the scheme `Ctc`, whose slots depend on the source alone."""
 
     scheme = Ctc
     options = CtcDecoding
@@ -35,7 +35,7 @@ class CtcDecoder(NonAutoregressiveDecoder[Ctc]):
         return decode_ctc(self.engine, source, source_lengths, options=options, reranker=self.reranker)
 
     def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
-        """See `Decoder.log_probs`: all paths to a target together."""
+        """See `Decoder.log_probs`: summed over all paths to each target."""
         return ctc_log_probs(self.trained, source, source_lengths, [target[:-1] for target in targets])
 
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
@@ -43,7 +43,7 @@ class CtcDecoder(NonAutoregressiveDecoder[Ctc]):
         self.trained.write(self.trained.body.encode(source, source_lengths))
 
     def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
-        """What stands in the slots."""
+        """The ids in the slots of the most likely path."""
         [[found]] = best_paths(self.trained, source, source_lengths)
         return list(found.path)
 
@@ -56,7 +56,7 @@ def decode_ctc(
     options: CtcDecoding,
     reranker: Reranker | None = None,
 ) -> list[list[Hypothesis]]:
-    """One hypothesis a sentence.
+    """Decodes a batch; returns one hypothesis for each sentence.
 
     log_prob and score: with one candidate those of `best_paths`; with several those of all paths that were
     found, and the score is the reranker's if there is a reranker.
@@ -68,9 +68,11 @@ def decode_ctc(
 
 
 def best_paths(scheme: Ctc, source: Tensor, source_lengths: Tensor) -> list[list[Hypothesis]]:
-    """One hypothesis a sentence. log_prob and score: those of the most likely path, one of the many that
-    collapse to the same words."""
-    hidden, lengths = scheme.write(scheme.body.encode(source, source_lengths))
+    """Decodes greedily; returns one hypothesis for each sentence.
+
+    log_prob and score: those of the most likely path, one of many that collapse to the same target.
+    """
+    hidden, lengths = scheme.write(scheme.body.encode(source, source_lengths))  # (sentences, slots, width)
     paths, log_probs = top_token_rows(scheme, hidden, lengths, never=_never(scheme))
     return [
         [Hypothesis(tuple(collapse(path, blank=scheme.blank)), log_prob, log_prob, path=tuple(path))]
@@ -81,8 +83,10 @@ def best_paths(scheme: Ctc, source: Tensor, source_lengths: Tensor) -> list[list
 def best_targets(
     scheme: Ctc, source: Tensor, source_lengths: Tensor, *, count: int
 ) -> list[list[Hypothesis]]:
-    """Up to `count` hypotheses a sentence, best first: what a prefix search of that width finds. log_prob and
-    score: those of the paths that it followed, a little below those of all paths."""
+    """Runs a prefix search of width `count`; returns up to `count` hypotheses for each sentence, best first.
+
+    log_prob and score: those of the paths that it followed, a little below those of all paths.
+    """
     hidden, lengths = scheme.write(scheme.body.encode(source, source_lengths))
     real = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]  # (sentences, slots)
     never = _never(scheme)
@@ -103,10 +107,13 @@ def best_targets(
 def ctc_log_probs(
     scheme: Ctc, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
 ) -> Tensor:
-    """Log-probability in nats of each target, all its paths together; float64 (batch,), -inf where a target
-    has no room in the slots. targets: ids without end symbol."""
+    """Log-probability in nats of each target, summed over all its paths; float64 (batch,).
+
+    It is -inf for a target that does not fit into the slots. targets: ids without end symbol.
+    """
     hidden, slots = scheme.write(scheme.body.encode(source, source_lengths))
-    log_probs = scheme.body.output(hidden).log_softmax(-1, dtype=torch.float32).double().transpose(0, 1)
+    log_probs = scheme.body.output(hidden).log_softmax(-1, dtype=torch.float32)  # (batch, slots, vocabulary)
+    log_probs = log_probs.double().transpose(0, 1)  # (slots, batch, vocabulary), as ctc_loss expects
     lengths = torch.tensor([len(target) for target in targets])
     flat = torch.tensor([token for target in targets for token in target], device=source.device)
     loss: Tensor = ctc_loss(log_probs, flat, slots, lengths, blank=scheme.blank, reduction="none")
@@ -114,7 +121,7 @@ def ctc_log_probs(
 
 
 def collapse(path: list[int], *, blank: int) -> list[int]:
-    """Repetitions to one, then blanks out (Graves et al. 2006, section 3.1)."""
+    """Merges repetitions, then removes blanks (Graves et al. 2006, section 3.1)."""
     return [token for token, _ in groupby(path) if token != blank]
 
 
@@ -123,7 +130,7 @@ def _never(scheme: Ctc) -> list[int]:
 
 
 def _placed(values: Tensor, real: Tensor) -> Tensor:
-    """values (positions, ...) of the real positions, in their places: (sentences, slots, ...)."""
+    """Scatters the values (positions, ...) of real positions into (sentences, slots, ...)."""
     whole = values.new_zeros(*real.shape, *values.shape[1:])
     whole[real] = values
     return whole

@@ -1,4 +1,4 @@
-"""What the decoders of all non-autoregressive schemes share."""
+"""The base class of the decoders of non-autoregressive schemes."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ SchemeT = TypeVar("SchemeT", bound=Scheme)
 
 
 class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
-    """A scheme over the trained network and, for decoding, over a body that is faster.
+    """Drives a scheme over the trained network and, for decoding, over a faster body.
 
-    make_engine gives that body when it is first needed; reranker picks among the candidates. network is the
+    make_engine makes that body when it is first needed; reranker picks among the candidates. network is the
     trained one, None if there is only an exported graph.
     """
 
@@ -40,11 +40,11 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
         self._engine = Lazy(lambda: self.scheme(make_engine()))
         self.network, self.reranker = network, reranker
         self.vocabulary = vocabulary
-        self.max_source_length = self.max_target_length = None  # sinusoids have no end
+        self.max_source_length = self.max_target_length = None  # sinusoidal positions have no limit
 
     @property
     def engine(self) -> SchemeT:
-        """The scheme over what decodes."""
+        """The scheme over the body that decodes."""
         return self._engine.get()
 
     @property
@@ -64,11 +64,11 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
         lines: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
     ) -> list[list[Hypothesis]]:
-        """One hypothesis for each sentence. Raises UserError for a prefix that is not empty."""
+        """See `Decoder.decode`: one hypothesis for each sentence. Raises UserError for a prefix."""
         if any(prefixes):
             raise Unsupported(
-                "a forced prefix means nothing to a non-autoregressive model: the words after it would be "
-                "written without knowing it."
+                "a forced prefix means nothing to a non-autoregressive model, which would write the words "
+                "after it without seeing it; leave the prefix out."
             )
         return self.write(source, source_lengths, options=options, lines=lines)
 
@@ -76,13 +76,13 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     def write(
         self, source: Tensor, source_lengths: Tensor, *, options: Any, lines: Sequence[int]
     ) -> list[list[Hypothesis]]:
-        """One hypothesis for each sentence, see `Decoder.decode`."""
+        """Decodes a batch; returns one hypothesis for each sentence. See `Decoder.decode`."""
 
     def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
-        """See `Decoder.log_probs`; UserError where a target has no probability that could be added up."""
+        """See `Decoder.log_probs`. Raises UserError if the scheme gives a target no tractable probability."""
         raise Unsupported(
-            f"a non-autoregressive model with decoder = {self.scheme.name} gives a target no probability: "
-            f"{self.scheme.undefined_score}. Score with its teacher."
+            f"a non-autoregressive model with decoder = {self.scheme.name} cannot score a target: "
+            f"{self.scheme.undefined_score}. Use its teacher to score."
         )
 
     def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
@@ -93,7 +93,7 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
 
     @abstractmethod
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
-        """Run the trained network over one sentence and a target without end symbol."""
+        """Runs the trained network over one sentence and a given target without end symbol."""
 
     def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
         """The target without its end symbol."""

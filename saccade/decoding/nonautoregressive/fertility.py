@@ -49,15 +49,15 @@ def decode_fertility(
     lines: Sequence[int],
     reranker: Reranker | None = None,
 ) -> list[list[Hypothesis]]:
-    """One hypothesis a sentence.
+    """Decodes a batch; returns one hypothesis for each sentence.
 
-    log_prob: of its words given the fertilities; score: the same, or the reranker's of several candidates.
-    Raises UserError for several candidates without a reranker.
+    log_prob: that of the tokens given the fertilities; score: the same, or the reranker's score if there are
+    several candidates. Raises UserError for several candidates without a reranker.
     """
     count = options.candidates
     if count > 1 and reranker is None:
         raise ConfigError(
-            f"decoding.candidates = {count}: this model cannot choose among them; a reranker has to.",
+            f"decoding.candidates = {count}: this model cannot rank its candidates; it needs a reranker.",
             topic="reranker",
         )
     memory = scheme.body.encode(source, source_lengths)
@@ -65,7 +65,7 @@ def decode_fertility(
     if count == 1:
         words = top_words(scheme, sequences[:, 0], memory)
         return [[Hypothesis(tuple(ids), log_prob, log_prob)] for ids, log_prob in zip(*words, strict=True)]
-    # Many are drawn more than once. The first, which is taken of equals, is the one that is not drawn.
+    # Many sequences are drawn twice. `dict` keeps the first, so the deterministic one wins ties.
     distinct = [list(dict.fromkeys(map(tuple, own))) for own in sequences.tolist()]
     counts = torch.tensor([len(own) for own in distinct], device=source.device)
     sentences = torch.arange(len(source), device=source.device).repeat_interleave(counts)
@@ -78,11 +78,12 @@ def decode_fertility(
 def fertility_sequences(
     scheme: Fertility, memory: AnyMemory, *, options: FertilityDecoding, lines: Sequence[int]
 ) -> Tensor:
-    """(sentences, candidates, source) fertilities: the deterministic one first, then drawn ones.
+    """Fertilities (sentences, candidates, source): the deterministic sequence first, then random draws.
 
-    More candidates begin with the same ones. A sentence's draws depend on its line number and the seed.
+    A larger number of candidates begins with the same ones. The draws of a sentence depend on its line number
+    and the seed.
     """
-    logits = scheme.logits(memory).float()
+    logits = scheme.logits(memory).float()  # (sentences, source, classes)
     if options.fertilities == "argmax":
         first = logits.argmax(-1)
     else:
@@ -102,13 +103,13 @@ def fertility_sequences(
 def top_words(
     scheme: Fertility, fertilities: Tensor, memory: AnyMemory
 ) -> tuple[list[list[int]], list[float]]:
-    """The likeliest ids given fertilities (batch, source), and the sum of their log-probabilities."""
+    """The most likely ids given fertilities (batch, source), and the sum of their log-probabilities."""
     hidden, lengths = scheme.write(fertilities, memory)
     return top_token_rows(scheme, hidden, lengths, never=scheme.special)
 
 
 def _draws(real: Tensor, count: int, *, seed: int, lines: Sequence[int]) -> Tensor:
-    """(sentences, count, source) in [0, 1), each sentence's by itself, whatever it is batched with."""
+    """Uniform numbers (sentences, count, source) in [0, 1), independent of how sentences are batched."""
     uniform = torch.zeros(real.size(0), count, real.size(1), dtype=torch.float64)
     for row, (line, length) in enumerate(zip(lines, real.sum(1).tolist(), strict=True)):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + line) % (1 << 63))
@@ -117,6 +118,6 @@ def _draws(real: Tensor, count: int, *, seed: int, lines: Sequence[int]) -> Tens
 
 
 def cut_sums(fertilities: Tensor, most: Tensor) -> Tensor:
-    """Fertilities (..., source), those at the end less where the sum is more than `most` (...)."""
+    """Fertilities (..., source), reduced from the end where their sum exceeds `most` (...)."""
     ends = fertilities.cumsum(-1).minimum(most[..., None])
     return ends.diff(dim=-1, prepend=torch.zeros_like(ends[..., :1]))

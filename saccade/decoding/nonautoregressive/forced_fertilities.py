@@ -1,4 +1,4 @@
-"""The likeliest fertilities for a target of a given length."""
+"""The most likely fertilities for a target of a given length."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,15 @@ from saccade.errors import UserError
 
 
 def most_likely_with_sum(log_probs: Tensor, total: int) -> list[int]:
-    """The likeliest fertilities that add up to `total`, by dynamic programming over the source.
+    """The most likely fertilities that add up to `total`, by dynamic programming over the source.
 
     log_probs: (source, classes), class n for fertility n.
     """
     source, classes = log_probs.shape
     if total > source * (classes - 1):
         raise UserError(
-            f"{total} target pieces for {source} source pieces: the model gives each at most {classes - 1}."
+            f"{total} target pieces for {source} source pieces: the model translates a source piece into at "
+            f"most {classes - 1}. Shorten the target."
         )
     rows = log_probs.double().cpu()
     best = torch.full((total + 1,), -torch.inf, dtype=torch.float64)

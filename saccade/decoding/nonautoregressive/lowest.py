@@ -5,9 +5,9 @@ from torch import Tensor
 
 
 def lowest(values: Tensor, real: Tensor, count: Tensor) -> Tensor:
-    """Where the `count` (rows,) lowest of each row's real values are, as a mask (rows, longest).
+    """A mask (rows, longest) of the `count` (rows,) lowest of each row's real values.
 
-    real (rows, longest); of equal values the earlier one is the lower one.
+    values, real (rows, longest); of equal values the earlier one counts as lower.
     """
     order = values.masked_fill(~real, torch.inf).argsort(dim=1, stable=True)
     ranks = torch.arange(order.size(1), device=order.device).expand_as(order)

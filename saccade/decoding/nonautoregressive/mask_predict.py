@@ -1,5 +1,5 @@
-"""Mask-predict: several rounds, each of which predicts the least certain words again (Ghazvininejad et al.
-2019, section 3)."""
+"""Mask-predict decoding: several rounds, each of which masks the least certain tokens and predicts them again
+(Ghazvininejad et al. 2019, section 3)."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ class MaskPredictDecoder(NonAutoregressiveDecoder[MaskPredict]):
         return decode_masked(self.engine, source, source_lengths, options=options, reranker=self.reranker)
 
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
-        """See `NonAutoregressiveDecoder.force`: every target token is there to be seen."""
+        """See `NonAutoregressiveDecoder.force`: no token is masked."""
         memory = self.trained.body.encode(source, source_lengths)
         tokens = torch.tensor([pieces], device=source.device)
         self.trained.write(tokens, torch.tensor([len(pieces)], device=source.device), memory)
@@ -47,12 +47,15 @@ def decode_masked(
     options: MaskPredictDecoding,
     reranker: Reranker | None = None,
 ) -> list[list[Hypothesis]]:
-    """One hypothesis a sentence. log_prob: the sum over its words, each as of the round that wrote it;
-    score: their mean, by which one of the lengths is chosen, or the reranker's."""
+    """Decodes a batch; returns one hypothesis for each sentence.
+
+    log_prob: the sum over its tokens, each as of the round that wrote it; score: their mean, by which one of
+    the lengths is chosen, or the reranker's score.
+    """
     memory = scheme.body.encode(source, source_lengths)
     logits = scheme.length_logits(memory)
     count = min(options.candidates, logits.size(1))
-    lengths = scheme.length_of(logits.topk(count).indices, memory).flatten()
+    lengths = scheme.length_of(logits.topk(count).indices, memory).flatten()  # (sentences * count,)
     sentences = torch.arange(len(source), device=source.device).repeat_interleave(count)
     tokens, log_probs = refine(scheme, memory.select(sentences), lengths, iterations=options.iterations)
     totals = log_probs.double().sum(1)
@@ -70,9 +73,9 @@ def decode_masked(
 def refine(
     scheme: MaskPredict, memory: AnyMemory, lengths: Tensor, *, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """Tokens and log-probabilities, both (rows, longest), 0 behind a row's end; lengths (rows,).
+    """Predicts `lengths` (rows,) tokens; returns ids and log-probabilities (rows, longest), padded with 0.
 
-    Round t of T, from 0, masks the floor(N (T - t) / T) least certain of N words, at least one.
+    Round t of T, from 0, masks the floor(N (T - t) / T) least certain of N tokens, at least one.
     """
     real = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
     tokens = torch.zeros(real.shape, dtype=torch.int64, device=lengths.device)
@@ -86,6 +89,6 @@ def refine(
 
 
 def token_rows(values: Tensor, lengths: Tensor) -> list[list[int]]:
-    """Each row of (rows, longest) ids up to its length."""
+    """The ids of each row of `values` (rows, longest), cut to its length."""
     rows: list[list[int]] = values.tolist()
     return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]

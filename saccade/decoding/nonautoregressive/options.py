@@ -1,4 +1,4 @@
-"""How models that write all positions at once are decoded: one section for each scheme."""
+"""The section `[decoding]` of non-autoregressive models: one class for each scheme."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -9,8 +9,8 @@ from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
 
 _AT_ONCE = "all positions are written at once, there is no search from word to word"
-_DRAWN = "words are not drawn, the likeliest one is taken at each position"
-_LENGTH = "the length is decided before the words, and nothing has to be evened out"
+_DRAWN = "words are not sampled, the most likely one is taken at each position"
+_LENGTH = "the length is decided before the words, so that scores need no length penalty or limit"
 _OF_SEARCH = {
     "nbest": "there is one translation a sentence",
     **dict.fromkeys(("beam", "early_stopping", "rules", "banned"), _AT_ONCE),
@@ -27,7 +27,7 @@ assert set(_OF_SEARCH) >= DecodingConfig.model_fields.keys() - {"batch_tokens"}
 
 
 class NonAutoregressiveDecoding(Section):
-    """What all schemes have; settings that mean nothing here are refused with the reason."""
+    """Options of all schemes. Options of search are refused, and the message gives the reason."""
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         **{
@@ -37,7 +37,7 @@ class NonAutoregressiveDecoding(Section):
         **{name: f"only for models with decoder = {owner}" for name, owner in _OF_SCHEMES.items()},
     }
     candidates: PositiveInt = 1
-    """Number of candidate translations of each sentence, among which a re-ranker or the model itself chooses
+    """Number of candidate translations of each sentence, among which a reranker or the model itself chooses
     (non-autoregressive models)."""
     batch_tokens: PositiveInt = 4096
     """Number of source tokens decoded together, including padding and counting each candidate."""
@@ -49,15 +49,15 @@ class NonAutoregressiveDecoding(Section):
 
 
 class FertilityDecoding(NonAutoregressiveDecoding):
-    """`decoder = "fertility"` (Gu et al. 2018, section 4.1)."""
+    """Options with `decoder = "fertility"` (Gu et al. 2018, section 4.1)."""
 
     fertilities: Literal["argmax", "average"] = "argmax"
     """Number of target pieces for each source piece: the likeliest (argmax) or the rounded mean (average)."""
     candidates: PositiveInt = 1
     """Number of fertility sequences to translate with: the one that `fertilities` gives, then random draws
-    (noisy parallel decoding); a re-ranker chooses the best translation."""
+    (noisy parallel decoding); a reranker chooses the best translation."""
     seed: int = 1
-    """Random seed of the draws; those of a sentence depend on this and its line number alone."""
+    """Random seed for sampling; the draws of a sentence depend on this and its line number alone."""
     max_ratio: float = Field(2.0, gt=0)
     """Target pieces allowed for each source piece; fertilities beyond that, plus `max_extra`, are cut."""
     max_extra: NonNegativeInt = 10
@@ -65,24 +65,24 @@ class FertilityDecoding(NonAutoregressiveDecoding):
 
 
 class MaskPredictDecoding(NonAutoregressiveDecoding):
-    """`decoder = "mask-predict"` (Ghazvininejad et al. 2019, section 3)."""
+    """Options with `decoder = "mask-predict"` (Ghazvininejad et al. 2019, section 3)."""
 
     iterations: PositiveInt = 10
     """Number of mask-predict rounds; each one after the first masks the least certain tokens and predicts
     them again."""
     candidates: PositiveInt = 5
-    """Number of likeliest lengths to translate with; the mean log-probability of the tokens, or a re-ranker,
+    """Number of most likely lengths to translate with; the mean log-probability of the tokens, or a reranker,
     chooses the best translation."""
 
 
 class CtcDecoding(NonAutoregressiveDecoding):
-    """`decoder = "ctc"` (Graves et al. 2006, section 3.2)."""
+    """Options with `decoder = "ctc"` (Graves et al. 2006, section 3.2)."""
 
     candidates: PositiveInt = 1
-    """1: the likeliest path, collapsed. More: the targets that a prefix search of that width finds, the paths
-    to each counted together; the likeliest is taken, or the one that a teacher picks."""
+    """Number of candidate translations. 1: the most likely path, collapsed; more: width of a prefix search
+    that sums over the paths to each target; the likelihood or a reranker chooses among its results."""
 
     @property
     def rows_per_sentence(self) -> int:
-        """One for each target."""
+        """Rows that a sentence occupies while it is decoded, one for each target."""
         return self.candidates

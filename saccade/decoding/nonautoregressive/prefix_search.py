@@ -1,4 +1,4 @@
-"""Prefix search: what CTC finds likeliest when all paths to a target are counted together."""
+"""CTC prefix search, which finds the most likely targets summed over all their paths."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 
 from saccade.native.prefixes import prefix_beam_search
 
-_FACTOR = 6_364_136_223_846_793_005  # of a prefix's key: an odd number with bits all over 64
+_FACTOR = 6_364_136_223_846_793_005  # multiplier of the prefix hash: odd, with bits spread over all 64
 
 
 def prefix_search(
     blank: Tensor, tokens: Tensor, log_probs: Tensor, slots: Tensor, *, kept: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The likeliest targets, best first (Graves et al. 2006, section 3.2, with a beam).
+    """The most likely targets, best first (Graves et al. 2006, section 3.2, with a beam).
 
     blank (sentences, slots): log-probabilities of the blank; tokens, log_probs (sentences, slots, choices):
-    the likeliest others of each slot, among which a slot's token is; slots (sentences,): how many there are.
-    kept: prefixes that go on to the next slot. Returns ids (sentences, kept, slots), their number and their
-    log-probability (sentences, kept), -inf where there are fewer.
+    the most likely other tokens of each slot; slots (sentences,): number of slots. kept: number of prefixes
+    that survive a slot. Returns ids (sentences, kept, slots), their number and their log-probability
+    (sentences, kept), -inf if there are fewer prefixes.
     """
     found = prefix_beam_search(blank, tokens, log_probs, slots, kept=kept)
     return in_torch(blank, tokens, log_probs, slots, kept=kept) if found is None else found
@@ -29,7 +29,7 @@ def prefix_search(
 def in_torch(
     blank: Tensor, tokens: Tensor, log_probs: Tensor, slots: Tensor, *, kept: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same, all sentences of a batch side by side."""
+    """`prefix_search` in torch, on all sentences of a batch at once."""
     sentences, longest = blank.shape
     found = _nothing_yet(sentences, kept, longest, device=blank.device)
     for slot in range(longest):
@@ -46,10 +46,10 @@ def in_torch(
 
 @dataclass(frozen=True)
 class _Prefixes:
-    """What a batch of sentences may begin with; tensors (sentences, kept), tokens (sentences, kept, longest).
+    """The prefixes of a batch of sentences; tensors (sentences, kept), tokens (sentences, kept, longest).
 
     key: a hash of the tokens. blank, token: log-probability in nats of all paths so far whose last slot holds
-    the blank, or the prefix's last token; -inf where there is no such path, or no such prefix.
+    the blank, or the prefix's last token; -inf if there is no such path or prefix.
     """
 
     tokens: Tensor
@@ -61,11 +61,11 @@ class _Prefixes:
 
     @property
     def log_prob(self) -> Tensor:
-        """Of either."""
+        """Log-probability of all paths, whatever their last slot holds."""
         return torch.logaddexp(self.blank, self.token)
 
     def of(self, rows: Tensor) -> _Prefixes:
-        """These (sentences, kept) of each sentence's prefixes."""
+        """The prefixes with the indices `rows` (sentences, kept)."""
         picked = {name: value.gather(1, rows) for name, value in vars(self).items() if name != "tokens"}
         longer = rows[..., None].expand(-1, -1, self.tokens.size(-1))
         return _Prefixes(tokens=self.tokens.gather(1, longer), **picked)
@@ -80,14 +80,14 @@ def _nothing_yet(sentences: int, kept: int, longest: int, *, device: torch.devic
 
 
 def _advance(found: _Prefixes, blank: Tensor, tokens: Tensor, log_probs: Tensor) -> _Prefixes:
-    """One slot further: blank (sentences,), tokens and log_probs (sentences, choices)."""
+    """The prefixes after one more slot: blank (sentences,), tokens and log_probs (sentences, choices)."""
     kept, choices, before = found.length.size(1), tokens.size(1), found.log_prob
     ends_so = found.last[..., None] == tokens[:, None]  # (sentences, kept, choices)
     its_last = log_probs[:, None].masked_fill(~ends_so, -torch.inf).logsumexp(-1)
-    # (sentences, longer, shorter): which prefix is another one and a token more. All others may hold any key.
+    # (sentences, longer, shorter): which prefix extends which by one token. Empty places may hold any key.
     grows = found.key[:, None] * _FACTOR + found.last[..., None] + 1 == found.key[..., None]
     grows &= (found.length[:, None] + 1 == found.length[..., None]) & before[..., None].isfinite()
-    # The same token again is a token more only behind a blank.
+    # A repeated token counts as a new one only after a blank.
     doubled = found.last[:, None] == found.last[..., None]
     into = torch.where(doubled, found.blank[:, None], before[:, None]).masked_fill(~grows, -torch.inf)
     stays = replace(

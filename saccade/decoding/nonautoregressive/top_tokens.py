@@ -1,4 +1,4 @@
-"""The most likely tokens of each position by itself."""
+"""The most likely tokens of each position, taken independently."""
 
 from itertools import accumulate
 from math import fsum
@@ -17,7 +17,7 @@ def top_token_rows(
 ) -> tuple[list[list[int]], list[float]]:
     """The most likely tokens of each row, and the sum of their log-probabilities.
 
-    hidden (rows, longest, width), lengths (rows,). never: ids that are not taken.
+    hidden (rows, longest, width), lengths (rows,). never: ids that are excluded.
     """
     sizes = lengths.tolist()
     real = torch.cat([row[:size] for row, size in zip(hidden, sizes, strict=True)])  # (positions, width)
@@ -29,10 +29,10 @@ def top_token_rows(
 def top_k_tokens(
     body: Body, hidden: Tensor, *, count: int, aside: int, never: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of hidden states (positions, width): the log-probability of the id `aside` (positions,), the `count`
-    most likely others, best first, and their log-probabilities (positions, count); float64.
+    """The log-probability of the id `aside`, and the `count` most likely other ids, at each position.
 
-    never: ids that are not taken; the others keep their log-probabilities.
+    hidden (positions, width). never: ids that are excluded; the others keep their log-probabilities. Returns
+    float64 (positions,), then ids and float64 log-probabilities (positions, count), best first.
     """
     found = []
     for part in hidden.split(max(1, _CHUNK_ELEMENTS // body.output.out_features)):

@@ -1,9 +1,8 @@
-"""Non-autoregressive models: schemes over a body.
+"""Non-autoregressive models: a scheme over a body.
 
-`interface.py` says what a body is: something that encodes a source and writes all target positions at once.
+`interface.py` defines what a body does: it encodes a source and writes all target positions at once.
 `network.py` is the body in torch, which is trained; the C engine and an exported ONNX graph are others. A
-scheme (`fertility.py`, `mask_predict.py`, `ctc.py`) says what the decoder reads and how the length comes
-about.
+scheme (`fertility.py`, `mask_predict.py`, `ctc.py`) determines the target length and the decoder's input.
 """
 
 from saccade.models.nonautoregressive.config import SchemeName

@@ -12,25 +12,25 @@ _OWNERS = {"copies": "fertility", "max_fertility": "fertility", "slots": "ctc"}
 
 
 class NonAutoregressiveConfig(BlocksConfig):
-    """Sizes default to the paper's for WMT, which are the Transformer's base model."""
+    """Settings of non-autoregressive models; default sizes are the paper's for WMT (Transformer base)."""
 
     kind: Literal["nonautoregressive"] = "nonautoregressive"
-    """Which system this is."""
+    """Kind of model."""
     decoder: SchemeName = "fertility"
-    """What the decoder reads and how it knows the length. fertility: each source piece as often as it is
-    translated (Gu et al. 2018); mask-predict: masked tokens, filled in over several rounds (CMLM,
-    Ghazvininejad et al. 2019); ctc: more slots than tokens, blanks and repetitions left out afterwards
-    (Libovický and Helcl 2018), trained by glancing (Qian et al. 2021)."""
+    """Scheme that determines the decoder's input and the target length. fertility: copies of each source
+    piece (Gu et al. 2018); mask-predict: masked tokens, filled in over several rounds (CMLM, Ghazvininejad et
+    al. 2019); ctc: more slots than tokens, blanks and repetitions removed afterwards (Libovický and Helcl
+    2018), trained by glancing (Qian et al. 2021)."""
     positional_attention: bool | None = None
-    """A further sub-layer in which positions look for positions (Gu et al. 2018, section 3.2). Unset: with
-    fertility only."""
+    """Whether decoder layers have positional attention (Gu et al. 2018, section 3.2). Unset: with fertility
+    only."""
     copies: Literal["fertility", "uniform"] | None = None
-    """fertility only. How the source is copied into the decoder: each piece as often as its fertility, or
+    """Way of copying the source into the decoder (fertility only): each piece as often as its fertility, or
     evenly over as many inputs as the fertilities add up to (an ablation). Unset: fertility."""
     max_fertility: PositiveInt | None = None
-    """fertility only. Most target pieces that a source piece is predicted to have. Unset: 50, the paper's."""
+    """Maximum number of target pieces for a source piece (fertility only). Unset: 50, as in the paper."""
     slots: PositiveInt | None = None
-    """ctc only. Decoder positions for each source piece. Unset: 2."""
+    """Number of decoder positions for each source piece (ctc only). Unset: 2."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -11,9 +11,9 @@ _SLOTS = 2
 class Ctc(Scheme):
     """Writes into several slots for each source piece; a slot holds a token or the blank.
 
-    Repeated tokens count once, then blanks are left out, so that the length needs no prediction. The
-    blank is the padding id, which no target has. A slot reads a copy of a source embedding, or, where a
-    token is revealed to it in training, that token's embedding.
+    Repeated tokens count once, then blanks are removed, so that the length needs no prediction. The blank is
+    the padding id, which no target has. A slot reads a copy of a source embedding or, if training reveals a
+    token to it, that token's embedding.
     """
 
     name = "ctc"
@@ -32,7 +32,7 @@ class Ctc(Scheme):
     def write(self, memory: AnyMemory, revealed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, slots, width) and numbers of slots (batch,).
 
-        revealed (batch, slots): ids that slots read instead of their copies, -1 where they do not.
+        revealed (batch, slots): ids that slots read instead of their copies, -1 for none.
         """
         slots = self.slots(memory)
         index = copies_uniformly(pieces(memory), slots)

@@ -10,10 +10,10 @@ _MAX_FERTILITY = 50
 
 
 class Fertility(Scheme):
-    """Predicts how many target pieces each source piece has, and reads as many copies of it.
+    """Predicts the number of target pieces of each source piece; the decoder reads as many copies of it.
 
-    A fertility is a whole number from 0 to `max_fertility`. The end symbol has none, and no target ends
-    in one: the sum of the fertilities is the length.
+    A fertility is a whole number from 0 to `max_fertility`. The end symbol has none, and targets have no end
+    symbol, so that the fertilities add up to the target length.
     """
 
     name = "fertility"
@@ -27,21 +27,25 @@ class Fertility(Scheme):
 
     @classmethod
     def classes(cls, config: NonAutoregressiveConfig) -> int:
-        """Fertilities from 0 to the greatest."""
+        """Number of classes: the fertilities from 0 to the greatest."""
         return (config.max_fertility or _MAX_FERTILITY) + 1
 
     def logits(self, memory: AnyMemory) -> Tensor:
-        """Logits of each piece's fertility (batch, source, max_fertility + 1), from the encoder's last layer
-        (section 3.3); those of the end symbol and of padding mean nothing."""
+        """Logits of each piece's fertility (batch, source, max_fertility + 1), from the encoder's last layer.
+
+        Those of the end symbol and of padding mean nothing (section 3.3).
+        """
         return self.body.predict(memory)
 
     def has_fertility(self, memory: AnyMemory) -> Tensor:
-        """Which source positions have a fertility: the pieces, (batch, source)."""
+        """Mask (batch, source) of the positions that have a fertility: the pieces."""
         return real_pieces(memory)
 
     def write(self, fertilities: Tensor, memory: AnyMemory) -> tuple[Tensor, Tensor]:
-        """Hidden states (batch, longest, width) and lengths (batch,) for fertilities (batch, source), which
-        are 0 at end symbols and padding."""
+        """Hidden states (batch, longest, width) and lengths (batch,) for fertilities (batch, source).
+
+        The fertilities of end symbols and padding must be 0.
+        """
         index, lengths = copies_by_fertility(fertilities)
         if self.body.config.copies == "uniform":
             index = copies_uniformly(pieces(memory), lengths)

@@ -1,4 +1,4 @@
-"""What non-autoregressive models consist of: a body, the memory that it reads, and a scheme over it."""
+"""The parts of non-autoregressive models: a body, the memory that it reads, and a scheme over it."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ CrossT = TypeVar("CrossT", bound=SelectableMemory)
 
 @dataclass(frozen=True)
 class SourceMemory(Generic[CrossT]):
-    """What a body has read.
+    """The output of a body's encoder.
 
-    source (batch, source) ids and source_lengths (batch,), end symbol counted; cross: the keys and values of
-    each decoder layer's cross-attention, in the body's own form; features: what the body's `predict` reads,
-    (batch, source, ...) or (batch, ...), None where the scheme predicts nothing before it writes.
+    source (batch, source) ids and source_lengths (batch,), end symbol included; cross: the keys and values of
+    each decoder layer's cross-attention, in the body's own form; features: the input of the body's `predict`,
+    (batch, source, ...) or (batch, ...), None if the scheme predicts nothing before it writes.
     """
 
     source: Tensor
@@ -43,29 +43,32 @@ AnyMemory = SourceMemory[Any]
 
 
 class Body(Protocol):
-    """What a scheme drives: the trained network, the C engine, or an exported graph."""
+    """The interface of bodies: the trained network, the C engine, or an exported graph."""
 
     config: NonAutoregressiveConfig
     vocabulary: Vocabulary
 
     @property
     def output(self) -> Projection:
-        """From hidden states to logits."""
+        """The output layer, from hidden states to logits."""
         ...
 
     def argmax(self, hidden: Tensor, *, never: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The most likely token of hidden states (positions, width) and its log-probability, (positions,).
 
-        never: ids that are not taken; the others keep their log-probabilities."""
+        never: ids that are excluded; the others keep their log-probabilities.
+        """
         ...
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> AnyMemory:
-        """Read source ids (batch, source), padded on the right, of lengths (batch,)."""
+        """Encodes source ids (batch, source), padded on the right, with lengths (batch,)."""
         ...
 
     def predict(self, memory: AnyMemory) -> Tensor:
-        """Logits of what the scheme predicts before it writes, see `Scheme.predicts`:
-        (batch, source, classes) or (batch, classes)."""
+        """Logits of what the scheme predicts before it writes, (batch, source, classes) or (batch, classes).
+
+        See `Scheme.predicts`.
+        """
         ...
 
     def decode(
@@ -74,37 +77,37 @@ class Body(Protocol):
         """Hidden states (batch, target, width) of a decoder that reads ids `read` (batch, target).
 
         They are source or target ids, see `Scheme.reads`; lengths (batch,). revealed (batch, target): target
-        ids that are read in their place, -1 where none is; only a body that is trained knows it.
+        ids that are read in their place, -1 for none; only the trained network supports it.
         """
         ...
 
 
 class Scheme(ABC):
-    """How a body is driven; the class declares what the body has to have for it."""
+    """The base of schemes, which drive a body; the class declares what the body must have."""
 
     name: ClassVar[str]
     reads: ClassVar[Literal["source", "target"]]
-    """Which ids the decoder reads."""
+    """The ids that the decoder reads."""
     embeds_target: ClassVar[bool]
     """Whether the body has embeddings of target tokens."""
     sees_itself: ClassVar[bool] = True
     """Whether a position's self-attention sees that position."""
     positional_attention: ClassVar[bool] = False
-    """Whether the decoder has positional attention where `model.positional_attention` is unset."""
+    """Whether the decoder has positional attention if `model.positional_attention` is unset."""
     predicts: ClassVar[Literal["piece", "sentence"] | None] = None
-    """What the body's `predict` is about: each source piece, the sentence (whose state is that of a token of
-    its own in front of the source), or nothing."""
+    """Subject of the body's `predict`: each source piece, the sentence (through an extra token in front of
+    the source), or None."""
     needs_fertilities: ClassVar[bool] = False
-    """Whether training needs to know how many target pieces each source piece has."""
+    """Whether training needs the number of target pieces of each source piece."""
     undefined_score: ClassVar[str | None] = None
-    """Why a target has no probability that could be added up; None where it has one."""
+    """The reason why the probability of a target cannot be computed; None if it can."""
 
     def __init__(self, body: Body) -> None:
         self.body = body
 
     @classmethod
     def classes(cls, config: NonAutoregressiveConfig) -> int:
-        """How many classes the body's `predict` tells apart; 0 where it predicts nothing."""
+        """Number of classes of the body's `predict`; 0 if it predicts nothing."""
         return 0
 
     @property
@@ -120,6 +123,6 @@ def pieces(memory: AnyMemory) -> Tensor:
 
 
 def real_pieces(memory: AnyMemory) -> Tensor:
-    """Which source positions hold pieces, not the end symbol or padding: (batch, source)."""
+    """Mask (batch, source) of the positions that hold pieces, not the end symbol or padding."""
     places = torch.arange(memory.source.size(1), device=memory.source.device)
     return places < pieces(memory)[:, None]

@@ -11,8 +11,8 @@ _LONGEST_DIFFERENCE = 128
 class MaskPredict(Scheme):
     """Predicts the length, and any subset of the target tokens from the others.
 
-    A position to be predicted holds the start symbol, which no target has. No target ends in the end symbol,
-    as the length is known before. It is predicted from the state of a token in front of the source, which the
+    A position to be predicted holds the start symbol, which no target has. Targets have no end symbol,
+    because the length is predicted first: from the state of an extra token in front of the source, which the
     decoder does not see (section 2.2), as the difference from the source's length, at most 128 either way.
     """
 
@@ -24,7 +24,7 @@ class MaskPredict(Scheme):
 
     @classmethod
     def classes(cls, config: NonAutoregressiveConfig) -> int:  # noqa: ARG003 - the same for all
-        """Differences of length."""
+        """Number of classes: the possible differences of length."""
         return 2 * _LONGEST_DIFFERENCE + 1
 
     @property
@@ -41,7 +41,7 @@ class MaskPredict(Scheme):
         return (pieces(memory)[:, None] + classes - _LONGEST_DIFFERENCE).clamp(min=1)
 
     def class_of(self, lengths: Tensor, memory: AnyMemory) -> Tensor:
-        """The class of each target length (batch,); the nearest one beyond the greatest difference."""
+        """The class of each target length (batch,), clamped to the greatest difference."""
         difference = lengths - pieces(memory)
         return difference.clamp(-_LONGEST_DIFFERENCE, _LONGEST_DIFFERENCE) + _LONGEST_DIFFERENCE
 

@@ -53,7 +53,7 @@ class NonAutoregressiveTransformer(NonAutoregressive):
         nn.init.normal_(self.output.weight, std=width**-0.5)
         tying = resolve_tying(config.tied_embeddings, shared=vocabulary.shared)
         if tying == "all" and target is not None:
-            target.tokens.weight = source.tokens.weight  # the values that the encoder starts from
+            target.tokens.weight = source.tokens.weight  # the encoder keeps its initial values
         tie(tying, output=self.output, source=source, target=target)
         self.sentence_token = self._sentence_token()
         self.predictor = self._predictor()
@@ -92,7 +92,7 @@ class NonAutoregressiveTransformer(NonAutoregressive):
         """See `Body.decode`."""
         embedding = self.reading
         if revealed is None:
-            x = embedding(read)
+            x = embedding(read)  # (batch, target, width)
         else:
             assert self.target_embedding is not None
             known = self.target_embedding.scaled(revealed.clamp(min=0))
@@ -110,7 +110,7 @@ class NonAutoregressiveTransformer(NonAutoregressive):
 
     @property
     def reading(self) -> Embedding:
-        """The embedding of the ids that the decoder reads."""
+        """The embedding table of the ids that the decoder reads."""
         if self.scheme.reads == "source":
             return self.encoder.embedding
         assert self.target_embedding is not None
