@@ -435,5 +435,5 @@ def test_a_language_model_neither_translates_nor_judges() -> None:
     writes = Model(network, config, tiny.Words())
     with pytest.raises(UserError, match="language model"):
         Translator.of(writes)
-    with pytest.raises(UserError, match="teacher is a language model"):
+    with pytest.raises(UserError, match="the reranker is a language model"):
         Translator.of(tiny.model(tiny.Words()), reranker=writes)

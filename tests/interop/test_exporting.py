@@ -103,7 +103,7 @@ def test_ctranslate2_follows_prefixes_and_limits() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"sample": True, "beam": 1}, "decoding.sample"), ({"length_penalty": "gnmt"}, "has only power")],
+    [({"sample": True, "beam": 1}, "decoding.sample"), ({"length_penalty": "gnmt"}, "only has power")],
 )
 def test_what_ctranslate2_does_not_have_is_refused(options: dict[str, Any], message: str) -> None:
     pytest.importorskip("ctranslate2")
@@ -208,7 +208,7 @@ def write_instead(other: Model, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_int8_of_a_wrong_conversion_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ctranslate2")
     write_instead(tiny(seed=5), monkeypatch)
-    with pytest.raises(UserError, match="lines otherwise"):
+    with pytest.raises(UserError, match="lines differently"):
         export_model(tiny(), tmp_path / "out", target="ctranslate2", precision="int8", lines=LINES[:3])
     assert list(tmp_path.iterdir()) == []
 
@@ -218,7 +218,7 @@ def test_a_model_whose_translations_differ_is_not_written(
 ) -> None:
     pytest.importorskip("ctranslate2")
     write_instead(tiny(seed=5), monkeypatch)
-    with pytest.raises(UserError, match="of 3 lines otherwise"):
+    with pytest.raises(UserError, match="of 3 lines differently"):
         export_model(tiny(), tmp_path / "out", target="ctranslate2", lines=LINES[:3])
     assert list(tmp_path.iterdir()) == []
 
