@@ -117,7 +117,7 @@ class Translator:
         reranker: str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
-        """Loads a model folder or a run folder (its best checkpoint), by default on a GPU if any; see `of`."""
+        """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         other = None if reranker is None else load_model(Path(reranker))

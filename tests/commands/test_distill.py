@@ -76,7 +76,7 @@ def test_a_students_translations_are_judged_by_its_teacher(
     [
         (["--beam", 4], ["decoding.beam = 4", "no search from word to word"]),
         (["--nbest", 2], ["decoding.nbest = 2", "one translation a sentence"]),
-        (["--sample"], ["decoding.sample = true", "not drawn"]),
+        (["--sample"], ["decoding.sample = true", "not sampled"]),
         (["--max-length", 9], ["decoding.max_length = 9", "the length is decided"]),
         (["--iterations", 3], ["only for models with decoder = mask-predict"]),
         (["--candidates", 3], ["decoding.candidates = 3", "--reranker"]),
@@ -157,5 +157,5 @@ def test_fertilities_of_another_model_are_refused(
     other = ["model.kind=nonautoregressive", "data.max_dropped=1.0", "tokenizer.vocab_size=70"]
     labels = [f"data.fertilities={distilled / 'train.fert'}", "tokenizer.byte_fallback=false"]
     result = saccade("train", *files, *settings([*SMALLEST, *other, *labels]))
-    refused(result, "its fertilities are", "set training.teacher to the model that made them")
+    refused(result, "its fertilities are", "Set training.teacher to the model that made them")
     assert not (tmp_path / "run").exists()

@@ -34,7 +34,7 @@ def lm_folder(saccade: Run, corpus: Path, tmp_path_factory: pytest.TempPathFacto
     )
     result = saccade("train", config, "--out", folder / "run", *settings(SMALLEST))
     assert result.code == 0, result.err
-    assert "perplexity" in result.err and "bits a character" in result.err
+    assert "perplexity" in result.err and "bits per character" in result.err
     assert f"saccade generate {folder / 'run'} --prompt" in result.text
     return folder
 
