@@ -75,7 +75,7 @@ def test_what_cannot_align_is_refused() -> None:
         aligned_by_attention(translator(), SOURCES, TARGETS, layer=9)
     with pytest.raises(UserError, match="no cross-attention"):
         aligned_by_attention(translator("recurrent, none"), SOURCES, TARGETS)
-    with pytest.raises(UserError, match="--method giza: allowed are attention, eflomal"):
+    with pytest.raises(UserError, match="method giza: allowed are attention, eflomal"):
         fertilities(translator(), ["5"], ["6"], method="giza")
     with pytest.raises(UserError, match="only attention has layers"):
         fertilities(translator(), ["5"], ["6"], method="eflomal", layer=2)
