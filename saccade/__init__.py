@@ -1,11 +1,11 @@
-"""Saccade: a sequence-to-sequence toolkit. Two text files in, a translator out.
+"""Saccade, a sequence-to-sequence toolkit: two text files in, a translator out.
 
     import saccade
     translator = saccade.load("runs/model")
     for translation in translator.translate(["A dog runs."], beam=5):
         print(translation.text, translation.score)
 
-Programs can rely on the names listed in `__all__`; torch is imported when one first needs it.
+The names listed in `__all__` are the public interface; torch is imported when one of them first needs it.
 """
 
 from pathlib import Path
@@ -30,15 +30,15 @@ __all__ = [
 
 
 def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Any:
-    """The model in a model folder or a run folder (its best model), ready for what it is for.
+    """Loads the model in a model folder or a run folder (its best model), ready for use.
 
     A translation model is loaded as a `Translator`, a language model as a `TextGenerator`. device: "cpu",
-    "cuda", "cuda:1"; unset: a GPU if there is one. Options of translation models: precision, "float32" or
-    "int8", which is faster on a CPU and rounds the weights (unset: as the folder stores them); reranker, a
+    "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models: precision, "float32" or
+    "int8", which is faster on CPUs but quantises the weights (unset: as stored in the folder); reranker, a
     model folder, which picks among the candidates of a non-autoregressive model. Options of language models
     are settings that their weights do not depend on, such as memory.
 
-    Raises UserError for a folder that is missing, damaged, foreign, or written by a newer Saccade.
+    Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """
     from saccade.loading import load as load_folder
 
@@ -54,7 +54,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public names that need torch or the installed package's metadata, when they are first used."""
+    """Imports the public names that need torch when they are first used."""
     if name in _HOMES:
         from importlib import import_module
 

@@ -1,7 +1,7 @@
-"""The command line: which commands there are, and how their errors end.
+"""The command line: the list of commands, and the handling of their errors.
 
-Exit codes: 0 done; 2 the user's input or configuration; 130 interrupted; 1 a fault of ours, with its
-traceback; 141, as other programs of a pipe, when the reader of our output has gone.
+Exit codes: 0 success; 1 an internal error, with a traceback; 2 an error in the user's input or configuration;
+130 interrupted; 141 the reader of the output has closed the pipe.
 """
 
 import errno
@@ -48,7 +48,7 @@ COMMANDS = (
     doctor,
     demo,
 )
-"""In the order of the help."""
+"""The commands in the order of the help."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -56,13 +56,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def main() -> None:
     """Runs the command that the arguments name."""
     # By default OpenMP's threads spin while they wait for each other. With a second busy process on two
-    # cores that made a training step 19 times slower (5.6 s instead of 0.29 s). Read when torch loads.
+    # cores this made a training step 19 times slower (5.6 s instead of 0.29 s). torch reads it when it loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app(prog_name="saccade")
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with errors printed as messages and turned into exit codes."""
+    """Wraps a command so that errors are printed as messages and become exit codes."""
 
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
@@ -77,14 +77,14 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             _end("Interrupted.", 130)
         except BrokenPipeError:
-            # What Python still holds would be written at exit, and fail with a message.
+            # Otherwise Python would try to flush the rest of the output at exit, and print an error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            _end(f"Error: {where}cannot write: {error.strerror}. Make room and try again.", 2)
+            _end(f"Error: {where}cannot write: {error.strerror}. Free some space and try again.", 2)
 
     return run
 
@@ -100,7 +100,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-# Plain help: it costs no imports and can be piped.
+# Plain help needs no imports and can be piped.
 app = typer.Typer(
     help="Saccade: two text files in, a translator out.",
     epilog="Start with `saccade demo`, or `saccade train --source a.en --target a.de`. "
@@ -123,7 +123,7 @@ def _options(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    """Options of the program as a whole."""
+    """Declares the options of the program itself."""
 
 
 if __name__ == "__main__":

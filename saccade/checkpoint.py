@@ -1,4 +1,4 @@
-"""The model folder, written atomically and read with every fault explained.
+"""Model folders: writing them atomically, and reading them with clear errors.
 
 MODEL/  model.json         format, architecture, vocabulary, decoding defaults, provenance
         model.safetensors  weights
@@ -32,13 +32,13 @@ from saccade.quantisation import Precision, quantised, restored
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 FORMAT = 3
-"""Raised when older versions of Saccade can no longer read a folder correctly. 2: weights in int8; 3: the
-encoder is a module of its own, so that parameters have other names (`models.renamed`)."""
+"""Format number, which increases when older versions of Saccade can no longer read a folder correctly. 2:
+weights in int8; 3: the encoder is a module of its own, so that parameters are renamed (`models.renamed`)."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a model folder holds, in memory."""
+    """The contents of a model folder, in memory."""
 
     network: Network
     config: Section
@@ -46,11 +46,11 @@ class Model:
     decoding: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     precision: Precision = "float32"
-    """How its folder stores the weights."""
+    """The precision in which a folder stores the weights."""
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
-    """What a model needs to know of the tokeniser."""
+    """The vocabulary of a model with this tokeniser."""
     return Vocabulary(
         source_size=tokenizer.source_vocab_size,
         target_size=tokenizer.target_vocab_size,
@@ -62,7 +62,7 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
 
 
 def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Writes a model's files into an existing folder; `weights` in place of the network's own."""
+    """Writes a model's files to an existing folder. weights: used instead of the network's own."""
     description = {
         "format": FORMAT,
         "model": model.config.model_dump(mode="json", exclude_none=True),
@@ -79,7 +79,7 @@ def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | N
 
 
 def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Saves a model folder atomically, in place of an older one."""
+    """Saves a model folder atomically, replacing an older one."""
     with replace_folder(folder) as new:
         write_model(new, model, weights=weights)
 
@@ -87,7 +87,7 @@ def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | No
 def load_model(folder: Path) -> Model:
     """Reads a model folder, or the best checkpoint of a run folder; the network is in evaluation mode.
 
-    Raises UserError for a missing, foreign, damaged or newer folder.
+    Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """
     survive_fork()
     folder = find_model(folder)
@@ -135,7 +135,8 @@ def names_in(folder: Path) -> Callable[[str], str]:
 def find_model(folder: Path) -> Path:
     """The model folder itself, or the best checkpoint of a run folder.
 
-    Looks behind an interrupted `replace_folder` without settling it: a run may be writing just now.
+    It also finds a model that an interrupted `replace_folder` moved aside, and leaves it there, because a run
+    may be writing.
     """
     best = folder / "checkpoints" / "best"
     for candidate in (folder, beside(folder, "old"), best, beside(best, "old")):
@@ -156,12 +157,12 @@ def find_model(folder: Path) -> Path:
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, folder: Path) -> None:
-    """Copies weights in; each must be there with its shape. Tied matrices are stored once."""
+    """Copies weights to a network; names and shapes must match. Tied matrices are stored once."""
     own = unique_tensors(network)
     missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
     if missing or unknown:
         what = f"lacks {min(missing)}" if missing else f"holds the unknown {min(unknown)}"
-        reason = f"it {what}; weights and model.json don't belong together"
+        reason = f"it {what}; weights and model.json do not belong together"
         raise _damaged(folder / "model.safetensors", reason)
     for name, tensor in own.items():
         if tensor.shape != weights[name].shape:
@@ -172,7 +173,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, folder: P
 
 
 def unique_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and stored buffers by name; of tied ones the first name only."""
+    """Parameters and stored buffers by name; tied ones only under their first name."""
     seen: set[int] = set()
     unique = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
@@ -185,7 +186,7 @@ def unique_tensors(network: nn.Module) -> dict[str, Tensor]:
 def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of several model folders' weights ("Attention Is All You Need", section 6.1)."""
     first = read_weights(folders[0])
-    # float64 sums: averaging n copies of one checkpoint gives that checkpoint.
+    # With sums in float64, the average of n copies of a checkpoint is that checkpoint.
     total = {name: tensor.double() for name, tensor in first.items()}
     for folder in folders[1:]:
         weights = read_weights(folder)
@@ -197,12 +198,12 @@ def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes readable JSON; within `replace_folder` it reaches the disk before the folder appears."""
+    """Writes readable JSON; `replace_folder` flushes it to disk before the folder appears."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object; UserError when it is missing or damaged."""
+    """Reads a JSON object; raises UserError if it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -215,7 +216,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes a safetensors file."""
     path.touch()
-    mode = path.stat().st_mode  # as the user's umask has it; safetensors would let nobody else read the file
+    mode = path.stat().st_mode  # from the user's umask; safetensors would make the file private
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
@@ -225,7 +226,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Reads a safetensors file; UserError when it is missing or damaged."""
+    """Reads a safetensors file; raises UserError if it is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -233,7 +234,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """model.json of a model folder (see `find_model`), its tables there; UserError when it is not ours."""
+    """Reads model.json of a model folder (see `find_model`); raises UserError if it is not valid."""
     path = folder / "model.json"
     description = read_json(path)
     version = description.get("format")
@@ -243,7 +244,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise DamagedFile(
             f"{path}: format {version} is newer than this Saccade reads ({FORMAT}). Install a newer Saccade."
         )
-    description.setdefault("tokenizer", {})  # the first folders have no digests
+    description.setdefault("tokenizer", {})  # the oldest folders have no digests
     for name in ("vocabulary", "tokenizer", "decoding", "provenance"):
         if not isinstance(description.get(name), dict):
             raise _damaged(path, f"it has no {name}")

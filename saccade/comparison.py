@@ -1,4 +1,4 @@
-"""Whether two systems differ by more than chance, and where they differ: paired bootstrap (Koehn 2004)."""
+"""Comparing systems: significance by paired bootstrap (Koehn 2004), and the lines that differ most."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,8 +13,10 @@ from saccade.evaluation import bleu_metric
 
 @dataclass(frozen=True)
 class Measured:
-    """A score from 0 to 100, half of its 95% bootstrap interval, and the p-value of its difference from the
-    baseline's (None for the baseline itself)."""
+    """A score from 0 to 100 with its confidence.
+
+    interval: half of the 95% bootstrap interval; p: p-value of the difference from the baseline, or None.
+    """
 
     score: float
     interval: float
@@ -23,7 +25,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemScores:
-    """One system's scores."""
+    """The scores of a system."""
 
     name: str
     bleu: Measured
@@ -32,7 +34,7 @@ class SystemScores:
 
 @dataclass(frozen=True)
 class Difference:
-    """A line, counted from 1, that the baseline and another system translate with different success."""
+    """A line, counted from 1, that the baseline and another system translate differently."""
 
     line: int
     system: str
@@ -46,14 +48,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All systems, the baseline first; the lines that differ most; how the scores were counted."""
+    """All systems, the baseline first; the lines that differ most; sacreBLEU's signatures of the scores."""
 
     systems: tuple[SystemScores, ...]
     differences: tuple[Difference, ...]
     signatures: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The comparison in JSON types."""
         return asdict(self)
 
 
@@ -69,9 +71,9 @@ def compare(
 ) -> Comparison:
     """Compares each system, name to lines, with the first one by `samples` bootstrap resamples.
 
-    tokenize, lowercase: as in `score_text`. most: how many differing lines to return; sources: the text they
-    translate, to be shown with them. The resamples are the same in every call (sacreBLEU's seed).
-    Raises UserError when line counts differ or there is nothing to compare.
+    tokenize, lowercase: as in `score_text`. most: number of differing lines to return; sources: source lines
+    to return with them. The resamples are the same in every call (sacreBLEU's seed). Raises UserError if line
+    counts differ or there is nothing to compare.
     """
     if not references:
         raise InputError("nothing to compare: the reference is empty.")
@@ -102,7 +104,7 @@ def compare(
 def _measured(result: Any, *, same: bool) -> Measured:
     p = None if result.p_value is None else float(result.p_value)
     if p is not None and same:
-        p = 1.0  # sacreBLEU takes no difference at all for a sure one
+        p = 1.0  # sacreBLEU would report equal outputs as a certain difference
     return Measured(float(result.score), float(result.ci), p)
 
 
@@ -113,7 +115,7 @@ def _differences(
     *,
     lowercase: bool,
 ) -> list[Difference]:
-    """All differing lines of all systems, the largest difference in sentence chrF first."""
+    """All differing lines of all systems, those with the largest difference in sentence chrF first."""
     (_, baseline), *others = systems.items()
     chrf = CHRF(lowercase=lowercase)
 

@@ -1,8 +1,8 @@
-"""TOML tables <-> frozen, typed sections, with errors in the user's own words.
+"""Conversion between TOML tables and frozen, typed sections, with errors in the terms of the file.
 
-Knows nothing of translation: every part of Saccade subclasses `Section` next to what it configures,
-and this file turns a table of a TOML file into such a section or into a `UserError` that names the
-key as the user wrote it, its value, what is allowed, and the nearest known name.
+Every part of Saccade subclasses `Section` next to the code that it configures. This file turns a table of a
+TOML file into such a section, or into a `UserError` that names the key as the user wrote it, its value, the
+allowed values, and the nearest known name.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from pydantic_core import ErrorDetails
 from saccade.errors import ConfigError, NotFound
 
 Table = dict[str, Any]
-"""A TOML table as `tomllib` gives it."""
+"""A TOML table as `tomllib` returns it."""
 
 
 class Section(BaseModel):
-    """Base of every configuration section: frozen, strict, no unknown keys, no NaN or infinity.
+    """The base of every configuration section: frozen and strict, without unknown keys, NaN or infinity.
 
-    A field's docstring is its documentation (unit, source). A field that may be None must have the
-    default None: TOML has no null, so any other default could be switched off in Python and would
-    silently return when the file is read again.
+    A field's docstring is its documentation (unit, source). A field that may be None must have the default
+    None: TOML has no null, so that a None instead of another default would be lost when a file is written and
+    read again.
     """
 
     # Defaults are not validated: `build` reads in JSON mode, where a default such as Path("runs")
@@ -40,7 +40,7 @@ class Section(BaseModel):
     )
 
     elsewhere: ClassVar[Mapping[str, str]] = {}
-    """Settings that a section of the same name has in other circumstances, and why this one has not."""
+    """Settings of other sections with the same name, and the reasons why this one does not have them."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:
@@ -53,7 +53,7 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 def load_toml(path: Path) -> Table:
-    """The tables of a TOML file. UserError when it cannot be read or is not TOML, with line and column."""
+    """Reads the tables of a TOML file; raises UserError, with line and column, if it is not valid."""
     try:
         # utf-8-sig: some Windows editors start a file with a byte order mark, which TOML forbids.
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -66,10 +66,10 @@ def load_toml(path: Path) -> Table:
 
 
 def apply_overrides(tables: Mapping[str, Any], overrides: Iterable[str]) -> Table:
-    """A copy of `tables` with settings such as "training.steps=2000" put in, later ones winning.
+    """A copy of `tables` with overrides such as "training.steps=2000"; later ones take precedence.
 
-    The right side is read as a TOML value where it is one (2000, 1e-3, true, ["a", "b"]) and is a
-    string otherwise, so that paths and names need no quotes within the shell's.
+    The right side is read as a TOML value if it is one (2000, 1e-3, true, ["a", "b"]), and otherwise as a
+    string, so that paths and names need no quotes inside those of the shell.
     """
     result = copy.deepcopy(dict(tables))
     for override in overrides:
@@ -89,12 +89,12 @@ def apply_overrides(tables: Mapping[str, Any], overrides: Iterable[str]) -> Tabl
 
 
 def check_sections(tables: Mapping[str, Any], known: Sequence[str]) -> None:
-    """UserError for every table that is not one of the `known` sections, and for keys outside any section."""
+    """Raises UserError for tables that are not `known` sections, and for keys outside any section."""
     problems = []
     for name, value in tables.items():
         if not isinstance(value, Mapping):
             problems.append(
-                f"{name} = {_shown(value)}: stands outside any section; put it under one of {_listed(known)}."
+                f"{name} = {_shown(value)}: is outside any section; put it under one of {_listed(known)}."
             )
         elif name not in known:
             hint = _nearest(name, known)
@@ -105,16 +105,16 @@ def check_sections(tables: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def build(cls: type[SectionT], table: Mapping[str, Any], *, where: str) -> SectionT:
-    """The section `cls` from the table called `where` ("training") in the user's file.
+    """Builds the section `cls` from the table named `where` ("training") in the user's file.
 
-    Lists become tuples, whole numbers floats and strings paths where the field asks for it; nothing
-    else is converted. UserError with one line per problem.
+    Lists become tuples, whole numbers floats and strings paths if the field has that type; nothing else is
+    converted. Raises UserError with one line per problem.
     """
     try:
-        # JSON mode is what allows exactly these conversions while strict; a TOML date counts as its text.
+        # Strict JSON mode allows exactly these conversions; a TOML date becomes its text.
         return cls.model_validate_json(json.dumps(table, default=str))
     except ValidationError as error:
-        lines: dict[str, str] = {}  # the members of a union report one by one: join them by key
+        lines: dict[str, str] = {}  # each member of a union reports its own problem: join them by key
         for problem in error.errors(include_url=False):
             key, text = _problem(cls, table, problem, where=where)
             lines[key] = f"{lines[key]}, or {text}" if key in lines else text
@@ -122,12 +122,12 @@ def build(cls: type[SectionT], table: Mapping[str, Any], *, where: str) -> Secti
 
 
 def dump_toml(tables: Mapping[str, Any]) -> str:
-    """TOML text of sections (or plain mappings) by name; values that are None are left out."""
+    """The TOML text of sections (or plain mappings) by name, without values that are None."""
     return tomli_w.dumps(_plain(tables))
 
 
 def _plain(value: Any) -> Any:
-    """Sections, tuples and paths as what TOML knows."""
+    """Converts sections, tuples and paths to types that TOML has."""
     if isinstance(value, Section):
         value = dict(value)
     if isinstance(value, Mapping):
@@ -142,7 +142,7 @@ def _override_value(text: str) -> Any:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
-    # A line break in the text could smuggle in further keys: then it is just a string.
+    # Text with a line break could define further keys, and is then read as a string.
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 
@@ -164,7 +164,7 @@ _WORDING = {
 def _problem(
     cls: type[Section], table: Mapping[str, Any], problem: ErrorDetails, *, where: str
 ) -> tuple[str, str]:
-    """One of pydantic's errors as (where and value, what is allowed)."""
+    """One of pydantic's errors as (key and value, what is allowed)."""
     path, value = _locate(table, problem)
     key = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     if problem["type"] == "extra_forbidden":
@@ -173,16 +173,16 @@ def _problem(
         text = str(problem["ctx"]["error"]).rstrip(".")
     else:
         text = _WORDING.get(problem["type"]) or problem["msg"].replace("Input should", "must", 1)
-    if isinstance(value, Mapping):  # the section as a whole: a combination of its settings
+    if isinstance(value, Mapping):  # the problem is a combination of the section's settings
         return f"[{key}]", text
     return (key, text) if problem["type"] == "missing" else (f"{key} = {_shown(value)}", text)
 
 
 def _locate(table: Mapping[str, Any], problem: ErrorDetails) -> tuple[list[int | str], Any]:
-    """The keys and indices the user wrote, and the value there.
+    """The keys and indices in the user's table that lead to a problem, and the value there.
 
-    pydantic adds names of its own to a location (the member of a union that failed); these lead
-    nowhere in the user's table, and neither does the last part when a key is missing.
+    pydantic adds names of its own to a location (the member of a union that failed), which do not exist in
+    the user's table; neither does the last part if a key is missing.
     """
     path: list[int | str] = []
     value: Any = table
@@ -212,7 +212,7 @@ def _unknown_key(cls: type[Section], path: list[int | str], *, where: str) -> st
     hint = _nearest(str(name), cls.model_fields)
     if hint:
         return f"no such setting; did you mean {section}.{hint}?"
-    return f"no such setting; [{section}] knows {', '.join(sorted(cls.model_fields)) or 'none'}"
+    return f"no such setting; [{section}] has {', '.join(sorted(cls.model_fields)) or 'none'}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
@@ -224,6 +224,6 @@ def _listed(sections: Iterable[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value nearly as the TOML file has it, shortened to fit the line."""
+    """A value in nearly the form of the TOML file, shortened to fit into a line."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,4 +1,4 @@
-"""The demo: from nothing to a translator of number words, and what it learned, in one folder.
+"""The demo, which trains a translator of number words from scratch and shows what it learned, in one folder.
 
 DIR/  corpus/  demo.toml  model/ (a run folder)  translations.txt  curves.png  attention.png
 """
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Example:
-    """A number the model never saw in training."""
+    """The translation of a number that is not in the training text."""
 
     source: str
     text: str
@@ -40,7 +40,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Demo:
-    """Scores on unseen numbers, some of their translations, and pictures (none without matplotlib)."""
+    """The results: scores on unseen numbers, some translations, and pictures (none without matplotlib)."""
 
     scores: Scores
     examples: tuple[Example, ...]
@@ -48,10 +48,10 @@ class Demo:
 
 
 def make_folder(out: Path, *, fresh: bool, steps: int | None) -> None:
-    """An empty demo folder, or one that an earlier demo left unfinished and that will be resumed.
+    """Makes an empty demo folder, or accepts one of an interrupted demo, which will be resumed.
 
-    fresh: remove what an earlier demo made there. Raises UserError for a folder that no demo made: nobody
-    else's files are touched.
+    fresh: removes the files of an earlier demo. Raises UserError for a folder that the demo did not make, so
+    that other files are never touched.
     """
     ours = (out / _MARKER).is_file()
     if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
@@ -69,7 +69,7 @@ def make_folder(out: Path, *, fresh: bool, steps: int | None) -> None:
 
 
 def settings(corpus: Path, *, steps: int | None = None) -> dict[str, Any]:
-    """The demo's configuration for a corpus folder; with other `steps` the rest is scaled to them."""
+    """The demo's configuration for a corpus folder; with other `steps`, warm-up and validation are scaled."""
     tables = load_toml(SETTINGS)
     tables["data"] = {
         f"{prefix}{side}": str(corpus / f"{split}.{language}")
@@ -85,7 +85,7 @@ def settings(corpus: Path, *, steps: int | None = None) -> dict[str, Any]:
 
 
 def train_demo(out: Path, group: Group, *, steps: int | None = None, say: Say) -> None:
-    """Writes the corpus and the configuration and train, or resume a run that was stopped."""
+    """Writes the corpus and the configuration and trains, or resumes an interrupted run."""
     run, config = out / "model", out / "demo.toml"
     if (run / "config.toml").is_file():
         experiment.resume_run(run, group, say=say)
@@ -99,10 +99,10 @@ def train_demo(out: Path, group: Group, *, steps: int | None = None, say: Say) -
 
 
 def show_demo(out: Path, *, examples: int = 6) -> Demo:
-    """Evaluates the trained model on the unseen numbers, write their translations, draw what can be drawn."""
+    """Evaluates the trained model on the unseen numbers, writes their translations and draws pictures."""
     translator = Translator.load(out / "model")
     sources, references = read_parallel(out / "corpus" / "test.en", out / "corpus" / "test.de")
-    # A German number is one word, and BLEU counts sequences of up to four.
+    # A German number is a single word, but BLEU counts sequences of up to four tokens.
     scores, translations = evaluate(translator, sources, references, tokenize="char")
     lines = [f"{translation.text}\n" for translation in translations]
     try:

@@ -1,4 +1,4 @@
-"""What a model folder says of itself, read without its weights."""
+"""The description of a model folder, read without its weights."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from saccade.text.settings import read_settings
 def describe(folder: Path) -> dict[str, Any]:
     """The facts of a model folder, or of a run's best model, as plain values for JSON.
 
-    languages: "source" and "target" where they are known, and "known" of a model of many languages. Raises
-    UserError for a folder that is missing, damaged, foreign, or written by a newer Saccade.
+    languages: "source" and "target" if they are recorded, and "known" for a model of many languages. Raises
+    UserError for a folder that is missing, damaged, in a foreign format, or written by a newer Saccade.
     """
     found = find_model(folder)
     written = read_description(found)
@@ -36,7 +36,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def common(folder: Path, written: dict[str, Any]) -> dict[str, Any]:
-    """What exported folders tell as well."""
+    """The facts that exported folders contain as well."""
     provenance = dict(written["provenance"])
     languages = {**provenance.pop("languages", {}), **_many(folder)}
     scores = provenance.pop("validation", {})
@@ -50,7 +50,7 @@ def common(folder: Path, written: dict[str, Any]) -> dict[str, Any]:
 
 
 def _many(folder: Path) -> dict[str, Any]:
-    """Of a model of many languages: those it knows, and those it translates from and into by default."""
+    """The languages of a model of many languages: those it knows, and its default source and target."""
     config = read_settings(folder).get("config")
     if not isinstance(config, dict) or "languages" not in config:
         return {}

@@ -1,4 +1,4 @@
-"""What Saccade is called as a package, its version, and how its optional packages are installed."""
+"""The name of the package, its version, and the installation of its optional packages."""
 
 import re
 import tomllib
@@ -9,7 +9,7 @@ from typing import Any
 from saccade.errors import Unsupported
 
 NAME = "saccade-seq2seq"
-"""Name on the Python package index, where `saccade` is another project; import and command are `saccade`."""
+"""Name on the Python package index, where `saccade` is another project. Import and command are `saccade`."""
 
 VERSION = "0.1.0"
 
@@ -20,7 +20,7 @@ def version() -> str:
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs an extra: in a checkout the checkout's own, otherwise the distribution's."""
+    """The command that installs an extra, in a checkout or for an installed package."""
     source = checkout()
     if source is None:
         return f"pip install '{NAME}[{extra}]'"
@@ -34,7 +34,7 @@ def missing(what: str, extra: str) -> Unsupported:
 
 
 def extras() -> dict[str, list[str]]:
-    """The packages of each extra, those for developers left out; empty where nothing says so."""
+    """The packages of each extra, without those for developers; empty if they are not recorded."""
     source = checkout()
     if source is not None:
         declared = _project(source / "pyproject.toml")["optional-dependencies"]
@@ -56,7 +56,7 @@ def extras() -> dict[str, list[str]]:
 
 
 def checkout() -> Path | None:
-    """The source tree that this code runs from; None where it was installed as a package."""
+    """The source tree that this code runs from; None if it was installed as a package."""
     folder = Path(__file__).resolve().parents[1]
     try:
         ours = _project(folder / "pyproject.toml").get("name") == NAME

@@ -1,4 +1,4 @@
-"""What this machine has, and how large a training batch fits into it: `saccade doctor`."""
+"""The facts of this machine, and the largest training batch that fits into its memory."""
 
 import math
 import os
@@ -29,12 +29,12 @@ from saccade.training.optim import OptimizerConfig, make_optimizer
 from saccade.training.settings import uses_bfloat16
 
 SAFE = 0.8
-"""Share of the free memory that a batch may take."""
+"""Share of the free memory that a batch may use."""
 
 _VOCABULARY = Vocabulary(8000, 8000, pad=0, start=2, end=3, shared=True)
-_LENGTH = 64  # tokens a sentence; memory a token hardly depends on it where attention is fused
+_LENGTH = 64  # tokens per sentence; with fused attention, memory per token hardly depends on it
 _WORK = 1.5e10  # parameters x tokens of the larger measured step on a CPU: a few seconds
-_MOST_PARAMETERS = 100e6  # larger models are estimated on a CPU
+_MOST_PARAMETERS = 100e6  # on a CPU, larger models are estimated, not measured
 _ESTIMATE_FACTOR = 1.4  # peak over saved activations; measured 1.1 to 1.4 for tiny, small and base
 
 
@@ -48,13 +48,13 @@ class Extra:
 
     @property
     def install(self) -> str:
-        """The command that installs it."""
+        """The command that installs the package."""
         return install_hint(self.extra)
 
 
 @dataclass(frozen=True)
 class LargestBatch:
-    """tokens: the largest safe training.batch_tokens, 0 when not even the model fits; memory in bytes."""
+    """The largest safe training.batch_tokens, 0 if not even the model fits; memory in bytes."""
 
     tokens: int
     measured: bool
@@ -64,12 +64,12 @@ class LargestBatch:
 
 
 def default_device() -> torch.device:
-    """Where training would run."""
+    """The device that training would use."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def facts() -> dict[str, str]:
-    """What to know, and to report with a question: versions, device, precision, threads, memory, disk."""
+    """Facts to check and to include in bug reports: versions, device, precision, threads, memory, disk."""
     device = default_device()
     disk = shutil.disk_usage(Path.cwd())
     return {
@@ -87,7 +87,7 @@ def facts() -> dict[str, str]:
 
 
 def extras() -> list[Extra]:
-    """The optional packages, those for developers left out."""
+    """The optional packages, without those for developers."""
     return [
         Extra(package, extra, _version(package))
         for extra, packages in declared_extras().items()
@@ -98,16 +98,16 @@ def extras() -> list[Extra]:
 def largest_batch(preset: str, *, device: torch.device | None = None) -> LargestBatch:
     """The largest batch of real training steps that fits into 80% of the free memory.
 
-    Peak memory is measured at two sizes and extrapolated: memory grows in a straight line with tokens. For
-    large models on a CPU, and where the system does not tell, it is estimated from what the backward pass
-    keeps. A preset of the Transformer with a vocabulary of 8,000; raises UserError for an unknown one.
+    Peak memory is measured at two sizes and extrapolated linearly. For large models on a CPU, and if the
+    system does not report it, it is estimated from the tensors saved for the backward pass. preset: one of
+    the Transformer, with a vocabulary of 8,000; raises UserError for an unknown one.
     """
     device = device or default_device()
     free = free_memory(device)
     parameters, saved = _saved_by_backward(preset)
     if device.type == "cuda" or (parameters <= _MOST_PARAMETERS and _can_measure()):
         per_token, fixed = _measure(preset, parameters, device)
-        # A process that has freed memory before may have met part of the need from that.
+        # A process that has freed memory before may have reused some, which lowers the measurement.
         per_token = max(per_token, saved / 2 if device.type == "cuda" else saved)
     else:
         # Weights, gradients and Adam's two averages, 4 bytes each.
@@ -117,11 +117,11 @@ def largest_batch(preset: str, *, device: torch.device | None = None) -> Largest
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on the device, a container's limit respected."""
+    """Number of free bytes on the device, within a container's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     system = _number(Path("/proc/meminfo"), r"MemAvailable:\s+(\d+)")
-    if system is None:  # not Linux: half of what is built in
+    if system is None:  # not Linux: half of the physical memory
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     limit = _number(Path("/sys/fs/cgroup/memory.max"), r"(\d+)")
     used = _number(Path("/sys/fs/cgroup/memory.current"), r"(\d+)")
@@ -129,12 +129,12 @@ def free_memory(device: torch.device) -> int:
 
 
 def gigabytes(size: float) -> str:
-    """1.5 GB for 1.5e9 bytes."""
+    """The size in gigabytes as text: 1.5 GB for 1.5e9 bytes."""
     return f"{size / 1e9:,.1f} GB"
 
 
 def _saved_by_backward(preset: str) -> tuple[int, float]:
-    """Parameters, and bytes a token that a forward pass keeps for the backward pass; computes nothing."""
+    """Number of parameters, and bytes per token saved for the backward pass, without computing anything."""
     with torch.device("meta"):
         network = _network(preset)
     own = {parameter.untyped_storage() for parameter in network.parameters()}
@@ -153,7 +153,7 @@ def _saved_by_backward(preset: str) -> tuple[int, float]:
 
 
 def _measure(preset: str, parameters: int, device: torch.device) -> tuple[float, float]:
-    """Bytes a token, and bytes besides, of training steps of two sizes."""
+    """Bytes per token, and fixed bytes, measured in training steps of two sizes."""
     large = 8192 if device.type == "cuda" else round(min(max(_WORK / parameters, 512), 4096))
     before = _peak(device)
     network = _network(preset).to(device)
@@ -183,7 +183,7 @@ def _network(preset: str) -> Transformer:
 
 
 def _batch(tokens: int, device: torch.device) -> Batch:
-    """Sentences of equal length, `tokens` in all on either side."""
+    """A batch of sentences of equal length, with `tokens` in total on either side."""
     rows = tokens // _LENGTH
     ids = torch.full((rows, _LENGTH), 5, device=device)
     lengths = torch.full((rows,), _LENGTH, device=device)

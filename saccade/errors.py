@@ -1,12 +1,12 @@
-"""Exceptions that are no fault of ours: the user's input or configuration, or the wish to stop.
+"""Exceptions that are not bugs: errors in the user's input or configuration, and requests to stop.
 
 UserError         400
   InputError      400   text that cannot be used: unequal files, empty, not UTF-8
-  ConfigError     400   a setting that does not exist, has no such value, or contradicts another
+  ConfigError     400   a setting that does not exist, has an invalid value, or contradicts another
   NotFound        404   a file, folder, model or language that does not exist
   Conflict        409   a folder that already holds something
   TooLong         413   a line with more pieces than the model reads or writes
-  DamagedFile     422   a file that is not what its name says
+  DamagedFile     422   a file that is damaged or has another format
   Unsupported     501   something that this model or this installation cannot do
   StorageError    507   a file or folder that cannot be written
 """
@@ -15,12 +15,12 @@ from typing import ClassVar
 
 
 class UserError(Exception):
-    """Something that the user can repair: a file, a setting, a model folder.
+    """An error that the user can repair: in a file, a setting or a model folder.
 
-    The message says what is wrong, where, and what to do. The command line prints it without a traceback and
-    exits with code 2; from Python it is an ordinary exception. A service answers with `code`, a status of
-    HTTP. topic: names the advice that an interface may add in its own terms, filled in with `details`; the
-    command line has its advice in `saccade.commands.hints`.
+    The message states what is wrong, where, and what to do. The command line prints it without a traceback
+    and exits with code 2; in Python it is an ordinary exception. code: an HTTP status for services. topic:
+    names advice that an interface may add in its own terms, filled in with `details`; that of the command
+    line is in `saccade.commands.hints`.
     """
 
     code: ClassVar[int] = 400
@@ -35,7 +35,7 @@ class InputError(UserError):
 
 
 class ConfigError(UserError):
-    """A setting that does not exist or is not possible."""
+    """A setting that does not exist, has an invalid value, or contradicts another."""
 
 
 class NotFound(UserError):
@@ -57,13 +57,13 @@ class TooLong(UserError):
 
 
 class DamagedFile(UserError):
-    """A file or folder that is damaged, of a foreign format or of a newer one."""
+    """A file or folder that is damaged, or has a foreign or newer format."""
 
     code = 422
 
 
 class Unsupported(UserError):
-    """Something that this model or this installation cannot do."""
+    """A request that this model or this installation cannot fulfil."""
 
     code = 501
 
@@ -75,4 +75,4 @@ class StorageError(UserError):
 
 
 class Interrupted(Exception):
-    """Work was asked to stop and has saved what it had; the message says so. Exit code 130."""
+    """Work that was asked to stop and has saved its state, as the message says; exit code 130."""

@@ -1,4 +1,4 @@
-"""Scores of translations: sacreBLEU, chrF, exact match, each with what is needed to compare it."""
+"""Scores of translations: BLEU and chrF with their sacreBLEU signatures, and exact match."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Tokenize = Literal["13a", "none", "char", "zh", "ja-mecab", "ko-mecab", "intl", 
 
 @dataclass(frozen=True)
 class Scores:
-    """BLEU and chrF from 0 to 100, exact match as a share; the signature says how BLEU was counted."""
+    """BLEU and chrF from 0 to 100, exact match as a share, and sacreBLEU's signatures of the scores."""
 
     bleu: float
     chrf: float
@@ -27,7 +27,7 @@ class Scores:
     detail: str
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The scores in JSON types."""
         return dict(self.__dict__)
 
 
@@ -38,14 +38,14 @@ def score_text(
     tokenize: str | None = None,
     lowercase: bool = False,
 ) -> Scores:
-    """Corpus scores of detokenised hypotheses against raw references, one each.
+    """Corpus scores of detokenised hypotheses against raw references, one for each.
 
-    tokenize: sacreBLEU's tokeniser, its default 13a; "zh" for Chinese, "none" for text that is
-    tokenised already. Raises UserError when the counts differ or there is nothing to score.
+    tokenize: tokeniser of sacreBLEU; unset: 13a, "zh": Chinese, "none": text that is already tokenised.
+    Raises UserError if the counts differ or there is nothing to score.
     """
     if len(hypotheses) != len(references):
         raise InputError(
-            f"{len(hypotheses)} translations but {len(references)} references: one a line is needed."
+            f"{len(hypotheses)} translations but {len(references)} references: each line needs one reference."
         )
     if not references:
         raise InputError("nothing to score: the reference is empty.")
@@ -67,13 +67,13 @@ def score_text(
 
 
 def bleu_metric(tokenize: str | None = None, *, lowercase: bool = False) -> BLEU:
-    """sacreBLEU's BLEU; raises UserError for a tokeniser that does not exist or is not installed."""
+    """The BLEU metric of sacreBLEU; raises UserError for a tokeniser that is unknown or not installed."""
     if tokenize is not None and tokenize not in get_args(Tokenize):
         raise ConfigError(
             f"tokenize = {tokenize}: sacreBLEU's tokenisers are {', '.join(get_args(Tokenize))}."
         )
     try:
-        # force: sacreBLEU warns of text that looks tokenised, which "none" says it is.
+        # force: suppresses sacreBLEU's warning about tokenised text, which "none" expects.
         return BLEU(tokenize=tokenize, lowercase=lowercase, force=tokenize == "none")
     except (RuntimeError, OSError) as error:  # needs a package, or a file from the network
         reason = " ".join(str(error).split())
@@ -89,7 +89,7 @@ def evaluate(
     lowercase: bool = False,
     **options: Unpack[DecodingOptions],
 ) -> tuple[Scores, list[Translation]]:
-    """Translates and score; options as in `Translator.translate`."""
+    """Translates sources and scores the translations; options as in `Translator.translate`."""
     translations = translator.translate(sources, **options)
     hypotheses = [translation.text for translation in translations]
     return score_text(hypotheses, references, tokenize=tokenize, lowercase=lowercase), translations

@@ -1,4 +1,4 @@
-"""The one page that composes a run: configuration -> data, model, objective, loop."""
+"""The composition of a training run: configuration, data, model, objective and loop."""
 
 import contextlib
 import platform
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def silent(_: str) -> None:
-    """Say nothing."""
+    """Ignores a message."""
 
 
 def read_experiment(
@@ -41,10 +41,10 @@ def read_experiment(
     overrides: Iterable[str] = (),
     resolved: bool = False,
 ) -> Experiment:
-    """A configuration from a TOML file, then `tables`, then overrides such as "training.steps=2000".
+    """Reads a configuration from a TOML file, then `tables`, then overrides such as "training.steps=2000".
 
-    resolved: it is a run's own, to which `training.init_from` has nothing more to add.
-    Raises UserError for the first section that has unknown keys, wrong types or impossible values.
+    resolved: the configuration is that of a run, which already includes the settings of `training.init_from`.
+    Raises UserError for the first section with unknown keys, wrong types or invalid values.
     """
     merged: dict[str, Any] = load_toml(config) if config is not None else {}
     check_sections(merged, SECTIONS)
@@ -66,21 +66,21 @@ def read_experiment(
     task.check(plan)
     if start.teacher is not None and not resolved and not issubclass(start.teacher.family, TranslationModel):
         raise UserError(
-            f"{start.teacher.key} = {start.teacher.folder}: {start.teacher.family.purpose}; give a "
+            f"{start.teacher.key} = {start.teacher.folder}: this is {start.teacher.family.purpose}; name a "
             "model that translates."
         )
     return plan
 
 
 def check(experiment: Experiment, out: Path) -> Report:
-    """Prepares the data in `out` as training would and report on them, without training."""
+    """Prepares the data in `out` as training would, without training; returns a report on them."""
     return task_for(experiment.model).prepare(experiment, out, tokenizer=experiment.start.tokenizer())
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
-    """Trains a new run in the folder `run`, which must not hold anything yet.
+    """Trains a new run in the folder `run`, which must be empty or not exist.
 
-    When the data can't be prepared the folder is left as it was found.
+    If the data cannot be prepared, the folder is left unchanged.
     """
 
     def claim_and_prepare() -> None:
@@ -143,7 +143,7 @@ def _has_last(run: Path) -> bool:
 
 
 def _claim(run: Path, experiment: Experiment) -> None:
-    """Makes the run folder; nobody's files are ever overwritten."""
+    """Makes the run folder with its configuration; existing files are never overwritten."""
     if (run / "config.toml").exists():
         raise Conflict(f"{run}: already holds a run.", topic="run-exists", run=run)
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
@@ -165,23 +165,23 @@ def _claim(run: Path, experiment: Experiment) -> None:
 
 
 def _absolute(value: Any) -> Any:
-    """Paths in a run's configuration hold wherever it is resumed from."""
+    """Makes paths absolute, so that a run can be resumed from any folder."""
     if isinstance(value, Path):
         return value.absolute()
     return tuple(_absolute(item) for item in value) if isinstance(value, tuple) else value
 
 
 def _unclaim(run: Path, *, made: Sequence[Path]) -> None:
-    """Take back `_claim`: nothing was trained, and the next attempt may have another configuration."""
+    """Undoes `_claim`: nothing was trained, and the next attempt may have another configuration."""
     (run / "config.toml").unlink(missing_ok=True)
     shutil.rmtree(run / "data", ignore_errors=True)
-    with contextlib.suppress(OSError):  # somebody else has put something there
+    with contextlib.suppress(OSError):  # another process has put something there
         for folder in made:
             folder.rmdir()
 
 
 def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
-    """Prepares what an earlier start has not."""
+    """Prepares the data unless an earlier start has done so."""
     out = run / "data"
     if (out / "report.json").exists():
         return
@@ -190,7 +190,7 @@ def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
 
 
 def _provenance(experiment: Experiment, material: Material, run: Path) -> dict[str, Any]:
-    """What this model was made from and with; files by name and hash, without the maker's folders."""
+    """The origin of the model: models and files by name and hash, without paths, and package versions."""
     return {
         **experiment.start.provenance(run / "checkpoints" / "last"),
         "seed": experiment.training.seed,

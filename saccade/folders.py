@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all, and never over somebody's files."""
+"""Folders that are written atomically and never overwrite other files."""
 
 import contextlib
 import errno
@@ -11,20 +11,20 @@ from saccade.errors import Conflict, StorageError
 
 
 def require_empty(folder: Path) -> None:
-    """UserError where `folder` exists and holds something: nobody's files are ever overwritten."""
+    """Raises UserError if `folder` exists and is not empty, so that existing files are never overwritten."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder}: exists and is not an empty folder.", topic="out")
 
 
 @contextlib.contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Fills a new folder, then put it in the place of `folder`: a crash leaves the old one or the new.
+    """Yields a new folder, then puts it in the place of `folder`; a crash leaves the old or the new one.
 
-    A directory can't replace another in one step everywhere, so the old one is moved aside first;
-    `settle_folder` undoes that if we die in between.
+    Not every system can replace a directory in one step, so the old one is moved aside first; `settle_folder`
+    undoes this if the process ends in between.
     """
     if folder.exists() and not folder.is_dir():
-        raise Conflict(f"{folder}: a file is in the way of this folder. Choose another name, or move it.")
+        raise Conflict(f"{folder}: a file is in the way of this folder. Choose another name or move it.")
     place, new, old = folder.resolve(), beside(folder, "new"), beside(folder, "old")
     try:
         settle_folder(place)
@@ -39,7 +39,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise disk_error(folder, error) from error
     finally:
-        # A failure is undone; after success this removes the old folder.
+        # Undoes a failed replacement, or removes the old folder after a successful one.
         settle_folder(place)
         shutil.rmtree(new, ignore_errors=True)
 
@@ -53,18 +53,16 @@ def settle_folder(folder: Path) -> None:
 
 
 def disk_error(path: Path, error: OSError) -> StorageError:
-    """A failed write in the user's words; what was there before is untouched."""
+    """The error for a failed write, which has left older files untouched."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
     reason, advice = (
-        ("the disk is full", "make room") if full else (error.strerror or str(error), "correct that")
+        ("the disk is full", "free some space") if full else (error.strerror or str(error), "correct this")
     )
-    return StorageError(
-        f"{path}: cannot write: {reason}. What was there before is kept; {advice} and try again."
-    )
+    return StorageError(f"{path}: cannot write: {reason}. Existing files are kept; {advice} and try again.")
 
 
 def beside(folder: Path, suffix: str) -> Path:
-    """Where `replace_folder` keeps what will be or was `folder`, also when that is "." or a symbolic link."""
+    """The sibling of `folder` that `replace_folder` uses, even if `folder` is "." or a symbolic link."""
     folder = folder.resolve()
     return folder.parent / f".{folder.name}.{suffix}"
 

@@ -1,4 +1,4 @@
-"""Language models in use: how likely a text is, and how it goes on. Validation asks here too."""
+"""Using language models: scoring and continuing a text."""
 
 import math
 from collections.abc import Sequence
@@ -28,28 +28,28 @@ from saccade.text.vocabulary import without_surrogates
 
 @dataclass(frozen=True)
 class TextScore:
-    """How likely a text is. nats: minus its log-probability; a line end counts in all three units."""
+    """The score of a text. nats: minus its log-probability, including line ends."""
 
     nats: float
     size: TextSize
 
     @property
     def perplexity(self) -> float:
-        """A token, whatever the tokeniser makes one."""
+        """Perplexity per token, which depends on the tokeniser."""
         return _perplexity(self.nats / self.size.tokens)
 
     @property
     def word_perplexity(self) -> float:
-        """A word: what stands between white space, and each line end. Comparable between tokenisers."""
+        """Perplexity per word between white space or line end; comparable between tokenisers."""
         return _perplexity(self.nats / self.size.words)
 
     @property
     def bits_per_character(self) -> float:
-        """Comparable between tokenisers and languages."""
+        """Bits per character; comparable between tokenisers and languages."""
         return self.nats / math.log(2) / self.size.characters
 
     def as_dict(self) -> dict[str, float | int]:
-        """For JSON."""
+        """The scores in JSON types."""
         scores = {
             name: getattr(self, name) for name in ("perplexity", "word_perplexity", "bits_per_character")
         }
@@ -58,7 +58,7 @@ class TextScore:
 
 @dataclass(frozen=True)
 class Continuation:
-    """text: what follows the prompt; tokens: its pieces; log_prob: nats, of all of them."""
+    """A continuation. text: the text after the prompt; tokens: its pieces; log_prob: their sum, in nats."""
 
     prompt: str
     text: str
@@ -67,12 +67,12 @@ class Continuation:
 
 
 class TextGenerator:
-    """A language model ready to read and to write."""
+    """A language model that is ready to score and generate text."""
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu", **settings: Any) -> None:
-        """settings: those of the model that its weights do not depend on, see `OVERRIDABLE`.
+        """settings: settings of the model that its weights do not depend on, see `OVERRIDABLE`.
 
-        Raises UserError for a model that is no language model, or has no such setting.
+        Raises UserError for a model that is not a language model, or does not have such a setting.
         """
         expect(model.network, LanguageModel)
         self.model = _changed(model, settings) if settings else model
@@ -83,16 +83,16 @@ class TextGenerator:
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str | None = None, **settings: Any) -> Self:
-        """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
+        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(load_model(Path(folder)), device=device, **settings)
 
     def score(self, lines: Sequence[str], *, streams: int = 1) -> TextScore:
-        """How likely the lines are as one text, each with its end. Raises UserError where there is none.
+        """The score of lines as one text, including line ends. Raises UserError if there are no lines.
 
-        streams: parts of the text that are read side by side, which is faster. Each begins without memory,
-        so that more of them mean a slightly higher perplexity; one is exact.
+        streams: number of parts of the text that are read in parallel, which is faster. Each begins without
+        memory, so that more parts give a slightly higher perplexity; one is exact.
         """
         if not lines:
             raise InputError("the text is empty: there is nothing to score.")
@@ -102,7 +102,7 @@ class TextGenerator:
 
     @torch.inference_mode()
     def nats(self, ids: Ids, *, streams: int) -> float:
-        """Minus the log-probability of a text that is given as ids, as `score`."""
+        """Minus the log-probability in nats of a text given as ids; streams: see `score`."""
         network, pad = self.network, self.network.vocabulary.pad
         text = Streams(ids, min(streams, len(ids)))
         memory, total = network.start(text.count), 0.0
@@ -119,13 +119,13 @@ class TextGenerator:
         return total
 
     def options(self, **changes: Unpack[ContinuationOptions]) -> ContinuationConfig:
-        """The model's own settings of [decoding] with `changes`; UserError names a wrong one."""
+        """The model's settings [decoding] with `changes`; raises UserError, naming it, for an invalid one."""
         return build(ContinuationConfig, {**self.model.decoding, **changes}, where="decoding")
 
     def generate(self, prompt: str = "", **options: Unpack[ContinuationOptions]) -> list[Continuation]:
         """Continues a text; options as in `ContinuationConfig` (tokens=200, temperature=0.8, ...).
 
-        An empty prompt is the beginning of a line. Padding, start and unknown are never written.
+        An empty prompt is the beginning of a line. Padding, start and unknown pieces are never written.
         """
         settings, tokenizer = self.options(**options), self.model.tokenizer
         prompt = without_surrogates(prompt)
@@ -149,17 +149,17 @@ class TextGenerator:
         ]
 
     def unknown(self, text: str) -> int:
-        """How many tokens of a text stand for what the vocabulary does not have."""
+        """Number of tokens of a text for words or characters outside the vocabulary."""
         return text_size(text.split("\n"), self.model.tokenizer).unknown
 
     def _attentive(self) -> "TextGenerator":
-        """One that knows what it has written: without a memory, as far back as its training went."""
+        """A generator that sees its own text: a model without memory gets one as long as its segment."""
         if isinstance(self.config, MemoryConfig) and not self.config.memory and self.config.segment > 1:
             return TextGenerator(self.model, device=self.device, memory=self.config.segment - 1)
         return self
 
     def _text(self, ids: Sequence[int]) -> str:
-        """Text of many lines: an end symbol ends a line."""
+        """The text of ids, in which an end symbol ends a line."""
         lines: list[list[int]] = [[]]
         for token in ids:
             if token == self.model.tokenizer.end:
@@ -170,7 +170,7 @@ class TextGenerator:
 
 
 def _changed(model: Model, settings: dict[str, Any]) -> Model:
-    """The same weights under other settings."""
+    """A model with the same weights and other settings."""
     kind = type(model.config)
     for name in settings:
         if name in kind.model_fields and name not in OVERRIDABLE:
@@ -179,7 +179,7 @@ def _changed(model: Model, settings: dict[str, Any]) -> Model:
             )
     table = {**model.config.model_dump(mode="json", exclude_none=True), **settings}
     config = build(kind, table, where="model")
-    network: Any = copy(model.network)  # shares the weights; models keep nothing but their settings
+    network: Any = copy(model.network)  # shares the weights; networks have no other state than their settings
     network.config = config
     return replace(model, network=network, config=config)
 

@@ -1,4 +1,4 @@
-"""From a model folder to what the model is for: the one place where use depends on the family."""
+"""Loading a model folder as the class that uses it: the one place where this depends on the family."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,20 +13,20 @@ from saccade.models.families import LanguageModel, Network, NonAutoregressive, S
 from saccade.translator import Translator
 
 Use = Translator | TextGenerator
-"""What a loaded model is used through."""
+"""The classes that use a loaded model."""
 
 USES: dict[type[Network], Callable[..., Use]] = {
     Seq2Seq: Translator.of,
     NonAutoregressive: Translator.of,
     LanguageModel: TextGenerator,
 }
-"""The class that uses the models of each family."""
+"""The class, or a function that makes it, for the models of each family."""
 
 
 def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Use:
-    """What the model in a model folder or a run folder (its best checkpoint) is for, ready for use.
+    """Loads a model folder or a run folder (its best checkpoint), ready for use.
 
-    options: see `Translator.of` and `TextGenerator`. Raises UserError for a folder that can't be read.
+    options: see `Translator.of` and `TextGenerator`. Raises UserError for a folder that cannot be read.
     """
     model: Model = load_model(Path(folder))
     if device is None:

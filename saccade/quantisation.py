@@ -1,4 +1,4 @@
-"""Weights as 8-bit integers: rounded once, symmetric, with a scale for each output."""
+"""Weights as 8-bit integers: symmetric, with a scale for each output."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -13,9 +13,9 @@ _SCALE = ".scale"
 
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """weight (outputs, inputs) to int8 of the same shape and scale (outputs,): weight is about int8 * scale.
+    """Quantises weight (outputs, inputs) to int8 and scale (outputs,), so that weight is about int8 * scale.
 
-    Rounding what was rounded before changes nothing.
+    Quantising restored weights again gives the same values.
     """
     weight = weight.detach().float()
     scale = weight.abs().amax(1) / _STEPS
@@ -23,7 +23,7 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quantised(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's tensors for storage: matrices of products and embeddings in int8, each with NAME.scale."""
+    """A network's tensors for storage: linear layers and embeddings in int8, each with NAME.scale."""
     matrices = {
         f"{name}.weight"
         for name, module in network.named_modules()
@@ -39,7 +39,7 @@ def quantised(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Te
 
 
 def restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `quantised` stored, as float32 under its own names; other tensors as they are."""
+    """The tensors that `quantised` stored, as float32 under their own names; others are unchanged."""
     scales = {name for name in stored if name.endswith(_SCALE) and name.removesuffix(_SCALE) in stored}
     return {
         name: tensor.float() * stored[name + _SCALE][:, None] if name + _SCALE in scales else tensor

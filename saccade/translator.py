@@ -1,4 +1,4 @@
-"""Lines in, translations out: the one decode path of command line, Python, validation and inspection."""
+"""Translating lines: the common path of command line, Python, validation and inspection."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -27,12 +27,12 @@ from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import Tokenizer, between, same_pieces
 
 Engine = Literal["saccade", "torch"]
-"""What computes: our kernels for the processor, where they support the model, or torch alone."""
+"""Inference backend: "saccade" uses our CPU kernels if they support the model, "torch" only torch."""
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One hypothesis in text. score: log_prob (nats, end symbol in) under the length penalty."""
+    """A hypothesis as text. score: log_prob (nats, end symbol included) under the length penalty."""
 
     text: str
     tokens: tuple[str, ...]
@@ -42,10 +42,10 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Translation:
-    """The best hypothesis of one line, and the others when asked for.
+    """The translation of a line: the best hypothesis and, if requested, alternatives.
 
-    problem: why the line could not be translated; its text is then empty.
-    attention: the maps of every attention of the model, weights (heads, query, key), when asked for.
+    problem: the reason why the line could not be translated; its text is then empty. attention: the maps of
+    all attention modules, weights (heads, query, key), if requested.
     """
 
     source: str
@@ -59,9 +59,9 @@ class Translation:
 
 
 class Translator:
-    """A decoder and its tokeniser: one line in, one line out, in order, whatever the line.
+    """A decoder with its tokeniser, which translates every line to one line, in order.
 
-    `Translator.of` makes one of a model in memory and `Translator.load` one of a folder.
+    `Translator.of` makes one from a model in memory and `Translator.load` from a folder.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Translator:
         settings: Mapping[str, Any],
         device: torch.device | str = "cpu",
     ) -> None:
-        """settings: the section `[decoding]` of the model, where it differs from the defaults."""
+        """settings: the settings `[decoding]` of the model that differ from the defaults."""
         self.decoder, self.tokenizer, self.settings = decoder, tokenizer, settings
         self.device = torch.device(device)
 
@@ -86,12 +86,12 @@ class Translator:
         reranker: Model | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
-        """A translator over a model in memory.
+        """Makes a translator from a model in memory.
 
-        Search may run on a copy of the weights, made at the first translation: a model that is trained
-        further needs a new Translator. precision: that of matrix products in search; int8 is faster and
-        rounds the weights; None: as the folder stores them, and float32 where int8 is not possible.
-        reranker: a model that picks among the candidates of a non-autoregressive one.
+        Search may use a copy of the weights, made at the first translation, so that a model that is trained
+        further needs a new Translator. precision: numeric precision of matrix products in search; int8 is
+        faster but quantises the weights; None: as stored in the folder, or float32 if int8 is not possible.
+        reranker: a model that picks among the candidates of a non-autoregressive one. engine: see `Engine`.
 
         Raises UserError for a model that does not translate, or a reranker that does not fit.
         """
@@ -117,7 +117,7 @@ class Translator:
         reranker: str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
-        """From a model folder or a run folder (its best checkpoint); on the GPU when there is one."""
+        """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         other = None if reranker is None else load_model(Path(reranker))
@@ -125,9 +125,9 @@ class Translator:
         return cls.of(model, device=device, precision=precision, reranker=other, engine=engine)
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
-        """The same model for other languages, as it names them; None leaves one as it is.
+        """A translator with the same model for other languages, by its names; None leaves one unchanged.
 
-        Raises UserError for an unknown language, and where the model has none to choose from.
+        Raises UserError for an unknown language, or if the model has no languages to choose from.
         """
         other = copy(self)
         other.tokenizer = between(self.tokenizer, source, target)
@@ -136,7 +136,7 @@ class Translator:
     def options(self, **changes: Unpack[DecodingOptions]) -> Any:
         """The model's own decoding settings with `changes`, an instance of `Decoder.options`.
 
-        Raises UserError, which names the setting, for a wrong one.
+        Raises UserError, naming the setting, for an invalid one.
         """
         options = build(self.decoder.options, {**self.settings, **changes}, where="decoding")
         self.decoder.check(options)
@@ -153,9 +153,9 @@ class Translator:
     ) -> list[Translation]:
         """Translates lines; options as in `DecodingConfig` (beam=5, sample=True, ...).
 
-        prefixes: text that each translation must begin with. An empty line stays empty; a line that
-        the model can't read gets a `problem` and is never cut silently. first_line: number of the
-        first line where `lines` are part of a text; line numbers seed sampling.
+        prefixes: text that each translation must begin with. An empty line stays empty; a line that is too
+        long for the model gets a `problem` and is never truncated silently. first_line: number of the first
+        line if `lines` are part of a longer text; line numbers seed sampling.
         """
         decoding = self.options(**options)
         results: list[Translation | None] = [None] * len(lines)
@@ -178,15 +178,15 @@ class Translator:
         return [result for result in results if result is not None]
 
     def attention(self, source: str, target: str) -> tuple[AttentionMap, ...]:
-        """Every attention of the model while it reads `source` and writes the given `target`.
+        """The maps of all attention modules while the model reads `source` and writes `target`.
 
-        Weights are (heads, query, key). Raises UserError where the target has no influence and is not the
-        model's own.
+        Weights are (heads, query, key). Raises UserError for a model whose attention does not depend on the
+        target, unless the target is its own translation.
         """
         if not self.decoder.reads_target and target != self.translate([source])[0].text:
             raise Unsupported(
-                "this model fills the same slots whatever the target is: only the attention of its own "
-                "translation can be shown. Leave the target out."
+                "the attention of this model does not depend on the target, so that only its own translation "
+                "can be shown. Leave the target out."
             )
         tokenizer = self.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
@@ -195,7 +195,7 @@ class Translator:
         return self._attention(source_ids, target_ids)
 
     def pieces(self, source: str, target: str) -> tuple[list[str], list[str]]:
-        """Source and target pieces as the model sees them: the axes of `attention`."""
+        """Source and target pieces as the model sees them, along the axes of `attention`."""
         tokenizer = self.tokenizer
         source_ids, target_ids = tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0]
         with torch.inference_mode():
@@ -210,9 +210,9 @@ class Translator:
         chunk: int = 2000,
         **options: Unpack[DecodingOptions],
     ) -> Iterator[Translation]:
-        """Translates lines as they come, `chunk` at a time, so that a file of any size fits in memory.
+        """Translates lines as they arrive, `chunk` at a time, so that a file of any size fits in memory.
 
-        prefixes: text that each translation must begin with; UserError when there are not as many as lines.
+        prefixes: text that each translation must begin with; raises UserError unless each line has one.
         """
         rest, first = iter(lines), 0
         while taken := list(islice(rest, chunk)):
@@ -232,10 +232,10 @@ class Translator:
     def score(
         self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096
     ) -> list[float]:
-        """Log-probability in nats of each target given its source, end symbol in; empty lines included.
+        """Log-probability in nats of each target given its source, end symbol included, even for empty lines.
 
         Raises UserError for unequal counts, for a line longer than the model's limit, and for models that
-        give a target no probability.
+        cannot score a target.
         """
         if len(sources) != len(targets):
             raise InputError(
@@ -259,7 +259,7 @@ class Translator:
 
     @torch.inference_mode()
     def _attention(self, source: list[int], target: list[int]) -> tuple[AttentionMap, ...]:
-        """Recorded in one pass over a finished target, end symbol included."""
+        """The labelled attention maps of one pass over a finished target, end symbol included."""
         batch = self.padded([source])
         sides = {"source": self.tokenizer.source_pieces(source)}
         sides["target"] = self.tokenizer.target_pieces(self.decoder.axis(*batch, target))
@@ -294,11 +294,11 @@ class Translator:
             yield from zip(rows, found, strict=True)
 
     def padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Source ids (sentences, longest) and lengths (sentences,), where the model is."""
+        """Padded source ids (sentences, longest) and lengths (sentences,), on the model's device."""
         return padded(sequences, pad=self.decoder.vocabulary.pad, device=self.device)
 
     def problem(self, source: Sequence[int], target: Sequence[int] = ()) -> str | None:
-        """Why the model can't read or write so many ids; None where it can."""
+        """The reason why sequences are too long for the model, or None."""
         for ids, verb, limit in (
             (source, "reads", self.decoder.max_source_length),
             (target, "writes", self.decoder.max_target_length),
@@ -308,7 +308,7 @@ class Translator:
         return None
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
-        """What must be written first: without a text, what every target begins with (a language)."""
+        """The ids that each target must begin with: its prefix, or the token of the target language."""
         if prefixes is not None and len(prefixes) != count:
             raise ValueError(f"{len(prefixes)} prefixes for {count} lines")
         encode = self.tokenizer.encode_target
@@ -336,19 +336,19 @@ class Translator:
 
 
 def load_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str) -> Reranker:
-    """The model as a reranker of candidates that were cut with `tokenizer`; UserError if it does not fit."""
+    """Makes a reranker for candidates in pieces of `tokenizer`; raises UserError if it does not fit."""
     network = expect(model.network, Seq2Seq, what="the reranker")
     if not same_pieces(tokenizer, model.tokenizer):
         raise ConfigError(
-            "the reranker has other pieces than this model and can't read them. Train the student "
-            "with training.teacher, which takes the teacher's vocabulary."
+            "the reranker has other pieces than this model, so it cannot read its translations. Train the "
+            "student with training.teacher, which uses the teacher's vocabulary."
         )
     network.to(device).eval()
     return Reranker.of(make_engine(network), model.decoding)
 
 
 def _labelled(one: AttentionMap, sides: Mapping[str, Sequence[str]]) -> AttentionMap:
-    """The map of a single sentence, on the processor, with the pieces along its axes."""
+    """The map of a single sentence, on the CPU, with the pieces along its axes."""
     weights = one.weights[0].cpu()  # (heads, query, key)
     axes = zip(_AXES[one.kind], weights.shape[1:], strict=True)
     queries, keys = (_pieces_of(sides, side, size) for side, size in axes)
@@ -356,7 +356,7 @@ def _labelled(one: AttentionMap, sides: Mapping[str, Sequence[str]]) -> Attentio
 
 
 def _pieces_of(sides: Mapping[str, Sequence[str]], side: str, size: int) -> tuple[str, ...]:
-    """The pieces along an axis, none where the model sees other positions than pieces."""
+    """The pieces along an axis; none if the model's positions are not these pieces."""
     pieces = tuple(sides[side])
     return pieces if len(pieces) == size else ()
 

@@ -71,7 +71,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_name() -> None:
 
 def test_an_unknown_key_unlike_any_other_lists_what_there_is() -> None:
     message = refusal({"banana": "ripe"})
-    assert message.startswith('training.banana = "ripe": no such setting; [training] knows average, betas,')
+    assert message.startswith('training.banana = "ripe": no such setting; [training] has average, betas,')
 
 
 def test_an_unknown_key_of_a_nested_section_is_named_in_full() -> None:
@@ -236,7 +236,7 @@ def test_unknown_sections_and_stray_keys_are_all_reported() -> None:
         check_sections({"weather": {}, "steps": 5, "data": {}}, ["data", "training"])
     assert str(caught.value).split("\n") == [
         "[weather]: no such section; the sections are [data], [training].",
-        "steps = 5: stands outside any section; put it under one of [data], [training].",
+        "steps = 5: is outside any section; put it under one of [data], [training].",
     ]
 
 

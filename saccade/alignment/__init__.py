@@ -1,4 +1,4 @@
-"""Which source piece each target piece belongs to: by a model's attention, or by counting (eflomal).
+"""Word alignment by a model's attention or by counting (eflomal), and fertilities from it.
 
-A sentence's alignment is a list with one source position for each target piece, end symbols left out.
+The alignment of a sentence is a list of one source position for each target piece, without end symbols.
 """

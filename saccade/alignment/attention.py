@@ -19,11 +19,11 @@ def aligned_by_attention(
     *,
     layer: int | None = None,
 ) -> list[list[int]]:
-    """Each target piece goes to the source piece that the decoder looks at most when it writes that piece.
+    """Aligns each target piece with the source piece that gets the greatest attention when it is written.
 
-    sources, targets: ids with the end symbol last. The weights are the mean of the heads of one layer, 1 the
-    lowest; unset: the last one. End symbols are nobody's source.
-    Raises UserError for a model without cross-attention or layer.
+    sources, targets: ids with the end symbol last. layer: the layer whose heads are averaged, from 1 at the
+    bottom; unset: the last one. No piece is aligned with an end symbol. Raises UserError for a model without
+    cross-attention, or without that layer.
     """
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
     found: list[list[int]] = [[] for _ in lengths]
@@ -44,7 +44,7 @@ def _weights(
     targets: Sequence[Sequence[int]],
     layer: int | None,
 ) -> Tensor:
-    """The mean of the heads of the layer, (rows, target, source)."""
+    """The attention weights of the layer, averaged over heads: (rows, target, source)."""
     layers = translator.decoder.align(*translator.padded(sources), targets)
     if not layers:
         raise Unsupported("this model has no cross-attention to align by.")

@@ -1,4 +1,4 @@
-"""Alignments by counting which pieces occur together (eflomal: Östling and Tiedemann 2016)."""
+"""Alignments by counting the pieces that occur together (eflomal: Östling and Tiedemann 2016)."""
 
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from saccade.distribution import missing
 def aligned_by_counting(
     sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
 ) -> list[list[int]]:
-    """Each target piece goes to one source piece; learned from these very pairs, which should be many.
+    """Aligns each target piece with a source piece, learning from these pairs, which should be many.
 
-    sources, targets: ids with the end symbol last. A target piece that eflomal gives to no source goes where
-    the one before it goes. eflomal draws its random numbers anew at every call: a few links differ each time.
-    Raises UserError where it is not installed.
+    sources, targets: ids with the end symbol last. A target piece that eflomal does not align gets the source
+    of the piece before it. eflomal uses new random numbers in each call, so that a few links differ. Raises
+    UserError if it is not installed.
     """
     try:
         import eflomal
@@ -27,7 +27,7 @@ def aligned_by_counting(
         return found
     with tempfile.TemporaryDirectory(prefix="saccade-align-") as folder:
         links = Path(folder) / "links"
-        # Ids instead of pieces: eflomal would lower-case those, and split them at blanks.
+        # Ids instead of pieces, which eflomal would convert to lower case and split at spaces.
         eflomal.Aligner().align(
             [_line(sources[i]) for i in usable], [_line(targets[i]) for i in usable], str(links)
         )
@@ -40,8 +40,10 @@ def aligned_by_counting(
 
 
 def filled(known: dict[int, int], count: int) -> list[int]:
-    """A source position for each of `count` target pieces: its own, else that of the one before, else (at
-    the beginning) that of the first one that has any, else the first position."""
+    """A source position for each of `count` target pieces: its own or that of the piece before it.
+
+    Pieces before the first aligned one get its position; without any aligned piece the position is 0.
+    """
     last = known[min(known)] if known else 0
     positions = []
     for word in range(count):

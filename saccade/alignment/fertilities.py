@@ -1,4 +1,4 @@
-"""Fertilities of pairs of text: how many target pieces each source piece is aligned with."""
+"""Fertilities of sentence pairs: the number of target pieces aligned with each source piece."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -19,10 +19,10 @@ def fertilities(
     method: str = "attention",
     layer: int | None = None,
 ) -> list[list[int]]:
-    """A number for each source piece of each pair, end symbols not counted; empty for an empty line.
+    """The fertility of each source piece of each pair, without end symbols; empty for an empty line.
 
-    Pieces are those of the model, which for `eflomal` is asked for nothing else. layer: see
-    `aligned_by_attention`. Raises UserError for a line that the model can't read.
+    Pieces are those of the model; `eflomal` uses only its tokeniser. layer: see `aligned_by_attention`.
+    Raises UserError for a line that the model cannot read.
     """
     check_method(method, layer)
     tokenizer = translator.tokenizer
@@ -38,7 +38,7 @@ def fertilities(
 
 
 def check_method(method: str, layer: int | None) -> None:
-    """UserError for a method that there is not, or a layer where it means nothing."""
+    """Raises UserError for an unknown method, or for a layer with a method that has none."""
     if method not in get_args(Method):
         raise ConfigError(f"method {method}: allowed are {', '.join(get_args(Method))}.")
     if layer is not None and method != "attention":
@@ -46,7 +46,7 @@ def check_method(method: str, layer: int | None) -> None:
 
 
 def counted(alignment: Sequence[int], pieces: int) -> list[int]:
-    """How often each of the source positions 0 to pieces - 1 occurs."""
+    """The number of occurrences of each source position, 0 to pieces - 1."""
     counts = [0] * pieces
     for position in alignment:
         counts[position] += 1

@@ -13,7 +13,7 @@ from saccade.nn.rows import RowLayout, Rows
 
 @dataclass
 class _Move:
-    """How a group changes in one step.
+    """The change of a group in one step.
 
     first_row, first_sentence: its offsets in the old batch; row_count, sentence_count: its old size.
     rows: see `Candidates.advance`; kept: places of the sentences that stay, None if all do.

@@ -75,7 +75,7 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Sentence:
-    """What search keeps for a sentence besides its hypotheses."""
+    """A sentence of a search, without its hypotheses."""
 
     handle: int
     nbest: int

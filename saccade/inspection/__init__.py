@@ -1,4 +1,4 @@
-"""Looking inside: `picture` draws attention, `curves` the course of a training run.
+"""Inspection: `picture` draws attention maps, `curves` the metrics of a training run.
 
-May import the translator and what lies below it; matplotlib is imported where it is used.
+matplotlib is optional, and imported only where it is used.
 """

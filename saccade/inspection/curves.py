@@ -1,4 +1,4 @@
-"""The course of a training run as a picture, from its metrics.jsonl."""
+"""Training curves as a picture, from the metrics.jsonl of a run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Kind of line ("train", "valid") to its values in order."""
+"""The lines of each kind ("train", "valid"), in order."""
 
 
 def read_metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The lines of a metrics.jsonl by their kind; UserError when there are none."""
+    """Reads the lines of a metrics.jsonl, by kind; raises UserError if there are none."""
     records: dict[str, list[dict[str, Any]]] = {}
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -34,9 +34,9 @@ def read_metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def draw_curves(metrics: Path, *, out: Path) -> None:
-    """Loss, validation scores and learning rate against updates, into the file `out`.
+    """Draws loss, validation scores and learning rate against updates to the file `out`.
 
-    Raises UserError without matplotlib, without metrics, and when the file cannot be written.
+    Raises UserError without matplotlib or metrics, and if the file cannot be written.
     """
     check_picture(out)
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def draw_curves(metrics: Path, *, out: Path) -> None:
     loss, scores, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.3))
     _curve(loss, records, "train", "loss", label="training (dropout, smoothed labels)")
     _curve(loss, records, "valid", "loss", label="validation")
-    loss.set_ylabel("nats a token")
+    loss.set_ylabel("nats per token")
     _curve(scores, records, "valid", "bleu", label="BLEU")
     _curve(scores, records, "valid", "chrf", label="chrF")
     _curve(scores, records, "valid", "exact", label="exact match, %", factor=100)

@@ -1,4 +1,4 @@
-"""Attention maps as a picture: the mean of all heads, large, then every head of every layer."""
+"""Attention maps as a picture: a large map of the mean of all heads, then each head of each layer."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-_CELL_LEAST, _CELL_MOST = 0.19, 0.45  # inches a piece in the large map: enough to read its name
-_LARGE = 5.5  # inches, the least width of the large map where its cells may grow
+_CELL_LEAST, _CELL_MOST = 0.19, 0.45  # inches per piece in the large map, enough to read it
+_LARGE = 5.5  # inches, minimum width of the large map if its cells may grow
 _LARGEST = 40.0  # inches; longer sentences get smaller cells
 _SMALL_LEAST, _SMALL_MOST = 0.9, 2.0  # inches, a head's map
 _GAP = 0.15
@@ -30,7 +30,7 @@ _INK = "Blues"
 
 
 def check_picture(path: Path) -> None:
-    """UserError when matplotlib is missing or the file's ending is none that it is asked to write."""
+    """Raises UserError if matplotlib is missing or the file name has an unsupported ending."""
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{path}: the picture's name must end in {', '.join(SUFFIXES)}.")
     try:
@@ -42,11 +42,11 @@ def check_picture(path: Path) -> None:
 def draw_attention(
     maps: Iterable[AttentionMap], source: Sequence[str], target: Sequence[str], *, out: Path
 ) -> list[str]:
-    """Draws the cross-attention among `maps`, weights (heads, target, source), into the file `out`.
+    """Draws the cross-attention among `maps`, weights (heads, target, source), to the file `out`.
 
     source, target: the pieces along the axes. Returns notes for the user, such as characters that no
-    installed font has. Raises UserError without matplotlib, without cross-attention, and when the file
-    cannot be written.
+    installed font has. Raises UserError without matplotlib or cross-attention, and if the file cannot be
+    written.
     """
     check_picture(out)
     layers = {one.layer: one.weights for one in maps if one.kind == "cross"}
@@ -62,12 +62,13 @@ def draw_attention(
 
 
 def save(figure: "Figure", out: Path) -> None:
-    """Writes a figure; UserError when that fails."""
+    """Writes a figure to a file; raises UserError if that fails."""
     import warnings
 
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # told in our own words
+            # `draw_attention` reports missing glyphs.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(out, dpi=_DPI)
     except OSError as error:
         raise StorageError(f"{out}: cannot write the picture: {error.strerror or error}.") from error
@@ -75,7 +76,7 @@ def save(figure: "Figure", out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Sizes in inches: every map has its place, and the names of the pieces have room."""
+    """Sizes of the page, the maps and the labels, in inches."""
 
     cell: float
     left: float
@@ -85,7 +86,7 @@ class _Layout:
     page: tuple[float, float]
 
     def place(self, figure: "Figure", x: float, top: float, size: tuple[float, float]) -> "Axes":
-        """Axes of this size, their corner x from the left and `top` from the top of the page."""
+        """Adds axes of this size, with the corner at x from the left and `top` from the top of the page."""
         width, height = self.page
         return figure.add_axes((x / width, 1 - (top + size[1]) / height, size[0] / width, size[1] / height))
 
@@ -96,7 +97,7 @@ def _layout(source: Sequence[str], target: Sequence[str], *, layers: int, heads:
     grid = heads * (small[0] + _GAP), layers * (small[1] + _GAP)
     cell = min(max(_LARGE, grid[0]) / longest, _CELL_MOST)
     cell = min(max(cell, _CELL_LEAST), _LARGEST / longest)
-    character = _points(cell) / 72 * 0.62  # a DejaVu letter's mean width
+    character = _points(cell) / 72 * 0.62  # mean width of a DejaVu letter
     left = 0.3 + character * max(map(_columns, target))
     below = 0.2 + character * max(map(_columns, source))
     large = len(source) * cell, len(target) * cell
@@ -112,7 +113,7 @@ def _figure(layers: Mapping[int, Tensor], source: Sequence[str], target: Sequenc
     figure = Figure(figsize=layout.page)
     mean = torch.stack([weights.float().mean(0) for weights in layers.values()]).mean(0)
     axes = layout.place(figure, layout.left, 0.5, layout.large)
-    most = max(float(mean.max()), min(2 / len(source), 1.0))  # an even spread is no dark field
+    most = max(float(mean.max()), min(2 / len(source), 1.0))  # so that even weights are not drawn dark
     _show(axes, mean, most=most)
     title = f"mean of all heads and layers (white 0, darkest {most:.2f})"
     axes.set_title(title, loc="left", fontsize=9)
@@ -133,12 +134,12 @@ def _figure(layers: Mapping[int, Tensor], source: Sequence[str], target: Sequenc
 
 
 def _points(cell: float) -> float:
-    """Size of the letters that fit a cell."""
+    """Font size that fits a cell."""
     return min(cell * 42, 11.0)
 
 
 def _columns(piece: str) -> int:
-    """Width in letters; Chinese characters are two wide."""
+    """Width of a piece in letters; Chinese characters are two letters wide."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in piece)
 
 
@@ -150,15 +151,15 @@ def _show(axes: "Axes", weights: Tensor, *, most: float) -> None:
 
 
 def _plain(pieces: Sequence[str]) -> list[str]:
-    """Dollar signs are letters here, not mathematics."""
+    """The pieces with escaped dollar signs, which matplotlib would read as mathematics."""
     return [piece.replace("$", r"\$") for piece in pieces]
 
 
 def _fonts(pieces: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Font families that together have the pieces' characters, and a note about those that none has."""
+    """Font families that have the pieces' characters, and a note about characters that none has."""
     from matplotlib import font_manager
 
-    families = ["DejaVu Sans"]  # comes with matplotlib
+    families = ["DejaVu Sans"]  # included with matplotlib
     missing = {ord(character) for piece in pieces for character in piece}
     missing -= _characters(font_manager.findfont("DejaVu Sans"))
     if not missing:
@@ -174,13 +175,13 @@ def _fonts(pieces: Iterable[str]) -> tuple[list[str], list[str]]:
             return families, []
     shown = " ".join(chr(code) for code in sorted(missing)[:10])
     return families, [
-        f"No installed font has {shown}{' ...' if len(missing) > 10 else ''}: drawn as boxes. Install one, "
-        "such as Noto Sans CJK."
+        f"No installed font has {shown}{' ...' if len(missing) > 10 else ''}, so they are drawn as boxes. "
+        "Install a font such as Noto Sans CJK."
     ]
 
 
 def _preference(entry: Any) -> tuple[bool, float, str]:
-    """Upright text fonts of normal weight first, those for Chinese, Japanese and Korean before the others."""
+    """Sort key: fonts for Chinese, Japanese and Korean first, upright ones of normal weight first."""
     name = entry.name
     eastern = any(
         word in name for word in ("CJK", "Han", "WenQuanYi", "Hei", "Song", "Gothic", "PingFang", "Ming")
@@ -194,7 +195,7 @@ def _preference(entry: Any) -> tuple[bool, float, str]:
 
 
 def _characters(font: str) -> set[int]:
-    """The code points that a font file has; none when it cannot be read."""
+    """The code points that a font file has; an empty set if it cannot be read."""
     from matplotlib.ft2font import FT2Font
 
     try:

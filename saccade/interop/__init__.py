@@ -1,1 +1,1 @@
-"""Our model folder and other toolkits': published models in, exported models out."""
+"""Exchange with other toolkits: importing published models, and exporting to ONNX and CTranslate2."""

@@ -1,4 +1,4 @@
-"""CTranslate2: our Transformer as its model folder, and its engine as a decoder."""
+"""CTranslate2: writing its model folder from our Transformer, and its engine as a decoder."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -33,7 +33,7 @@ _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH"}
 
 
 def require_ctranslate2() -> Any:
-    """The package, or a UserError that names the extra."""
+    """Imports the package; raises UserError, naming the extra, if it is not installed."""
     try:
         import ctranslate2
     except ImportError as error:
@@ -42,10 +42,10 @@ def require_ctranslate2() -> Any:
 
 
 def write_ctranslate2(model: Model, folder: Path, *, precision: Precision = "float32") -> None:
-    """Writes what CTranslate2 loads into an existing folder.
+    """Writes a model that CTranslate2 loads to an existing folder.
 
-    int8: the matrices, a scale for each row; CTranslate2 then multiplies in integers. Raises UserError for
-    a model that CTranslate2 can't express.
+    precision: int8 quantises the matrices, with a scale for each row, and CTranslate2 multiplies integers.
+    Raises UserError for a model that CTranslate2 cannot express.
     """
     package = require_ctranslate2()
     network = transformer_of(model, target="ctranslate2")
@@ -71,7 +71,7 @@ def write_ctranslate2(model: Model, folder: Path, *, precision: Precision = "flo
 
 
 def vocabularies(tokenizer: Tokenizer) -> tuple[list[str], list[str]]:
-    """Names of all source and target ids, each its own: where pieces repeat or are empty, one is made up."""
+    """Unique names of all source and target ids; repeated and empty pieces get a generated name."""
     sides = (
         (tokenizer.source_vocab_size, tokenizer.source_pieces),
         (tokenizer.target_vocab_size, tokenizer.target_pieces),
@@ -90,10 +90,10 @@ def _unique(pieces: Sequence[str]) -> list[str]:
 
 
 class CTranslate2Decoder(Decoder):
-    """Decodes with CTranslate2.
+    """A decoder that uses CTranslate2.
 
-    Its beam search ends a sentence when `beam` hypotheses have ended, and it takes the length penalty
-    `power` alone; a model whose settings differ may get other translations with a beam.
+    Its beam search ends a sentence when `beam` hypotheses have ended, and it only has the length penalty
+    `power`; a model with other settings may get other translations from beam search.
     """
 
     options = DecodingConfig
@@ -108,11 +108,11 @@ class CTranslate2Decoder(Decoder):
         """Raises UserError for a setting that CTranslate2 does not have."""
         if options.sample:
             raise Unsupported(
-                "decoding.sample: CTranslate2 draws other tokens; sample with Saccade's own engine."
+                "decoding.sample: CTranslate2 would draw other tokens; use Saccade's own engine to sample."
             )
         if options.beam > 1 and options.length_penalty != "power" and options.alpha:
             raise Unsupported(
-                "decoding.length_penalty = gnmt: CTranslate2 has only power. Choose power, or a beam of 1."
+                "decoding.length_penalty = gnmt: CTranslate2 only has power. Choose power, or a beam of 1."
             )
 
     def decode(
@@ -143,7 +143,7 @@ class CTranslate2Decoder(Decoder):
                 beam_size=options.beam,
                 num_hypotheses=options.nbest,
                 length_penalty=options.alpha,
-                max_decoding_length=longest - 1,  # theirs leaves the end symbol out
+                max_decoding_length=longest - 1,  # theirs excludes the end symbol
                 min_decoding_length=options.min_length,
                 max_input_length=0,
                 suppress_sequences=self._banned(options),
@@ -157,7 +157,7 @@ class CTranslate2Decoder(Decoder):
         return found
 
     def _limit(self, source: int, prefix: int, options: DecodingConfig) -> int:
-        """Most target tokens, end symbol included; the same rule as in `decoding.search`."""
+        """Maximum number of target tokens, end symbol included; the rule of `decoding.group.limits_of`."""
         longest = options.max_length or int(source * options.max_ratio) + options.max_extra
         longest = max(longest, prefix + 1, options.min_length + 1)
         return min(longest, self.max_target_length or longest)
@@ -173,12 +173,12 @@ class CTranslate2Decoder(Decoder):
 
 
 def about_ctranslate2(model: Model) -> dict[str, Any]:
-    """What export.json says of the model; UserError for one that CTranslate2 can't express."""
+    """The model's entries in export.json; raises UserError for one that CTranslate2 cannot express."""
     return about_transformer(model, target="ctranslate2")
 
 
 def convert_and_open(model: Model, *, device: str | None = None, threads: int | None = None) -> Translator:
-    """A translator over a model that is converted first, which takes seconds."""
+    """Converts a model, which takes seconds, and opens a translator over the result."""
     with TemporaryDirectory(prefix="saccade-ctranslate2-") as place:
         about, folder = about_ctranslate2(model), Path(place) / "model"
         with exported_folder(folder, model, target="ctranslate2", about=about) as new:
@@ -187,7 +187,7 @@ def convert_and_open(model: Model, *, device: str | None = None, threads: int | 
 
 
 def open_ctranslate2(folder: Path, *, device: str | None = None, threads: int | None = None) -> Translator:
-    """A translator over an exported folder."""
+    """Opens a translator over an exported folder."""
     exported = load_exported(folder, target="ctranslate2")
     kind, _, number = (device or "auto").partition(":")
     try:
@@ -258,5 +258,5 @@ def _norm(spec: Any, module: Any) -> None:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """A copy: quantising works in place."""
+    """A float32 copy on the CPU, because quantisation works in place."""
     return tensor.detach().to("cpu", torch.float32, copy=True).contiguous()

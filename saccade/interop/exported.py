@@ -1,4 +1,4 @@
-"""What exported folders have in common: which models they can express, and what they carry besides."""
+"""The common part of exported folders: the models they can express, and the files besides the engine's."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -24,23 +24,23 @@ Target = Literal["ctranslate2", "onnx"]
 
 DESCRIPTION = "export.json"
 FEWEST_POSITIONS = 1024
-"""Positions written into the export; the engines have a table where we compute sinusoids."""
+"""Minimum number of positions in an export, because other engines have a fixed table of sinusoids."""
 
 _EXPRESSIBLE = {
     *("kind", "width", "heads", "feed_forward", "encoder_layers", "decoder_layers", "activation", "norm"),
     *("dropout", "attention_dropout", "activation_dropout", "positions", "sinusoid_layout", "max_positions"),
     *("scaled_embeddings", "output_bias", "tied_embeddings"),
 }
-"""Settings of the Transformer that exported models have; others must be at their defaults."""
+"""Settings of the Transformer that an export supports; the others must have their default values."""
 _POSITIONS = ("sinusoidal", "learned", "none")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an exported folder holds besides what the engine reads.
+    """The contents of an exported folder besides the engine's files.
 
-    config: the section `[model]`, where decoding depends on it. longest: the most positions that the engine
-    has a table for, None where there is no limit. decoding: the model's settings `[decoding]`.
+    config: the section `[model]`, if decoding depends on it. longest: number of positions in the engine's
+    table, None if there is no limit. decoding: the model's settings `[decoding]`.
     """
 
     vocabulary: Vocabulary
@@ -51,7 +51,7 @@ class Exported:
 
 
 def transformer_of(model: Model, *, target: Target) -> Transformer:
-    """The network, where the target can express it; UserError names the setting that it can't."""
+    """The network; raises UserError, naming the setting, if the target cannot express it."""
     config = model.config
     if not isinstance(config, TransformerConfig):
         kind = getattr(config, "kind", type(config).__name__)
@@ -65,13 +65,13 @@ def transformer_of(model: Model, *, target: Target) -> Transformer:
 
 
 def about_transformer(model: Model, *, target: Target) -> dict[str, Any]:
-    """What export.json says of a Transformer: how many positions the export has a table for."""
+    """A Transformer's entries in export.json: the number of positions in the engine's table."""
     network = transformer_of(model, target=target)
     return {"longest": position_table(network, network.encoder.embedding).size(0)}
 
 
 def position_table(network: Transformer, embedding: Embedding) -> Tensor:
-    """What is added at each position, (positions, width), of one of the network's embeddings."""
+    """The table (positions, width) that one of the network's embeddings adds to tokens."""
     config, weight = network.config, network.output.weight
     length = config.max_positions
     if config.positions != "learned":
@@ -83,9 +83,9 @@ def position_table(network: Transformer, embedding: Embedding) -> Tensor:
 
 @contextmanager
 def exported_folder(out: Path, model: Model, *, target: Target, about: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder that appears when it is complete, with the tokeniser and what decoding needs to know.
+    """A folder that appears when it is complete, with the tokeniser and export.json.
 
-    about: what the target's own `about` says of the model.
+    about: entries of export.json that depend on the target.
     """
     with replace_folder(out) as new:
         description = {
@@ -106,7 +106,7 @@ def is_exported(folder: Path) -> bool:
 
 
 def exported_target(folder: Path) -> Target:
-    """What a folder was exported for; UserError when it is damaged or was not exported."""
+    """The target that a folder was exported for; raises UserError if it is damaged or was not exported."""
     if not is_exported(folder):
         raise NotFound(f"{folder}: not an exported folder.", topic="no-export")
     target: Target = _description(folder)["target"]
@@ -114,7 +114,7 @@ def exported_target(folder: Path) -> Target:
 
 
 def load_exported(folder: Path, *, target: Target) -> Exported:
-    """What the folder holds; UserError when it is damaged or another target's."""
+    """Reads an exported folder; raises UserError if it is damaged or was exported for another target."""
     if exported_target(folder) != target:
         raise Unsupported(f"{folder}: exported for {exported_target(folder)}, not for {target}.")
     description = _description(folder)

@@ -1,4 +1,4 @@
-"""A model out to another engine, checked before it gets its name: the same lines in, the same lines out."""
+"""Exporting a model to another engine, and checking that both translate the same lines equally."""
 
 import random
 import re
@@ -37,13 +37,13 @@ _GREEDY = "greedy search"
 _MARKED = re.compile(r"<.*>|>>.*<<|__.*__|\[.*\]|")
 
 Ways = Callable[[Translator], dict[str, dict[str, Any]]]
-"""The decoding settings whose translations are compared, by name, for our translator; those that must give
-the same translations come first."""
+"""A function that returns the decoding options to compare, by name, for our translator; those that must give
+equal translations come first."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Of `lines` translations, how many are the same with each of the settings named."""
+    """The number of equal translations among `lines`, by the name of the decoding options."""
 
     lines: int
     same: dict[str, int]
@@ -51,10 +51,10 @@ class Checked:
 
 @dataclass(frozen=True)
 class Exporter:
-    """How one kind of network is written for one target.
+    """The functions that export a kind of network to a target.
 
-    about: what export.json says of the model; UserError for one that the target can't express. write: writes
-    into an existing folder. ways: what is compared.
+    about: returns the entries of export.json; raises UserError for a model that the target cannot express.
+    write: writes the engine's files to an existing folder. ways: returns the options to compare.
     """
 
     about: Callable[[Model], dict[str, Any]]
@@ -63,13 +63,13 @@ class Exporter:
 
 
 def search_ways(ours: Translator) -> dict[str, dict[str, Any]]:
-    """Greedy search, and the model's own beam search."""
+    """Options for greedy search and the model's own beam search."""
     own = {"beam": max(ours.options().beam, _BEAM)}
     return _named_ways([own])
 
 
 def ctranslate2_ways(ours: Translator) -> dict[str, dict[str, Any]]:
-    """Greedy search, the model's own beam search, and CTranslate2's as far as its rules differ."""
+    """Options for greedy search, the model's own beam search, and CTranslate2's if its rules differ."""
     own: dict[str, Any] = {"beam": max(ours.options().beam, _BEAM)}
     engines = {**own, "length_penalty": "power", "alpha": 1.0, "early_stopping": True}
     options = ours.options(**own)
@@ -79,7 +79,7 @@ def ctranslate2_ways(ours: Translator) -> dict[str, dict[str, Any]]:
 
 
 def one_candidate(_: Translator) -> dict[str, dict[str, Any]]:
-    """What a non-autoregressive model writes without choosing among candidates."""
+    """Options of a non-autoregressive model for a single candidate."""
     return {"one candidate": {"candidates": 1}}
 
 
@@ -99,13 +99,13 @@ EXPORTERS: dict[tuple[Target, type[nn.Module]], Exporter] = {
         about_nonautoregressive, write_nonautoregressive_onnx, one_candidate
     ),
 }
-"""Target and network to what writes it."""
+"""The exporter of each target and network."""
 
 STORED: dict[type[nn.Module], Ways] = {
     Transformer: search_ways,
     NonAutoregressiveTransformer: one_candidate,
 }
-"""Networks whose weights can be stored in another precision, and what is compared then."""
+"""The options to compare for each network whose weights can be stored in another precision."""
 
 
 def export_model(
@@ -116,15 +116,15 @@ def export_model(
     precision: Precision = "float32",
     lines: Sequence[str] | None = None,
 ) -> Checked:
-    """Writes `out` for another engine, and compare translations of `lines` (made of its pieces if not given).
+    """Exports a model to the folder `out` and compares translations of `lines` (unset: random pieces).
 
-    Raises UserError for a model that the target can't express, and when translations by greedy search
-    differ in float32; nothing is left behind then. What int8 changes is counted, not judged.
+    Raises UserError for a model that the target cannot express, or if float32 translations with the first
+    options differ; `out` is not written then. Differences due to int8 are counted only.
     """
     if target == "onnx" and precision != "float32":
         raise Unsupported(
-            f"precision {precision}: ONNX graphs are written in float32 alone, and quantised with "
-            "onnxruntime's own tools. Export to ctranslate2, or leave it out."
+            f"precision {precision}: ONNX graphs are written in float32 only. Quantise them with "
+            "onnxruntime, export to ctranslate2, or leave the precision out."
         )
     exporter = EXPORTERS.get((target, type(model.network)))
     if exporter is None:
@@ -145,9 +145,9 @@ def export_model(
 def store_model(
     model: Model, out: Path, *, precision: Precision = "float32", lines: Sequence[str] | None = None
 ) -> Checked:
-    """Writes a model folder of our own, its weights stored as `precision` says, and compare translations.
+    """Writes a Saccade model folder with weights stored in `precision`, and compares translations.
 
-    Raises UserError for models that compute in float32 whatever is stored.
+    Raises UserError for models that always compute in float32.
     """
     ways = STORED.get(type(model.network))
     if ways is None:
@@ -168,12 +168,12 @@ def open_exported(
     threads: int | None = None,
     reranker: Path | None = None,
 ) -> Translator:
-    """A translator over an exported folder; or over a model or run folder, converted for `target`.
+    """Opens a translator over an exported folder, or over a model or run folder converted for `target`.
 
-    reranker: a model folder of our own, see `Translator.of`.
+    reranker: a Saccade model folder, see `Translator.of`.
     """
     if reranker is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
-        raise Unsupported("a reranker is for non-autoregressive models; CTranslate2 has none.")
+        raise Unsupported("a reranker is for non-autoregressive models; CTranslate2 does not support them.")
     if not is_exported(folder) and target == "ctranslate2":
         return convert_and_open(load_model(folder), device=device, threads=threads)
     found = exported_target(folder)
@@ -185,7 +185,7 @@ def open_exported(
 
 
 def open_onnx(folder: Path, *, threads: int | None = None, reranker: Model | None = None) -> Translator:
-    """A translator over graphs that onnxruntime runs on the processor. reranker: see `Translator.of`."""
+    """Opens a translator over graphs that onnxruntime runs on the CPU. reranker: see `Translator.of`."""
     exported = load_exported(folder, target="onnx")
     settings, tokenizer = exported.decoding, exported.tokenizer
     other = None if reranker is None else load_reranker(reranker, tokenizer, "cpu")
@@ -200,7 +200,7 @@ def open_onnx(folder: Path, *, threads: int | None = None, reranker: Model | Non
 
 
 def sample_lines(tokenizer: Tokenizer, *, count: int = _LINES, seed: int = 1) -> list[str]:
-    """Lines of 1 to 20 pieces of the model's own, drawn at random."""
+    """Random lines of 1 to 20 pieces of the tokeniser."""
     generator = random.Random(seed)
     pieces = tokenizer.source_pieces(range(tokenizer.source_vocab_size))
     usable = [piece for piece in pieces if not _MARKED.fullmatch(piece)] or ["a"]
@@ -217,7 +217,7 @@ def _check(
         different = _different(ours, theirs, lines, **options)
         raise Unsupported(
             f"the exported model translates {len(different)} of {len(lines)} lines differently, the first: "
-            f"{lines[different[0]]!r}. It was not written."
+            f"{lines[different[0]]!r}. The model was not written."
         )
     return checked
 
@@ -242,7 +242,7 @@ def _different(ours: Translator, theirs: Translator, lines: list[str], **options
 
 
 def _speaking(translator: Translator) -> Translator:
-    """With some languages, where the model needs them and has none of its own."""
+    """The translator with a pair of languages, if the model needs one and has no default."""
     tokenizer = translator.tokenizer
     if not isinstance(tokenizer, ManyLanguagesTokenizer):
         return translator

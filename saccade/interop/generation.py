@@ -1,4 +1,4 @@
-"""How a published model is meant to decode: generation_config.json as our decoding settings."""
+"""The decoding settings of a published model, from its generation_config.json."""
 
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "do_sample": (False,),
     "early_stopping": (False, True),
 }
-"""What has no counterpart here, with the values that change nothing."""
+"""Settings without a counterpart here, with the values that have no effect."""
 
 
 def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], list[str]]:
-    """The `[decoding]` keys that differ from our defaults, and notes on what could not be taken over.
+    """The `[decoding]` settings that differ from our defaults, and notes on settings that were left out.
 
-    Old folders keep these settings in config.json. Lengths there count the decoder's first token, ours
-    don't; scores of forced tokens are as transformers counts them.
+    Old folders keep these settings in config.json. Their lengths count the decoder's first token, ours do
+    not; forced tokens are scored as in transformers.
     """
     path = folder / "generation_config.json"
     found = {**config.values, **optional_object(path)}
@@ -50,7 +50,7 @@ def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], l
     if isinstance(settings["alpha"], int | float) and settings["alpha"] < 0:
         notes.append(f"length_penalty = {settings['alpha']} favours short output and was replaced by 0")
         settings["alpha"] = 0.0
-    # Without a forced end transformers breaks off at the limit; here the end symbol is always written.
+    # Without a forced end transformers stops at the limit; here the end symbol is always written.
     room = 0 if "forced_eos_token_id" in given else 1
     if "max_new_tokens" in given:
         settings["max_length"] = numbers.whole("max_new_tokens") + room
@@ -61,7 +61,7 @@ def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], l
 
 
 def _banned(given: Settings) -> list[int]:
-    """Single tokens alone: whole phrases that must not be written are not supported."""
+    """The banned tokens; raises UserError for banned phrases, which are not supported."""
     phrases = given.values.get("bad_words_ids", [])
     lists = isinstance(phrases, list) and all(isinstance(phrase, list) for phrase in phrases)
     if not lists or not all(type(token) is int and token >= 0 for phrase in phrases for token in phrase):

@@ -1,4 +1,4 @@
-"""What ONNX graphs have in common: how they are written, and how onnxruntime runs them."""
+"""Writing ONNX graphs, and running them with onnxruntime."""
 
 import logging
 import warnings
@@ -17,7 +17,7 @@ _LARGEST_IN_ONE_FILE = 1 << 30  # bytes of weights; protobuf ends at 2 GiB
 
 
 def require_exporter() -> None:
-    """UserError when the packages are missing."""
+    """Raises UserError if the packages are missing."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -34,11 +34,11 @@ def export_graph(
     inputs: Sequence[str],
     outputs: Sequence[str],
 ) -> None:
-    """Writes a module's forward as a graph; shapes: of each argument, see `torch.onnx.export`."""
+    """Writes a module's `forward` as a graph; shapes: dynamic shapes, see `torch.onnx.export`."""
     size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
-    exporter.setLevel(logging.ERROR)  # it reports packages that it could do more with
+    exporter.setLevel(logging.ERROR)  # it warns about optional packages
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -56,7 +56,7 @@ def export_graph(
 
 
 def sessions(folder: Path, *, threads: int | None) -> tuple[Any, Any]:
-    """Encoder and decoder, on the processor; UserError when onnxruntime is missing or can't load them."""
+    """Encoder and decoder on the CPU; raises UserError if onnxruntime is missing or cannot load them."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -76,6 +76,6 @@ def sessions(folder: Path, *, threads: int | None) -> tuple[Any, Any]:
 
 
 def run(session: Any, **inputs: Tensor) -> list[Tensor]:
-    """A graph's outputs."""
+    """Runs a graph; returns its outputs."""
     arrays = {name: tensor.contiguous().numpy() for name, tensor in inputs.items()}
     return [torch.from_numpy(array) for array in session.run(None, arrays)]

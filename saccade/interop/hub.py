@@ -1,4 +1,4 @@
-"""A published folder on this machine, or fetched by its hub name."""
+"""Locating a published model: a folder on this machine, or a download by its hub name."""
 
 import re
 from pathlib import Path
@@ -11,9 +11,9 @@ _FILES = ("*.json", "*.safetensors", "*.spm", "*.model", "pytorch_model*.bin")
 
 
 def located(name: str) -> Path:
-    """The folder `name`; where there is none, the model of that name from the hub.
+    """The folder `name` or, if it does not exist, the model of that name from the hub.
 
-    Raises UserError when it is neither, when huggingface_hub is not installed, or the hub can't be reached.
+    Raises UserError if it is neither, if huggingface_hub is not installed, or if the hub cannot be reached.
     """
     folder = Path(name)
     if folder.exists() or not _NAME.fullmatch(name):
@@ -26,9 +26,9 @@ def located(name: str) -> Path:
         raise missing(f"{name}: no such folder. To fetch a model of that name from the hub", "hub") from error
     try:
         return Path(snapshot_download(name, allow_patterns=list(_FILES)))
-    except Exception as error:  # those of whichever client fetches have no common class
+    except Exception as error:  # the errors of the HTTP clients have no common class
         reason = str(error).strip().partition("\n")[0]
         raise NotFound(
-            f"{name}: no such folder, and the hub gave no model of that name ({reason}). "
-            "Check the name and the network, or download the folder elsewhere."
+            f"{name}: no such folder, and no model of that name could be fetched from the hub ({reason}). "
+            "Check the name and the network connection, or download the folder by other means."
         ) from error

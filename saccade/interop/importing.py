@@ -1,4 +1,4 @@
-"""A published folder in, a Saccade model out."""
+"""Importing a published model folder as a Saccade model."""
 
 import platform
 from collections.abc import Callable
@@ -29,12 +29,12 @@ ARCHITECTURES: dict[
     "marian": (marian_model, marian_tokenizer),
     "m2m_100": (m2m_model, m2m_tokenizer),
 }
-"""model_type of config.json to what reads our `[model]` section and the tokeniser."""
+"""Functions that read the `[model]` section and the tokeniser, by model_type of config.json."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A model in memory, and notes on what could not be taken over."""
+    """An imported model, and notes on settings that were left out."""
 
     model: Model
     notes: tuple[str, ...] = ()
@@ -43,9 +43,9 @@ class Imported:
 def import_folder(
     folder: Path, *, source_language: str | None = None, target_language: str | None = None
 ) -> Imported:
-    """Reads a folder as it is published for transformers; UserError when it can't be imported.
+    """Imports a folder that was published for transformers; raises UserError if that is not possible.
 
-    Languages: what a model of many translates unless something else is asked for.
+    source_language, target_language: default languages of a model of many languages.
     """
     if not folder.is_dir():
         raise NotFound(f"{folder}: no such folder.")
@@ -53,7 +53,7 @@ def import_folder(
     kind = settings.values.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise Unsupported(
-            f"{folder}: a model of type {kind!r}; what can be imported is {', '.join(ARCHITECTURES)}."
+            f"{folder}: a model of type {kind!r}; types that can be imported: {', '.join(ARCHITECTURES)}."
         )
     read_model, read_tokenizer = ARCHITECTURES[kind]
     config = build(TransformerConfig, read_model(settings), where=str(settings.path))
@@ -66,11 +66,11 @@ def import_folder(
 
 
 def _network(config: TransformerConfig, tokenizer: Tokenizer, folder: Path) -> Transformer:
-    """With the folder's weights, whose sizes are compared before memory is taken for those of config.json."""
+    """The network with the folder's weights, whose sizes are checked before memory is allocated."""
     [file, *_] = weight_files(folder)
     weights, vocabulary = read_weights(folder), vocabulary_of(tokenizer)
     layers = config.encoder_layers + config.decoder_layers
-    if layers > len(weights):  # even an empty model of so many would take long to build
+    if layers > len(weights):  # even on the meta device, a model of that size would take long to build
         raise DamagedFile(
             f"{folder / 'config.json'}: {layers:,} layers, but {file} holds {len(weights):,} tensors."
         )
@@ -97,7 +97,7 @@ def _check_tokens(decoding: dict[str, Any], tokenizer: Tokenizer, settings: Sett
 
 
 def _provenance(folder: Path, kind: str) -> dict[str, Any]:
-    """Where it came from, by file and hash, without the folder's place."""
+    """The files that the model was imported from, by name and hash, and the versions used."""
     read = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".spm", ".model")]
     return {
         "imported": kind,

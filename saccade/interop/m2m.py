@@ -1,4 +1,4 @@
-"""M2M-100 and NLLB: folders as published for transformers."""
+"""M2M-100 and NLLB: reading folders that were published for transformers."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,14 +18,14 @@ af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi fr fy 
 hy id ig ilo is it ja jv ka kk km kn ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no ns oc or pa pl ps pt
 ro ru sd si sk sl so sq sr ss su sv sw ta th tl tn tr uk ur uz vi wo xh yi yo zh zu
 """
-"""M2M-100's languages in the order of their ids, for folders that don't list them."""
+"""M2M-100's languages in the order of their ids, for folders that do not list them."""
 
 _NLLB = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
 _LANGUAGE = re.compile(r"__([a-z_]+)__|([a-z]{3}_[A-Z][a-z]{3})")
 
 
 def m2m_model(settings: Settings) -> dict[str, object]:
-    """The `[model]` section: pre-norm, fairseq's sinusoids, one matrix for all."""
+    """The `[model]` section: pre-norm, fairseq's sinusoids, and one shared embedding matrix."""
     return {
         **sizes(settings),
         "norm": "pre",
@@ -36,9 +36,9 @@ def m2m_model(settings: Settings) -> dict[str, object]:
 
 
 def m2m_tokenizer(folder: Path, settings: Settings) -> ManyLanguagesTokenizer:
-    """vocab.json and sentencepiece.bpe.model (M2M-100), sentencepiece.bpe.model or tokenizer.json (NLLB).
+    """Reads vocab.json and sentencepiece.bpe.model (M2M-100), or the latter or tokenizer.json (NLLB).
 
-    Languages of the folder's own settings, where it has any, are the first ones to be used.
+    The default languages are those of tokenizer_config.json, if it names any.
     """
     size = settings.whole("vocab_size")
     chosen = optional_object(folder / "tokenizer_config.json")
@@ -61,15 +61,15 @@ def m2m_tokenizer(folder: Path, settings: Settings) -> ManyLanguagesTokenizer:
         raise broken(folder, f"its tokeniser: {error}") from error
     if not languages or max(languages.values()) >= size:
         raise DamagedFile(
-            f"{folder}: its tokeniser names no languages, or more than config.json has room for."
+            f"{folder}: its tokeniser names no languages, or more than vocab_size in config.json allows."
         )
     return ManyLanguagesTokenizer(config, engine)
 
 
 def _pieces(folder: Path, size: int) -> tuple[Engine, dict[str, int]]:
-    """What cuts text, and the languages.
+    """The engine that splits text, and the ids of the languages.
 
-    A SentencePiece model comes first: the models were trained on its cuts, and it needs no other package.
+    A SentencePiece model is preferred: the models were trained with it, and it needs no other package.
     """
     model, fast, vocabulary = (
         folder / name for name in ("sentencepiece.bpe.model", "tokenizer.json", "vocab.json")
@@ -91,12 +91,12 @@ def _pieces(folder: Path, size: int) -> tuple[Engine, dict[str, int]]:
 
 
 def _nllb_table(cutter: sentencepiece.SentencePieceProcessor) -> dict[str, int]:
-    """fairseq's ids: its own four special ones, then SentencePiece's behind its three."""
+    """fairseq's ids: its four special pieces, then SentencePiece's pieces behind its three special ones."""
     return _NLLB | {cutter.id_to_piece(number): number + 1 for number in range(3, len(cutter))}
 
 
 def _languages(folder: Path, *, first: int) -> dict[str, int]:
-    """Language to id, from whichever file tells; `first`: the id of the first where only their order is."""
+    """The id of each language, from the first file that has them; first: for files without ids."""
     fast = optional_object(folder / "tokenizer.json").get("added_tokens", [])
     config = optional_object(folder / "tokenizer_config.json")
     added = config.get("added_tokens_decoder", {})

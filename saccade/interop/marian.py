@@ -1,4 +1,4 @@
-"""OPUS-MT: MarianMT folders as published for transformers."""
+"""OPUS-MT: reading MarianMT folders that were published for transformers."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def marian_model(settings: Settings) -> dict[str, object]:
 
 
 def sizes(settings: Settings) -> dict[str, object]:
-    """What BART's descendants name alike."""
+    """The settings that have the same names in all descendants of BART."""
     heads = settings.whole("encoder_attention_heads")
     inner = settings.whole("encoder_ffn_dim")
     for name, first in (("decoder_attention_heads", heads), ("decoder_ffn_dim", inner)):
@@ -43,7 +43,7 @@ def sizes(settings: Settings) -> dict[str, object]:
 
 
 def marian_tokenizer(folder: Path, settings: Settings) -> MarianTokenizer:
-    """source.spm, target.spm, vocab.json, and target_vocab.json where the sides have one each."""
+    """Reads source.spm, target.spm, vocab.json and, if the sides have separate tables, target_vocab.json."""
     separate = bool(optional_object(folder / "tokenizer_config.json").get("separate_vocabs", False))
     names = ["vocab.json", "target_vocab.json"] if separate else ["vocab.json"]
     models = [read_bytes(folder / name) for name in ("source.spm", "target.spm")]

@@ -1,16 +1,16 @@
-"""ONNX: encoder and one cached decoder step as two graphs, and onnxruntime as what search drives.
+"""ONNX: encoder and cached decoder step as two graphs, which search drives through onnxruntime.
 
-`onnx_nonautoregressive.py` does the same for models that write all positions at once.
+`onnx_nonautoregressive.py` does the same for non-autoregressive models.
 
 encoder.onnx   source (sentences, source) ids, lengths (sentences,)
-               -> keys, values (layers, sentences, heads, source, d): what cross-attention reads
+               -> keys, values (layers, sentences, heads, source, d) of cross-attention
 decoder.onnx   token (sentences, hypotheses) ids, position (sentences, hypotheses), past_keys, past_values
                (layers, rows, heads, past, d), keys, values, lengths
                -> logits (rows, vocabulary), new_keys, new_values (layers, rows, heads, past + 1, d)
 
-Rows are sentences times hypotheses. A row sees the last `position` of the past keys: those before it are
-of sentences that began earlier. (Graphs of earlier versions have one position for all, and sentences
-can't join others in them.) The search is ours: the same for both engines.
+Rows are sentences times hypotheses. A row sees the last `position` of the past keys; those before them belong
+to sentences that began earlier. (Graphs of earlier versions have one position for all rows, so that sentences
+cannot join a batch.) The search is the same as for Saccade's own engine.
 """
 
 from collections.abc import Sequence
@@ -39,12 +39,12 @@ from saccade.nn.rows import RowLayout, Rows
 
 
 def about_onnx(model: Model) -> dict[str, Any]:
-    """What export.json says of the model; UserError for one that the graphs can't express."""
+    """The model's entries in export.json; raises UserError for one that the graphs cannot express."""
     return about_transformer(model, target="onnx")
 
 
 def write_onnx(model: Model, folder: Path) -> None:
-    """Writes both graphs into an existing folder; UserError when the packages are missing."""
+    """Writes both graphs to an existing folder; raises UserError if the packages are missing."""
     require_exporter()
     network = transformer_of(model, target="onnx")
     network = deepcopy(network).float().cpu().eval()
@@ -52,7 +52,7 @@ def write_onnx(model: Model, folder: Path) -> None:
     layers, heads, width = config.decoder_layers, config.heads, config.width // config.heads
     source, lengths = torch.zeros(2, 5, dtype=torch.int64), torch.tensor([5, 3])
     sentences, length, past = (torch.export.Dim(name) for name in ("sentences", "source", "past"))
-    remembered = torch.zeros(layers, 2, heads, 5, width)
+    cross = torch.zeros(layers, 2, heads, 5, width)
     before = torch.zeros(layers, 6, heads, 4, width)
     token = torch.zeros(2, 3, dtype=torch.int64)
     memory_shape = {1: sentences, 3: length}
@@ -67,8 +67,8 @@ def write_onnx(model: Model, folder: Path) -> None:
     )
     export_graph(
         _Step(network),
-        # Clones: the exporter takes one tensor given twice for one input.
-        (token, torch.full((2, 3), 4), before, before.clone(), remembered, remembered.clone(), lengths),
+        # Clones, because the exporter would merge inputs that are the same tensor.
+        (token, torch.full((2, 3), 4), before, before.clone(), cross, cross.clone(), lengths),
         folder / DECODER,
         shapes=(
             {0: rows, 1: rows},
@@ -85,7 +85,7 @@ def write_onnx(model: Model, folder: Path) -> None:
 
 
 class _Graph(nn.Module):
-    """The network with its tables of positions."""
+    """A part of the network with its table of positions."""
 
     positions: Tensor
 
@@ -96,7 +96,7 @@ class _Graph(nn.Module):
         self.register_buffer("positions", position_table(network, embedding))
 
     def visible(self, lengths: Tensor, length: int) -> Tensor:
-        """See `padding_mask`, which would leave out a mask that these lengths don't need."""
+        """See `padding_mask`, which would omit the mask for the example lengths."""
         return (torch.arange(length) < lengths[:, None])[:, None, None, :]
 
 
@@ -143,7 +143,7 @@ class _Step(_Graph):
 
 
 class _Growing(KeyValueCache):
-    """A cache that grows by copies: a graph has no memory to write in place."""
+    """A cache that grows by copying, because a graph cannot write in place."""
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         self.keys, self.values = torch.cat([self.keys, key], 2), torch.cat([self.values, value], 2)
@@ -152,7 +152,7 @@ class _Growing(KeyValueCache):
 
 
 class _Grid(RowLayout):
-    """Equally many rows for each sentence. counts: how many sentences and rows, known when a graph runs."""
+    """A layout with equally many rows for each sentence. counts: numbers of sentences and rows, symbolic."""
 
     def grid(self, x: Tensor) -> Tensor:
         return x.view(*self.counts, x.size(-1))
@@ -170,10 +170,10 @@ class _Memory:
 
 @dataclass(frozen=True)
 class _State:
-    """See `models.interface.State`; the graphs put layers first, and want a full grid of rows.
+    """See `models.interface.State`; the graphs have layers first and need a full grid of rows.
 
-    past_keys, past_values (layers, sentences * layout.width, heads, past, d); position (sentences,): tokens
-    that each sentence has.
+    past_keys, past_values (layers, sentences * layout.width, heads, past, d); position (sentences,): number
+    of tokens of each sentence.
     """
 
     memory: _Memory
@@ -207,15 +207,15 @@ class _State:
 
 
 def _join_sentences(own: Tensor, new: Tensor) -> Tensor:
-    """Keys or values of both, (layers, sentences, heads, source, d)."""
+    """Joins the keys or values of two batches, (layers, sentences, heads, source, d)."""
     return join_padded(own.transpose(0, 1), new.transpose(0, 1), axis=3).transpose(0, 1)
 
 
 class OnnxTransformer:
-    """The two graphs of a folder as what search drives; see `IncrementalDecoder`."""
+    """The two graphs of a folder as an `IncrementalDecoder`."""
 
     def __init__(self, exported: Exported, folder: Path, *, threads: int | None = None) -> None:
-        """Raises UserError when onnxruntime is missing or can't load the graphs."""
+        """Raises UserError if onnxruntime is missing or cannot load the graphs."""
         self.vocabulary = exported.vocabulary
         self.max_source_length = self.max_target_length = exported.longest
         self._encoder, self._decoder = sessions(folder, threads=threads)
@@ -253,7 +253,7 @@ class OnnxTransformer:
 
 
 class OnnxDecoder(Decoder):
-    """Searches with the exported graphs."""
+    """A decoder that runs search over the exported graphs."""
 
     options = DecodingConfig
 

@@ -1,14 +1,14 @@
-"""Models that write all positions at once as two ONNX graphs, and onnxruntime as a body of their schemes.
+"""ONNX: non-autoregressive models as two graphs, which onnxruntime runs as the body of a scheme.
 
 encoder.onnx   source (sentences, source) ids, lengths (sentences,)
-               -> keys, values (layers, sentences, heads, source, d): what cross-attention reads
+               -> keys, values (layers, sentences, heads, source, d) of cross-attention
                -> predicted, the logits of `Body.predict`: (sentences, source, classes) of fertilities or
                (sentences, classes) of lengths
-decoder.onnx   read (sentences, target): ids of copied source pieces; with mask-predict of the target
+decoder.onnx   read (sentences, target): ids of copied source pieces, or of the target with mask-predict
                target_lengths (sentences,), keys, values, lengths
                -> logits (sentences, target, vocabulary)
 
-What happens between them, and after, is ours: the same for both engines.
+The steps between and after them are the same as for Saccade's own engine.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from saccade.nn.positions import sinusoids
 
 
 def about_nonautoregressive(model: Model) -> dict[str, Any]:
-    """What export.json says of the model: its scheme is needed to decode."""
+    """The model's entries in export.json: its section `[model]`, because decoding depends on the scheme."""
     return {"model": model.config.model_dump(mode="json", exclude_none=True)}
 
 
 def write_nonautoregressive_onnx(model: Model, folder: Path) -> None:
-    """Writes both graphs into an existing folder; UserError when the packages are missing."""
+    """Writes both graphs to an existing folder; raises UserError if the packages are missing."""
     require_exporter()
     network = cast(NonAutoregressiveTransformer, deepcopy(model.network).float().cpu().eval())
     config = network.config
@@ -49,7 +49,7 @@ def write_nonautoregressive_onnx(model: Model, folder: Path) -> None:
     sentences, length, target = (torch.export.Dim(name) for name in ("sentences", "source", "target"))
     rows: dict[int, Any] = {0: sentences}
     both = {**rows, 1: length}
-    remembered = {1: sentences, 3: length}
+    cross = {1: sentences, 3: length}
     export_graph(
         _Encoder(network),
         (source, lengths),
@@ -61,8 +61,8 @@ def write_nonautoregressive_onnx(model: Model, folder: Path) -> None:
     inputs = {
         "read": (torch.zeros(2, 7, dtype=torch.int64), {**rows, 1: target}),
         "target_lengths": (torch.tensor([7, 4]), rows),
-        "keys": (torch.zeros(shape), remembered),
-        "values": (torch.zeros(shape), remembered),
+        "keys": (torch.zeros(shape), cross),
+        "values": (torch.zeros(shape), cross),
         "lengths": (lengths, rows),
     }
     export_graph(
@@ -126,21 +126,21 @@ class _Decoder(nn.Module):
 
 
 class _Alone(nn.Module):
-    """Self-attention in which a position that sees nobody gets nothing, as ours; a graph gives it NaN."""
+    """Self-attention that gives zeros to a position without visible keys, where a graph would give NaN."""
 
     def __init__(self, attention: SelfAttention) -> None:
         super().__init__()
         self.attention = attention
 
     def forward(self, x: Tensor, *, visible: Tensor) -> Tensor:
-        """visible (batch, 1, target, target)."""
+        """See `SelfAttention.forward`; visible (batch, 1, target, target)."""
         anyone = visible.any(-1, keepdim=True)
         mixed = self.attention(x, visible=visible | ~anyone)
         return torch.where(anyone[:, 0], mixed, self.attention.output.bias)
 
 
 def _real(lengths: Tensor, longest: int) -> Tensor:
-    """See `padding_mask`, which would leave out a mask that these lengths don't need."""
+    """See `padding_mask`, which would omit the mask for the example lengths."""
     return (torch.arange(longest) < lengths[:, None])[:, None, None, :]
 
 
@@ -156,7 +156,7 @@ class _CrossKeyValues:
 
 
 class _Logits(nn.Identity):
-    """The graph's results are logits already."""
+    """The output layer of a graph, whose results are logits already."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class OnnxBody:
     """The two graphs of a folder as a `Body`."""
 
     def __init__(self, exported: Exported, folder: Path, *, threads: int | None) -> None:
-        """Raises UserError when onnxruntime is missing or can't load the graphs."""
+        """Raises UserError if onnxruntime is missing or cannot load the graphs."""
         self.config, self.vocabulary = cast(NonAutoregressiveConfig, exported.config), exported.vocabulary
         self.output = _Logits(exported.vocabulary.target_size)
         self._encoder, self._decoder = sessions(folder, threads=threads)
@@ -177,7 +177,7 @@ class OnnxBody:
         return argmax_log_probs(self.output, hidden, size=self.output.out_features, never=never)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> SourceMemory[_CrossKeyValues]:
-        """See `Body.encode`. The features are the logits of `predict`: the encoder's graph computes them."""
+        """See `Body.encode`. The features are the logits of `predict`, which the encoder's graph computes."""
         keys, values, *logits = run(self._encoder, source=source, lengths=source_lengths)
         features = logits[0] if logits else None
         return SourceMemory(source, source_lengths, _CrossKeyValues(keys, values), features)
@@ -194,7 +194,7 @@ class OnnxBody:
         *,
         revealed: Tensor | None = None,
     ) -> Tensor:
-        """See `Body.decode`; returns logits in place of hidden states."""
+        """See `Body.decode`; returns logits instead of hidden states."""
         assert revealed is None
         [logits] = run(
             self._decoder,

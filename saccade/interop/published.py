@@ -1,4 +1,4 @@
-"""A model folder as it is published for transformers: settings and weights, every fault explained."""
+"""Reading a model folder that was published for transformers: settings and weights."""
 
 import json
 import pickle
@@ -15,11 +15,11 @@ from torch import Tensor
 from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Looked for in this order, each also in parts named by its index."""
+"""File names of weights, in the order of preference; each may be split into parts listed in an index."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; UserError when it is missing or damaged."""
+    """Reads a JSON object; raises UserError if it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -32,12 +32,12 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def optional_object(path: Path) -> dict[str, Any]:
-    """As `read_object`; an empty one where there is no such file."""
+    """Reads a JSON object as `read_object` does; returns an empty one if the file does not exist."""
     return read_object(path) if path.is_file() else {}
 
 
 def read_bytes(path: Path) -> bytes:
-    """A whole file; UserError when it is missing."""
+    """Reads a whole file; raises UserError if it is missing."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -45,7 +45,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors by name, floating ones in float32; UserError when a file is missing, damaged or unsafe."""
+    """All tensors by name, floating-point ones in float32; raises UserError for an unusable file."""
     weights: dict[str, Tensor] = {}
     for path in weight_files(folder):
         weights.update(_read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path))
@@ -67,40 +67,40 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def broken(path: Path, reason: str) -> UserError:
-    """A file that can't be used as it is."""
+    """The error for a file that cannot be used."""
     return DamagedFile(f"{path}: damaged: {' '.join(reason.split())}. Copy or download it again.")
 
 
 class Settings:
-    """config.json, each value asked for with its type; UserError names what is missing or wrong."""
+    """The settings in config.json, read by type; raises UserError, naming the setting, if one is wrong."""
 
     def __init__(self, path: Path, values: Mapping[str, Any] | None = None) -> None:
-        """values: in place of the file's."""
+        """values: settings to use instead of the file's."""
         self.path, self.values = path, read_object(path) if values is None else values
 
     def whole(self, name: str, default: int | None = None) -> int:
-        """A whole number."""
+        """The value of a setting that is a whole number."""
         value = self._get(name, default)
         if type(value) is not int or value < 0:
             raise self._wrong(name, value, "a whole number")
         return value
 
     def share(self, name: str, default: float = 0.0) -> float:
-        """A number from 0 up to 1."""
+        """The value of a setting that is at least 0 and less than 1."""
         value = self._get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-            raise self._wrong(name, value, "a number from 0 up to 1")
+            raise self._wrong(name, value, "a number at least 0 and less than 1")
         return float(value)
 
     def flag(self, name: str, default: bool) -> bool:
-        """True or false."""
+        """The value of a setting that is true or false."""
         value = self._get(name, default)
         if not isinstance(value, bool):
             raise self._wrong(name, value, "true or false")
         return value
 
     def choice(self, name: str, allowed: Mapping[str, str], default: str) -> str:
-        """What a name of theirs is called here."""
+        """The name here of a setting's value, out of those allowed."""
         value = self._get(name, default)
         if not isinstance(value, str) or value not in allowed:
             raise Unsupported(
@@ -129,7 +129,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on the pickle's format, of no use to who reads it
+            warnings.simplefilter("ignore")  # about the pickle format, which does not help the user
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
@@ -137,10 +137,10 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         if "weights_only" not in str(error) and "Weights only" not in str(error):
             raise broken(path, str(error)) from error
         raise UserError(
-            f"{path}: refused: it holds more than weights, and loading it could run what it brings along. "
+            f"{path}: refused: it holds more than weights, and loading it could run code from the file. "
             "Use a folder with model.safetensors."
         ) from error
-    except Exception as error:  # what a damaged one leads to has no common class
+    except Exception as error:  # the errors of a damaged file have no common class
         raise broken(path, str(error) or type(error).__name__) from error
     if not isinstance(content, dict):
         raise broken(path, "it holds no table of weights")

@@ -1,4 +1,4 @@
-"""Weights of transformers' encoder-decoders (BART's names: Marian, M2M-100) into our Transformer."""
+"""Copying the weights of transformers' encoder-decoders (Marian, M2M-100) into our Transformer."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,24 +28,24 @@ _SIDES = {
     "encoder": (_LAYER, "encoder.layers", "encoder.norm"),
     "decoder": (_LAYER | _CROSS, "decoder", "decoder_norm"),
 }
-"""Their side to the parts of its layers, and our names of its layers and of the norm behind them."""
+"""The parts of each side's layers, and our names of its layers and of the norm behind them."""
 _SHARED, _HEAD = "model.shared.weight", "lm_head.weight"
 _EMBEDDED = {side: f"model.{side}.embed_tokens.weight" for side in ("encoder", "decoder")}
 _UNUSED = {_SHARED, _HEAD, "final_logits_bias", *_EMBEDDED.values()} | {
     f"model.{side}.embed_positions.weight{end}" for side in ("encoder", "decoder") for end in ("", "s")
 }
-"""What may be there besides: other names of tied matrices, and sinusoids, which we compute."""
+"""Names that may also occur: other names of tied matrices, and sinusoids, which are computed here."""
 
 
 def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file: Path) -> None:
-    """Copies their weights in; UserError for one that is missing or has another shape than `network`'s.
+    """Copies published weights; raises UserError for one that is missing or does not have `network`'s shape.
 
-    file: of the weights, for messages. A missing bias of the logits is zero.
+    file: the file of the weights, for messages. A missing bias of the logits is zero.
     """
     names, embeddings = dict(published_names(network.config)), _embeddings(network.config)
     expected = _UNUSED.union(*names.values())
     if unknown := sorted(weights.keys() - expected):
-        raise DamagedFile(f"{file}: holds {unknown[0]}, which config.json knows nothing of.")
+        raise DamagedFile(f"{file}: holds {unknown[0]}, which does not belong to a model of config.json.")
     for ours, tensor in unique_tensors(network).items():
         if ours == "output.bias" and "final_logits_bias" not in weights:
             continue
@@ -57,7 +57,7 @@ def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file:
 
 
 def published_names(config: TransformerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(our parameter, those of theirs that make it up, one below the other); embeddings left out."""
+    """Yields each of our parameters, except embeddings, with the published ones that form it, in order."""
     for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         table, layers_of, norm_of = _SIDES[side]
         for kind in ("weight", "bias"):
@@ -70,7 +70,7 @@ def published_names(config: TransformerConfig) -> Iterator[tuple[str, tuple[str,
 
 
 def _embeddings(config: TransformerConfig) -> dict[str, tuple[str, ...]]:
-    """Our matrix, and the names under which theirs may be stored: of tied ones only one is kept."""
+    """The names under which each of our matrices may be stored; of tied matrices only one is stored."""
     source: tuple[str, ...] = (_EMBEDDED["encoder"], _SHARED)
     target: tuple[str, ...] = (_EMBEDDED["decoder"], _SHARED)
     if config.tied_embeddings == "all":
@@ -87,7 +87,7 @@ def _embeddings(config: TransformerConfig) -> dict[str, tuple[str, ...]]:
 def _found(
     names: tuple[str, ...], weights: Mapping[str, Tensor], *, embedding: bool, file: Path
 ) -> dict[str, Tensor]:
-    """All of the names; of an embedding's the first that there is."""
+    """The tensors of all names; for an embedding, the first one that exists."""
     present = [name for name in names if name in weights]
     if (not present) if embedding else len(present) < len(names):
         missing = next(name for name in names if name not in weights)
@@ -102,6 +102,6 @@ def _fits(parts: Mapping[str, Tensor], tensor: Tensor, *, file: Path) -> None:
         shape = [part.numel()] if name == "final_logits_bias" else list(part.shape)
         if shape != expected:
             raise UserError(
-                f"{file}: {name} is {list(part.shape)}, but config.json asks for {expected}; "
-                "they don't belong together."
+                f"{file}: {name} has the shape {list(part.shape)}, but config.json needs {expected}; "
+                "the files do not belong together."
             )

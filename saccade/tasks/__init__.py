@@ -1,4 +1,4 @@
-"""The tasks that models are trained for. A task owns whatever differs between the families of models."""
+"""The tasks that models are trained for. A task owns everything that differs between model families."""
 
 from saccade.config import Section
 from saccade.models import kind_of

@@ -44,7 +44,7 @@ class Experiment:
 
 
 class Report(Protocol):
-    """What preparing the text found out about it."""
+    """The interface of reports on prepared text."""
 
     @property
     def source_vocab_size(self) -> int:
@@ -68,7 +68,7 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class Material:
-    """What a run needs from the prepared text.
+    """The prepared text as a run uses it.
 
     data: makes the training data for a network. validate: scores a model; None without validation text.
     provenance: what the model folder records about the text.

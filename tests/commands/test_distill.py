@@ -76,7 +76,7 @@ def test_a_students_translations_are_judged_by_its_teacher(
     [
         (["--beam", 4], ["decoding.beam = 4", "no search from word to word"]),
         (["--nbest", 2], ["decoding.nbest = 2", "one translation a sentence"]),
-        (["--sample"], ["decoding.sample = true", "not drawn"]),
+        (["--sample"], ["decoding.sample = true", "not sampled"]),
         (["--max-length", 9], ["decoding.max_length = 9", "the length is decided"]),
         (["--iterations", 3], ["only for models with decoder = mask-predict"]),
         (["--candidates", 3], ["decoding.candidates = 3", "--reranker"]),
@@ -107,9 +107,7 @@ def test_what_only_other_models_have_is_refused_there(saccade: Run, corpus: Path
 def test_a_student_has_no_score_and_cannot_teach(
     saccade: Run, corpus: Path, student: Path, tmp_path: Path
 ) -> None:
-    refused(
-        saccade("score", student, *pair(corpus, "test")), "cannot score a target", "Use its teacher to score"
-    )
+    refused(saccade("score", student, *pair(corpus, "test")), "cannot score a target", "Use its teacher")
     out = tmp_path / "fert"
     refused(saccade("align", student, *pair(corpus, "test"), "--out", out), "writes token by token")
     assert not out.exists()
@@ -159,5 +157,5 @@ def test_fertilities_of_another_model_are_refused(
     other = ["model.kind=nonautoregressive", "data.max_dropped=1.0", "tokenizer.vocab_size=70"]
     labels = [f"data.fertilities={distilled / 'train.fert'}", "tokenizer.byte_fallback=false"]
     result = saccade("train", *files, *settings([*SMALLEST, *other, *labels]))
-    refused(result, "its fertilities are", "set training.teacher to the model that made them")
+    refused(result, "its fertilities are", "Set training.teacher to the model that made them")
     assert not (tmp_path / "run").exists()

@@ -211,7 +211,7 @@ def test_wrong_engines_are_refused(saccade: Run, run_folder: Path, tmp_path: Pat
     refused(
         saccade("export", run_folder, "--to", "onnx", "--precision", "int8", "--out", tmp_path / "x"),
         "precision int8",
-        "float32 alone",
+        "float32 only",
     )
     empty = tmp_path / "empty"
     empty.touch()

@@ -34,7 +34,7 @@ def lm_folder(saccade: Run, corpus: Path, tmp_path_factory: pytest.TempPathFacto
     )
     result = saccade("train", config, "--out", folder / "run", *settings(SMALLEST))
     assert result.code == 0, result.err
-    assert "perplexity" in result.err and "bits a character" in result.err
+    assert "perplexity" in result.err and "bits per character" in result.err
     assert f"saccade generate {folder / 'run'} --prompt" in result.text
     return folder
 
@@ -169,7 +169,7 @@ def test_a_translator_neither_continues_nor_judges_text(saccade: Run, run_folder
         (["perplexity", "{lm}", "--text", "{text}", "--segment", "0"], ["--segment", "1"]),
         (["generate", "{lm}", "--top-p", "1.5"], ["--top-p", "1"]),
         (["generate", "{folder}"], ["not a Saccade model folder"]),
-        ([*TRAIN, "--source", "{text}", "--target", "{text}"], ["data.source", "[data] knows text"]),
+        ([*TRAIN, "--source", "{text}", "--target", "{text}"], ["data.source", "[data] has text"]),
         (TRAIN, ["set data.text"]),
         ([*TRAIN_TEXT, "--set", "model.memory=3"], ["model.memory = 3", "a setting of kind transformer-xl"]),
         ([*TRAIN_TEXT, "--set", "decoding.beam=3"], ["decoding.beam = 3"]),

@@ -60,8 +60,8 @@ def test_a_full_disk_is_the_users_matter() -> None:
     code, message, error = ends(OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.jsonl"))
     assert (code, error) == (2, None)
     assert (
-        message
-        == "Error: runs/a/metrics.jsonl: cannot write: No space left on device. Make room and try again.\n"
+        message == "Error: runs/a/metrics.jsonl: cannot write: No space left on device. "
+        "Free some space and try again.\n"
     )
 
 

@@ -225,7 +225,7 @@ def test_a_full_standard_output_is_no_fault_of_ours(model: Path) -> None:
         ["bash", "-c", command], capture_output=True, env=environment(), check=False, timeout=60
     )
     assert done.returncode == 2
-    assert done.stderr == b"Error: cannot write: No space left on device. Make room and try again.\n"
+    assert done.stderr == b"Error: cannot write: No space left on device. Free some space and try again.\n"
 
 
 def test_a_person_at_a_terminal_is_answered_line_by_line(model: Path) -> None:

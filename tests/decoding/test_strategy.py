@@ -77,7 +77,7 @@ def test_slots_show_their_own_translation_only() -> None:
     [own] = ctc.translate(["5 7 8"])
     source, slots = ctc.pieces("5 7 8", own.text)
     assert (len(source), len(slots)) == (4, 6)
-    with pytest.raises(UserError, match="the same slots whatever the target"):
+    with pytest.raises(UserError, match="does not depend on the target"):
         ctc.attention("5 7 8", "9 9 9 9")
 
 

@@ -103,7 +103,7 @@ def test_ctranslate2_follows_prefixes_and_limits() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"sample": True, "beam": 1}, "decoding.sample"), ({"length_penalty": "gnmt"}, "has only power")],
+    [({"sample": True, "beam": 1}, "decoding.sample"), ({"length_penalty": "gnmt"}, "only has power")],
 )
 def test_what_ctranslate2_does_not_have_is_refused(options: dict[str, Any], message: str) -> None:
     pytest.importorskip("ctranslate2")

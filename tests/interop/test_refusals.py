@@ -106,7 +106,7 @@ def cut_pickle(folder: Path) -> None:
 EITHER = [
     ("no config", drop("config.json"), "config.json: not found"),
     ("config is no JSON", write("config.json", b"{"), "config.json: damaged"),
-    ("another architecture", change("config.json", model_type="t5"), "of type 't5'; what can be imported is"),
+    ("another architecture", change("config.json", model_type="t5"), "of type 't5'; types that can be"),
     ("no architecture", change("config.json", model_type=None), "a model of type None"),
     ("no weights", drop("model.safetensors"), "holds no weights"),
     ("weights cut short", cut("model.safetensors"), "model.safetensors: damaged"),
@@ -122,9 +122,9 @@ EITHER = [
     (
         "another inner size",
         change("config.json", encoder_ffn_dim=50, decoder_ffn_dim=50),
-        "asks for [50, 32]",
+        "config.json needs [50, 32]",
     ),
-    ("another width", change("config.json", d_model=64), "don't belong together"),
+    ("another width", change("config.json", d_model=64), "do not belong together"),
     (
         "heads that don't fit",
         change("config.json", encoder_attention_heads=5, decoder_attention_heads=5),
@@ -155,7 +155,7 @@ OPUS = [
     (
         "a size beyond all memory",
         change("config.json", vocab_size=10**12, decoder_vocab_size=10**12),
-        "asks for [1000000000000, 32]",
+        "config.json needs [1000000000000, 32]",
     ),
     (
         "no table of the other side",
@@ -166,7 +166,7 @@ OPUS = [
     (
         "fewer pieces than rows",
         change("config.json", vocab_size=2000, decoder_vocab_size=2000),
-        "asks for [2000",
+        "config.json needs [2000",
     ),
     ("padding beyond", change("config.json", pad_token_id=9999), "pad_token_id 9999 is not below"),
 ]
@@ -178,7 +178,7 @@ MANY = [
         change("tokenizer_config.json", added_tokens_decoder=["a"]),
         "damaged: its tokeniser",
     ),
-    ("no room for languages", change("config.json", vocab_size=640), "more than config.json has room for"),
+    ("no room for languages", change("config.json", vocab_size=640), "more than vocab_size in config.json"),
 ]
 CASES = [
     *[("opus", *case) for case in EITHER + OPUS],

@@ -176,11 +176,11 @@ def test_the_decoder_starts_from_the_encoders_summary(kind: str) -> None:
     ("table", "message"),
     [
         ({"attention": "none", "input_feeding": True}, "no attentional vector to feed"),
-        ({"attention": "additive", "input_feeding": True}, "take attention = concat"),
+        ({"attention": "additive", "input_feeding": True}, "set attention = concat"),
         ({"attention": "dot", "attention_width": 8}, "attention = dot has no hidden layer"),
         ({"attention": "general", "attention_width": 8}, "attention = general has no hidden layer"),
         ({"attention": "none", "attention_width": 8}, "attention = none has no hidden layer"),
-        ({"attention": "dot", "width": 12, "encoder_width": 12}, "or take attention = general"),
+        ({"attention": "dot", "width": 12, "encoder_width": 12}, "or set attention = general"),
         ({"width": 13}, "width 13 is odd, so it can't be halved: set encoder_width"),
         ({"heads": 4}, "model.heads = 4"),
         ({"cell": "elman"}, "model.cell"),

@@ -61,7 +61,7 @@ class _Prefixes:
 
     @property
     def log_prob(self) -> Tensor:
-        """Log-probability of all paths, whatever their last slot holds."""
+        """Log-probability of all paths to each prefix, (sentences, kept)."""
         return torch.logaddexp(self.blank, self.token)
 
     def of(self, rows: Tensor) -> _Prefixes:
