@@ -75,7 +75,7 @@ FERTILITIES = Offer(FertilityDecoding, "fertilities")
 
 @dataclass(frozen=True)
 class Languages:
-    """Of a model that knows many."""
+    """The languages that a model of many languages translates between."""
 
     source_language: Annotated[
         str | None,

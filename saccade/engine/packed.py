@@ -55,7 +55,7 @@ class PositionTables:
     takes its place, and calls that are under way keep the one they began with.
 
     rows (length, width): added to embeddings. query_key (layers, length, 2, width): queries and keys of
-    attention between positions. Each is None where there is no such thing.
+    attention between positions. Each is None if the stack does not use it.
     """
 
     length: int
@@ -66,7 +66,7 @@ class PositionTables:
 class PackedStack:
     """Layers, the norm at the end, and the embedding if C looks tokens up; all but the embedding are copies.
 
-    Threads may share one: it is only read, but for the tables of positions, which are replaced as a whole.
+    Threads may share one: it is only read, except that tables of positions are replaced as a whole.
     """
 
     def __init__(

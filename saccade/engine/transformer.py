@@ -1,8 +1,8 @@
 """A trained Transformer as flat, packed weights: one call into C for the encoder, one for each step.
 
-It stands in for the model in search, behind the same `start`, `step` and `State`, and gives what the
-model gives but for rounding. Two things make it lighter than the model: threads share out rows and never
-wait for each other, and hypotheses are never copied: each keeps a list of the rows that were its past.
+It replaces the model in search, behind the same `start`, `step` and `State`, and its results differ from the
+model's by rounding alone. Two things make it faster: threads divide the rows and never wait for each other,
+and hypotheses are never copied, because each keeps a list of the rows that were its past.
 """
 
 import ctypes
@@ -39,8 +39,8 @@ def unsupported_reason(network: Transformer) -> str | None:
 class Past:
     """Keys and values of each position, (layers, rows then, 2, width), and where C finds them.
 
-    Made for several positions at once: small pieces that stay would lie between those that grow by a
-    token a step and are made anew each time, and what these leave behind could never be used again.
+    Memory is allocated for several positions at once. Small pieces that stay would otherwise lie between those
+    that grow with each token and are allocated again each time, and the gaps could never be used.
     """
 
     def __init__(self) -> None:

@@ -96,7 +96,7 @@ def _rows_contiguous(x: Tensor) -> Tensor:
 
 
 def _views(*tensors: Tensor) -> ctypes.Array[CView]:
-    """(batch, heads, length, width) with any strides but for the last axis."""
+    """(batch, heads, length, width) with any strides except along the last axis."""
     return (CView * len(tensors))(
         *(CView(x.data_ptr(), x.stride(0), x.stride(1), x.stride(2)) for x in tensors)
     )

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-# Arithmetic stays as written but for fused multiply-add: no reordering, infinities and NaN as they are.
+# Arithmetic stays as written, except for fused multiply-add: no reordering, infinities and NaN as they are.
 _FLAGS = [
     "-std=gnu11",
     "-O3",

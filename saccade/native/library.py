@@ -11,7 +11,7 @@ from typing import Any
 from saccade.native import cache, compiler
 from saccade.native.structs import mismatch
 
-# Of arguments: pointer, long, int, float, 32 and 64 bits.
+# Types of arguments: pointer, long, int, float, 32 and 64 bits.
 _TYPES: dict[str, Any] = {
     "p": ctypes.c_void_p,
     "l": ctypes.c_long,

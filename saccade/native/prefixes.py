@@ -9,7 +9,7 @@ from saccade.native.library import library
 def prefix_beam_search(
     blank: Tensor, tokens: Tensor, log_probs: Tensor, slots: Tensor, *, kept: int
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """See `decoding.prefix_search.prefix_search`; None where there are no kernels for it."""
+    """See `decoding.nonautoregressive.prefix_search.prefix_search`; None if there are no kernels for it."""
     kernels = library() if blank.device.type == "cpu" else None
     if kernels is None:
         return None

@@ -49,7 +49,7 @@ def draw_seed() -> int:
 
 
 def drop_count(rate: float) -> int:
-    """Of 65,536 elements, how many fall."""
+    """The number of elements that are dropped out of 65,536."""
     return min(round(rate * STEPS), STEPS - 1)
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities and the few best of many (search.c), with torch's own where there are no kernels."""
+"""Log-probabilities and the few best of many (search.c), with torch's own if there are no kernels."""
 
 import ctypes
 
