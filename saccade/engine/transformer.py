@@ -39,8 +39,8 @@ def unsupported_reason(network: Transformer) -> str | None:
 class Past:
     """Keys and values of each position, (layers, rows then, 2, width), and where C finds them.
 
-    Memory is allocated for several positions at once. Small pieces that stay would otherwise lie between those
-    that grow with each token and are allocated again each time, and the gaps could never be used.
+    Memory is allocated for several positions at once. Small pieces that stay would otherwise lie between
+    those that grow with each token and are allocated again each time, and the gaps could never be used.
     """
 
     def __init__(self) -> None:
