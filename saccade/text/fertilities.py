@@ -19,7 +19,7 @@ def fertilities_of(line: str, *, place: str) -> tuple[int, ...]:
         if max(numbers, default=0) <= LARGEST:
             return numbers
     raise UserError(
-        f"{place}: not a line of whole numbers up to {LARGEST:,}. Make the file again with `saccade align`."
+        f"{place}: not a line of whole numbers up to {LARGEST:,}; make the file again.", topic="fertilities"
     )
 
 
