@@ -10,7 +10,7 @@ import sentencepiece
 from saccade.errors import DamagedFile, NotFound
 from saccade.interop.marian import sizes
 from saccade.interop.published import Settings, broken, optional_object, read_bytes
-from saccade.text.foreign import processor, read_table
+from saccade.text.imported import processor, read_table
 from saccade.text.m2m import Engine, FastPieces, ManyLanguagesConfig, ManyLanguagesTokenizer, SentencePieces
 
 M2M_100 = """

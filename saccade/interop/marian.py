@@ -4,7 +4,7 @@ from pathlib import Path
 
 from saccade.errors import NotFound, Unsupported
 from saccade.interop.published import Settings, broken, optional_object, read_bytes
-from saccade.text.foreign import read_table
+from saccade.text.imported import read_table
 from saccade.text.marian import MarianTokenizer, MarianTokenizerConfig
 
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"}

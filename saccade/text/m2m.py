@@ -14,7 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from saccade.config import Section
 from saccade.distribution import missing
 from saccade.errors import InputError, NotFound, UserError
-from saccade.text.foreign import Pieces, cut, one_line, processor, read_table, write_table
+from saccade.text.imported import Pieces, cut, one_line, processor, read_table, write_table
 from saccade.text.settings import damaged, read_settings, write_settings
 from saccade.text.vocabulary import without_surrogates
 

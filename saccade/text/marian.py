@@ -13,7 +13,7 @@ import sentencepiece
 from pydantic import NonNegativeInt, PositiveInt
 
 from saccade.config import Section
-from saccade.text.foreign import Pieces, cut, one_line, processor, read_table, write_table
+from saccade.text.imported import Pieces, cut, one_line, processor, read_table, write_table
 from saccade.text.settings import damaged, read_settings, write_settings
 
 _MODELS = "source.model", "target.model"

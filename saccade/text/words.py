@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from saccade.errors import ConfigError, InputError
-from saccade.text.foreign import one_line
+from saccade.text.imported import one_line
 from saccade.text.settings import damaged, write_settings
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, without_surrogates
 

@@ -22,7 +22,7 @@ from saccade.training.loader import Loader
 from saccade.training.meter import Meter
 from saccade.training.objective import Loss, Objective
 from saccade.training.optim import learning_rate, make_optimizer
-from saccade.training.report import Report
+from saccade.training.metrics_log import MetricsLog
 from saccade.training.settings import TrainingConfig
 from saccade.training.state import Counters, generator_states, restore_generators
 from saccade.training.step import StepFactory, UpdateResult

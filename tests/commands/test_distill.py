@@ -145,7 +145,7 @@ def test_a_configuration_is_checked_before_training(
     result = saccade("check", *files, *given, *labels)
     assert result.code == 0, result.err
     assert "fertilities" in result.text and "parameters" in result.text
-    refused(saccade("check", *files, *given), "needs data.fertilities", "saccade align")
+    refused(saccade("check", *files, *given), "data.fertilities is not set", "saccade align")
     wrong = settings([f"data.fertilities={distilled / 'valid.fert'}"])
     refused(saccade("check", *files, *given, *wrong), "fewer lines than the text")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from saccade.training.meter import Meter
-from saccade.training.report import Report, forget_after
+from saccade.training.metrics_log import MetricsLog, forget_after
 from saccade.training.state import Window
 from saccade.training.step import UpdateResult
 
@@ -23,14 +23,14 @@ def test_a_resumed_run_writes_each_step_once_and_a_cut_line_goes(tmp_path: Path)
 
 def test_nothing_is_displayed_away_from_a_terminal(tmp_path: Path) -> None:
     screen = io.StringIO()
-    with Report(tmp_path, step=0, steps=5, console=Console(file=screen)) as report:
+    with MetricsLog(tmp_path, step=0, steps=5, console=Console(file=screen)) as report:
         report.progress(1, "loss 3")
     assert screen.getvalue() == ""
 
 
 def test_a_terminal_shows_progress_and_keeps_what_is_said(tmp_path: Path) -> None:
     screen = io.StringIO()
-    with Report(
+    with MetricsLog(
         tmp_path, step=0, steps=5, console=Console(file=screen, force_terminal=True, width=100)
     ) as report:
         report.progress(3, "loss 3.000")
@@ -40,7 +40,7 @@ def test_a_terminal_shows_progress_and_keeps_what_is_said(tmp_path: Path) -> Non
 
 
 def test_a_quiet_report_touches_no_file(tmp_path: Path) -> None:
-    with Report(tmp_path, step=0, steps=5, quiet=True) as report:
+    with MetricsLog(tmp_path, step=0, steps=5, quiet=True) as report:
         report.record("train", 1, {"loss": 1.0})
         report.say("nothing")
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
-class Report:
+class MetricsLog:
     """The metrics log of a run. Those of other processes than the leading one are `quiet` and do nothing."""
 
     def __init__(
