@@ -20,9 +20,9 @@ from saccade.training.eager import make_eager_step
 from saccade.training.interrupt import stop_requests
 from saccade.training.loader import Loader
 from saccade.training.meter import Meter
+from saccade.training.metrics_log import MetricsLog
 from saccade.training.objective import Loss, Objective
 from saccade.training.optim import learning_rate, make_optimizer
-from saccade.training.metrics_log import MetricsLog
 from saccade.training.settings import TrainingConfig
 from saccade.training.state import Counters, generator_states, restore_generators
 from saccade.training.step import StepFactory, UpdateResult
@@ -77,13 +77,13 @@ class _Training:
             micro_batches=self.counters.micro_batches,
         )
         self.loader = Loader(setup.data, self.group)
-        self.report = Report(
+        self.log = MetricsLog(
             setup.run, step=self.counters.step, steps=self.config.steps, quiet=not self.group.leads
         )
         self.meter = Meter(self.counters.window)
 
     def run(self) -> Counters:
-        with self.report, stop_requests() as stop, self.loader:
+        with self.log, stop_requests() as stop, self.loader:
             for shares in self.meter.waiting(self._updates()):
                 self._update(shares)
                 if self.counters.step % self.setup.validation.every == 0:
@@ -124,9 +124,9 @@ class _Training:
             self.average.update_parameters(self.network)
         self._count(result)
         self.meter.add(result)
-        self.report.progress(step, self.meter.line(rate))
+        self.log.progress(step, self.meter.line(rate))
         if step % self.config.log_every == 0 or step == self.config.steps:
-            self.report.record(
+            self.log.record(
                 "train",
                 step,
                 {
@@ -143,7 +143,7 @@ class _Training:
         counters.finished = False  # a finished run may be resumed with more steps
         counters.tokens += result.tokens
         if self.step.micro_batches > counters.micro_batches:
-            self.report.say(
+            self.log.say(
                 f"Out of memory: from now on each batch is computed in {self.step.micro_batches} parts."
             )
         counters.micro_batches = self.step.micro_batches
@@ -152,7 +152,7 @@ class _Training:
             return
         counters.skipped += 1
         counters.skipped_in_row += 1
-        self.report.record(
+        self.log.record(
             "skipped", counters.step, {"loss": str(result.loss), "norm": str(result.gradient_norm)}
         )
         if counters.skipped_in_row >= self.config.max_skipped:
@@ -183,9 +183,9 @@ class _Training:
             if better:
                 counters.best, counters.best_step = value, counters.step
                 self.checkpoints.save_best(self._averaged(), counters, found)
-            self.report.record("valid", counters.step, {**found, "seconds": seconds})
+            self.log.record("valid", counters.step, {**found, "seconds": seconds})
             where = f"step {counters.step:,}  epoch {counters.epoch}"
-            self.report.say(f"{where}  {scores.line()}  {seconds:.0f} s{'  best' if better else ''}")
+            self.log.say(f"{where}  {scores.line()}  {seconds:.0f} s{'  best' if better else ''}")
         counters.best, counters.best_step, counters.stale = self.group.broadcast(
             (counters.best, counters.best_step, counters.stale)
         )
@@ -219,8 +219,8 @@ class _Training:
         if self.setup.validate is not None:
             validation = self.setup.validate(model)
             scores, value = asdict(validation), validation.value(self.setup.validation.metric)
-            self.report.record("average", self.counters.step, scores)
-            self.report.say(f"average of {len(self.counters.kept)}  {validation.line()}")
+            self.log.record("average", self.counters.step, scores)
+            self.log.say(f"average of {len(self.counters.kept)}  {validation.line()}")
             if self.counters.best is None or value > self.counters.best:
                 self.counters.best, self.counters.best_step = value, self.counters.step
                 self.checkpoints.save_best(model, self.counters, scores)

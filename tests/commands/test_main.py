@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from saccade.__main__ import COMMANDS, _guarded
 from saccade.errors import Interrupted, UserError
-from tests.commands.conftest import Run, environment
+from tests.commands.conftest import SMALLEST, Run, environment, pair, settings
 
 HEAVY = (
     "torch",
@@ -162,3 +162,15 @@ def test_ctrl_c_while_the_data_are_prepared_says_how_to_go_on(tmp_path: Path) ->
     assert process.returncode == 130
     assert errors.decode("utf-8").endswith(f"Resume with: saccade train --resume {run}\n")
     assert b"Traceback" not in errors
+
+
+def test_ctrl_c_while_it_trains_saves_and_says_how_to_resume(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [*pair(corpus), *settings([*SMALLEST, "training.steps=100000", "training.save_every=2"])]
+    with started("train", *words, "--out", run) as process:
+        wait_for((run / "checkpoints" / "last").is_dir, process=process)  # it has made its first updates
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.decode("utf-8").endswith(f" and saved. Resume with: saccade train --resume {run}\n")
+    assert (run / "checkpoints" / "last").is_dir()
