@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from saccade.interop.onnx_nonautoregressive import (
     about_nonautoregressive,
     write_nonautoregressive_onnx,
 )
+from saccade.models import KINDS
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
 from saccade.quantisation import Precision
@@ -128,8 +129,9 @@ def export_model(
         )
     exporter = EXPORTERS.get((target, type(model.network)))
     if exporter is None:
-        known = ", ".join(sorted({network.__name__ for name, network in EXPORTERS if name == target}))
-        raise Unsupported(f"model.kind = {_kind(model)}: {target} export knows only these networks: {known}.")
+        known = _kinds(network for name, network in EXPORTERS if name == target)
+        kind = _kinds([type(model.network)])
+        raise Unsupported(f"model.kind = {kind}: export to {target} supports only {known}.")
     about = exporter.about(model)
     with exported_folder(out, model, target=target, about=about) as new:
         ours, lines = _speaking(Translator.of(model)), list(lines or sample_lines(model.tokenizer))
@@ -151,9 +153,10 @@ def store_model(
     """
     ways = STORED.get(type(model.network))
     if ways is None:
+        kind = _kinds([type(model.network)])
         raise Unsupported(
-            f"model.kind = {_kind(model)}: only transformer and nonautoregressive can be stored in another "
-            "precision; copy the model folder instead."
+            f"model.kind = {kind}: only {_kinds(STORED)} models can be stored in another precision. Copy the "
+            "model folder instead."
         )
     ours, lines = _speaking(Translator.of(model)), list(lines or sample_lines(model.tokenizer))
     save_model(out, replace(model, precision=precision))
@@ -231,8 +234,10 @@ def _counted(
     return Checked(len(lines), same)
 
 
-def _kind(model: Model) -> str:
-    return str(model.config.model_dump().get("kind", type(model.config).__name__))
+def _kinds(networks: Iterable[type[nn.Module]]) -> str:
+    """The kinds of these networks, as a configuration names them."""
+    classes = set(networks)
+    return " and ".join(name for name, kind in KINDS.items() if kind.network in classes)
 
 
 def _different(ours: Translator, theirs: Translator, lines: list[str], **options: Any) -> list[int]:

@@ -129,4 +129,4 @@ def expect(network: nn.Module, family: type[FamilyT], *, what: str = "the model"
     if isinstance(network, family):
         return network
     found, topic = (network.purpose, network.topic) if isinstance(network, Network) else ("unknown", None)
-    raise Unsupported(f"{what} is {found}; {family.purpose} is needed here.", topic=topic)
+    raise Unsupported(f"{what} is {found}, but this needs {family.purpose}.", topic=topic)

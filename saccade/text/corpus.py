@@ -259,13 +259,13 @@ def _read_tabbed(path: Path) -> Iterator[Line]:
         raise InputError(f"{path} is empty: there is nothing to read.")
 
 
-def _unequal(paths: Sequence[Path], *, seen: int) -> UserError:
+def _unequal(paths: Sequence[Path], *, seen: int) -> InputError:
     """The error for files of different lengths; seen: number of lines of the shortest one."""
     counts = [sum(1 for _ in read_lines(path)) for path in paths]
     found = ", ".join(f"{path} has {count:,} lines" for path, count in zip(paths, counts, strict=True))
-    return UserError(
+    return InputError(
         f"{found}: line N of one file belongs to line N of the others. The shortest ends after line "
-        f"{seen:,}; correct the files, no line can be dropped safely."
+        f"{seen:,}. Correct the files, because no line can be dropped safely."
     )
 
 

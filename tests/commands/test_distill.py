@@ -101,7 +101,7 @@ def test_what_only_other_models_have_is_refused_there(saccade: Run, corpus: Path
         saccade("translate", run_folder, "--iterations", 3, stdin=b"one\n"), "only for non-autoregressive"
     )
     result = saccade("translate", run_folder, "--reranker", run_folder, stdin=b"one\n")
-    refused(result, "this one decodes word by word")
+    refused(result, "writes token by token")
 
 
 def test_a_student_has_no_score_and_cannot_teach(
@@ -112,7 +112,7 @@ def test_a_student_has_no_score_and_cannot_teach(
     refused(saccade("align", student, *pair(corpus, "test"), "--out", out), "writes token by token")
     assert not out.exists()
     result = saccade("translate", student, "--reranker", student, "--candidates", 2, stdin=b"one\n")
-    refused(result, "itself non-autoregressive")
+    refused(result, "the reranker is a non-autoregressive translation model")
 
 
 def test_wrong_text_or_method_is_told_before_any_work(
@@ -147,7 +147,7 @@ def test_a_configuration_is_checked_before_training(
     assert "fertilities" in result.text and "parameters" in result.text
     refused(saccade("check", *files, *given), "data.fertilities is not set", "saccade align")
     wrong = settings([f"data.fertilities={distilled / 'valid.fert'}"])
-    refused(saccade("check", *files, *given, *wrong), "fewer lines than the text")
+    refused(saccade("check", *files, *given, *wrong), "belongs to line N of the others")
 
 
 def test_fertilities_of_another_model_are_refused(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from saccade.checkpoint import load_model
+from saccade.checkpoint import FORMAT, load_model
 from tests.commands.conftest import SMALLEST, Run, pair, refused, settings
 
 GOLDEN = Path(__file__).parents[1] / "data"
@@ -35,7 +35,7 @@ def facts(saccade: Run, model: Path) -> dict[str, Any]:
 
 def test_the_facts_are_those_of_the_loaded_model(saccade: Run, named: Path) -> None:
     found, model = facts(saccade, named), load_model(named)
-    assert found["kind"] == "transformer" and found["format"] == 1 and found["precision"] == "float32"
+    assert found["kind"] == "transformer" and found["format"] == FORMAT and found["precision"] == "float32"
     assert found["parameters"] == sum(parameter.numel() for parameter in model.network.parameters())
     assert found["vocabulary"] == vars(model.network.vocabulary)
     assert found["languages"] == {"source": "en", "target": "de-AT"}
@@ -69,7 +69,7 @@ def test_a_stored_int8_model_and_its_defaults_are_told(saccade: Run, tmp_path: P
     )
     assert saccade("export", GOLDEN / "model-v1", *words).code == 0
     found = facts(saccade, tmp_path / "small")
-    assert (found["precision"], found["format"], found["decoding"]["beam"]) == ("int8", 2, 2)
+    assert (found["precision"], found["format"], found["decoding"]["beam"]) == ("int8", FORMAT, 2)
 
 
 def test_an_exported_model_is_told_with_its_languages(saccade: Run, named: Path, tmp_path: Path) -> None:

@@ -15,19 +15,20 @@ pytest.importorskip("matplotlib")
 from saccade.errors import UserError
 from saccade.inspection import picture
 from saccade.inspection.picture import check_picture, draw_attention
+from saccade.models.recording import AttentionMap
 
 
-def maps(*, layers: int, heads: int, target: int, source: int) -> dict[str, Tensor]:
+def maps(*, layers: int, heads: int, target: int, source: int) -> list[AttentionMap]:
     torch.manual_seed(0)
-    found = {}
-    for layer in range(layers):
-        found[f"decoder.{layer}.self_attention"] = torch.rand(heads, target, target)
-        found[f"decoder.{layer}.cross_attention"] = torch.randn(heads, target, source).softmax(-1)
+    found = []
+    for layer in range(1, layers + 1):
+        found.append(AttentionMap("decoder", layer, torch.rand(heads, target, target)))
+        found.append(AttentionMap("cross", layer, torch.randn(heads, target, source).softmax(-1)))
     return found
 
 
-def cross(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: weights for name, weights in found.items() if "cross" in name}
+def cross(found: list[AttentionMap]) -> dict[int, Tensor]:
+    return {one.layer: one.weights for one in found if one.kind == "cross"}
 
 
 SOURCE, TARGET = ["▁A", "▁dog", "▁runs", ".", "</s>"], ["▁Ein", "▁Hund", "▁läuft", "</s>"]
@@ -41,9 +42,7 @@ def test_there_is_a_map_for_every_head_and_one_for_their_mean() -> None:
     assert [tick.get_text() for tick in mean.get_yticklabels()] == TARGET
     shown = torch.as_tensor(mean.images[0].get_array())
     torch.testing.assert_close(shown, torch.stack(list(weights.values())).mean((0, 1)))
-    torch.testing.assert_close(
-        torch.as_tensor(heads[3].images[0].get_array()), weights["decoder.1.cross_attention"][1]
-    )
+    torch.testing.assert_close(torch.as_tensor(heads[3].images[0].get_array()), weights[2][1])
 
 
 @pytest.mark.parametrize(("source", "target"), [(1, 1), (2, 30), (30, 2), (150, 140)])
@@ -80,7 +79,8 @@ def test_characters_without_a_font_are_told_and_are_no_warning(
 ) -> None:
     from matplotlib import font_manager
 
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    own = [one for one in font_manager.fontManager.ttflist if one.name == "DejaVu Sans"]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
     pieces = ["▁我们", "$5", "<0xE4>", "猫", "</s>"]
     weights = maps(layers=1, heads=1, target=4, source=5)
     [note] = draw_attention(weights, pieces, TARGET, out=tmp_path / "maps.png")
@@ -93,7 +93,8 @@ def test_a_font_that_has_the_characters_is_taken(monkeypatch: pytest.MonkeyPatch
     entry = font_manager.FontEntry(fname="han.ttf", name="Some Han", style="normal", weight=400)
     real = picture._characters
     monkeypatch.setattr(picture, "_characters", lambda font: {ord("猫")} if font == "han.ttf" else real(font))
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", [entry])
+    own = [one for one in font_manager.fontManager.ttflist if one.name == "DejaVu Sans"]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [*own, entry])
     assert picture._fonts(["▁猫"]) == (["DejaVu Sans", "Some Han"], [])
 
 
@@ -102,7 +103,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         check_picture(tmp_path / "maps.html")
     with pytest.raises(UserError, match="no cross-attention"):
         draw_attention(
-            {"encoder.0.self_attention": torch.rand(1, 2, 2)}, SOURCE, TARGET, out=tmp_path / "a.png"
+            [AttentionMap("encoder", 1, torch.rand(1, 2, 2))], SOURCE, TARGET, out=tmp_path / "a.png"
         )
     weights = maps(layers=1, heads=1, target=4, source=5)
     with pytest.raises(UserError, match="cannot write the picture: No such file"):

@@ -67,8 +67,8 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
         """See `Decoder.decode`: one hypothesis for each sentence. Raises UserError for a prefix."""
         if any(prefixes):
             raise Unsupported(
-                "a forced prefix means nothing to a non-autoregressive model, which would write the words "
-                "after it without seeing it; leave the prefix out."
+                "a non-autoregressive model cannot take a forced prefix, because it would write the words "
+                "after the prefix without seeing it. Leave the prefix out."
             )
         return self.write(source, source_lengths, options=options, lines=lines)
 
