@@ -93,9 +93,11 @@ def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:
 
 
 def kind_of(config: Section) -> Kind:
-    """The record of the kind that this section `[model]` configures."""
-    kind: str = config.model_dump(include={"kind"})["kind"]
-    return KINDS[kind]
+    """The record of the kind that this section `[model]` configures. Raises TypeError for another section."""
+    for kind in KINDS.values():
+        if type(config) is kind.config:
+            return kind
+    raise TypeError(f"no model is configured by {type(config).__name__}")
 
 
 def build_model(config: Section, vocabulary: Vocabulary) -> Network:

@@ -86,9 +86,9 @@ def test_a_setting_of_another_kind_is_refused_and_it_says_whose_it_is(
 
 
 def test_no_key_of_any_kind_is_ignored_by_another() -> None:
-    for kind, (known, _, _) in KINDS.items():
-        for other, (owner, _, _) in KINDS.items():
-            for key in owner.model_fields.keys() - known.model_fields.keys():
+    for kind, known in KINDS.items():
+        for other, owner in KINDS.items():
+            for key in owner.config.model_fields.keys() - known.config.model_fields.keys():
                 with pytest.raises(UserError) as caught:
                     model_config({"kind": kind, key: 1})
                 assert str(caught.value).startswith(f"model.{key} = 1: a setting of kind ")

@@ -74,11 +74,17 @@ def test_the_gradient_of_an_output_to_a_later_input_is_exactly_zero(kind: str) -
 @every_kind
 def test_every_source_token_reaches_every_output(kind: str) -> None:
     model = network(kind)
-    embedded = watch(model.source_embedding)
+    embedded = watch(source_embedding(model))
     out = logits(model, sentences([5]), sentences([3], seed=1))
     for position in range(3):
         (gradient,) = torch.autograd.grad(out[0, position].square().sum(), embedded, retain_graph=True)
         assert bool((gradient[0].abs().sum(-1) > 0).all())
+
+
+def source_embedding(model: Any) -> nn.Module:
+    """The embedding of the source, which a Transformer's encoder contains."""
+    modules = dict(model.named_modules())
+    return modules.get("encoder.embedding") or modules["source_embedding"]
 
 
 def watch(embedding: nn.Module) -> list[Tensor]:

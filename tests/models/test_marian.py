@@ -82,8 +82,8 @@ def ours(theirs: Any, *, activation: str = "relu") -> Transformer:
     )
     model.output.bias = nn.Parameter(theirs.final_logits_bias[0].clone())
     model.output.weight.copy_(theirs.lm_head.weight)
-    for side in ("encoder", "decoder"):
-        for mine, other in zip(getattr(model, side), getattr(theirs.model, side).layers, strict=True):
+    for side, layers in (("encoder", model.encoder.layers), ("decoder", model.decoder)):
+        for mine, other in zip(layers, getattr(theirs.model, side).layers, strict=True):
             own = other.self_attn
             copy(mine.self_attention.query_key_value, own.q_proj, own.k_proj, own.v_proj)
             copy(mine.self_attention.output, own.out_proj)

@@ -256,7 +256,11 @@ def test_recorded_rows_sum_to_one_within_the_window(positions: str, window: str)
     with recorded_weights(network) as maps:
         logits(network, sentences([70, 68]), sentences([69, 69], seed=1))
     windows = dict(
-        zip(["encoder.0", "encoder.1", "decoder.0", "decoder.1"], network.config.windows, strict=True)
+        zip(
+            ["encoder.layers.0", "encoder.layers.1", "decoder.0", "decoder.1"],
+            network.config.windows,
+            strict=True,
+        )
     )
     assert len(maps) == 6
     for name, weights in maps.items():
@@ -276,7 +280,7 @@ def test_the_map_of_a_module_shows_what_its_positions_do() -> None:
     with recorded_weights(plain) as flat, recorded_weights(sloped) as bent:
         plain.encode(*source)
         sloped.encode(*source)
-    first = "encoder.0.self_attention"
+    first = "encoder.layers.0.self_attention"
     torch.testing.assert_close(flat[first], torch.full_like(flat[first], 1 / 6), rtol=0, atol=1e-12)
     ratios = bent[first][0, :, 0, 1:].log() - bent[first][0, :, 0, :-1].log()
     slopes = torch.tensor([2 ** (-8 * head / 3) for head in (1, 2, 3)], dtype=torch.float64)

@@ -118,8 +118,8 @@ class PositionedReference(Reference):
 
     def _self_attention(self, layer: str, visible: Mask) -> Callable[[Array], Array]:
         name = f"{layer}.self_attention"
-        side, number = layer.split(".")
-        window = self.windows[int(number) + (self.encoder_layers if side == "decoder" else 0)]
+        number = int(layer.rpartition(".")[2])
+        window = self.windows[number + (self.encoder_layers if layer.startswith("decoder") else 0)]
         tables = None
         if self.positions == "relative":
             tables = self.weights[f"{name}.positions.keys"], self.weights[f"{name}.positions.values"]

@@ -106,10 +106,10 @@ class Reference:
     layout: str = "interleaved"
 
     def encode(self, source: list[int]) -> Array:
-        x = self._embed("source_embedding", source)
+        x = self._embed("encoder.embedding", source)
         everything = np.ones((len(source), len(source)), dtype=bool)
         for n in range(self.encoder_layers):
-            name = f"encoder.{n}"
+            name = f"encoder.layers.{n}"
             x = self._residual(f"{name}.self_attention_residual", x, self._self_attention(name, everything))
             x = self._residual(f"{name}.feed_forward_residual", x, self._feed_forward(name))
         return self._final("encoder.norm", x)
