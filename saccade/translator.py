@@ -83,7 +83,7 @@ class Translator:
         *,
         device: torch.device | str = "cpu",
         precision: Precision | None = None,
-        reranker: Model | None = None,
+        reranker: Model | str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
         """Makes a translator from a model in memory.
@@ -91,14 +91,17 @@ class Translator:
         Search may use a copy of the weights, made at the first translation, so that a model that is trained
         further needs a new Translator. precision: numeric precision of matrix products in search; int8 is
         faster but quantises the weights; None: as stored in the folder, or float32 if int8 is not possible.
-        reranker: a model that picks among the candidates of a non-autoregressive one. engine: see `Engine`.
+        reranker: a model, or its folder, that picks among the candidates of a non-autoregressive one. engine:
+        see `Engine`.
 
         Raises UserError for a model that does not translate, or a reranker that does not fit.
         """
         network = model.network.to(device)
         if engine == "torch" and precision == "int8":
             raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
-        judge = None if reranker is None else load_reranker(reranker, model.tokenizer, device)
+        if isinstance(reranker, str | Path):
+            reranker = load_model(Path(reranker))
+        judge = None if reranker is None else make_reranker(reranker, model.tokenizer, device)
 
         def engine_of_network() -> Any:
             stored = "float32" if unsupported_reason(network) else model.precision
@@ -120,9 +123,8 @@ class Translator:
         """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        other = None if reranker is None else load_model(Path(reranker))
         model = load_model(Path(folder))
-        return cls.of(model, device=device, precision=precision, reranker=other, engine=engine)
+        return cls.of(model, device=device, precision=precision, reranker=reranker, engine=engine)
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
         """A translator with the same model for other languages, by its names; None leaves one unchanged.
@@ -335,7 +337,7 @@ class Translator:
         return Translation(line, best.text, best.tokens, best.score, best.log_prob, alternatives)
 
 
-def load_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str) -> Reranker:
+def make_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str) -> Reranker:
     """Makes a reranker for candidates in pieces of `tokenizer`; raises UserError if it does not fit."""
     network = expect(model.network, Seq2Seq, what="the reranker")
     if not same_pieces(tokenizer, model.tokenizer):

@@ -11,6 +11,7 @@ import pytest
 import saccade
 from saccade.checkpoint import save_model
 from tests import tiny
+from tests.decoding.test_strategy import model as non_autoregressive
 from tests.test_generator import model as language_model
 
 
@@ -51,6 +52,17 @@ def test_load_gives_what_the_model_is_for(tmp_path: Path) -> None:
     generator = saccade.load(tmp_path / "model", device="cpu", memory=3)
     assert isinstance(generator, saccade.TextGenerator)
     assert generator.config.model_dump()["memory"] == 3
+
+
+def test_load_takes_the_folder_of_a_reranker(tmp_path: Path) -> None:
+    teacher = tiny.model()
+    student = non_autoregressive("ctc", teacher.tokenizer)
+    for name, one in (("teacher", teacher), ("student", student)):
+        save_model(tmp_path / name, one)
+    loaded = saccade.load(tmp_path / "student", device="cpu", reranker=tmp_path / "teacher")
+    given = saccade.Translator.of(student, reranker=teacher)
+    for one, other in zip(*(t.translate(["a cat", "a dog runs"]) for t in (loaded, given)), strict=True):
+        assert one.text == other.text and one.score == pytest.approx(other.score, abs=1e-4)
 
 
 def test_load_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:

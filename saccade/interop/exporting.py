@@ -31,7 +31,7 @@ from saccade.models.transformer import Transformer
 from saccade.quantisation import Precision
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
-from saccade.translator import Translator, load_reranker
+from saccade.translator import Translator, make_reranker
 
 _LINES, _LONGEST, _BEAM = 32, 64, 4
 _GREEDY = "greedy search"
@@ -191,7 +191,7 @@ def open_onnx(folder: Path, *, threads: int | None = None, reranker: Model | Non
     """Opens a translator over graphs that onnxruntime runs on the CPU. reranker: see `Translator.of`."""
     exported = load_exported(folder, target="onnx")
     settings, tokenizer = exported.decoding, exported.tokenizer
-    other = None if reranker is None else load_reranker(reranker, tokenizer, "cpu")
+    other = None if reranker is None else make_reranker(reranker, tokenizer, "cpu")
     if exported.config is None:
         if other is not None:
             raise Unsupported("a reranker is for non-autoregressive models; this one is not.")

@@ -17,7 +17,7 @@ from saccade.decoding.nonautoregressive.forced_fertilities import most_likely_wi
 from saccade.decoding.nonautoregressive.options import FertilityDecoding
 from saccade.decoding.rerank import Reranker, target_log_probs
 from saccade.errors import UserError
-from saccade.translator import load_reranker
+from saccade.translator import make_reranker
 from tests.models.test_nonautoregressive import network
 from tests.reference.nonautoregressive import copied_by_fertility
 from tests.tiny import END, Words, padded, scheme, sentences, transformer
@@ -188,7 +188,7 @@ def test_a_judge_ranks_with_the_teachers_own_penalty() -> None:
 def test_a_teacher_that_writes_all_at_once_is_refused() -> None:
     teacher = Model(network("mask-predict"), network("mask-predict").config, Words())
     with pytest.raises(UserError, match="the reranker is a non-autoregressive translation model"):
-        load_reranker(teacher, Words(), "cpu")
+        make_reranker(teacher, Words(), "cpu")
 
 
 @given(st.data())
