@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.decoding.test_writing import model as parallel_model
 
 from saccade.checkpoint import Model, save_model
 from saccade.errors import UserError
 from saccade.interop.exporting import export_model, open_exported, store_model
 from saccade.translator import Translator
 from tests import tiny
+from tests.decoding.test_strategy import model as non_autoregressive
 from tests.models.test_nonautoregressive import DECODERS
 from tests.tiny import LINES, sentence_pieces
 
@@ -25,7 +25,7 @@ SOME = ["", *LINES[:20], "  ", "Ωmega", "a"]
 
 
 def model(decoder: str, **changes: Any) -> Model:
-    found = parallel_model(decoder, sentence_pieces(), **changes)
+    found = non_autoregressive(decoder, sentence_pieces(), **changes)
     found.network.float()
     if decoder == "fertility":
         with torch.no_grad():
@@ -68,7 +68,7 @@ def test_onnx_writes_the_same(decoder: str, variant: str, tmp_path: Path) -> Non
 
 
 def test_ctranslate2_has_no_such_models(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="model.kind = nonautoregressive: ctranslate2 export supports only"):
+    with pytest.raises(UserError, match="nonautoregressive: export to ctranslate2 supports only"):
         export_model(model("ctc"), tmp_path / "out", target="ctranslate2")
     assert list(tmp_path.iterdir()) == []
 

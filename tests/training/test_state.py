@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from saccade.checkpoint import save_model
 from saccade.training.state import Counters, read_state, write_state
+from tests import tiny
 
 
 def test_a_state_of_an_older_run_comes_back_under_todays_names(tmp_path: Path) -> None:
+    save_model(tmp_path, tiny.model())
     network = nn.Linear(2, 1)
     optimizer = torch.optim.Adam(network.parameters())
     write_state(
