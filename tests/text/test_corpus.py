@@ -133,8 +133,9 @@ class TestErrors:
     @pytest.mark.parametrize(("left", "right"), [(3, 5), (5, 3), (0, 2), (1, 0)])
     def test_unequal_line_counts_name_both(self, write: Write, left: int, right: int) -> None:
         source, target = write("a.en", ["x"] * left), write("a.de", ["y"] * right)
+        shortest = min(left, right)
         with pytest.raises(
-            UserError, match=rf"a\.en has {left} lines, .*a\.de has {right} lines: .*line {min(left, right)};"
+            UserError, match=rf"a\.en has {left} lines, .*a\.de has {right} lines: .*line {shortest}\."
         ):
             list(read_aligned(two(source, target)))
 
