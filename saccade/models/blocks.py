@@ -1,11 +1,12 @@
 """The settings that all models of encoder and decoder blocks share."""
 
-from typing import Any, Literal, Self
+from dataclasses import fields
+from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from saccade.config import Section
-from saccade.nn.layers import Activation, Norm
+from saccade.nn.layers import Activation, BlockSettings, Norm
 
 
 class BlocksConfig(Section):
@@ -51,7 +52,7 @@ class BlocksConfig(Section):
         return self.width // self.heads
 
     @property
-    def block_sizes(self) -> dict[str, Any]:
-        """The arguments of every block besides its width."""
-        names = ("heads", "feed_forward", "dropout", "attention_dropout", "activation_dropout")
-        return {name: getattr(self, name) for name in (*names, "activation", "norm")}
+    def blocks(self) -> BlockSettings:
+        """The settings that every block is made from."""
+        names = (field.name for field in fields(BlockSettings))
+        return BlockSettings(**{name: getattr(self, name) for name in names})

@@ -171,15 +171,15 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         super().__init__(config, vocabulary)
         source = self._embedding(vocabulary.source_size)
         target = self._embedding(vocabulary.target_size)
-        width, sizes, windows = config.width, config.block_sizes, config.windows
+        width, blocks, windows = config.width, config.blocks, config.windows
         layers = (
-            EncoderLayer(width, **sizes, window=window, positions=self._attention_positions(causal=False))
+            EncoderLayer(blocks, window=window, positions=self._attention_positions(causal=False))
             for window in windows[: config.encoder_layers]
         )
         self.encoder = TransformerEncoder(source, layers, width=width, norm=config.norm)
         self.target_embedding = target
         self.decoder = nn.ModuleList(
-            DecoderLayer(width, **sizes, window=window, positions=self._attention_positions(causal=True))
+            DecoderLayer(blocks, window=window, positions=self._attention_positions(causal=True))
             for window in windows[config.encoder_layers :]
         )
         self.decoder_norm = final_norm(width, config.norm)

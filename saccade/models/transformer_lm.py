@@ -10,7 +10,7 @@ from saccade.models.families import LanguageModel, Memory
 from saccade.models.interface import Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
-from saccade.nn.layers import EncoderLayer
+from saccade.nn.layers import BlockSettings, EncoderLayer
 from saccade.nn.linear import Linear
 from saccade.nn.positions import SinusoidalPositions
 from saccade.nn.reading import MemoryConfig
@@ -46,6 +46,18 @@ class TransformerLMConfig(MemoryConfig):
             raise ValueError(f"width {self.width} is odd: sinusoidal positions need an even one")
         return self
 
+    @property
+    def blocks(self) -> BlockSettings:
+        """The settings that every block is made from."""
+        return BlockSettings(
+            self.width,
+            self.heads,
+            self.feed_forward,
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            activation_dropout=self.dropout,
+        )
+
 
 PRESETS: dict[str, dict[str, object]] = {
     "tiny": {"width": 128, "heads": 4, "feed_forward": 512, "layers": 4},
@@ -64,18 +76,7 @@ class TransformerLM(LanguageModel):
         super().__init__(config, vocabulary)
         width, size = config.width, vocabulary.target_size
         self.embedding = Embedding(size, width, positions=SinusoidalPositions(width), dropout=config.dropout)
-        self.layers = nn.ModuleList(
-            EncoderLayer(
-                width,
-                heads=config.heads,
-                feed_forward=config.feed_forward,
-                dropout=config.dropout,
-                attention_dropout=config.attention_dropout,
-                activation_dropout=config.dropout,
-                causal=True,
-            )
-            for _ in range(config.layers)
-        )
+        self.layers = nn.ModuleList(EncoderLayer(config.blocks, causal=True) for _ in range(config.layers))
         self.dropout = Dropout(config.dropout)
         self.output: nn.Linear = Linear(width, size)
         self.output.weight = self.embedding.tokens.weight

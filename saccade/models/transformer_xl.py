@@ -10,6 +10,7 @@ from saccade.models.families import LanguageModel, Memory
 from saccade.models.interface import Vocabulary
 from saccade.nn.dropout import Dropout
 from saccade.nn.embedding import Embedding
+from saccade.nn.layers import BlockSettings
 from saccade.nn.linear import Linear
 from saccade.nn.positions import NoPositions, SinusoidalPositions
 from saccade.nn.reading import DistanceConfig
@@ -45,6 +46,18 @@ class TransformerXLConfig(DistanceConfig):
             raise ValueError("same_length lets each token see `memory` keys, but memory is 0; raise memory")
         return self
 
+    @property
+    def blocks(self) -> BlockSettings:
+        """The settings that every block is made from."""
+        return BlockSettings(
+            self.width,
+            self.heads,
+            self.feed_forward,
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            activation_dropout=self.dropout,
+        )
+
 
 PRESETS: dict[str, dict[str, object]] = {
     "tiny": {"width": 128, "heads": 4, "feed_forward": 512, "layers": 4},
@@ -76,16 +89,7 @@ class TransformerXL(LanguageModel):
         width, size = config.width, vocabulary.target_size
         self.embedding = Embedding(size, width, positions=NoPositions(), dropout=config.dropout)
         self.sinusoids = SinusoidalPositions(width, layout="halves")
-        self.layers = nn.ModuleList(
-            MemoryLayer(
-                width,
-                heads=config.heads,
-                feed_forward=config.feed_forward,
-                dropout=config.dropout,
-                attention_dropout=config.attention_dropout,
-            )
-            for _ in range(config.layers)
-        )
+        self.layers = nn.ModuleList(MemoryLayer(config.blocks) for _ in range(config.layers))
         self.dropout = Dropout(config.dropout)
         self.output: nn.Linear = Linear(width, size)
         self.output.weight = self.embedding.tokens.weight

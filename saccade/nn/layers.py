@@ -1,6 +1,7 @@
 """The blocks of the Transformer: residual connection, feed-forward, encoder and decoder layer."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -63,20 +64,46 @@ class Residual(nn.Module):
         return post
 
 
+@dataclass(frozen=True)
+class BlockSettings:
+    """The settings that every block of a model shares, and the parts that are made from them.
+
+    width: of a block's input and output; heads: number of attention heads; feed_forward: inner width of the
+    feed-forward network. The three dropout rates are those on the output of a sub-layer, on attention weights
+    and inside the feed-forward network.
+    """
+
+    width: int
+    heads: int
+    feed_forward: int
+    activation: Activation = "relu"
+    norm: Norm = "post"
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+
+    def residual(self) -> Residual:
+        """Makes the residual connection around a sub-layer."""
+        return Residual(self.width, norm=self.norm, dropout=self.dropout)
+
+    def cross_attention(self) -> CrossAttention:
+        """Makes the attention of the target to the source."""
+        return CrossAttention(self.width, heads=self.heads, dropout=self.attention_dropout)
+
+    def feed_forward_network(self) -> FeedForward:
+        """Makes the feed-forward network."""
+        return FeedForward(
+            self.width, self.feed_forward, activation=self.activation, dropout=self.activation_dropout
+        )
+
+
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward. causal: hides later positions, as in a language model."""
 
     def __init__(
         self,
-        width: int,
+        settings: BlockSettings,
         *,
-        heads: int,
-        feed_forward: int,
-        activation: Activation = "relu",
-        norm: Norm = "post",
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        activation_dropout: float = 0.0,
         window: int | None = None,
         positions: AttentionPositions | None = None,
         causal: bool = False,
@@ -84,18 +111,16 @@ class EncoderLayer(nn.Module):
         """window, positions: see `SelfAttention`."""
         super().__init__()
         self.self_attention = SelfAttention(
-            width,
-            heads=heads,
+            settings.width,
+            heads=settings.heads,
             causal=causal,
-            dropout=attention_dropout,
+            dropout=settings.attention_dropout,
             window=window,
             positions=positions,
         )
-        self.feed_forward = FeedForward(
-            width, feed_forward, activation=activation, dropout=activation_dropout
-        )
-        self.self_attention_residual = Residual(width, norm=norm, dropout=dropout)
-        self.feed_forward_residual = Residual(width, norm=norm, dropout=dropout)
+        self.feed_forward = settings.feed_forward_network()
+        self.self_attention_residual = settings.residual()
+        self.feed_forward_residual = settings.residual()
 
     def forward(self, x: Tensor, *, visible: Tensor | None) -> Tensor:
         """x (batch, source, width), visible (batch, 1, 1, source) or None; returns x's shape."""
@@ -109,30 +134,26 @@ class DecoderLayer(nn.Module):
 
     def __init__(
         self,
-        width: int,
+        settings: BlockSettings,
         *,
-        heads: int,
-        feed_forward: int,
-        activation: Activation = "relu",
-        norm: Norm = "post",
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        activation_dropout: float = 0.0,
         window: int | None = None,
         positions: AttentionPositions | None = None,
     ) -> None:
         """window, positions: see `SelfAttention`."""
         super().__init__()
         self.self_attention = SelfAttention(
-            width, heads=heads, causal=True, dropout=attention_dropout, window=window, positions=positions
+            settings.width,
+            heads=settings.heads,
+            causal=True,
+            dropout=settings.attention_dropout,
+            window=window,
+            positions=positions,
         )
-        self.cross_attention = CrossAttention(width, heads=heads, dropout=attention_dropout)
-        self.feed_forward = FeedForward(
-            width, feed_forward, activation=activation, dropout=activation_dropout
-        )
-        self.self_attention_residual = Residual(width, norm=norm, dropout=dropout)
-        self.cross_attention_residual = Residual(width, norm=norm, dropout=dropout)
-        self.feed_forward_residual = Residual(width, norm=norm, dropout=dropout)
+        self.cross_attention = settings.cross_attention()
+        self.feed_forward = settings.feed_forward_network()
+        self.self_attention_residual = settings.residual()
+        self.cross_attention_residual = settings.residual()
+        self.feed_forward_residual = settings.residual()
 
     def forward(self, x: Tensor, memory: KeyValue, *, visible: Tensor | None) -> Tensor:
         """Processes all target positions, x (batch, target, width); returns x's shape.

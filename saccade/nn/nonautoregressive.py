@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from saccade.nn.attention import (
-    CrossAttention,
     KeyValue,
     SelfAttention,
     attend,
@@ -15,7 +14,7 @@ from saccade.nn.attention import (
     merge_heads,
     split_heads,
 )
-from saccade.nn.layers import Activation, FeedForward, Norm, Residual
+from saccade.nn.layers import BlockSettings
 from saccade.nn.linear import Linear
 from saccade.nn.recorded import AttentionModule
 
@@ -57,33 +56,17 @@ class PositionalAttention(AttentionModule):
 class NonAutoregressiveDecoderLayer(nn.Module):
     """Self-attention without a causal mask, optional positional attention, cross-attention, feed-forward."""
 
-    def __init__(
-        self,
-        width: int,
-        *,
-        heads: int,
-        feed_forward: int,
-        positional: bool,
-        activation: Activation = "relu",
-        norm: Norm = "post",
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        activation_dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, settings: BlockSettings, *, positional: bool) -> None:
         super().__init__()
-        sizes: dict[str, Any] = {"heads": heads, "dropout": attention_dropout}
-        self.self_attention = SelfAttention(width, causal=False, kind="decoder", **sizes)
-        self.positional_attention = PositionalAttention(width, **sizes) if positional else None
-        self.cross_attention = CrossAttention(width, **sizes)
-        self.feed_forward = FeedForward(
-            width, feed_forward, activation=activation, dropout=activation_dropout
-        )
-        self.self_attention_residual = Residual(width, norm=norm, dropout=dropout)
-        self.positional_attention_residual = (
-            Residual(width, norm=norm, dropout=dropout) if positional else None
-        )
-        self.cross_attention_residual = Residual(width, norm=norm, dropout=dropout)
-        self.feed_forward_residual = Residual(width, norm=norm, dropout=dropout)
+        sizes: dict[str, Any] = {"heads": settings.heads, "dropout": settings.attention_dropout}
+        self.self_attention = SelfAttention(settings.width, causal=False, kind="decoder", **sizes)
+        self.positional_attention = PositionalAttention(settings.width, **sizes) if positional else None
+        self.cross_attention = settings.cross_attention()
+        self.feed_forward = settings.feed_forward_network()
+        self.self_attention_residual = settings.residual()
+        self.positional_attention_residual = settings.residual() if positional else None
+        self.cross_attention_residual = settings.residual()
+        self.feed_forward_residual = settings.residual()
 
     def forward(
         self,

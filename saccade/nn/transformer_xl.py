@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.nn.attention import attend, attention_weights, merge_heads, split_heads
-from saccade.nn.layers import FeedForward, Residual
+from saccade.nn.layers import BlockSettings
 from saccade.nn.linear import Linear
 from saccade.nn.masks import band_mask, causal_mask
 from saccade.nn.recorded import AttentionModule
@@ -92,14 +92,14 @@ class MemoryAttention(AttentionModule):
 class MemoryLayer(nn.Module):
     """A layer of Transformer-XL: attention over memory and segment, then feed-forward, with post-norm."""
 
-    def __init__(
-        self, width: int, *, heads: int, feed_forward: int, dropout: float, attention_dropout: float
-    ) -> None:
+    def __init__(self, settings: BlockSettings) -> None:
         super().__init__()
-        self.self_attention = MemoryAttention(width, heads=heads, dropout=attention_dropout)
-        self.feed_forward = FeedForward(width, feed_forward, dropout=dropout)
-        self.self_attention_residual = Residual(width, norm="post", dropout=dropout)
-        self.feed_forward_residual = Residual(width, norm="post", dropout=dropout)
+        self.self_attention = MemoryAttention(
+            settings.width, heads=settings.heads, dropout=settings.attention_dropout
+        )
+        self.feed_forward = settings.feed_forward_network()
+        self.self_attention_residual = settings.residual()
+        self.feed_forward_residual = settings.residual()
 
     def forward(self, x: Tensor, context: Tensor, distances: Tensor, *, visible: Tensor) -> Tensor:
         """See `MemoryAttention.forward`."""

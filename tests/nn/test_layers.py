@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from saccade.nn.cache import KeyValueCache
-from saccade.nn.layers import ACTIVATIONS, Activation, DecoderLayer, EncoderLayer, FeedForward, Norm, Residual
+from saccade.nn.layers import (
+    ACTIVATIONS,
+    Activation,
+    BlockSettings,
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    Norm,
+    Residual,
+)
 from saccade.nn.masks import causal_mask, padding_mask
 from saccade.nn.rows import RowLayout
 from tests.tiny import randomise
@@ -89,7 +98,7 @@ def final_norm(norm: Norm) -> nn.LayerNorm | None:
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_a_stack_of_encoder_layers_equals_torch(activation: Activation, norm: Norm, x: Tensor) -> None:
     layers = [
-        EncoderLayer(WIDTH, heads=HEADS, feed_forward=INNER, activation=activation, norm=norm).double()
+        EncoderLayer(BlockSettings(WIDTH, HEADS, INNER, activation=activation, norm=norm)).double()
         for _ in range(2)
     ]
     for seed, layer in enumerate(layers):
@@ -114,7 +123,7 @@ def test_a_stack_of_encoder_layers_equals_torch(activation: Activation, norm: No
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_a_stack_of_decoder_layers_equals_torch(activation: Activation, norm: Norm, x: Tensor) -> None:
     layers = [
-        DecoderLayer(WIDTH, heads=HEADS, feed_forward=INNER, activation=activation, norm=norm).double()
+        DecoderLayer(BlockSettings(WIDTH, HEADS, INNER, activation=activation, norm=norm)).double()
         for _ in range(2)
     ]
     for seed, layer in enumerate(layers):
@@ -134,7 +143,7 @@ def test_a_stack_of_decoder_layers_equals_torch(activation: Activation, norm: No
 
 
 def test_gradients_equal_torch(x: Tensor) -> None:
-    layer = DecoderLayer(WIDTH, heads=HEADS, feed_forward=INNER).double()
+    layer = DecoderLayer(BlockSettings(WIDTH, HEADS, INNER)).double()
     randomise(layer)
     twin = torch_decoder_layer(layer, "relu", "post")
     memory = torch.randn(3, 4, WIDTH, dtype=torch.float64)
@@ -153,7 +162,7 @@ def test_gradients_equal_torch(x: Tensor) -> None:
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_a_decoder_layer_fed_one_position_at_a_time_gives_the_same(norm: Norm, x: Tensor) -> None:
-    layer = DecoderLayer(WIDTH, heads=HEADS, feed_forward=INNER, norm=norm).double()
+    layer = DecoderLayer(BlockSettings(WIDTH, HEADS, INNER, norm=norm)).double()
     randomise(layer)
     memory = layer.cross_attention.project_memory(torch.randn(3, 4, WIDTH, dtype=torch.float64))
     visible = padding_mask(torch.tensor([4, 1, 3]), 4)

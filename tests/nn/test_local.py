@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions, SelfAttention
-from saccade.nn.layers import DecoderLayer, EncoderLayer
+from saccade.nn.layers import BlockSettings, DecoderLayer, EncoderLayer
 from saccade.nn.local import attend_in_blocks, block_size
 from saccade.nn.masks import band_mask, padding_mask
 from saccade.nn.relative import RelativePositions
@@ -148,7 +148,7 @@ def test_layers_reach_exactly_the_sum_of_their_windows(
     """By perturbation, and exactly: beyond it not even the last bit moves. L layers of r reach L r."""
     at, width = length // 2, HEADS * WIDTH
     both: list[list[Any]] = [
-        [layer(width, heads=HEADS, feed_forward=8, window=window).double().eval() for window in windows]
+        [layer(BlockSettings(width, HEADS, 8), window=window).double().eval() for window in windows]
         for layer in (EncoderLayer, DecoderLayer)
     ]
     assert reach(both[0], length, at) == list(range(at - total, at + total + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from saccade.nn.layers import BlockSettings
 from saccade.nn.nonautoregressive import NonAutoregressiveDecoderLayer, PositionalAttention
 from saccade.nn.positions import sinusoids
 from tests.reference.nonautoregressive import positional_attention
@@ -43,9 +44,9 @@ def test_positional_weights_do_not_depend_on_what_stands_at_the_positions() -> N
 
 
 def test_a_block_without_positional_attention_has_three_sublayers() -> None:
-    sizes = {"heads": 2, "feed_forward": 16}
+    settings = BlockSettings(8, 2, 16)
     without, with_it = (
-        sum(p.numel() for p in NonAutoregressiveDecoderLayer(8, **sizes, positional=positional).parameters())
+        sum(p.numel() for p in NonAutoregressiveDecoderLayer(settings, positional=positional).parameters())
         for positional in (False, True)
     )
     assert with_it - without == 4 * 8 * 8 + 4 * 8 + 2 * 8  # four products with bias, one norm

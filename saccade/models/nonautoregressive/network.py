@@ -34,18 +34,17 @@ class NonAutoregressiveTransformer(NonAutoregressive):
     def __init__(self, config: NonAutoregressiveConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         self.scheme = SCHEMES[config.decoder]
-        width, sizes = config.width, config.block_sizes
+        width, blocks = config.width, config.blocks
         source = self._embedding(vocabulary.source_size)
         target = self._embedding(vocabulary.target_size) if self.scheme.embeds_target else None
-        layers = (EncoderLayer(width, **sizes) for _ in range(config.encoder_layers))
+        layers = (EncoderLayer(blocks) for _ in range(config.encoder_layers))
         self.encoder = TransformerEncoder(source, layers, width=width, norm=config.norm)
         self.target_embedding = target
         positional = config.positional_attention
         if positional is None:
             positional = self.scheme.positional_attention
         self.decoder = nn.ModuleList(
-            NonAutoregressiveDecoderLayer(width, **sizes, positional=positional)
-            for _ in range(config.decoder_layers)
+            NonAutoregressiveDecoderLayer(blocks, positional=positional) for _ in range(config.decoder_layers)
         )
         self.decoder_norm = final_norm(width, config.norm)
         self.output: nn.Linear = Linear(width, vocabulary.target_size, bias=False)
