@@ -68,27 +68,25 @@ SLOW = {
     ],
 )
 def test_killed_in_the_middle_and_resumed_is_the_same_run(corpus: Path, settings: tuple[str, ...]) -> None:
-    assert drive(corpus / "whole", *settings).returncode == 0
-    killed = drive(corpus / "cut", "--kill-at", "8", *settings)  # 3 updates after the last save
-    assert killed.returncode == -9, killed.stderr
-    again = drive(corpus / "cut", "--resume")
-    assert again.returncode == 0, again.stderr
+    assert quick_drive(corpus / "whole", *settings) == 0
+    assert quick_drive(corpus / "cut", "--kill-at", "8", *settings) == -9  # 3 updates after the last save
+    assert quick_drive(corpus / "cut", "--resume") == 0
     assert_same_run(corpus / "whole", corpus / "cut")
 
 
 def test_killed_before_the_first_checkpoint_starts_over_as_the_same_run(corpus: Path) -> None:
-    assert drive(corpus / "whole", *NOISY).returncode == 0
-    assert drive(corpus / "cut", "--kill-at", "3", *NOISY).returncode == -9
-    assert drive(corpus / "cut", "--resume").returncode == 0
+    assert quick_drive(corpus / "whole", *NOISY) == 0
+    assert quick_drive(corpus / "cut", "--kill-at", "3", *NOISY) == -9
+    assert quick_drive(corpus / "cut", "--resume") == 0
     assert_same_run(corpus / "whole", corpus / "cut")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 5, 6, 7, 11, 12])
 def test_killed_at_any_step_is_the_same_run(corpus: Path, step: int) -> None:
-    assert drive(corpus / "whole", *EVERYTHING).returncode == 0
-    assert drive(corpus / "cut", "--kill-at", str(step), *EVERYTHING).returncode == -9
-    assert drive(corpus / "cut", "--resume").returncode == 0
+    assert quick_drive(corpus / "whole", *EVERYTHING) == 0
+    assert quick_drive(corpus / "cut", "--kill-at", str(step), *EVERYTHING) == -9
+    assert quick_drive(corpus / "cut", "--resume") == 0
     assert_same_run(corpus / "whole", corpus / "cut")
 
 
@@ -112,12 +110,13 @@ def test_two_processes_killed_and_resumed_are_the_same_run(corpus: Path, kind: t
 
 
 def test_control_c_saves_and_loses_nothing(corpus: Path) -> None:
-    assert drive(corpus / "whole", *NOISY).returncode == 0
+    assert quick_drive(corpus / "whole", *NOISY) == 0
     stopped = drive(corpus / "cut", "--stop-at", "7", *NOISY)
     assert stopped.returncode == 130
     assert "Stopped at step 7 and saved." in stopped.stderr
     assert "Traceback" not in stopped.stderr
-    assert drive(corpus / "cut", "--resume").returncode == 0
+    again = drive(corpus / "cut", "--resume")
+    assert again.returncode == 0, again.stderr
     assert_same_run(corpus / "whole", corpus / "cut")
 
 
@@ -135,9 +134,9 @@ def test_a_run_with_text_of_an_older_format_is_refused_until_it_is_deleted_and_t
 
 
 def test_a_finished_run_resumed_changes_nothing(corpus: Path) -> None:
-    assert drive(corpus / "run", *NOISY).returncode == 0
+    assert quick_drive(corpus / "run", *NOISY) == 0
     before = (corpus / "run" / "metrics.jsonl").read_bytes()
-    assert drive(corpus / "run", "--resume").returncode == 0
+    assert quick_drive(corpus / "run", "--resume") == 0
     assert (corpus / "run" / "metrics.jsonl").read_bytes() == before
 
 
