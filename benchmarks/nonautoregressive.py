@@ -19,8 +19,8 @@ from torch import Tensor
 
 from benchmarks.common import arguments, corpus, show
 from saccade.checkpoint import Model, load_model, vocabulary_of
+from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
-from saccade.decoding.strategy import Autoregressive
 from saccade.engine import make_engine
 from saccade.evaluation import score_text
 from saccade.models import build_model, model_config

@@ -1,82 +1,16 @@
-"""The two decoding strategies: token by token, or all positions at once.
+"""The choice of the decoder of a translation model, so that its callers need not know the model's family."""
 
-`decoder_of` chooses the strategy of a model, so that its callers need not know the model's family.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.interface import Decoder
-from saccade.decoding.lazy import Lazy
 from saccade.decoding.nonautoregressive.decoders import DECODERS
-from saccade.decoding.options import DecodingConfig
-from saccade.decoding.padding import padded
 from saccade.decoding.rerank import Reranker
-from saccade.decoding.scoring import target_log_probs
-from saccade.decoding.search import search
 from saccade.errors import ConfigError
 from saccade.models.families import NonAutoregressive, Seq2Seq, TranslationModel, expect
-from saccade.models.interface import IncrementalDecoder
-from saccade.models.recording import AttentionMap, record_attention
-
-
-class Autoregressive(Decoder):
-    """Search, sampling and scoring with a model that writes token by token.
-
-    make_engine makes what search drives when it is first needed: the model itself, or a faster engine.
-    """
-
-    options = DecodingConfig
-
-    def __init__(self, network: Seq2Seq[Any, Any], make_engine: Callable[[], IncrementalDecoder]) -> None:
-        self.network, self._engine = network, Lazy(make_engine)
-        self.vocabulary = network.vocabulary
-        self.max_source_length = network.max_source_length
-        self.max_target_length = network.max_target_length
-
-    @property
-    def engine(self) -> IncrementalDecoder:
-        """The model or engine that search drives."""
-        return self._engine.get()
-
-    def decode(
-        self,
-        source: Tensor,
-        source_lengths: Tensor,
-        *,
-        options: DecodingConfig,
-        lines: Sequence[int],
-        prefixes: Sequence[Sequence[int]],
-    ) -> list[list[Hypothesis]]:
-        """See `Decoder.decode`."""
-        return search(self.engine, source, source_lengths, options=options, lines=lines, prefixes=prefixes)
-
-    def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
-        """See `Decoder.log_probs`."""
-        return target_log_probs(self.network, source, source_lengths, targets)
-
-    def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
-        """See `Decoder.attention`: one teacher-forced pass."""
-        return self._recorded(source, source_lengths, [target])
-
-    def align(
-        self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
-    ) -> list[AttentionMap]:
-        """See `Decoder.align`: one teacher-forced pass."""
-        found = self._recorded(source, source_lengths, targets)
-        return [one for one in found if one.kind == "cross"]
-
-    def _recorded(
-        self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
-    ) -> list[AttentionMap]:
-        start, pad = self.vocabulary.start, self.vocabulary.pad
-        shifted, _ = padded([[start, *target[:-1]] for target in targets], pad=pad, device=source.device)
-        with record_attention(self.network) as maps:
-            self.network.decode(shifted, self.network.encode(source, source_lengths))
-        return list(maps.values())
 
 
 def decoder_of(

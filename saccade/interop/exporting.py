@@ -19,7 +19,7 @@ from saccade.interop.ctranslate2 import (
     write_ctranslate2,
 )
 from saccade.interop.exported import Target, exported_folder, exported_target, is_exported, load_exported
-from saccade.interop.onnx import OnnxDecoder, OnnxTransformer, about_onnx, write_onnx
+from saccade.interop.onnx import OnnxTransformer, about_onnx, onnx_decoder, write_onnx
 from saccade.interop.onnx_nonautoregressive import (
     OnnxBody,
     about_nonautoregressive,
@@ -196,7 +196,7 @@ def open_onnx(folder: Path, *, threads: int | None = None, reranker: Model | Non
         if other is not None:
             raise Unsupported("a reranker is for non-autoregressive models; this one is not.")
         graphs = OnnxTransformer(exported, folder, threads=threads)
-        return Translator(OnnxDecoder(graphs), tokenizer, settings=settings)
+        return Translator(onnx_decoder(graphs), tokenizer, settings=settings)
     body = OnnxBody(exported, folder, threads=threads)
     decoder = DECODERS[body.config.decoder](lambda: body, exported.vocabulary, reranker=other)
     return Translator(decoder, tokenizer, settings=settings)

@@ -13,7 +13,6 @@ to sentences that began earlier. (Graphs of earlier versions have one position f
 cannot join a batch.) The search is the same as for Saccade's own engine.
 """
 
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from saccade.checkpoint import Model
-from saccade.decoding.hypothesis import Hypothesis
-from saccade.decoding.interface import Decoder
-from saccade.decoding.options import DecodingConfig
-from saccade.decoding.search import search
+from saccade.decoding.autoregressive import SearchDecoder
 from saccade.interop.exported import Exported, about_transformer, position_table, transformer_of
 from saccade.interop.graphs import DECODER, ENCODER, export_graph, require_exporter, run, sessions
 from saccade.models.transformer import Transformer
@@ -252,23 +248,11 @@ class OnnxTransformer:
         return logits, replace(state, past_keys=keys, past_values=values, position=state.position + 1)
 
 
-class OnnxDecoder(Decoder):
-    """A decoder that runs search over the exported graphs."""
-
-    options = DecodingConfig
-
-    def __init__(self, graphs: OnnxTransformer) -> None:
-        self.graphs, self.vocabulary = graphs, graphs.vocabulary
-        self.max_source_length, self.max_target_length = graphs.max_source_length, graphs.max_target_length
-
-    def decode(
-        self,
-        source: Tensor,
-        source_lengths: Tensor,
-        *,
-        options: DecodingConfig,
-        lines: Sequence[int],
-        prefixes: Sequence[Sequence[int]],
-    ) -> list[list[Hypothesis]]:
-        """See `Decoder.decode`."""
-        return search(self.graphs, source, source_lengths, options=options, lines=lines, prefixes=prefixes)
+def onnx_decoder(graphs: OnnxTransformer) -> SearchDecoder:
+    """The decoder that runs search over the exported graphs."""
+    return SearchDecoder(
+        lambda: graphs,
+        graphs.vocabulary,
+        max_source_length=graphs.max_source_length,
+        max_target_length=graphs.max_target_length,
+    )

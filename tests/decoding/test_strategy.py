@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from saccade.checkpoint import Model, vocabulary_of
+from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.rerank import Reranker
-from saccade.decoding.strategy import Autoregressive, decoder_of
+from saccade.decoding.strategy import decoder_of
 from saccade.errors import UserError
 from saccade.models.nonautoregressive import SCHEMES
 from saccade.text.tokenizer import Tokenizer, same_pieces

@@ -144,7 +144,7 @@ def test_sentences_come_and_go_in_onnx_too(earlier: bool, tmp_path: Path) -> Non
     pytest.importorskip("onnxruntime")
     ours = tiny()
     export_model(ours, tmp_path / "out", target="onnx", lines=LINES[:8])
-    graphs: Any = cast(Any, open_exported(tmp_path / "out", threads=1)).decoder.graphs
+    graphs: Any = cast(Any, open_exported(tmp_path / "out", threads=1)).decoder.engine
     assert graphs.joins
     if earlier:
         graphs.joins, graphs._decoder = False, OnePosition(graphs._decoder)
