@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from saccade.errors import Conflict, StorageError
+from saccade.leftovers import partial_folder
 
 
 def require_empty(folder: Path) -> None:
@@ -25,23 +26,22 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and not folder.is_dir():
         raise Conflict(f"{folder}: a file is in the way of this folder. Choose another name or move it.")
-    place, new, old = folder.resolve(), beside(folder, "new"), beside(folder, "old")
+    place, old = folder.resolve(), beside(folder, "old")
     try:
         settle_folder(place)
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        yield new
-        _flush(new)
-        if place.exists():
-            place.rename(old)
-        new.rename(place)
+        with partial_folder(place) as new:
+            yield new
+            _flush(new)
+            if place.exists():
+                _keep_access(place, new)
+                place.rename(old)
+            new.rename(place)
         _flush_entry(place.parent)
     except OSError as error:
         raise disk_error(folder, error) from error
     finally:
         # Undoes a failed replacement, or removes the old folder after a successful one.
         settle_folder(place)
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def settle_folder(folder: Path) -> None:
@@ -50,6 +50,14 @@ def settle_folder(folder: Path) -> None:
     if old.exists() and not folder.exists():
         old.rename(folder.resolve())
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep_access(old: Path, new: Path) -> None:
+    """Gives a new folder the permissions of the one that it replaces and, if this is allowed, its owner."""
+    about = old.stat()
+    with contextlib.suppress(OSError):
+        os.chown(new, about.st_uid, about.st_gid)
+    new.chmod(about.st_mode & 0o777)
 
 
 def disk_error(path: Path, error: OSError) -> StorageError:

@@ -25,7 +25,7 @@ from saccade.commands.options import (
     Use,
     load_translator,
 )
-from saccade.commands.output import output_file
+from saccade.commands.output import check_outputs, output_file
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
@@ -61,6 +61,7 @@ def evaluate(
     from saccade import evaluation
     from saccade.text.corpus import read_parallel
 
+    check_outputs(output, inputs=(source, reference))
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is reported before the work
     sources, references = read_parallel(source, reference)
     translator = load_translator(model, use, settings, precision=precision, reranker=reranker)
