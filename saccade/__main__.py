@@ -52,6 +52,7 @@ COMMANDS = (
 """The commands in the order of the help."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 def main() -> None:
@@ -84,10 +85,12 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             raise typer.Exit(NOBODY_READS) from None
         except OSError as error:
-            if error.errno not in _FULL:
-                raise
             where = f"{error.filename}: " if error.filename else ""
-            _end(f"Error: {where}cannot write: {error.strerror}. Free some space and try again.", 2)
+            if error.errno in _FULL:
+                _end(f"Error: {where}cannot write: {error.strerror}. Free some space and try again.", 2)
+            if error.errno in _NOT_ALLOWED:
+                _end(f"Error: {where}{error.strerror}. Correct this and try again.", 2)
+            raise
 
     return run
 

@@ -8,13 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from saccade.errors import Conflict, StorageError
-from saccade.leftovers import partial_folder
+from saccade.leftovers import make_partial, partial_folder, remove_leftovers_of
 
 
 def require_empty(folder: Path) -> None:
-    """Raises UserError if `folder` exists and is not empty, so that existing files are never overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(f"{folder}: exists and is not an empty folder.", topic="out")
+    """Raises UserError if `folder` exists and is not empty, so that existing files are never overwritten.
+
+    It also raises one if `replace_folder` could not write there, which is better known before long work.
+    """
+    place = folder.resolve()
+    try:
+        if place.is_dir():
+            remove_leftovers_of(_inside(place))
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise Conflict(f"{folder}: exists and is not an empty folder.", topic="out")
+        made = _inside(place) if _is_fixed(place) else place
+        home = next(one for one in made.parents if one.exists())
+        make_partial(home / made.name, Path.mkdir)[0].rmdir()
+    except OSError as error:
+        raise disk_error(folder, error) from error
 
 
 @contextlib.contextmanager
@@ -22,16 +34,22 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     """Yields a new folder, then puts it in the place of `folder`; a crash leaves the old or the new one.
 
     Not every system can replace a directory in one step, so the old one is moved aside first; `settle_folder`
-    undoes this if the process ends in between.
+    undoes this if the process ends in between. An empty folder that cannot be moved itself, because it is
+    mounted or nothing may be written beside it, gets the files one by one.
     """
     if folder.exists() and not folder.is_dir():
         raise Conflict(f"{folder}: a file is in the way of this folder. Choose another name or move it.")
     place, old = folder.resolve(), beside(folder, "old")
     try:
         settle_folder(place)
-        with partial_folder(place) as new:
+        fixed = _is_fixed(place)
+        with partial_folder(_inside(place) if fixed else place) as new:
             yield new
             _flush(new)
+            if fixed:
+                for path in sorted(new.iterdir()):
+                    path.rename(place / path.name)
+                return
             if place.exists():
                 _keep_access(place, new)
                 place.rename(old)
@@ -50,6 +68,17 @@ def settle_folder(folder: Path) -> None:
     if old.exists() and not folder.exists():
         old.rename(folder.resolve())
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_fixed(place: Path) -> bool:
+    """Whether it is an empty folder that cannot be moved."""
+    if not place.is_dir() or any(place.iterdir()):
+        return False
+    return place.is_mount() or not os.access(place.parent, os.W_OK | os.X_OK)
+
+
+def _inside(place: Path) -> Path:
+    return place / "new"
 
 
 def _keep_access(old: Path, new: Path) -> None:
