@@ -63,7 +63,7 @@ def make_folder(out: Path, *, fresh: bool, steps: int | None) -> None:
     elif ours and steps is not None:
         raise Conflict(f"{out}: holds a demo with its own number of steps.", topic="demo-steps")
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.resolve().mkdir(parents=True, exist_ok=True)
         (out / _MARKER).touch()
     except OSError as error:
         raise disk_error(out, error) from error

@@ -159,7 +159,7 @@ def _claim(run: Path, experiment: Experiment) -> None:
     training = training.model_copy(update={name: _absolute(path) for name, path in folders.items()})
     resolved = replace(experiment, data=data.model_copy(update=files), training=training)
     try:
-        run.mkdir(parents=True, exist_ok=True)
+        run.resolve().mkdir(parents=True, exist_ok=True)  # also if it is a link to a folder to be made
         write_text(run / "config.toml", dump_toml(resolved.tables()))
     except OSError as error:
         raise disk_error(run, error) from error

@@ -47,6 +47,11 @@ def check_outputs(*outputs: Path | int | None, inputs: tuple[Path | int | None, 
         written[file] = one
 
 
+def is_plain(file: Path | int) -> bool:
+    """Whether it is a plain file, whose lines are all there. It may not exist."""
+    return isinstance(_identity(file), tuple)
+
+
 def _identity(file: Path | int) -> tuple[int, int] | str | None:
     """What is the same for all names of a file; None for what is no plain file."""
     try:

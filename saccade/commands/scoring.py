@@ -73,11 +73,13 @@ def evaluate(
     for number, translation in enumerate(translations, start=1):
         if translation.problem is not None:
             typer.echo(f"line {number}: {translation.problem}", err=True)
-    if output is not None:
-        with output_file(output) as stream:
-            for translation in translations:
-                stream.write(f"{translation.text}\n".encode("utf-8", errors="replace"))
-    _show(scores, seconds, as_json=as_json)
+    try:
+        if output is not None:
+            with output_file(output) as stream:
+                for translation in translations:
+                    stream.write(f"{translation.text}\n".encode("utf-8", errors="replace"))
+    finally:
+        _show(scores, seconds, as_json=as_json)
 
 
 def _show(scores: "Scores", seconds: float, *, as_json: bool) -> None:

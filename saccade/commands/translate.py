@@ -21,7 +21,7 @@ from saccade.commands.options import (
     choice,
     load_translator,
 )
-from saccade.commands.output import CHUNK, STDIN, STDOUT, Progress, check_outputs, output_file
+from saccade.commands.output import CHUNK, STDIN, STDOUT, Progress, check_outputs, is_plain, output_file
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.commands.streams import standard_input
 from saccade.decoding.options import DecodingConfig
@@ -108,8 +108,7 @@ def translate(
     if file is None and sys.stdin.isatty():
         typer.echo("Type a line and press Enter; Ctrl-D ends.", err=True)
     options = settings["decoding"]
-    whole = file is not None and file.is_file()
-    chunks = (cut if whole else arriving)(_lines(file), most=CHUNK)
+    chunks = (cut if is_plain(file or STDIN) else arriving)(_lines(file), most=CHUNK)
     results = translator.stream_chunks(chunks, prefixes=prefixes, **options)
     show = _as_json if as_json else _as_nbest if "nbest" in options else _as_text
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
