@@ -25,6 +25,7 @@ from saccade.commands.language import generate, perplexity
 from saccade.commands.parameters import expanded
 from saccade.commands.renamed import RENAMED
 from saccade.commands.scoring import evaluate, score
+from saccade.commands.streams import NOBODY_READS, settle_streams
 from saccade.commands.train import check, train
 from saccade.commands.translate import translate
 from saccade.distribution import version
@@ -51,6 +52,7 @@ COMMANDS = (
 """The commands in the order of the help."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 def main() -> None:
@@ -58,7 +60,12 @@ def main() -> None:
     # By default OpenMP's threads spin while they wait for each other. With a second busy process on two
     # cores this made a training step 19 times slower (5.6 s instead of 0.29 s). torch reads it when it loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    app(prog_name="saccade")
+    settle_streams()
+    try:
+        app(prog_name="saccade")
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # not at exit, when Python would print an error of its own
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,7 +75,6 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-            sys.stdout.flush()
         except UserError as error:
             report(error)
             raise typer.Exit(2) from None
@@ -77,14 +83,14 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             _end("Interrupted.", 130)
         except BrokenPipeError:
-            # Otherwise Python would try to flush the rest of the output at exit, and print an error.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None
+            raise typer.Exit(NOBODY_READS) from None
         except OSError as error:
-            if error.errno not in _FULL:
-                raise
             where = f"{error.filename}: " if error.filename else ""
-            _end(f"Error: {where}cannot write: {error.strerror}. Free some space and try again.", 2)
+            if error.errno in _FULL:
+                _end(f"Error: {where}cannot write: {error.strerror}. Free some space and try again.", 2)
+            if error.errno in _NOT_ALLOWED:
+                _end(f"Error: {where}{error.strerror}. Correct this and try again.", 2)
+            raise
 
     return run
 

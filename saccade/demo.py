@@ -13,6 +13,7 @@ from saccade import experiment
 from saccade.config import dump_toml, load_toml
 from saccade.errors import Conflict, StorageError
 from saccade.evaluation import Scores, evaluate
+from saccade.files import write_text
 from saccade.folders import disk_error
 from saccade.inspection.curves import draw_curves
 from saccade.inspection.picture import draw_attention
@@ -62,7 +63,7 @@ def make_folder(out: Path, *, fresh: bool, steps: int | None) -> None:
     elif ours and steps is not None:
         raise Conflict(f"{out}: holds a demo with its own number of steps.", topic="demo-steps")
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.resolve().mkdir(parents=True, exist_ok=True)
         (out / _MARKER).touch()
     except OSError as error:
         raise disk_error(out, error) from error
@@ -92,7 +93,7 @@ def train_demo(out: Path, group: Group, *, steps: int | None = None, say: Say) -
         return
     try:
         write_corpus(out / "corpus")
-        config.write_text(dump_toml(settings(out / "corpus", steps=steps)), encoding="utf-8")
+        write_text(config, dump_toml(settings(out / "corpus", steps=steps)))
     except OSError as error:
         raise disk_error(out, error) from error
     experiment.start_run(experiment.read_experiment(config), run, group, say=say)
@@ -105,10 +106,7 @@ def show_demo(out: Path, *, examples: int = 6) -> Demo:
     # A German number is a single word, but BLEU counts sequences of up to four tokens.
     scores, translations = evaluate(translator, sources, references, tokenize="char")
     lines = [f"{translation.text}\n" for translation in translations]
-    try:
-        (out / "translations.txt").write_text("".join(lines), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise disk_error(out, error) from error
+    write_text(out / "translations.txt", "".join(lines))
     shown = [
         Example(source, translation.text, reference)
         for source, translation, reference in zip(sources, translations, references, strict=True)

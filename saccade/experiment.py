@@ -15,7 +15,9 @@ from saccade.checkpoint import Model, vocabulary_of
 from saccade.config import apply_overrides, build, check_sections, dump_toml, load_toml
 from saccade.distribution import version as own_version
 from saccade.errors import Conflict, NotFound, UserError
+from saccade.files import write_text
 from saccade.folders import disk_error, settle_folder
+from saccade.leftovers import remove_leftovers_of
 from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
 from saccade.tasks import task_for
@@ -146,6 +148,7 @@ def _claim(run: Path, experiment: Experiment) -> None:
     """Makes the run folder with its configuration; existing files are never overwritten."""
     if (run / "config.toml").exists():
         raise Conflict(f"{run}: already holds a run.", topic="run-exists", run=run)
+    remove_leftovers_of(run / "config.toml")
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise Conflict(f"{run}: exists and is not an empty folder.", topic="out")
     data = experiment.data
@@ -156,10 +159,8 @@ def _claim(run: Path, experiment: Experiment) -> None:
     training = training.model_copy(update={name: _absolute(path) for name, path in folders.items()})
     resolved = replace(experiment, data=data.model_copy(update=files), training=training)
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        partial = run / ".config.toml.new"
-        partial.write_text(dump_toml(resolved.tables()), encoding="utf-8")
-        partial.replace(run / "config.toml")
+        run.resolve().mkdir(parents=True, exist_ok=True)  # also if it is a link to a folder to be made
+        write_text(run / "config.toml", dump_toml(resolved.tables()))
     except OSError as error:
         raise disk_error(run, error) from error
 

@@ -8,12 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from saccade.errors import Conflict, StorageError
+from saccade.leftovers import make_partial, partial_folder, remove_leftovers_of
 
 
 def require_empty(folder: Path) -> None:
-    """Raises UserError if `folder` exists and is not empty, so that existing files are never overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(f"{folder}: exists and is not an empty folder.", topic="out")
+    """Raises UserError if `folder` exists and is not empty, so that existing files are never overwritten.
+
+    It also raises one if `replace_folder` could not write there, which is better known before long work.
+    """
+    place = folder.resolve()
+    try:
+        if place.is_dir():
+            remove_leftovers_of(_inside(place))
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise Conflict(f"{folder}: exists and is not an empty folder.", topic="out")
+        made = _inside(place) if _is_fixed(place) else place
+        home = next(one for one in made.parents if one.exists())
+        make_partial(home / made.name, Path.mkdir)[0].rmdir()
+    except OSError as error:
+        raise disk_error(folder, error) from error
 
 
 @contextlib.contextmanager
@@ -21,27 +34,32 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     """Yields a new folder, then puts it in the place of `folder`; a crash leaves the old or the new one.
 
     Not every system can replace a directory in one step, so the old one is moved aside first; `settle_folder`
-    undoes this if the process ends in between.
+    undoes this if the process ends in between. An empty folder that cannot be moved itself, because it is
+    mounted or nothing may be written beside it, gets the files one by one.
     """
     if folder.exists() and not folder.is_dir():
         raise Conflict(f"{folder}: a file is in the way of this folder. Choose another name or move it.")
-    place, new, old = folder.resolve(), beside(folder, "new"), beside(folder, "old")
+    place, old = folder.resolve(), beside(folder, "old")
     try:
         settle_folder(place)
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        yield new
-        _flush(new)
-        if place.exists():
-            place.rename(old)
-        new.rename(place)
+        fixed = _is_fixed(place)
+        with partial_folder(_inside(place) if fixed else place) as new:
+            yield new
+            _flush(new)
+            if fixed:
+                for path in sorted(new.iterdir()):
+                    path.rename(place / path.name)
+                return
+            if place.exists():
+                _keep_access(place, new)
+                place.rename(old)
+            new.rename(place)
         _flush_entry(place.parent)
     except OSError as error:
         raise disk_error(folder, error) from error
     finally:
         # Undoes a failed replacement, or removes the old folder after a successful one.
         settle_folder(place)
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def settle_folder(folder: Path) -> None:
@@ -50,6 +68,25 @@ def settle_folder(folder: Path) -> None:
     if old.exists() and not folder.exists():
         old.rename(folder.resolve())
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_fixed(place: Path) -> bool:
+    """Whether it is an empty folder that cannot be moved."""
+    if not place.is_dir() or any(place.iterdir()):
+        return False
+    return place.is_mount() or not os.access(place.parent, os.W_OK | os.X_OK)
+
+
+def _inside(place: Path) -> Path:
+    return place / "new"
+
+
+def _keep_access(old: Path, new: Path) -> None:
+    """Gives a new folder the permissions of the one that it replaces and, if this is allowed, its owner."""
+    about = old.stat()
+    with contextlib.suppress(OSError):
+        os.chown(new, about.st_uid, about.st_gid)
+    new.chmod(about.st_mode & 0o777)
 
 
 def disk_error(path: Path, error: OSError) -> StorageError:

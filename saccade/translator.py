@@ -216,15 +216,28 @@ class Translator:
 
         prefixes: text that each translation must begin with; raises UserError unless each line has one.
         """
-        rest, first = iter(lines), 0
-        while taken := list(islice(rest, chunk)):
+        rest = iter(lines)
+        chunks = iter(lambda: list(islice(rest, chunk)), [])
+        for results in self.stream_chunks(chunks, prefixes=prefixes, **options):
+            yield from results
+
+    def stream_chunks(
+        self,
+        chunks: Iterable[Sequence[str]],
+        *,
+        prefixes: Sequence[str] | None = None,
+        **options: Unpack[DecodingOptions],
+    ) -> Iterator[list[Translation]]:
+        """Translates the lines of each chunk together, as `stream` does; yields their translations."""
+        first = 0
+        for taken in chunks:
             end = first + len(taken)
             if prefixes is not None and len(prefixes) < end:
                 raise InputError(
                     f"there are {len(prefixes):,} prefixes but more lines: each line needs one prefix."
                 )
             forced = None if prefixes is None else prefixes[first:end]
-            yield from self.translate(taken, prefixes=forced, first_line=first, **options)
+            yield self.translate(taken, prefixes=forced, first_line=first, **options)
             first = end
         if prefixes is not None and first < len(prefixes):
             raise InputError(

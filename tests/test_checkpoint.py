@@ -462,7 +462,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path, folder: Path, newer: Model) -
 
 def test_a_folder_moved_aside_is_found_and_brought_back(tmp_path: Path, folder: Path, model: Model) -> None:
     """As a crash between the two renames leaves it."""
-    shutil.copytree(folder, tmp_path / ".model.new")
+    shutil.copytree(folder, tmp_path / f".model.partial-{os.getpid()}")
     folder.rename(tmp_path / ".model.old")
     assert_equal(weights(load_model(folder)), weights(model))
     assert not folder.exists(), "a reader changes nothing: a run may be writing"
@@ -484,8 +484,9 @@ def test_what_a_crash_left_behind_does_not_stop_the_next_save(
 ) -> None:
     """As a crash after the second rename leaves it, with a half-written attempt of another one."""
     shutil.copytree(folder, tmp_path / ".model.old")
-    (tmp_path / ".model.new").mkdir()
-    (tmp_path / ".model.new" / "model.json").write_text("{")
+    half = tmp_path / f".model.partial-{os.getpid()}"
+    half.mkdir()
+    (half / "model.json").write_text("{")
     save_model(folder, newer)
     assert_equal(weights(load_model(folder)), weights(newer))
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

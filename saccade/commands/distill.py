@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saccade.commands.options import SEARCH, Model, Source, Use, choice, load_translator
-from saccade.commands.output import CHUNK, Progress, output_file
+from saccade.commands.output import CHUNK, Progress, check_outputs, output_file
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
@@ -46,7 +46,7 @@ def distill(
 
     A student learns better from a teacher's translations than from human ones. Line N of the output
     translates line N of the source; it is empty where the source cannot be translated, and training skips
-    such pairs. Each file is written as FILE.partial and renamed when it is complete.
+    such pairs. Each file appears under its name when it is complete.
 
     \b
     Examples:
@@ -57,6 +57,7 @@ def distill(
     from saccade.text.corpus import read_text
 
     check_method(method, layer)
+    check_outputs(out, fertilities, inputs=(source,))
     lines = read_text(source)
     translator = load_translator(model, use, settings)
     translations = _translated(translator, lines, out, **settings["decoding"])
@@ -90,6 +91,7 @@ def align(
     from saccade.text.corpus import read_parallel
 
     check_method(method, layer)
+    check_outputs(out, inputs=(source, target))
     sources, targets = read_parallel(source, target)
     translator = load_translator(model, use, settings)
     _write_fertilities(translator, sources, targets, out, method=method, layer=layer)

@@ -8,6 +8,7 @@ HINTS = {
     "language-model": "Use `saccade generate` to continue text or `saccade perplexity` to score it.",
     "translator": "Use `saccade translate`, or `saccade evaluate` to score its translations.",
     "out": "Choose another --out.",
+    "closed-output": "Give a file with --output.",
     "run-exists": "Resume it with `saccade train --resume {run}`, or choose another --out.",
     "no-run": "Give a folder that `saccade train` made.",
     "no-model": "Give a folder that `saccade train`, `saccade import` or `saccade export` made.",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saccade.commands.options import Model, Use, load_translator
+from saccade.commands.output import check_outputs
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
@@ -39,13 +40,16 @@ def attention(
     from saccade.inspection.picture import check_picture, draw_attention
 
     check_picture(out)
+    check_outputs(out)
     translator = load_translator(model, use, settings)
+    found: str | None = None
     if target is None:
         [translation] = translator.translate([text], **settings["decoding"])
-        target = translation.text
-        typer.echo(target)
+        target = found = translation.text
     maps = translator.attention(text, target)
     source_pieces, target_pieces = translator.pieces(text, target)
     for note in draw_attention(maps, source_pieces, target_pieces, out=out):
         typer.echo(note, err=True)
     typer.echo(f"{out}: written", err=True)
+    if found is not None:
+        typer.echo(found)

@@ -25,7 +25,7 @@ from saccade.commands.options import (
     Use,
     load_translator,
 )
-from saccade.commands.output import output_file
+from saccade.commands.output import check_outputs, output_file
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
@@ -61,6 +61,7 @@ def evaluate(
     from saccade import evaluation
     from saccade.text.corpus import read_parallel
 
+    check_outputs(output, inputs=(source, reference))
     evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is reported before the work
     sources, references = read_parallel(source, reference)
     translator = load_translator(model, use, settings, precision=precision, reranker=reranker)
@@ -72,11 +73,13 @@ def evaluate(
     for number, translation in enumerate(translations, start=1):
         if translation.problem is not None:
             typer.echo(f"line {number}: {translation.problem}", err=True)
-    if output is not None:
-        with output_file(output) as stream:
-            for translation in translations:
-                stream.write(f"{translation.text}\n".encode("utf-8", errors="replace"))
-    _show(scores, seconds, as_json=as_json)
+    try:
+        if output is not None:
+            with output_file(output) as stream:
+                for translation in translations:
+                    stream.write(f"{translation.text}\n".encode("utf-8", errors="replace"))
+    finally:
+        _show(scores, seconds, as_json=as_json)
 
 
 def _show(scores: "Scores", seconds: float, *, as_json: bool) -> None:

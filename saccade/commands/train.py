@@ -102,8 +102,8 @@ def train(
     To train a language model, set model.kind to transformer-xl, transformer-lm or recurrent-lm, and point
     data.text at plain text.
 
-    Ctrl-C saves the run and prints how to resume it. To train on several processes, run
-    torchrun --nproc-per-node N -m saccade train ...
+    Ctrl-C saves the run and prints how to resume it, and so does SIGTERM. Training goes on if its terminal
+    goes away. To train on several processes, run torchrun --nproc-per-node N -m saccade train ...
 
     \b
     Examples:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saccade.commands.arrival import arriving, cut
 from saccade.commands.options import (
     CANDIDATES,
     FERTILITIES,
@@ -20,8 +21,9 @@ from saccade.commands.options import (
     choice,
     load_translator,
 )
-from saccade.commands.output import CHUNK, Progress, output_file
+from saccade.commands.output import CHUNK, STDIN, STDOUT, Progress, check_outputs, is_plain, output_file
 from saccade.commands.parameters import Offer, Settings, option
+from saccade.commands.streams import standard_input
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
@@ -89,6 +91,9 @@ def translate(
     Bytes that are not UTF-8 are replaced, with a message. With --nbest, each translation is printed as
     `index ||| text ||| score`, where the index counts input lines from 0.
 
+    Lines from a pipe or a terminal are translated as soon as no more of them arrive. A program can thus send
+    a line and wait for its translation.
+
     \b
     Examples:
       echo "A dog runs." | saccade translate runs/model
@@ -97,36 +102,38 @@ def translate(
       saccade translate runs/model input.txt --sample --top-k 10 --seed 7
     """
     file = None if file == Path("-") else file
+    check_outputs(output or STDOUT, inputs=(file or STDIN, prefix_file))
     prefixes = _prefixes(prefix_file, file)
     translator = load_translator(model, use, settings, engine=engine, precision=precision, reranker=reranker)
-    interactive = file is None and sys.stdin.isatty()
-    if interactive:
+    if file is None and sys.stdin.isatty():
         typer.echo("Type a line and press Enter; Ctrl-D ends.", err=True)
-    chunk, options = 1 if interactive else CHUNK, settings["decoding"]
-    results = translator.stream(_lines(file), prefixes=prefixes, chunk=chunk, **options)
+    options = settings["decoding"]
+    chunks = (cut if is_plain(file or STDIN) else arriving)(_lines(file), most=CHUNK)
+    results = translator.stream_chunks(chunks, prefixes=prefixes, **options)
     show = _as_json if as_json else _as_nbest if "nbest" in options else _as_text
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     progress = Progress(_count(file)) if visible and file is not None else None
-    _write(results, show, output, flush_every=chunk, progress=progress)
+    _write(results, show, output, progress=progress)
 
 
 def _write(
-    results: Iterable["Translation"],
+    results: Iterable[list["Translation"]],
     show: Callable[[int, "Translation"], str],
     output: Path | None,
     *,
-    flush_every: int,
     progress: Progress | None,
 ) -> None:
+    number = 0
     with output_file(output) as stream:
-        for number, result in enumerate(results):
-            if result.problem is not None:
-                typer.echo(f"line {number + 1}: {result.problem}", err=True)
-            stream.write(show(number, result).encode("utf-8", errors="replace"))
-            if (number + 1) % flush_every == 0:
-                stream.flush()
-                if progress is not None:
-                    progress.at(number + 1)
+        for chunk in results:
+            for result in chunk:
+                if result.problem is not None:
+                    typer.echo(f"line {number + 1}: {result.problem}", err=True)
+                stream.write(show(number, result).encode("utf-8", errors="replace"))
+                number += 1
+            stream.flush()
+            if progress is not None:
+                progress.at(number)
         if progress is not None:
             progress.end()
 
@@ -143,7 +150,7 @@ def _decoded(file: Path | None) -> Iterator[tuple[str, bool]]:
     from saccade.text.corpus import decoded_lines, opened
 
     if file is None:
-        yield from decoded_lines(sys.stdin.buffer)
+        yield from decoded_lines(standard_input())
         return
     with opened(file) as stream:
         yield from decoded_lines(stream)

@@ -1,5 +1,6 @@
 """Attention maps as a picture: a large map of the mean of all heads, then each head of each layer."""
 
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from saccade.distribution import missing
-from saccade.errors import ConfigError, StorageError, Unsupported
+from saccade.errors import ConfigError, Unsupported
+from saccade.files import replace_file
 from saccade.models.recording import AttentionMap
 
 if TYPE_CHECKING:
@@ -65,13 +67,13 @@ def save(figure: "Figure", out: Path) -> None:
     """Writes a figure to a file; raises UserError if that fails."""
     import warnings
 
-    try:
-        with warnings.catch_warnings():
-            # `draw_attention` reports missing glyphs.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(out, dpi=_DPI)
-    except OSError as error:
-        raise StorageError(f"{out}: cannot write the picture: {error.strerror or error}.") from error
+    drawn = io.BytesIO()  # a pipe has no positions, which PDF needs
+    with warnings.catch_warnings():
+        # `draw_attention` reports missing glyphs.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(drawn, dpi=_DPI, format=out.suffix[1:].lower())
+    with replace_file(out) as stream:
+        stream.write(drawn.getbuffer())
 
 
 @dataclass(frozen=True)

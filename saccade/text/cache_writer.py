@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import UserError
+from saccade.leftovers import partial_folder
 from saccade.text.cache import DESCRIPTION, VERSION, Stored, Values, described, digest_of
 from saccade.text.columns import Column, require_aligned
 
@@ -115,19 +116,16 @@ def write_cache(folder: Path, columns: Sequence[Column]) -> Iterator[CacheWriter
     It replaces an older cache; after an error nothing changes. Raises UserError if the disk is full or the
     folder is not writable.
     """
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    place = folder.resolve()  # a link stays one
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        writer = CacheWriter(partial, columns)
-        try:
-            yield writer
-            writer.finish()
-        finally:
-            writer.close()
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with partial_folder(place) as partial:
+            writer = CacheWriter(partial, columns)
+            try:
+                yield writer
+                writer.finish()
+            finally:
+                writer.close()
+            shutil.rmtree(place, ignore_errors=True)
+            partial.rename(place)
     except OSError as error:
         raise UserError(f"{folder}: cannot write the token cache: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from saccade.errors import InputError
+from saccade.leftovers import remove_leftovers_in
 from saccade.text.cache import EncodedLines
 from saccade.text.cache_writer import write_cache
 from saccade.text.corpus import DataConfig, Line, read_aligned
@@ -35,6 +36,7 @@ def epoch_lines(
         return EncodedLines.open(out / "train")
     folder = out / f"sampled-{seed}-{epoch}"
     if not folder.exists():
+        remove_leftovers_in(out)
         for older in out.glob("sampled-*"):
             shutil.rmtree(older, ignore_errors=True)
         _write_sampled(config, tokenizer, out=out, folder=folder, entropy=(seed, epoch))

@@ -15,12 +15,13 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from saccade.config import Section
 from saccade.errors import ConfigError, DamagedFile, InputError
+from saccade.files import write_text
 from saccade.text.cache import Ids, open_verified
 from saccade.text.cache_writer import write_cache
 from saccade.text.columns import Column
 from saccade.text.corpus import Paths, file_hash, text_lines
 from saccade.text.encode import CHUNK, chunks
-from saccade.text.prepare import write_whole, writing
+from saccade.text.prepare import writing
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig, load_tokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
 
@@ -156,7 +157,7 @@ def prepare_text(
         valid = _write(out / "valid", config.valid_text, tokenizer) if config.valid_text else None
         report = TextReport(train, valid, tokenizer.target_vocab_size, files)
         text = json.dumps(asdict(report), indent=2, ensure_ascii=False)
-        write_whole(out / "report.json", f"{text}\n")
+        write_text(out / "report.json", f"{text}\n")
     return open_prepared_text(out)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from num2words import num2words
 
+from saccade.files import write_text
+
 SPLITS = ("train", "valid", "test")
 
 _BELOW_ALWAYS_SEEN = 100  # all other numbers are composed of these words
@@ -59,4 +61,4 @@ def _draw(count: int, used: set[int], generator: random.Random) -> list[int]:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    path.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8"))
+    write_text(path, "".join(f"{line}\n" for line in lines))

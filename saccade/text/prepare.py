@@ -6,7 +6,6 @@ report.json, which is written last: without it the folder is incomplete.
 """
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from saccade.errors import ConfigError, DamagedFile, InputError, StorageError
+from saccade.files import write_text
+from saccade.leftovers import remove_leftovers_in
 from saccade.text.batching import padding_share, plan_batches
 from saccade.text.cache import EncodedLines, open_verified
 from saccade.text.corpus import DataConfig, Line, file_hash, read_aligned
@@ -77,7 +78,7 @@ def prepare(
         train = _write_train(config, tokenizer, frozenset(held_out), finder, out=out, progress=progress)
         valid = _write_valid(valid_text, config, tokenizer, out=out) if valid_text else None
         report = _report(out, tokenizer, train, valid, batch_tokens=batch_tokens, finder=finder, files=files)
-        write_whole(out / "report.json", json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_text(out / "report.json", json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
     return open_prepared(out)
 
 
@@ -176,7 +177,7 @@ def _write_valid(text: Sequence[Line], config: DataConfig, tokenizer: Tokenizer,
         accept=accept,
     )
     for side in SIDES:
-        write_whole(out / f"valid.{side}", "".join(f"{pair.texts[side]}\n" for pair in kept))
+        write_text(out / f"valid.{side}", "".join(f"{pair.texts[side]}\n" for pair in kept))
     return _split_report(pairs, tally, tokenizer)
 
 
@@ -265,16 +266,10 @@ def _refusal(message: str, tally: SplitTally) -> str:
     return "\n".join([f"{message}:", *(f"  {line}" for line in tally.lines())])
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file atomically."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    partial.write_bytes(text.encode("utf-8"))
-    partial.replace(path)
-
-
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
-    """Turns a failed write within the block into a UserError."""
+    """Turns a failed write within the block into a UserError; first removes what killed processes left."""
+    remove_leftovers_in(out)
     try:
         yield
     except OSError as error:

@@ -20,6 +20,7 @@ from saccade.checkpoint import (
 )
 from saccade.errors import NotFound
 from saccade.folders import replace_folder, settle_folder
+from saccade.leftovers import remove_leftovers_in
 from saccade.models import build_model
 from saccade.training.distributed import Group
 from saccade.training.state import Counters, TrainingState, read_state, write_state
@@ -44,6 +45,7 @@ class Checkpoints:
         last = self.folder / "last"
         if self.group.leads:
             settle_folder(last)
+            remove_leftovers_in(self.folder)
         self.group.wait()
         if not last.exists():
             raise NotFound(

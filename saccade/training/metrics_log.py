@@ -11,6 +11,8 @@ from typing import Any, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from saccade.files import write_text
+
 
 class MetricsLog:
     """The metrics log of a run. Those of other processes than the leading one are `quiet` and do nothing."""
@@ -90,9 +92,7 @@ def forget_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    new = path.with_name(path.name + ".new")
-    new.write_text("".join(kept), encoding="utf-8")
-    new.replace(path)
+    write_text(path, "".join(kept))
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

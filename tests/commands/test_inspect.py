@@ -25,6 +25,14 @@ def test_a_picture_is_drawn_for_the_translation_or_a_given_one(
     )
     assert result.out == b""
     assert b"<svg" in (tmp_path / "given.svg").read_bytes()
+    (tmp_path / "link.png").symlink_to("own.png")
+    (tmp_path / "own.png").write_bytes(b"older")
+    assert saccade("attention", run_folder, "forty-two", "--out", tmp_path / "link.png").code == 0
+    assert (tmp_path / "link.png").is_symlink()
+    assert (tmp_path / "own.png").read_bytes().startswith(PNG)
+    (tmp_path / "full.pdf").symlink_to("/dev/full")
+    result = saccade("attention", run_folder, "forty-two", "--out", tmp_path / "full.pdf")
+    refused(result, "full.pdf: cannot write: the disk is full")
 
 
 def test_other_endings_and_a_missing_matplotlib_are_told_before_the_model_is_read(

@@ -28,6 +28,9 @@ def test_evaluate_scores_what_translate_writes(
     expected = score_text(translated.lines, read_text(reference), tokenize="char").as_dict()
     assert {name: found[name] for name in expected} == expected
     assert found["sentences_per_second"] == pytest.approx(30 / found["seconds"], rel=0.01)
+    full = saccade("evaluate", run_folder, *words, "--json", "--output", "/dev/full")
+    assert full.code == 2 and "/dev/full: cannot write: the disk is full" in full.err
+    assert json.loads(full.text)["chrf"] == found["chrf"], "the scores are not lost with the file"
     plain = saccade("evaluate", run_folder, *words).text
     assert f"chrF   {expected['chrf']:6.2f}   {expected['chrf_signature']}" in plain
     assert "tok:char" in plain and "0 of 30 lines" in plain

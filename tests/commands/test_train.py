@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -36,6 +37,32 @@ def test_resuming_a_finished_run_changes_no_weights(saccade: Run, run_folder: Pa
     assert result.code == 0
     assert "Done: 4 steps" in result.text
     assert snapshot(run_folder / "checkpoints") == before
+
+
+def test_resuming_removes_what_a_killed_process_left(saccade: Run, run_folder: Path, tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    (run / "data" / "report.json").unlink()  # it was killed while it prepared the text
+    before = set(run.rglob("*"))
+    for name in ("data/train", "data/.valid", "checkpoints/.best", "checkpoints/.step-2"):
+        (run / f"{name}.partial-{gone.pid}").mkdir()
+    (run / "data" / f".report.json.partial-{gone.pid}").touch()
+    (run / f".metrics.jsonl.partial-{gone.pid}").touch()
+    assert saccade("train", "--resume", run).code == 0
+    assert not list(run.rglob("*partial*"))
+    assert before <= set(run.rglob("*"))
+
+
+def test_a_run_may_be_a_link_to_a_folder_that_is_still_to_be_made(
+    saccade: Run, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").symlink_to("elsewhere/run")
+    result = saccade("train", *pair(corpus), "--out", tmp_path / "run", *settings(SMALLEST))
+    assert result.code == 0, result.err
+    assert (tmp_path / "run").is_symlink()
+    assert (tmp_path / "elsewhere" / "run" / "checkpoints" / "best").is_dir()
 
 
 def test_a_configuration_file_gives_the_run_its_name(

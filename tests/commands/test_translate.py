@@ -97,7 +97,7 @@ def test_files_plain_or_packed_are_read_and_written(saccade: Run, model: Path, t
     result = saccade("translate", model, "-", *QUICK, "--output", tmp_path / "out.txt", stdin=text)
     assert (result.out, result.err) == (b"", "")
     assert (tmp_path / "out.txt").read_bytes() == expected
-    assert not list(tmp_path.glob("*.partial"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "in.txt.gz", "out.txt"]
 
 
 def test_n_best_lines_carry_their_index_and_score(saccade: Run, model: Path) -> None:
@@ -226,6 +226,58 @@ def test_a_full_standard_output_is_no_fault_of_ours(model: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == b"Error: cannot write: No space left on device. Free some space and try again.\n"
+
+
+def test_an_output_that_is_no_plain_file_is_written_through(
+    saccade: Run, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_bytes(b"a cat\n")
+    (tmp_path / "real").write_bytes(b"older")
+    (tmp_path / "link").symlink_to("real")
+    expected = saccade("translate", model, tmp_path / "in", *QUICK).out
+    done = saccade("translate", model, tmp_path / "in", *QUICK, "-o", tmp_path / "link")
+    assert done.code == 0 and (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == expected
+    reading, writing = os.pipe()
+    done = saccade("translate", model, tmp_path / "in", *QUICK, "-o", f"/dev/fd/{writing}")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        assert done.code == 0 and stream.read() == expected
+    done = saccade("translate", model, tmp_path / "in", *QUICK, "-o", "/dev/full")
+    refused(done, "/dev/full: cannot write: the disk is full")
+
+
+def test_a_text_is_not_written_over_itself_under_any_name(saccade: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"a cat\n")
+    (tmp_path / "link").symlink_to("in")
+    (tmp_path / "hard").hardlink_to(tmp_path / "in")
+    before = snapshot(tmp_path)
+    for name in ("in", "link", "hard"):
+        refused(saccade("translate", "no-model", tmp_path / "in", "-o", tmp_path / name), name, "also read")
+        files = ("--source", tmp_path / "in", "--reference", tmp_path / "link", "-o", tmp_path / name)
+        refused(saccade("evaluate", "no-model", *files), name, "also read")
+        files = ("--source", tmp_path / "in", "--target", tmp_path / "link", "-o", tmp_path / name)
+        refused(saccade("align", "no-model", *files), name, "also read")
+        files = ("--source", tmp_path / "in", "-o", tmp_path / "out", "--fertilities", tmp_path / name)
+        refused(saccade("distill", "no-model", *files), name, "also read")
+    new = tmp_path / "new"
+    files = ("--source", tmp_path / "in", "-o", new, "--fertilities", tmp_path / "." / "x" / ".." / "new")
+    refused(saccade("distill", "no-model", *files), "are one file")
+    assert snapshot(tmp_path) == before
+
+
+def test_a_program_that_waits_for_each_answer_gets_it(model: Path) -> None:
+    command = [sys.executable, "-m", "saccade", "translate", str(model), "--max-length", "3"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment()}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for question in (b"a cat\n", b"seven books\na cat\n"):
+            process.stdin.write(question)
+            process.stdin.flush()
+            assert len([process.stdout.readline() for _ in question.splitlines()]) == question.count(b"\n")
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert process.returncode == 0
 
 
 def test_a_person_at_a_terminal_is_answered_line_by_line(model: Path) -> None:
