@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,13 +35,13 @@ SAMPLING = Offer(DecodingConfig, "nbest", "sample", "temperature", "top_k", "top
 def translate(
     model: Model,
     file: Annotated[
-        Path | None,
+        Path,
         typer.Argument(
             metavar="FILE",
             show_default="standard input",
-            help="Text, one sentence a line; a .gz file is unpacked.",
+            help="Text, one sentence a line; compressed text (gzip, xz, bzip2, Zstandard) is unpacked.",
         ),
-    ] = None,
+    ] = Path("-"),
     *,
     output: Annotated[
         Path | None,
@@ -96,18 +97,20 @@ def translate(
       saccade translate runs/model input.txt --precision int8
       saccade translate runs/model input.txt --sample --top-k 10 --seed 7
     """
-    file = None if file == Path("-") else file
+    from saccade.text.opening import is_standard_input, reads_once
+
     prefixes = _prefixes(prefix_file, file)
     translator = load_translator(model, use, settings, engine=engine, precision=precision, reranker=reranker)
-    interactive = file is None and sys.stdin.isatty()
+    interactive = is_standard_input(file) and sys.stdin.isatty()
     if interactive:
         typer.echo("Type a line and press Enter; Ctrl-D ends.", err=True)
     chunk, options = 1 if interactive else CHUNK, settings["decoding"]
-    results = translator.stream(_lines(file), prefixes=prefixes, chunk=chunk, **options)
+    unread: dict[int, str] = {}
+    results = translator.stream(_lines(file, unread), prefixes=prefixes, chunk=chunk, **options)
     show = _as_json if as_json else _as_nbest if "nbest" in options else _as_text
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
-    progress = Progress(_count(file)) if visible and file is not None else None
-    _write(results, show, output, flush_every=chunk, progress=progress)
+    progress = Progress(_count(file)) if visible and not reads_once(file) else None
+    _write(_with_problems(results, unread), show, output, flush_every=chunk, progress=progress)
 
 
 def _write(
@@ -131,42 +134,49 @@ def _write(
             progress.end()
 
 
-def _lines(file: Path | None) -> Iterator[str]:
-    """The input; a generator, so that an error elsewhere is not taken for a reading error."""
-    for number, (line, is_utf8) in enumerate(_decoded(file), start=1):
-        if not is_utf8:
+def _lines(file: Path, unread: dict[int, str]) -> Iterator[str]:
+    """The input; a generator, so that an error elsewhere is not taken for a reading error.
+
+    A line that cannot be read is empty, and `unread` has the reason by its number.
+    """
+    from saccade.text.reading import BAD_UTF8, TOO_LONG, read_lines
+
+    for number, (line, problem) in enumerate(read_lines(file), start=1):
+        if problem == BAD_UTF8:
             typer.echo(f"line {number}: not UTF-8; the bad bytes were replaced", err=True)
+        elif problem == TOO_LONG:
+            unread[number] = f"not translated: {problem}"
         yield line
 
 
-def _decoded(file: Path | None) -> Iterator[tuple[str, bool]]:
-    from saccade.text.corpus import decoded_lines, opened
-
-    if file is None:
-        yield from decoded_lines(sys.stdin.buffer)
-        return
-    with opened(file) as stream:
-        yield from decoded_lines(stream)
+def _with_problems(results: Iterable["Translation"], unread: dict[int, str]) -> Iterator["Translation"]:
+    """The results, with the problems of the lines that could not be read."""
+    for number, result in enumerate(results, start=1):
+        yield replace(result, problem=unread.pop(number)) if number in unread else result
 
 
 def _count(file: Path) -> int:
-    from saccade.text.corpus import opened
+    from saccade.text.reading import read_lines
 
-    with opened(file) as stream:
-        return sum(1 for _ in stream)
+    return sum(1 for _ in read_lines(file))
 
 
-def _prefixes(prefix_file: Path | None, file: Path | None) -> list[str] | None:
-    """Read before the model is loaded, so that missing files and unequal counts are reported at once."""
-    from saccade.text.corpus import opened, read_text
+def _prefixes(prefix_file: Path | None, file: Path) -> list[str] | None:
+    """Read before the model is loaded, so that missing files and unequal counts are reported at once.
 
-    if file is not None:
+    What can be read only once is left alone; `Translator.stream` counts its lines.
+    """
+    from saccade.text.opening import opened, reads_once
+    from saccade.text.reading import read_text
+
+    once = reads_once(file)
+    if not once:
         with opened(file):
             pass
     if prefix_file is None:
         return None
     prefixes = read_text(prefix_file)
-    if file is not None and (count := _count(file)) != len(prefixes):
+    if not once and (count := _count(file)) != len(prefixes):
         raise UserError(
             f"{prefix_file} has {len(prefixes):,} lines, {file} has {count:,}: each line needs one prefix."
         )
