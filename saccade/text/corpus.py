@@ -229,7 +229,8 @@ def _read_together(files: Mapping[str, Path], *, may_be_blank: Sequence[str]) ->
             blank = next((name for name in filled if not texts[name] or texts[name].isspace()), None)
             yield Line(texts, files, number) if blank is None else Line(texts, files, number, "empty", blank)
     if number == 0:
-        raise InputError(f"{' and '.join(map(shown, files.values()))} are empty: there is nothing to read.")
+        names, verb = " and ".join(map(shown, files.values())), "is" if len(files) == 1 else "are"
+        raise InputError(f"{names} {verb} empty: there is nothing to read.")
 
 
 def _read_tabbed(path: Path, columns: tuple[int, int] | None) -> Iterator[Line]:
