@@ -220,17 +220,17 @@ def _read_together(files: Mapping[str, Path], *, may_be_blank: Sequence[str]) ->
     for number, row in enumerate(zip_longest(*streams), start=1):
         if None in row:
             raise _unequal(tuple(files.values()), row, streams, seen=number - 1)
-        texts = {name: text for name, (text, _) in zip(names, row, strict=True)}
-        for name, (_, problem) in zip(names, row, strict=True):
-            if problem:
-                yield Line(dict.fromkeys(names, ""), files, number, problem, name, advice(problem))
-                break
-        else:
-            blank = next((name for name in filled if not texts[name] or texts[name].isspace()), None)
-            yield Line(texts, files, number) if blank is None else Line(texts, files, number, "empty", blank)
+        columns, problems = zip(*row, strict=True)
+        if any(problems):
+            name, found = next(pair for pair in zip(names, problems, strict=True) if pair[1])
+            yield Line(dict.fromkeys(names, ""), files, number, found, name, advice(found))
+            continue
+        texts = dict(zip(names, columns, strict=True))
+        blank = next((name for name in filled if not texts[name] or texts[name].isspace()), None)
+        yield Line(texts, files, number) if blank is None else Line(texts, files, number, "empty", blank)
     if number == 0:
-        names, verb = " and ".join(map(shown, files.values())), "is" if len(files) == 1 else "are"
-        raise InputError(f"{names} {verb} empty: there is nothing to read.")
+        empty, verb = " and ".join(map(shown, files.values())), "is" if len(files) == 1 else "are"
+        raise InputError(f"{empty} {verb} empty: there is nothing to read.")
 
 
 def _read_tabbed(path: Path, columns: tuple[int, int] | None) -> Iterator[Line]:

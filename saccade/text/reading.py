@@ -4,15 +4,19 @@ A line ends at "\\n" and nowhere else; one "\\r" before it is dropped, and so is
 start of a file. Files are read as a stream; memory holds one line, of at most `LONGEST` bytes.
 """
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from saccade.errors import InputError
 from saccade.text.opening import opened, shown
 
 LONGEST = 1 << 20
 """Number of bytes that a line may have, its end included: 1 MiB, a book of 200,000 words."""
+
+_BLOCK = 1 << 16
+_MARK = b"\xef\xbb\xbf"
 
 BAD_UTF8, TOO_LONG, NUL = "bad UTF-8", "longer than 1 MiB", "NUL characters"
 """The problems that a line can have."""
@@ -37,21 +41,56 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def decoded(stream: BinaryIO) -> Iterator[tuple[str, str]]:
     """Yields each line of a byte stream and its problem; see `read_lines`."""
-    readline = stream.readline
-    first = True
-    while raw := readline(LONGEST + 1):
-        line = raw.removesuffix(b"\n").removesuffix(b"\r")
-        if first:
-            line, first = line.removeprefix(b"\xef\xbb\xbf"), False
-        if len(raw) > LONGEST:
-            while not raw.endswith(b"\n") and (raw := readline(LONGEST)):
-                pass
-            yield "", TOO_LONG
+    source = cast(io.BufferedIOBase, stream)
+    mark, lost, rest = _MARK, False, bytearray()  # lost: the line that has begun is too long
+    while block := source.read1(_BLOCK):
+        end = block.rfind(b"\n")
+        if end < 0:
+            rest += block
+            if len(rest) > LONGEST:
+                lost = True
+                rest.clear()
             continue
-        try:
-            yield line.decode("utf-8"), NUL if b"\0" in line else ""
-        except UnicodeDecodeError:
-            yield line.decode("utf-8", errors="replace"), BAD_UTF8
+        rest += block[:end]
+        data = bytes(rest).removeprefix(mark)
+        mark, rest = b"", bytearray(block[end + 1 :])
+        if lost or len(data) >= LONGEST:  # only the first line can be that long
+            first, newline, data = data.partition(b"\n")
+            if lost or len(first) >= LONGEST:
+                yield "", TOO_LONG
+            else:
+                yield from _lines(first)
+            lost = False
+            if not newline:
+                continue
+        yield from _lines(data)
+    if lost:
+        yield "", TOO_LONG
+    elif rest:
+        yield from _lines(bytes(rest).removeprefix(mark))
+
+
+def _lines(data: bytes) -> Iterator[tuple[str, str]]:
+    """Yields the lines of some bytes. Decoding them all at once takes half the time."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        for line in data.split(b"\n"):
+            yield _line(line.removesuffix(b"\r"))
+        return
+    if "\r" in text or "\0" in text:
+        for part in text.split("\n"):
+            yield part.removesuffix("\r"), NUL if "\0" in part else ""
+        return
+    for part in text.split("\n"):
+        yield part, ""
+
+
+def _line(line: bytes) -> tuple[str, str]:
+    try:
+        return line.decode(), NUL if b"\0" in line else ""
+    except UnicodeDecodeError:
+        return line.decode(errors="replace"), BAD_UTF8
 
 
 def read_text(path: Path) -> list[str]:
