@@ -20,7 +20,7 @@ import torch
 from benchmarks.common import show
 from saccade.generator import TextGenerator
 from saccade.nn.reading import MemoryConfig
-from saccade.text.corpus import read_text
+from saccade.text.reading import read_text
 
 LENGTHS = (0, 16, 32, 64, 128, 256, 512, 1024)
 

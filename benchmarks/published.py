@@ -24,7 +24,7 @@ from saccade.interop.marian import marian_model, marian_tokenizer
 from saccade.interop.published import Settings
 from saccade.interop.weights import published_names
 from saccade.models.transformer import Transformer, TransformerConfig
-from saccade.text.corpus import read_text
+from saccade.text.reading import read_text
 from saccade.training.distributed import Group
 
 END, UNKNOWN = "</s>", "<unk>"

@@ -26,8 +26,9 @@ from saccade.evaluation import score_text
 from saccade.models.nonautoregressive.fertility import Fertility
 from saccade.models.nonautoregressive.mask_predict import MaskPredict
 from saccade.text.batching import plan_for_inference
-from saccade.text.corpus import read_parallel, read_text
+from saccade.text.corpus import read_parallel
 from saccade.text.fertilities import fertilities_of
+from saccade.text.reading import read_text
 from saccade.translator import Translator
 
 Rows = Sequence[Sequence[int]]

@@ -19,6 +19,7 @@ from saccade.commands.distill import align, distill
 from saccade.commands.doctor import doctor
 from saccade.commands.hints import report
 from saccade.commands.info import info
+from saccade.commands.inputs import StrictCommand, separate_inputs
 from saccade.commands.inspect import attention
 from saccade.commands.interop import export, import_
 from saccade.commands.language import generate, perplexity
@@ -119,8 +120,8 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     _name = _command.__name__.rstrip("_")
-    _run = _guarded(expanded(_command, renamed=RENAMED.get(_name, ())))
-    app.command(_name, no_args_is_help=False)(_run)
+    _run = _guarded(separate_inputs(expanded(_command, renamed=RENAMED.get(_name, ()))))
+    app.command(_name, cls=StrictCommand, no_args_is_help=False)(_run)
 
 
 @app.callback()

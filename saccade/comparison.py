@@ -34,7 +34,10 @@ class SystemScores:
 
 @dataclass(frozen=True)
 class Difference:
-    """A line, counted from 1, that the baseline and another system translate differently."""
+    """A line, counted from 1, that the baseline and another system translate differently.
+
+    more_references: the line of each further reference.
+    """
 
     line: int
     system: str
@@ -44,6 +47,7 @@ class Difference:
     text: str
     baseline_chrf: float
     chrf: float
+    more_references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def compare(
     systems: Mapping[str, Sequence[str]],
     references: Sequence[str],
     *,
+    more_references: Sequence[Sequence[str]] = (),
     sources: Sequence[str] | None = None,
     tokenize: str | None = None,
     lowercase: bool = False,
@@ -71,18 +76,19 @@ def compare(
 ) -> Comparison:
     """Compares each system, name to lines, with the first one by `samples` bootstrap resamples.
 
-    tokenize, lowercase: as in `score_text`. most: number of differing lines to return; sources: source lines
-    to return with them. The resamples are the same in every call (sacreBLEU's seed). Raises UserError if line
-    counts differ or there is nothing to compare.
+    more_references, tokenize, lowercase: as in `score_text`. most: number of differing lines to return;
+    sources: source lines to return with them. The resamples are the same in every call (sacreBLEU's seed).
+    Raises UserError if line counts differ or there is nothing to compare.
     """
     if not references:
         raise InputError("nothing to compare: the reference is empty.")
-    for name, lines in systems.items():
+    every = [list(references), *map(list, more_references)]
+    for name, lines in [*systems.items(), *(("a further reference", own) for own in every[1:])]:
         if len(lines) != len(references):
             raise InputError(f"{name}: {len(lines):,} lines, but the reference has {len(references):,}.")
     metrics = {"BLEU": bleu_metric(tokenize, lowercase=lowercase), "chrF": CHRF(lowercase=lowercase)}
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
-    test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples)
+    test = PairedTest(named, metrics, every, test_type="bs", n_samples=samples)
     signatures, results = test()
     same = [lines == named[0][1] for _, lines in named]
     scores = [
@@ -94,9 +100,7 @@ def compare(
         systems=tuple(
             SystemScores(name, bleu, chrf) for name, bleu, chrf in zip(systems, *scores, strict=True)
         ),
-        differences=tuple(
-            _differences(systems, references, sources, lowercase=lowercase)[:most] if most else ()
-        ),
+        differences=tuple(_differences(systems, every, sources, lowercase=lowercase)[:most] if most else ()),
         signatures=tuple(f"{name}: {signature}" for name, signature in signatures.items()),
     )
 
@@ -110,7 +114,7 @@ def _measured(result: Any, *, same: bool) -> Measured:
 
 def _differences(
     systems: Mapping[str, Sequence[str]],
-    references: Sequence[str],
+    references: Sequence[Sequence[str]],
     sources: Sequence[str] | None,
     *,
     lowercase: bool,
@@ -119,15 +123,15 @@ def _differences(
     (_, baseline), *others = systems.items()
     chrf = CHRF(lowercase=lowercase)
 
-    def measure(text: str, reference: str) -> float:
-        return float(chrf.sentence_score(text, [reference]).score)
+    def measure(text: str, own: Sequence[str]) -> float:
+        return float(chrf.sentence_score(text, own).score)
 
     found = []
     for name, lines in others:
-        for index, (first, second, reference) in enumerate(zip(baseline, lines, references, strict=True)):
+        for index, (first, second, *own) in enumerate(zip(baseline, lines, *references, strict=True)):
             if first == second:
                 continue
-            scores = measure(first, reference), measure(second, reference)
+            scores = measure(first, own), measure(second, own)
             source = None if sources is None else sources[index]
-            found.append(Difference(index + 1, name, source, reference, first, second, *scores))
+            found.append(Difference(index + 1, name, source, own[0], first, second, *scores, tuple(own[1:])))
     return sorted(found, key=lambda line: -abs(line.chrf - line.baseline_chrf))

@@ -1,6 +1,7 @@
 """The name of the package, its version, and the installation of its optional packages."""
 
 import re
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -39,7 +40,7 @@ def extras() -> dict[str, list[str]]:
     if source is not None:
         declared = _project(source / "pyproject.toml")["optional-dependencies"]
         return {
-            extra: [_package(one) for one in packages]
+            extra: [_package(one) for one in packages if _wanted(one)]
             for extra, packages in declared.items()
             if extra != "dev"
         }
@@ -50,7 +51,7 @@ def extras() -> dict[str, list[str]]:
         requirements = []
     for requirement in requirements:
         match = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-        if match and match[1] != "dev":
+        if match and match[1] != "dev" and _wanted(requirement):
             found.setdefault(match[1], []).append(_package(requirement))
     return found
 
@@ -71,4 +72,10 @@ def _project(path: Path) -> dict[str, Any]:
 
 
 def _package(requirement: str) -> str:
-    return re.split(r"[^\w-]", requirement)[0]
+    return re.split(r"[^\w.-]", requirement)[0]
+
+
+def _wanted(requirement: str) -> bool:
+    """Whether this Python needs the package, whose marker may say "only before version X"."""
+    match = re.search(r"python_version\s*<\s*['\"](\d+)\.(\d+)['\"]", requirement)
+    return match is None or sys.version_info < (int(match[1]), int(match[2]))

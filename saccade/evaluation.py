@@ -35,29 +35,33 @@ def score_text(
     hypotheses: Sequence[str],
     references: Sequence[str],
     *,
+    more_references: Sequence[Sequence[str]] = (),
     tokenize: str | None = None,
     lowercase: bool = False,
 ) -> Scores:
     """Corpus scores of detokenised hypotheses against raw references, one for each.
 
-    tokenize: tokeniser of sacreBLEU; unset: 13a, "zh": Chinese, "none": text that is already tokenised.
+    more_references: further references of the whole text; a match with one of them is exact. tokenize:
+    tokeniser of sacreBLEU; unset: 13a, "zh": Chinese, "none": text that is already tokenised.
     Raises UserError if the counts differ or there is nothing to score.
     """
-    if len(hypotheses) != len(references):
-        raise InputError(
-            f"{len(hypotheses)} translations but {len(references)} references: each line needs one reference."
-        )
+    every = [references, *more_references]
+    for own in every:
+        if len(hypotheses) != len(own):
+            raise InputError(
+                f"{len(hypotheses)} translations but {len(own)} references: each line needs one reference."
+            )
     if not references:
         raise InputError("nothing to score: the reference is empty.")
     bleu, chrf = bleu_metric(tokenize, lowercase=lowercase), CHRF(lowercase=lowercase)
-    bleu_score = bleu.corpus_score(hypotheses, [references])
+    bleu_score = bleu.corpus_score(hypotheses, every)
     same = sum(
-        hypothesis.strip() == reference.strip()
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
+        hypothesis.strip() in {reference.strip() for reference in own}
+        for hypothesis, *own in zip(hypotheses, *every, strict=True)
     )
     return Scores(
         bleu=bleu_score.score,
-        chrf=chrf.corpus_score(hypotheses, [references]).score,
+        chrf=chrf.corpus_score(hypotheses, every).score,
         exact=same / len(references),
         lines=len(references),
         signature=str(bleu.get_signature()),
@@ -85,11 +89,18 @@ def evaluate(
     sources: Sequence[str],
     references: Sequence[str],
     *,
+    more_references: Sequence[Sequence[str]] = (),
     tokenize: str | None = None,
     lowercase: bool = False,
     **options: Unpack[DecodingOptions],
 ) -> tuple[Scores, list[Translation]]:
-    """Translates sources and scores the translations; options as in `Translator.translate`."""
+    """Translates sources and scores the translations against one or several references; see `score_text`.
+
+    options: as in `Translator.translate`.
+    """
     translations = translator.translate(sources, **options)
     hypotheses = [translation.text for translation in translations]
-    return score_text(hypotheses, references, tokenize=tokenize, lowercase=lowercase), translations
+    scores = score_text(
+        hypotheses, references, more_references=more_references, tokenize=tokenize, lowercase=lowercase
+    )
+    return scores, translations

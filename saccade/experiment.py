@@ -22,6 +22,7 @@ from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
 from saccade.tasks import task_for
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
+from saccade.text.opening import kept
 from saccade.training.distributed import Group
 from saccade.training.loop import Setup, train
 from saccade.training.settings import TrainingConfig
@@ -79,6 +80,24 @@ def check(experiment: Experiment, out: Path) -> Report:
     return task_for(experiment.model).prepare(experiment, out, tokenizer=experiment.start.tokenizer())
 
 
+def keep_streams(experiment: Experiment, folder: Path, *, say: Say = silent) -> Experiment:
+    """The experiment with text that can be read only once, such as that of a pipe, copied into `folder`.
+
+    Training reads its text several times, and again when a run is resumed.
+    """
+    values = dict(experiment.data)
+    files = {name: value for name, value in values.items() if value and _are_paths(value)}
+    copies = kept(files, folder)
+    if copies == files:
+        return experiment
+    say(f"text that can be read only once is kept in {folder}")
+    return replace(experiment, data=experiment.data.model_copy(update=copies))
+
+
+def _are_paths(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, Path) for item in value)
+
+
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
     """Trains a new run in the folder `run`, which must be empty or not exist.
 
@@ -86,12 +105,16 @@ def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = sil
     """
 
     def claim_and_prepare() -> None:
+        nonlocal experiment
         absent = [folder for folder in (run, *run.parents) if not folder.exists()]
-        _claim(run, experiment)
+        _require_free(run, experiment)
         try:
+            experiment = _claim(run, experiment, say=say)
             _prepare(experiment, run, say=say)
-        except UserError:
-            _unclaim(run, made=absent)
+        except BaseException as error:
+            # A run that is interrupted while its text is prepared can be resumed, because it has its text.
+            if isinstance(error, UserError) or not (run / "config.toml").exists():
+                _unclaim(run, made=absent)
             raise
 
     group.lead(claim_and_prepare)
@@ -144,25 +167,33 @@ def _has_last(run: Path) -> bool:
     return (run / "checkpoints" / "last").exists()
 
 
-def _claim(run: Path, experiment: Experiment) -> None:
-    """Makes the run folder with its configuration; existing files are never overwritten."""
+def _require_free(run: Path, experiment: Experiment) -> None:
+    """Raises UserError unless a run of `experiment` can begin in the folder `run`."""
     if (run / "config.toml").exists():
         raise Conflict(f"{run}: already holds a run.", topic="run-exists", run=run)
     remove_leftovers_of(run / "config.toml")
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise Conflict(f"{run}: exists and is not an empty folder.", topic="out")
-    data = experiment.data
-    task_for(experiment.model).require_text(data)
-    files = {name: _absolute(value) for name, value in data.model_dump().items()}
-    training = experiment.training
-    folders = {"init_from": training.init_from, "teacher": training.teacher}
-    training = training.model_copy(update={name: _absolute(path) for name, path in folders.items()})
-    resolved = replace(experiment, data=data.model_copy(update=files), training=training)
+    task_for(experiment.model).require_text(experiment.data)
+
+
+def _claim(run: Path, experiment: Experiment, *, say: Say) -> Experiment:
+    """Makes the run folder with its configuration, and with text that can be read only once.
+
+    Returns the experiment that reads this text.
+    """
     try:
         run.resolve().mkdir(parents=True, exist_ok=True)  # also if it is a link to a folder to be made
+        experiment = keep_streams(experiment, run / "text", say=say)
+        data, training = experiment.data, experiment.training
+        files = {name: _absolute(value) for name, value in data.model_dump().items()}
+        folders = {"init_from": training.init_from, "teacher": training.teacher}
+        training = training.model_copy(update={name: _absolute(path) for name, path in folders.items()})
+        resolved = replace(experiment, data=data.model_copy(update=files), training=training)
         write_text(run / "config.toml", dump_toml(resolved.tables()))
     except OSError as error:
         raise disk_error(run, error) from error
+    return experiment
 
 
 def _absolute(value: Any) -> Any:
@@ -175,7 +206,8 @@ def _absolute(value: Any) -> Any:
 def _unclaim(run: Path, *, made: Sequence[Path]) -> None:
     """Undoes `_claim`: nothing was trained, and the next attempt may have another configuration."""
     (run / "config.toml").unlink(missing_ok=True)
-    shutil.rmtree(run / "data", ignore_errors=True)
+    for name in ("data", "text"):
+        shutil.rmtree(run / name, ignore_errors=True)
     with contextlib.suppress(OSError):  # another process has put something there
         for folder in made:
             folder.rmdir()

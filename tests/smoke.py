@@ -28,8 +28,8 @@ from saccade.generator import TextGenerator
 from saccade.models import KINDS
 from saccade.models.families import LanguageModel, NonAutoregressive
 from saccade.models.nonautoregressive import SCHEMES
-from saccade.text.corpus import read_text
 from saccade.text.numbers import write_corpus
+from saccade.text.reading import read_text
 
 UPDATES = 8
 SETTINGS = {

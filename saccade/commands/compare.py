@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saccade.commands.options import Json, Lowercase, Reference, Tokenize, Use, load_translator
+from saccade.commands.options import Json, Lowercase, References, Tokenize, Use, load_translator
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 
@@ -24,7 +24,7 @@ def compare(
         ),
     ],
     *,
-    reference: Reference,
+    reference: References,
     source: Annotated[
         Path | None, option("FILE", "Text to translate; needed if a folder is compared.")
     ] = None,
@@ -47,21 +47,24 @@ def compare(
     \b
     Examples:
       saccade compare baseline.txt new.txt --reference test.de
+      saccade compare a.txt b.txt --reference first.de --reference second.de
       saccade compare runs/a runs/b --source test.en --reference test.de --lines 10
     """
     from saccade import comparison
-    from saccade.text.corpus import read_parallel, read_text
+    from saccade.text.corpus import read_side_by_side
+    from saccade.text.reading import read_text
 
     if len(systems) < 2 or len(set(systems)) < len(systems):
         raise typer.BadParameter(
-            "give two or more different systems; `saccade evaluate` scores one", param_hint="HYP_OR_RUN"
+            "give two or more different systems; `saccade evaluate HYP_OR_RUN --reference FILE` scores one",
+            param_hint="HYP_OR_RUN",
         )
     if source is None and (folder := next((path for path in systems if path.is_dir()), None)):
         raise typer.BadParameter(f"needed to translate with {folder}", param_hint="--source")
     if source is None:
-        sources, references = None, read_text(reference)
+        sources, (first, *more) = None, read_side_by_side(reference)
     else:
-        sources, references = read_parallel(source, reference)
+        sources, first, *more = read_side_by_side([source, *reference])
     outputs = {}
     for path in systems:
         if sources is not None and path.is_dir():
@@ -72,7 +75,8 @@ def compare(
             outputs[str(path)] = read_text(path)
     found = comparison.compare(
         outputs,
-        references,
+        first,
+        more_references=more,
         sources=sources,
         tokenize=tokenize,
         lowercase=lowercase,
@@ -99,7 +103,7 @@ def _table(found: "Comparison") -> list[str]:
         table += ["", f"line {line.line}, {found.systems[0].name} and {line.system}: {chrf}"]
         table += [] if line.source is None else [f"  source     {line.source}"]
         table += [
-            f"  reference  {line.reference}",
+            *(f"  reference  {text}" for text in (line.reference, *line.more_references)),
             f"  first      {line.baseline_text}",
             f"  second     {line.text}",
         ]

@@ -54,7 +54,7 @@ def distill(
       saccade distill runs/teacher --source train.en --out distilled.de --fertilities distilled.fert --beam 5
     """
     from saccade.alignment.fertilities import check_method
-    from saccade.text.corpus import read_text
+    from saccade.text.reading import read_text
 
     check_method(method, layer)
     check_outputs(out, fertilities, inputs=(source,))

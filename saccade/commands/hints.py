@@ -17,6 +17,8 @@ HINTS = {
     "reranker": "Give one with --reranker.",
     "fertilities": "Make them with `saccade align TEACHER --source S --target T --out FILE`.",
     "language": "Choose one with --{side}-language.",
+    "columns": "On the command line, --columns 1,2 chooses two columns.",
+    "toml": "If it is one of several text files, repeat the option: --source FILE --source FILE.",
     "demo-steps": "Add --fresh to start again, or leave out --steps.",
 }
 """Advice by `UserError.topic`."""

@@ -91,7 +91,7 @@ def export(
     from saccade.checkpoint import load_model
     from saccade.folders import require_empty
     from saccade.interop.exporting import export_model, store_model
-    from saccade.text.corpus import read_text
+    from saccade.text.reading import read_text
     from saccade.text.tokenizer import between
     from saccade.translator import Translator
 

@@ -83,7 +83,7 @@ def perplexity(
       saccade perplexity runs/model --text test.txt
       saccade perplexity runs/wikitext-2-transformer-xl --text test.txt --memory 640 --same-length
     """
-    from saccade.text.corpus import read_text
+    from saccade.text.reading import read_text
 
     lines = read_text(text)
     generator = _load(model, settings, running)

@@ -40,7 +40,15 @@ Model = Annotated[
 ]
 Source = Annotated[Path, option("FILE", "Source text, one sentence a line.")]
 Target = Annotated[Path, option("FILE", "Its translation; line N translates line N of the source.")]
-Reference = Annotated[Path, option("FILE", "Reference translations, one a line, not tokenised.")]
+References = Annotated[
+    list[Path],
+    option(
+        "FILE",
+        "Reference translations, one a line, not tokenised; repeat the option for several references of the "
+        "same text.",
+        "--reference",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokenize = Annotated[
     str | None,

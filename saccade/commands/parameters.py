@@ -138,7 +138,8 @@ def _set_option(offer: Offer) -> inspect.Parameter:
         "--set",
         metavar="KEY=VALUE",
         help="Any setting by its name in a configuration, for example "
-        f"{offer.table}.{offer.names[0] if offer.names else some}=4; may be repeated.",
+        f"{offer.table}.{offer.names[0] if offer.names else some}=4; may be repeated; "
+        "of one setting, the last value holds.",
     )
     return _parameter("overrides", Annotated[list[str] | None, info])
 

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from saccade.commands.options import (
     Lowercase,
     Model,
     PrecisionName,
-    Reference,
+    References,
     Reranker,
     Source,
     Target,
@@ -34,10 +34,17 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Model,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL_OR_TEXT",
+            show_default=False,
+            help="A run or model folder, or a file of translations, one a line.",
+        ),
+    ],
     *,
-    source: Source,
-    reference: Reference,
+    reference: References,
+    source: Annotated[Path | None, option("FILE", "Text to translate; needed for a model.")] = None,
     output: Annotated[Path | None, option("FILE", "File for the translations.", "--output", "-o")] = None,
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
@@ -47,7 +54,7 @@ def evaluate(
     precision: PrecisionName = None,
     use: Use,
 ) -> None:
-    """Translate a text and score the translations.
+    """Translate a text and score the translations, or score a file of translations.
 
     Prints BLEU and chrF (by sacreBLEU), the share of exact matches, and sentences per second. Detokenised
     translations are compared with the reference as it is; each score comes with the signature that says how
@@ -57,18 +64,27 @@ def evaluate(
     Examples:
       saccade evaluate runs/model --source test.en --reference test.de
       saccade evaluate runs/model --source test.en --reference test.zh --tokenize zh --beam 5
+      saccade evaluate translations.txt --reference first.de --reference second.de
     """
     from saccade import evaluation
-    from saccade.text.corpus import read_parallel
+    from saccade.text.corpus import read_side_by_side
 
-    check_outputs(output, inputs=(source, reference))
-    evaluation.bleu_metric(tokenize, lowercase=lowercase)  # a wrong name is reported before the work
-    sources, references = read_parallel(source, reference)
+    check_outputs(output, inputs=(source, *reference))
+    how: dict[str, Any] = {"tokenize": tokenize, "lowercase": lowercase}
+    evaluation.bleu_metric(**how)  # a wrong name is reported before the work
+    if _is_text(model):
+        _only_for_models(
+            model, source, output, settings["decoding"], reranker, precision, *vars(use).values()
+        )
+        texts, references, *how["more_references"] = read_side_by_side([model, *reference])
+        _show(evaluation.score_text(texts, references, **how), as_json=as_json)
+        return
+    if source is None:
+        raise typer.BadParameter(f"needed to translate with {model}", param_hint="--source")
+    sources, references, *how["more_references"] = read_side_by_side([source, *reference])
     translator = load_translator(model, use, settings, precision=precision, reranker=reranker)
     started = time.perf_counter()
-    scores, translations = evaluation.evaluate(
-        translator, sources, references, tokenize=tokenize, lowercase=lowercase, **settings["decoding"]
-    )
+    scores, translations = evaluation.evaluate(translator, sources, references, **how, **settings["decoding"])
     seconds = time.perf_counter() - started
     for number, translation in enumerate(translations, start=1):
         if translation.problem is not None:
@@ -82,10 +98,27 @@ def evaluate(
         _show(scores, seconds, as_json=as_json)
 
 
-def _show(scores: "Scores", seconds: float, *, as_json: bool) -> None:
-    rate = scores.lines / seconds
+def _is_text(model: Path) -> bool:
+    from saccade.text.opening import is_standard_input
+
+    return is_standard_input(model) or (model.exists() and not model.is_dir())
+
+
+def _only_for_models(model: Path, *given: object) -> None:
+    if any(given):
+        raise typer.BadParameter(
+            f"{model} is a text of translations: give only --reference, --tokenize, --lowercase and --json "
+            "with it. Other options are for a model that translates",
+            param_hint="MODEL_OR_TEXT",
+        )
+
+
+def _show(scores: "Scores", seconds: float | None = None, *, as_json: bool) -> None:
     if as_json:
-        speed = {"seconds": round(seconds, 6), "sentences_per_second": round(rate, 3)}
+        speed = {}
+        if seconds is not None:
+            rate = round(scores.lines / seconds, 3)
+            speed = {"seconds": round(seconds, 6), "sentences_per_second": rate}
         typer.echo(json.dumps(scores.as_dict() | speed))
         return
     typer.echo(f"BLEU   {scores.bleu:6.2f}   {scores.signature}")
@@ -95,7 +128,9 @@ def _show(scores: "Scores", seconds: float, *, as_json: bool) -> None:
     typer.echo(
         f"exact  {scores.exact:6.1%}   {round(scores.exact * scores.lines):,} of {scores.lines:,} lines"
     )
-    typer.echo(f"{scores.lines:,} sentences in {seconds:.1f} s: {rate:,.1f} per second")
+    if seconds is not None:
+        rate = scores.lines / seconds
+        typer.echo(f"{scores.lines:,} sentences in {seconds:.1f} s: {rate:,.1f} per second")
 
 
 def score(

@@ -6,12 +6,12 @@ import os
 import select
 import signal
 import sys
-from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
 NOBODY_READS = 141
 """Exit code when the reader of standard output is gone, as if SIGPIPE had ended the process."""
@@ -44,18 +44,6 @@ class _Output(io.FileIO):
         return memoryview(data).nbytes
 
 
-class _Input(io.FileIO):
-    """Standard input, which ends when its terminal is gone."""
-
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        try:
-            return super().readinto(buffer)
-        except OSError as error:
-            if error.errno not in _GONE:
-                raise
-            return 0
-
-
 class _Messages(io.FileIO):
     """Standard error, whose messages are dropped when nobody can read them, because the work goes on."""
 
@@ -81,18 +69,6 @@ def settle_streams() -> None:
         sys.stdout.flush()
         sys.stdout = _text(_Output(1, "w", closefd=False), like=sys.stdout)
     sys.stderr = _text(_Messages(2, "w", closefd=False), like=sys.stderr)
-
-
-def standard_input() -> BinaryIO:
-    """Standard input, whose bytes come as soon as they arrive. A thread may still wait for them at the exit.
-
-    Of `sys.stdin.buffer`, which Python closes at the exit, another thread must not be the reader then.
-    """
-    try:
-        handle = os.dup(sys.stdin.fileno())
-    except io.UnsupportedOperation:  # text in memory has taken its place
-        return sys.stdin.buffer
-    return cast(BinaryIO, io.BufferedReader(_Input(handle, "r")))
 
 
 def _text(raw: io.FileIO, *, like: TextIO | None) -> TextIO:

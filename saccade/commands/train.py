@@ -29,17 +29,38 @@ class Wanted:
     """What the options say of a run, besides its configuration file."""
 
     source: Annotated[
-        Path | None, option("FILE", "Training text to translate from, one sentence a line; .gz is unpacked.")
+        list[Path] | None,
+        option(
+            "FILE",
+            "Training text to translate from, one sentence a line, plain or compressed; repeat the option "
+            "for several files.",
+        ),
     ] = None
     target: Annotated[
-        Path | None,
-        option("FILE", "Translation of the training text; line N translates line N of the source."),
+        list[Path] | None,
+        option(
+            "FILE",
+            "Translation of the training text, with as many files; line N translates line N of the source.",
+        ),
+    ] = None
+    pairs: Annotated[
+        list[Path] | None,
+        option("FILE", "Training text with source and target on one line, separated by a tab (TSV)."),
+    ] = None
+    columns: Annotated[
+        str | None,
+        option(
+            "N,M", "Columns of source and target in TSV files, counted from 1.", default="a line has only two"
+        ),
     ] = None
     valid_source: Annotated[
-        Path | None,
+        list[Path] | None,
         option("FILE", "Validation text to translate from.", default="pairs held out of the training text"),
     ] = None
-    valid_target: Annotated[Path | None, option("FILE", "Translation of the validation text.")] = None
+    valid_target: Annotated[list[Path] | None, option("FILE", "Translation of the validation text.")] = None
+    valid_pairs: Annotated[
+        list[Path] | None, option("FILE", "Validation text with source and target on one line (TSV).")
+    ] = None
     preset: Annotated[
         str | None,
         option(
@@ -52,7 +73,8 @@ class Wanted:
         list[str] | None,
         option(
             "KEY=VALUE",
-            "Any setting by its name in CONFIG.toml, for example training.steps=2000; may be repeated.",
+            "Any setting by its name in CONFIG.toml, for example training.steps=2000; may be repeated; "
+            "of one setting, the last value holds.",
             "--set",
         ),
     ] = None
@@ -69,8 +91,13 @@ class Wanted:
 
     def tables(self, config: Path | None) -> dict[str, dict[str, Any]]:
         """As tables of a configuration; without one, the options mean a small model."""
-        names = ("source", "target", "valid_source", "valid_target", "source_language", "target_language")
-        data = {name: str(value) for name in names if (value := getattr(self, name)) is not None}
+        texts = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pairs")
+        data: dict[str, Any] = {name: [*map(str, files)] for name in texts if (files := getattr(self, name))}
+        for name in ("source_language", "target_language"):
+            if (language := getattr(self, name)) is not None:
+                data[name] = language
+        if self.columns is not None:
+            data["columns"] = _columns(self.columns)
         preset = self.preset or ("small" if config is None and self.init_from is None else None)
         tables = {
             "data": data,
@@ -78,6 +105,13 @@ class Wanted:
             "training": {} if self.init_from is None else {"init_from": str(self.init_from)},
         }
         return {name: table for name, table in tables.items() if table}
+
+
+def _columns(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{text}: give two numbers, such as 1,2", param_hint="--columns") from None
 
 
 def train(
@@ -108,6 +142,8 @@ def train(
     \b
     Examples:
       saccade train --source train.en --target train.de --out runs/en-de
+      saccade train --source a.en --source b.en --target a.de --target b.de
+      saccade train --pairs train.tsv --columns 1,3
       saccade train examples/multi30k-en-de.toml --set training.steps=2000
       saccade train examples/wikitext-2-transformer-xl.toml
       saccade train --resume runs/en-de
@@ -147,17 +183,18 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
 
     overrides = wanted.settings or []
     plan = experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
+    task = task_for(plan.model)
     with TemporaryDirectory(prefix="saccade-check-") as folder:
-        report = experiment.check(plan, Path(folder))
-    parameters = model_size(plan.model, report)
+        readable = experiment.keep_streams(plan, Path(folder) / "text")
+        report = experiment.check(readable, Path(folder) / "data")
+        parameters = model_size(plan.model, report)
+        warnings = task.advice(readable, report, parameters=parameters)
     typer.echo(dump_toml(plan.tables()))
     for line in report.summary():
         typer.echo(line)
-    task = task_for(plan.model)
     epochs = plan.training.steps * plan.training.accumulate / task.batches_an_epoch(plan, report)
     typer.echo(f"model: {parameters:,} parameters")
     typer.echo(f"training: {plan.training.steps:,} updates, about {epochs:,.1f} epochs")
-    warnings = task.advice(plan, report, parameters=parameters)
     for warning in warnings:
         typer.echo(f"Warning: {warning}")
     if not warnings:

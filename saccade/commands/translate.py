@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,6 @@ from saccade.commands.options import (
 )
 from saccade.commands.output import CHUNK, STDIN, STDOUT, Progress, check_outputs, is_plain, output_file
 from saccade.commands.parameters import Offer, Settings, option
-from saccade.commands.streams import standard_input
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
@@ -36,13 +36,13 @@ SAMPLING = Offer(DecodingConfig, "nbest", "sample", "temperature", "top_k", "top
 def translate(
     model: Model,
     file: Annotated[
-        Path | None,
+        Path,
         typer.Argument(
             metavar="FILE",
             show_default="standard input",
-            help="Text, one sentence a line; a .gz file is unpacked.",
+            help="Text, one sentence a line; compressed text (gzip, xz, bzip2, Zstandard) is unpacked.",
         ),
-    ] = None,
+    ] = Path("-"),
     *,
     output: Annotated[
         Path | None,
@@ -101,19 +101,22 @@ def translate(
       saccade translate runs/model input.txt --precision int8
       saccade translate runs/model input.txt --sample --top-k 10 --seed 7
     """
-    file = None if file == Path("-") else file
-    check_outputs(output or STDOUT, inputs=(file or STDIN, prefix_file))
+    from saccade.text.opening import is_standard_input, reads_once
+
+    place = STDIN if is_standard_input(file) else file
+    check_outputs(output or STDOUT, inputs=(place, prefix_file))
     prefixes = _prefixes(prefix_file, file)
     translator = load_translator(model, use, settings, engine=engine, precision=precision, reranker=reranker)
-    if file is None and sys.stdin.isatty():
+    if place == STDIN and sys.stdin.isatty():
         typer.echo("Type a line and press Enter; Ctrl-D ends.", err=True)
     options = settings["decoding"]
-    chunks = (cut if is_plain(file or STDIN) else arriving)(_lines(file), most=CHUNK)
+    unread: dict[int, str] = {}
+    chunks = (cut if is_plain(place) else arriving)(_lines(file, unread), most=CHUNK)
     results = translator.stream_chunks(chunks, prefixes=prefixes, **options)
     show = _as_json if as_json else _as_nbest if "nbest" in options else _as_text
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
-    progress = Progress(_count(file)) if visible and file is not None else None
-    _write(results, show, output, progress=progress)
+    progress = Progress(_count(file)) if visible and not reads_once(file) else None
+    _write(_with_problems(results, unread), show, output, progress=progress)
 
 
 def _write(
@@ -138,42 +141,56 @@ def _write(
             progress.end()
 
 
-def _lines(file: Path | None) -> Iterator[str]:
-    """The input; a generator, so that an error elsewhere is not taken for a reading error."""
-    for number, (line, is_utf8) in enumerate(_decoded(file), start=1):
-        if not is_utf8:
+def _lines(file: Path, unread: dict[int, str]) -> Iterator[str]:
+    """The input; a generator, so that an error elsewhere is not taken for a reading error.
+
+    A line that cannot be read is empty, and `unread` has the reason by its number.
+    """
+    from saccade.text.reading import BAD_UTF8, TOO_LONG, read_lines
+
+    for number, (line, problem) in enumerate(read_lines(file), start=1):
+        if problem == BAD_UTF8:
             typer.echo(f"line {number}: not UTF-8; the bad bytes were replaced", err=True)
+        elif problem == TOO_LONG:
+            unread[number] = f"not translated: {problem}"
         yield line
 
 
-def _decoded(file: Path | None) -> Iterator[tuple[str, bool]]:
-    from saccade.text.corpus import decoded_lines, opened
-
-    if file is None:
-        yield from decoded_lines(standard_input())
-        return
-    with opened(file) as stream:
-        yield from decoded_lines(stream)
+def _with_problems(
+    results: Iterable[list["Translation"]], unread: dict[int, str]
+) -> Iterator[list["Translation"]]:
+    """The results, with the problems of the lines that could not be read."""
+    number = 0
+    for chunk in results:
+        for place in range(len(chunk)):
+            number += 1
+            if number in unread:
+                chunk[place] = replace(chunk[place], problem=unread.pop(number))
+        yield chunk
 
 
 def _count(file: Path) -> int:
-    from saccade.text.corpus import opened
+    from saccade.text.reading import read_lines
 
-    with opened(file) as stream:
-        return sum(1 for _ in stream)
+    return sum(1 for _ in read_lines(file))
 
 
-def _prefixes(prefix_file: Path | None, file: Path | None) -> list[str] | None:
-    """Read before the model is loaded, so that missing files and unequal counts are reported at once."""
-    from saccade.text.corpus import opened, read_text
+def _prefixes(prefix_file: Path | None, file: Path) -> list[str] | None:
+    """Read before the model is loaded, so that missing files and unequal counts are reported at once.
 
-    if file is not None:
+    What can be read only once is left alone; `Translator.stream` counts its lines.
+    """
+    from saccade.text.opening import opened, reads_once
+    from saccade.text.reading import read_text
+
+    once = reads_once(file)
+    if not once:
         with opened(file):
             pass
     if prefix_file is None:
         return None
     prefixes = read_text(prefix_file)
-    if file is not None and (count := _count(file)) != len(prefixes):
+    if not once and (count := _count(file)) != len(prefixes):
         raise UserError(
             f"{prefix_file} has {len(prefixes):,} lines, {file} has {count:,}: each line needs one prefix."
         )

@@ -19,14 +19,14 @@ def read_metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Reads the lines of a metrics.jsonl, by kind; raises UserError if there are none."""
     records: dict[str, list[dict[str, Any]]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         raise NotFound(f"{path}: cannot read the metrics: {error.strerror}.") from error
     for line in lines:
         try:
             record = json.loads(line)
             records.setdefault(record["kind"], []).append(record)
-        except (ValueError, KeyError, TypeError):  # a line that is still being written
+        except (ValueError, KeyError, TypeError):  # a line that is still being written, or damaged
             continue
     if not records:
         raise NotFound(f"{path}: holds no metrics.")

@@ -14,11 +14,12 @@ from saccade.tasks.advice import translation_advice
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.translation_validation import ValidationConfig, ValidationData, validate
 from saccade.text.cache import EncodedLines
-from saccade.text.corpus import DataConfig, read_lines
+from saccade.text.corpus import DataConfig
 from saccade.text.epochs import epoch_lines
 from saccade.text.language_codes import require_code
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.prepare import Prepared, open_prepared, prepare
+from saccade.text.reading import read_lines
 from saccade.text.report import DataReport
 from saccade.text.tokenizer import Tokenizer, TokenizerConfig
 from saccade.text.translation import SIDES, collate_translation
@@ -175,4 +176,4 @@ def _validation_data(prepared: Prepared, folder: Path) -> ValidationData | None:
 
 
 def _text(path: Path) -> Sequence[str]:
-    return [line or "" for _, line in read_lines(path)]
+    return [line for line, _ in read_lines(path)]

@@ -1,23 +1,17 @@
-"""Reading of text files as aligned lines, with file and line number for every problem.
+"""The parallel text: its settings, and its files as aligned lines with file and line number."""
 
-A line ends at "\\n" and nowhere else; one "\\r" before it is dropped, and so is a byte order mark at the
-start of a file. Files are read as a stream, those named .gz through gzip.
-"""
-
-import gzip
 import hashlib
-import io
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, BinaryIO, NamedTuple, Self, cast
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from saccade.config import Section
-from saccade.errors import DamagedFile, InputError, NotFound, UserError
+from saccade.errors import InputError
+from saccade.text.opening import as_stored, reads_once, refuse_shared, shown, unreadable
+from saccade.text.reading import advice, read_lines, unusable
 
 
 def _as_tuple(value: object) -> object:
@@ -35,11 +29,15 @@ class DataConfig(Section):
     """Settings of the parallel text, section `[data]`. Each file setting is a path or a list of paths."""
 
     source: Paths = ()
-    """Source side of the training text, one sentence per line; plain UTF-8 or gzip (.gz)."""
+    """Source side of the training text, one sentence per line: UTF-8, plain or compressed (gzip, xz, bzip2,
+    Zstandard). Several files are read one after another."""
     target: Paths = ()
     """Target side of the training text; line N translates line N of `source`, with as many files."""
     pairs: Paths = ()
     """Training text with source and target on one line, separated by a tab; may be combined with `source`."""
+    columns: tuple[int, int] | None = None
+    """Numbers of the columns, from 1, that hold source and target in `pairs`, `valid_pairs` and `test_pairs`;
+    unset: each line has exactly two columns."""
     fertilities: Paths = ()
     """Number of target pieces of each source piece, one line of whole numbers for each pair, with as many
     files as `source`; a teacher model makes them (model.decoder = "fertility" only)."""
@@ -75,6 +73,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _sides_match(self) -> Self:
+        if self.columns is not None and (min(self.columns) < 1 or len(set(self.columns)) == 1):
+            raise ValueError("columns: name two different columns, counted from 1, such as [1, 2]")
         for split in ("", "valid_", "test_"):
             sources, targets = len(getattr(self, f"{split}source")), len(getattr(self, f"{split}target"))
             if sources != targets:
@@ -116,7 +116,12 @@ class DataConfig(Section):
         names = ("source", "target", "fertilities")
         files = {name: getattr(self, f"{split}{name}", ()) for name in names}
         columns = {name: paths for name, paths in files.items() if paths}
-        return AlignedFiles(columns, tabbed=getattr(self, f"{split}pairs"), may_be_blank=("fertilities",))
+        return AlignedFiles(
+            columns,
+            tabbed=getattr(self, f"{split}pairs"),
+            may_be_blank=("fertilities",),
+            tab_columns=self.columns,
+        )
 
 
 class AlignedFiles(NamedTuple):
@@ -124,12 +129,14 @@ class AlignedFiles(NamedTuple):
 
     columns: equally many files for each column; line N of one belongs to line N of the others. tabbed: files
     with source and target on one line. may_be_blank: columns whose lines may be blank; in other columns a
-    blank line is a problem.
+    blank line is a problem. tab_columns: numbers of the columns of source and target in tabbed files, from 1;
+    None: there are exactly two.
     """
 
     columns: Mapping[str, Sequence[Path]] = {}
     tabbed: Sequence[Path] = ()
     may_be_blank: Sequence[str] = ()
+    tab_columns: tuple[int, int] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.all)
@@ -143,9 +150,9 @@ class AlignedFiles(NamedTuple):
 class Line(NamedTuple):
     """One line of each column.
 
-    problem: "", or the reason why it cannot be used: "empty" (a column is blank), "bad UTF-8", "columns" (a
-    tabbed line without exactly one tab); in the last two cases the texts are "". fault: the column with the
-    problem; number: from 1.
+    problem: "", or the reason why it cannot be used: "empty" (a column is blank), "columns" (a tabbed line
+    without the columns that it needs), or one of `reading`; in the last two cases the texts are "". fault:
+    the column with the problem; number: from 1; detail: what exactly is wrong, and how it should be.
     """
 
     texts: Mapping[str, str]
@@ -153,157 +160,128 @@ class Line(NamedTuple):
     number: int
     problem: str = ""
     fault: str = ""
+    detail: str = ""
 
     def place(self, column: str = "") -> str:
         """The place file:line of a column, by default of the one with the problem."""
-        return f"{self.files[column or self.fault or next(iter(self.files))]}:{self.number}"
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
-    """Yields each line with its number from 1; a line that is not UTF-8 is None.
-
-    Raises UserError if the file cannot be read, or if a .gz file is not gzip or is cut off.
-    """
-    with opened(path) as stream:
-        for number, (line, is_utf8) in enumerate(decoded_lines(stream), start=1):
-            yield number, line if is_utf8 else None
-
-
-def decoded_lines(stream: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
-    """Yields each line of a byte stream and whether it is UTF-8; U+FFFD replaces bad bytes."""
-    for number, raw in enumerate(stream):
-        line = raw.removesuffix(b"\n").removesuffix(b"\r")
-        if number == 0:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        try:
-            yield line.decode("utf-8"), True
-        except UnicodeDecodeError:
-            yield line.decode("utf-8", errors="replace"), False
-
-
-def read_text(path: Path) -> list[str]:
-    """All lines of a file; raises UserError if one is not UTF-8 or the file cannot be read."""
-    return list(text_lines(path))
-
-
-def text_lines(path: Path) -> Iterator[str]:
-    """Yields the lines of a file; raises UserError at a line that is not UTF-8."""
-    return (_is_text(line, path, number) for number, line in read_lines(path))
+        return f"{shown(self.files[column or self.fault or next(iter(self.files))])}:{self.number}"
 
 
 def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
-    """All lines of two parallel files, empty ones included.
+    """All lines of two parallel files, empty ones included; raises UserError as `read_side_by_side` does."""
+    sources, targets = read_side_by_side([source, target])
+    return sources, targets
 
-    Raises UserError as `read_text` does, and if the files are empty or differ in their number of lines.
+
+def read_side_by_side(paths: Sequence[Path]) -> list[list[str]]:
+    """All lines of each of several parallel files, empty ones included.
+
+    Raises UserError if a line cannot be used, if the files are empty or differ in their number of lines, or
+    if two of them are the same pipe.
     """
-    lines = list(read_aligned(AlignedFiles({"source": [source], "target": [target]})))
-    for line in lines:
-        if line.problem == "bad UTF-8":
-            raise _not_utf8(line.place())
-    return [line.texts["source"] for line in lines], [line.texts["target"] for line in lines]
+    names = [str(number) for number in range(len(paths))]
+    texts: list[list[str]] = [[] for _ in paths]
+    for line in read_aligned(AlignedFiles({name: [path] for name, path in zip(names, paths, strict=True)})):
+        if line.problem and line.problem != "empty":
+            raise unusable(line.place(), line.problem)
+        for text, name in zip(texts, names, strict=True):
+            text.append(line.texts[name])
+    return texts
 
 
 def read_aligned(files: AlignedFiles) -> Iterator[Line]:
     """Yields all lines in order, unusable ones with their `problem`.
 
     Raises UserError if a file is missing, has no lines, or differs from the files beside it in its number of
-    lines (once the end of the shortest one is reached).
+    lines (once the end of the shortest one is reached), or if two of them are the same pipe.
     """
+    refuse_shared({**files.columns, "pairs": files.tabbed})
     for paths in zip(*files.columns.values(), strict=True):
         together = dict(zip(files.columns, paths, strict=True))
         yield from _read_together(together, may_be_blank=files.may_be_blank)
     for path in files.tabbed:
-        yield from _read_tabbed(path)
+        yield from _read_tabbed(path, files.tab_columns)
 
 
 def file_hash(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        with as_stored(path) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _read_together(files: Mapping[str, Path], *, may_be_blank: Sequence[str]) -> Iterator[Line]:
     names = tuple(files)
     filled = [name for name in names if name not in may_be_blank]
     number = 0
-    for row in zip_longest(*(read_lines(path) for path in files.values())):
+    streams = [read_lines(path) for path in files.values()]
+    for number, row in enumerate(zip_longest(*streams), start=1):
         if None in row:
-            raise _unequal(tuple(files.values()), seen=number)
-        number = row[0][0]
-        texts = {name: text for name, (_, text) in zip(names, row, strict=True) if text is not None}
-        if len(texts) < len(names):
-            fault = next(name for name in names if name not in texts)
-            yield Line(dict.fromkeys(names, ""), files, number, "bad UTF-8", fault)
+            raise _unequal(tuple(files.values()), row, streams, seen=number - 1)
+        columns, problems = zip(*row, strict=True)
+        if any(problems):
+            name, found = next(pair for pair in zip(names, problems, strict=True) if pair[1])
+            yield Line(dict.fromkeys(names, ""), files, number, found, name, advice(found))
             continue
+        texts = dict(zip(names, columns, strict=True))
         blank = next((name for name in filled if not texts[name] or texts[name].isspace()), None)
         yield Line(texts, files, number) if blank is None else Line(texts, files, number, "empty", blank)
     if number == 0:
-        raise UserError(f"{' and '.join(map(str, files.values()))} are empty: there is nothing to read.")
+        empty, verb = " and ".join(map(shown, files.values())), "is" if len(files) == 1 else "are"
+        raise InputError(f"{empty} {verb} empty: there is nothing to read.")
 
 
-def _read_tabbed(path: Path) -> Iterator[Line]:
+def _read_tabbed(path: Path, columns: tuple[int, int] | None) -> Iterator[Line]:
     files = {"source": path, "target": path}
+    nothing = {"source": "", "target": ""}
+    first, second = (0, 1) if columns is None else (columns[0] - 1, columns[1] - 1)
     number = 0
-    for number, text in read_lines(path):
-        if text is None or text.count("\t") != 1:
-            problem = "bad UTF-8" if text is None else "columns"
-            yield Line({"source": "", "target": ""}, files, number, problem)
+    for number, (text, problem) in enumerate(read_lines(path), start=1):
+        if problem:
+            yield Line(nothing, files, number, problem, detail=advice(problem))
             continue
-        source, _, target = text.partition("\t")
+        cells = text.split("\t")
+        if len(cells) <= max(first, second) or (columns is None and len(cells) > 2):
+            yield Line(nothing, files, number, "columns", detail=_wrong_columns(len(cells), columns))
+            continue
+        source, target = cells[first], cells[second]
         blank = not source or not target or source.isspace() or target.isspace()
         yield Line({"source": source, "target": target}, files, number, "empty" if blank else "")
     if number == 0:
-        raise InputError(f"{path} is empty: there is nothing to read.")
+        raise InputError(f"{shown(path)} is empty: there is nothing to read.")
 
 
-def _unequal(paths: Sequence[Path], *, seen: int) -> InputError:
-    """The error for files of different lengths; seen: number of lines of the shortest one."""
-    counts = [sum(1 for _ in read_lines(path)) for path in paths]
-    found = ", ".join(f"{path} has {count:,} lines" for path, count in zip(paths, counts, strict=True))
+def _wrong_columns(count: int, columns: tuple[int, int] | None) -> str:
+    found = "no tab" if count == 1 else f"{count} columns"
+    if columns is None:
+        return (
+            f"{found}; a line must be the source, one tab and the target. If there are more columns, choose "
+            "two of them with data.columns"
+        )
+    return f"{found}; a line must have {max(columns)} columns or more, separated by tabs (data.columns)"
+
+
+def _unequal(
+    paths: Sequence[Path],
+    row: Sequence[object],
+    streams: Sequence[Iterator[object]],
+    *,
+    seen: int,
+) -> InputError:
+    """The error for files of different lengths.
+
+    row: the first incomplete row; streams: the rest of each file; seen: number of lines of the shortest one.
+    """
+    found = []
+    for path, item, rest in zip(paths, row, streams, strict=True):
+        if item is not None and reads_once(path):  # it may never end
+            found.append(f"{shown(path)} has more than {seen:,} lines")
+        else:
+            count = seen if item is None else seen + 1 + sum(1 for _ in rest)
+            found.append(f"{shown(path)} has {count:,} lines")
     return InputError(
-        f"{found}: line N of one file belongs to line N of the others. The shortest ends after line "
-        f"{seen:,}. Correct the files, because no line can be dropped safely."
+        f"{', '.join(found)}: line N of one file belongs to line N of the others. The shortest ends after "
+        f"line {seen:,}. Correct the files, because no line can be dropped safely."
     )
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file as bytes, unpacked if its name ends in .gz; raises UserError if it cannot be read."""
-    try:
-        with path.open("rb") as raw:
-            if path.suffix == ".gz":
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    yield cast(BinaryIO, io.BufferedReader(unpacked, buffer_size=1 << 20))
-            else:
-                yield raw
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DamagedFile(
-            f"{path}: named .gz but not gzip, or damaged: {error}. Rename or repack it."
-        ) from error
-    except EOFError as error:
-        raise DamagedFile(f"{path}: the gzip file is cut off; fetch or pack it again.") from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _is_text(line: str | None, path: Path, number: int) -> str:
-    if line is None:
-        raise _not_utf8(f"{path}:{number}")
-    return line
-
-
-def _not_utf8(place: str) -> UserError:
-    return UserError(f"{place}: not UTF-8. Correct the line, or convert the file to UTF-8.")
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    if isinstance(error, FileNotFoundError):
-        return NotFound(f"{path}: no such file.")
-    if isinstance(error, IsADirectoryError):
-        return InputError(f"{path}: a folder; a text file is needed here.")
-    if isinstance(error, PermissionError):
-        return NotFound(f"{path}: not allowed to read it; check its permissions.")
-    return InputError(f"{path}: cannot be read: {error.strerror or error}.")

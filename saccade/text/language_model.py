@@ -19,9 +19,11 @@ from saccade.files import write_text
 from saccade.text.cache import Ids, open_verified
 from saccade.text.cache_writer import write_cache
 from saccade.text.columns import Column
-from saccade.text.corpus import Paths, file_hash, text_lines
+from saccade.text.corpus import Paths, file_hash
 from saccade.text.encode import CHUNK, chunks
+from saccade.text.opening import require_files
 from saccade.text.prepare import writing
+from saccade.text.reading import text_lines
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig, load_tokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
 
@@ -36,7 +38,8 @@ class TextConfig(Section):
     """
 
     text: Paths = ()
-    """Training text, plain UTF-8 or gzip (.gz); several files are read as one text."""
+    """Training text: UTF-8, plain or compressed (gzip, xz, bzip2, Zstandard); several files are read as one
+    text."""
     valid_text: Paths = ()
     """Validation text; unset: the last model counts as the best."""
 
@@ -146,6 +149,7 @@ def prepare_text(
     """
     if not config.text:
         raise ConfigError("no training text: set data.text.")
+    require_files((*config.text, *config.valid_text))
     files = {str(path): file_hash(path) for path in (*config.text, *config.valid_text)}
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

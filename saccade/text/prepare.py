@@ -21,6 +21,7 @@ from saccade.text.batching import padding_share, plan_batches
 from saccade.text.cache import EncodedLines, open_verified
 from saccade.text.corpus import DataConfig, Line, file_hash, read_aligned
 from saccade.text.encode import EncodedChunk, Limits, encode_split
+from saccade.text.opening import require_files
 from saccade.text.report import DataReport, DuplicateFinder, SplitReport, SplitTally, side_report
 from saccade.text.tokenizer import (
     SentencePieceTokenizer,
@@ -103,7 +104,9 @@ def _hashes(config: DataConfig) -> dict[str, str]:
     if not config.train_files:
         raise ConfigError("no training text: set data.source and data.target, or data.pairs.")
     groups = (config.train_files, config.valid_files, config.test_files)
-    return {str(path): file_hash(path) for group in groups for path in group.all}
+    paths = [path for group in groups for path in group.all]
+    require_files(paths)
+    return {str(path): file_hash(path) for path in paths}
 
 
 def _nonempty(**texts: Sequence[Line]) -> dict[str, Sequence[Line]]:
@@ -148,7 +151,7 @@ def _learn(
         tally = SplitTally()
         for pair in read_aligned(config.train_files):
             tally.drop(pair.problem, pair)
-        raise InputError(_refusal("no training pair can be used", tally))
+        raise _refused("no training pair can be used", tally)
     return SentencePieceTokenizer.learn(
         tokenizer_config,
         (pair.texts["source"] for pair in usable()),
@@ -163,7 +166,7 @@ def _write_valid(text: Sequence[Line], config: DataConfig, tokenizer: Tokenizer,
     def accept() -> None:
         # Pairs held out by default from a short text are few, so that losing them all is not an error.
         if not kept and (config.valid_files or config.holdout):
-            raise InputError(_refusal("no validation pair can be used", tally))
+            raise _refused("no validation pair can be used", tally)
 
     with_fertilities = config.valid_fertilities if config.valid_files else config.fertilities
     pairs = encode_split(
@@ -200,14 +203,14 @@ def _write_train(
 
     def accept() -> None:
         if tally.read == tally.held_out + sum(tally.dropped.values()):
-            raise InputError(_refusal("no training pair can be used", tally))
+            raise _refused("no training pair can be used", tally)
         share = sum(tally.dropped.values()) / tally.read
         if share > config.max_dropped:
             message = (
                 f"{share:.1%} of the training pairs cannot be used, more than data.max_dropped = "
                 f"{config.max_dropped}. Correct the files, or raise it to accept the loss"
             )
-            raise InputError(_refusal(message, tally))
+            raise _refused(message, tally)
 
     pairs = encode_split(
         read_aligned(config.train_files),
@@ -262,8 +265,10 @@ def _report(
     )
 
 
-def _refusal(message: str, tally: SplitTally) -> str:
-    return "\n".join([f"{message}:", *(f"  {line}" for line in tally.lines())])
+def _refused(message: str, tally: SplitTally) -> InputError:
+    lines = [*tally.lines(), *tally.details.values()]
+    topic = "columns" if "columns" in tally.dropped else None
+    return InputError("\n".join([f"{message}:", *(f"  {line}" for line in lines)]), topic=topic)
 
 
 @contextmanager

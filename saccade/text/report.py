@@ -44,7 +44,7 @@ class SplitReport:
     read: int
     kept: int
     dropped: dict[str, int]
-    """Number of pairs by cause: "empty", "bad UTF-8", "columns", "too long", "length ratio"."""
+    """Number of pairs by cause: "empty", "columns", "too long", "length ratio", and those of `reading`."""
     places: dict[str, list[str]]
     """The first places (file:line) of each cause."""
     source: SideReport
@@ -130,6 +130,8 @@ class SplitTally:
     held_out: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     places: dict[str, list[str]] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    """What exactly is wrong with the first line of a cause, with its place."""
 
     def drop(self, cause: str, pair: Line) -> None:
         """Counts a pair that is not used."""
@@ -137,6 +139,8 @@ class SplitTally:
         places = self.places.setdefault(cause, [])
         if len(places) < PLACES:
             places.append(pair.place())
+        if pair.detail:
+            self.details.setdefault(cause, f"{pair.place()}: {pair.detail}")
 
     def lines(self) -> list[str]:
         """Human-readable lines, one for each cause."""

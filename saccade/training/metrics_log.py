@@ -82,11 +82,11 @@ class MetricsLog:
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Drops lines after `step`, which a resumed run writes again, and a line that a crash cut short."""
+    """Drops lines after `step`, which a resumed run writes again, and lines that are cut short or damaged."""
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")

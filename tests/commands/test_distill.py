@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from saccade.text.corpus import read_text
+from saccade.text.reading import read_text
 from tests.commands.conftest import SMALLEST, Run, pair, refused, settings
 
 

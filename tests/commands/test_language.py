@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 from pathlib import Path
 
@@ -62,6 +63,21 @@ def test_a_text_is_judged_under_the_settings_that_are_told(saccade: Run, lm: Pat
     assert (as_json["clamp_length"], as_json["streams"], as_json["same_length"]) == (5, 3, True)
     assert as_json["word_perplexity"] == pytest.approx(as_json["perplexity"])  # its tokens are words
     assert as_json["lines"] == 30
+
+
+def test_text_of_pipes_and_standard_input_is_judged_and_learned(
+    saccade: Run, lm: Path, corpus: Path, tmp_path: Path
+) -> None:
+    words = ["perplexity", lm, "--json", "--text"]
+    text = (corpus / "test.en").read_bytes()
+    found = [saccade(*words, "-", stdin=data).text for data in (text, bz2.compress(text))]
+    expected = json.loads(saccade(*words, corpus / "test.en").text)["perplexity"]
+    assert [json.loads(line)["perplexity"] for line in found] == [expected, expected]
+    run = tmp_path / "run"
+    result = saccade(*TRAIN, "--set", "data.text=-", "--out", run, *settings(SMALLEST), stdin=text)
+    assert result.code == 0, result.err
+    assert (run / "text" / "text-1").read_bytes() == text
+    refused(saccade(*words, corpus / "test.en", "--text", corpus / "test.en"), "--text: given 2 times")
 
 
 def test_a_text_is_continued(saccade: Run, lm: Path) -> None:

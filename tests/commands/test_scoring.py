@@ -10,7 +10,7 @@ import pytest
 
 import saccade as package
 from saccade.evaluation import score_text
-from saccade.text.corpus import read_text
+from saccade.text.reading import read_text
 from tests.commands.conftest import Run, pair, refused
 
 QUICK = ("--max-length", 8)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from saccade.commands.streams import _Input, _Messages, _Output, _text
+from saccade.commands.streams import _Messages, _Output, _text
+from saccade.text.standard_input import Input
 from tests.commands.conftest import SMALLEST, Run, arguments, environment, pair, settings
 from tests.commands.test_translate import QUICK
 
@@ -122,7 +123,7 @@ def test_messages_that_nobody_reads_are_dropped() -> None:
 def test_a_terminal_that_is_gone_is_the_end_of_the_input() -> None:
     terminal, inner = pty.openpty()
     os.write(terminal, b"line\n")
-    stream = io.BufferedReader(_Input(inner, "r"))
+    stream = io.BufferedReader(Input(inner, "r"))
     assert stream.readline() == b"line\n"
     os.close(terminal)
     assert stream.readline() == b""

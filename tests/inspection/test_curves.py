@@ -33,6 +33,12 @@ def test_lines_are_sorted_by_kind_and_a_half_written_one_is_left_out(metrics: Pa
     assert found["valid"] == [RECORDS[1]]
 
 
+def test_a_line_with_bad_bytes_is_left_out(metrics: Path) -> None:
+    expected = read_metrics(metrics)
+    metrics.write_bytes(b'{"kind": \xff}\n' + metrics.read_bytes())
+    assert read_metrics(metrics) == expected
+
+
 def test_the_picture_is_written(metrics: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     draw_curves(metrics, out=tmp_path / "curves.png")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,26 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saccade.errors import UserError
-from saccade.text.corpus import decoded_lines, read_lines, read_parallel, read_text
+from saccade.text.corpus import read_parallel, read_side_by_side
+from saccade.text.reading import LONGEST, decoded, read_lines, read_text
 
 Write = Callable[[str, bytes | str | list[str]], Path]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]))))
 def test_lines_come_back_as_they_were_but_for_the_carriage_return(lines: list[str]) -> None:
-    stream = [f"{line}\n".encode() for line in lines]
-    found = list(decoded_lines(stream))
+    stream = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
+    found = list(decoded(stream))
     expected = [line.removesuffix("\r") for line in lines]
     if expected:
         expected[0] = expected[0].removeprefix("\ufeff")
-    assert found == [(line, True) for line in expected]
+    assert found == [(line, "NUL characters" if "\0" in line else "") for line in expected]
 
 
 def test_bad_bytes_are_replaced_and_told() -> None:
-    assert list(decoded_lines([b"one\r\n", b"caf\xe9 au lait\n", b"two"])) == [
-        ("one", True),
-        ("caf\ufffd au lait", False),
-        ("two", True),
+    assert list(decoded(io.BytesIO(b"one\r\ncaf\xe9 au lait\ntwo"))) == [
+        ("one", ""),
+        ("caf\ufffd au lait", "bad UTF-8"),
+        ("two", ""),
     ]
 
 
@@ -59,8 +62,26 @@ def test_parallel_texts_that_do_not_match_are_refused(
         read_parallel(write("a", left), write("b", right))
 
 
-def test_reading_with_and_without_replacement_agree_on_good_text(write: Write) -> None:
-    path = write("text", b"a\r\n\xff\nb")
-    with path.open("rb") as stream:
-        replaced = list(decoded_lines(stream))
-    assert [line for _, line in read_lines(path)] == [line if good else None for line, good in replaced]
+@pytest.mark.parametrize("length", [LONGEST - 1, LONGEST, 3 * LONGEST])
+def test_a_line_without_an_end_is_given_up_in_bounded_memory(length: int, write: Write) -> None:
+    path = write("text", b"one\n" + b"x" * length + b"\ntwo\n")
+    too_long = length >= LONGEST  # its end counts
+    second = ("", "longer than 1 MiB") if too_long else ("x" * length, "")
+    tracemalloc.start()
+    assert list(read_lines(path)) == [("one", ""), second, ("two", "")]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * LONGEST
+    if too_long:
+        with pytest.raises(UserError, match=r"text:2: longer than 1 MiB\. Split it"):
+            read_text(path)
+
+
+def test_a_line_with_nul_characters_is_refused_where_it_stands(write: Write) -> None:
+    with pytest.raises(UserError, match=r"text:2: contains NUL"):
+        read_text(write("text", "one\nt\0wo\nthree and some more words\n"))
+
+
+def test_texts_side_by_side_are_as_many_as_the_files(write: Write) -> None:
+    paths = [write(name, f"1{name}\n\n") for name in "abc"]
+    assert read_side_by_side(paths) == [["1a", ""], ["1b", ""], ["1c", ""]]

@@ -21,6 +21,13 @@ def test_a_resumed_run_writes_each_step_once_and_a_cut_line_goes(tmp_path: Path)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
+def test_a_line_with_bad_bytes_goes_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n\xff\xfe\x00{"step": 2}\n{"step": 3}\n')
+    forget_after(path, 3)
+    assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
+
+
 def test_nothing_is_displayed_away_from_a_terminal(tmp_path: Path) -> None:
     screen = io.StringIO()
     with MetricsLog(tmp_path, step=0, steps=5, console=Console(file=screen)) as report:
