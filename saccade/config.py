@@ -121,6 +121,12 @@ def build(cls: type[SectionT], table: Mapping[str, Any], *, where: str) -> Secti
         raise ConfigError("\n".join(f"{key}: {text}" for key, text in lines.items())) from error
 
 
+def require_count(value: object, name: str, *, least: int = 1, most: int) -> None:
+    """Raises UserError unless an argument is a whole number from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ConfigError(f"{name} = {value!r}: must be a whole number from {least:,} to {most:,}.")
+
+
 def dump_toml(tables: Mapping[str, Any]) -> str:
     """The TOML text of sections (or plain mappings) by name, without values that are None."""
     return tomli_w.dumps(_plain(tables))

@@ -1,7 +1,7 @@
 """Sentences with the same search options, whose hypotheses are advanced in one operation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, Self
 
@@ -40,6 +40,11 @@ class Candidates(Protocol):
         """The newest token of each row."""
         ...
 
+    @property
+    def tokens(self) -> Tensor:
+        """The tokens of the live hypotheses, (sentences, hypotheses, columns)."""
+        ...
+
     def advance(self, log_probs: Tensor) -> tuple[Self, Tensor | None]:
         """The hypotheses with one more token, and the rows of the state they continue (None: unchanged)."""
         ...
@@ -75,11 +80,15 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a search, without its hypotheses."""
+    """A sentence of a search, without its hypotheses.
+
+    ended: hypotheses of the greatest length that would have ended by themselves.
+    """
 
     handle: int
     nbest: int
     trace: Trace | None = None
+    ended: set[tuple[int, ...]] = field(default_factory=set)
 
 
 @dataclass
@@ -122,6 +131,8 @@ class Group:
         """
         # One row of hypotheses for each sentence: (sentences, hypotheses, vocabulary).
         log_probs = log_probs.view(len(self.sentences), -1, log_probs.size(-1))
+        if self.candidates.length + 1 >= self.limits.shortest:
+            self._note_ends(log_probs)
         log_probs = self.limits.apply(log_probs, length=self.candidates.length)
         for place, one in enumerate(self.sentences):
             if one.trace is not None:
@@ -132,8 +143,27 @@ class Group:
 
     def result(self, place: int) -> tuple[int, list[Hypothesis]]:
         """The handle and the best hypotheses of the sentence at this place."""
-        one = self.sentences[place]
-        return one.handle, self.candidates.results(place)[: one.nbest]
+        one, first = self.sentences[place], self.candidates.begun[place]
+        found = self.candidates.results(place)[: one.nbest]
+        limit = int(self.limits.max_length[place]) - first
+        return one.handle, [
+            replace(hypothesis, cut=True)
+            if len(hypothesis.tokens) + 1 >= limit and hypothesis.tokens not in one.ended
+            else hypothesis
+            for hypothesis in found
+        ]
+
+    def _note_ends(self, log_probs: Tensor) -> None:
+        """Notes, before the limits force them to end, which hypotheses of the greatest length end anyway.
+
+        log_probs (sentences, hypotheses, vocabulary).
+        """
+        last = self.limits.max_length == self.candidates.length + 1
+        for place in last.nonzero().flatten().tolist():
+            ends = (log_probs[place].argmax(-1) == self.limits.end).tolist()
+            tokens = self.candidates.tokens[place, :, self.candidates.begun[place] :].tolist()
+            ended = self.sentences[place].ended
+            ended.update(tuple(own) for own, end in zip(tokens, ends, strict=True) if end)
 
     def select(self, kept: Sequence[int]) -> None:
         """Keeps these sentences alone and removes the columns in which none of them has a token."""

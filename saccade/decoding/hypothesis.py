@@ -10,9 +10,11 @@ class Hypothesis:
     log_prob: sum of token log-probabilities in nats, end symbol included.
     score: log_prob under the length penalty; hypotheses are sorted by it.
     path: the id at each decoder position if that differs from `tokens` (CTC).
+    cut: whether it ended because it had its greatest length, although the end symbol was not the likeliest.
     """
 
     tokens: tuple[int, ...]
     log_prob: float
     score: float
     path: tuple[int, ...] = ()
+    cut: bool = False

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.lazy import Lazy
+from saccade.decoding.memory import check_search
 from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
@@ -41,6 +42,10 @@ class Autoregressive(Decoder):
     def engine(self) -> IncrementalDecoder:
         """The model or engine that search drives."""
         return self._engine.get()
+
+    def check(self, options: DecodingConfig) -> None:
+        """See `Decoder.check`."""
+        check_search(options, self.vocabulary, device=self.network.output.weight.device)
 
     def decode(
         self,

@@ -26,6 +26,7 @@ from torch.nn.functional import pad
 from saccade.checkpoint import Model
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
+from saccade.decoding.memory import check_search
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
 from saccade.interop.exported import Exported, about_transformer, position_table, transformer_of
@@ -260,6 +261,10 @@ class OnnxDecoder(Decoder):
     def __init__(self, graphs: OnnxTransformer) -> None:
         self.graphs, self.vocabulary = graphs, graphs.vocabulary
         self.max_source_length, self.max_target_length = graphs.max_source_length, graphs.max_target_length
+
+    def check(self, options: DecodingConfig) -> None:
+        """See `Decoder.check`."""
+        check_search(options, self.vocabulary)
 
     def decode(
         self,
