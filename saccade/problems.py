@@ -110,17 +110,19 @@ class LineChecks:
         """What is likely to be wrong with a translation, the gravest first."""
         return *self._of_target(source, found), *self._of_source(line, source)
 
-    def unknown(self, source: str, target: str = "") -> str | None:
-        """The characters of a pair that the vocabulary lacks, as a message; None if there are none."""
-        tokenizer, found = self.tokenizer, []
-        for side, line, encode in (
-            ("source", source, tokenizer.encode_source),
-            ("target", target, tokenizer.encode_target),
-        ):
-            if tokenizer.unknown in encode([line])[0]:
-                lacking = unknown_text(line, encode, unknown=tokenizer.unknown)
-                found.append(f"the vocabulary lacks {lacking} of the {side}")
-        return "; ".join(found) or None
+    def unknown(self, sources: Sequence[str], targets: Sequence[str]) -> Iterator[tuple[int, Problem]]:
+        """The pairs with characters that the vocabulary lacks, by their numbers from 0."""
+        encoders = {"source": self.tokenizer.encode_source, "target": self.tokenizer.encode_target}
+        sides = {"source": sources, "target": targets}
+        ids = {side: encode(sides[side]) for side, encode in encoders.items()}
+        for number in range(len(sources)):
+            lacking = [
+                f"{unknown_text(sides[side][number], encode, unknown=self.tokenizer.unknown)} of the {side}"
+                for side, encode in encoders.items()
+                if self.tokenizer.unknown in ids[side][number]
+            ]
+            if lacking:
+                yield number, Problem("unknown", f"the vocabulary lacks {' and '.join(lacking)}")
 
     def _of_target(self, source: Sequence[int], found: Hypothesis) -> Iterator[Problem]:
         tokens = found.tokens

@@ -19,6 +19,8 @@ repeats: the translation repeats the same words many times in a row, and the lin
 short: the translation is far shorter than those of lines of this length usually are.
 """
 
+_OBSTACLES = ("too-long", "prefix", "no-translation")
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -68,3 +70,8 @@ class Translation:
     def problem(self) -> str | None:
         """The messages of `problems` in one line; None if there are none."""
         return described(self.problems)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the line was left without a translation."""
+        return any(one.code in _OBSTACLES for one in self.problems)

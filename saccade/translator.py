@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
 
+from saccade.attending import attended_pieces, attention_maps
 from saccade.checkpoint import Model, load_model
 from saccade.config import build, require_count
 from saccade.decoding.hypothesis import Hypothesis
@@ -17,7 +18,7 @@ from saccade.decoding.interface import Decoder
 from saccade.decoding.keywords import DecodingOptions
 from saccade.decoding.padding import padded
 from saccade.errors import InputError, TooLong, Unsupported
-from saccade.models.recording import AttentionMap, labelled
+from saccade.models.recording import AttentionMap
 from saccade.opening import Engine, decoder_for, make_reranker
 from saccade.problems import LineChecks
 from saccade.quantisation import Precision
@@ -25,7 +26,7 @@ from saccade.reopening import Reopened
 from saccade.results import Alternative, Problem, Translation
 from saccade.text.batching import plan_for_inference
 from saccade.text.lengths import SeenLengths, default_limit
-from saccade.text.lines import checked_lines, prefixed_chunks, require_lines, require_many, require_text
+from saccade.text.lines import checked_lines, prefixed, require_lines, require_many, require_text
 from saccade.text.tokenizer import Tokenizer, between
 
 _MOST_LINES = 1_000_000  # of a chunk; its lines and translations are in memory together
@@ -183,10 +184,8 @@ class Translator(Reopened):
 
     def pieces(self, source: str, target: str) -> tuple[list[str], list[str]]:
         """Source and target pieces as the model sees them, along the axes of `attention`."""
-        tokenizer, (source_ids, target_ids) = self.tokenizer, self._pair(source, target)
-        with torch.inference_mode():
-            axis = self.decoder.axis(*self.padded([source_ids]), target_ids)
-        return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(axis)
+        source_ids, target_ids = self._pair(source, target)
+        return attended_pieces(self.decoder, self.tokenizer, self.padded([source_ids]), target_ids)
 
     def stream(
         self,
@@ -202,14 +201,24 @@ class Translator(Reopened):
         Raises TypeError unless lines and prefixes are several str; that an item is none shows when it comes.
         """
         require_many(lines, "lines")
-        if prefixes is not None:
-            prefixes = require_lines(prefixes, "prefixes")
         require_count(chunk, "chunk", most=_MOST_LINES)
-        self.options(**options)
-        chunks = prefixed_chunks(checked_lines(lines, "lines"), prefixes, chunk)
-        return chain.from_iterable(
-            self.translate(some, prefixes=forced, first_line=first, **options)
-            for first, some, forced in chunks
+        rest = checked_lines(lines, "lines")
+        chunks = iter(lambda: list(islice(rest, chunk)), [])
+        return chain.from_iterable(self.stream_chunks(chunks, prefixes=prefixes, **options))
+
+    def stream_chunks(
+        self,
+        chunks: Iterable[Sequence[str]],
+        *,
+        prefixes: Sequence[str] | None = None,
+        **options: Unpack[DecodingOptions],
+    ) -> Iterator[list[Translation]]:
+        """Translates the lines of each chunk together, as `stream` does; yields their translations."""
+        require_many(chunks, "chunks")
+        forced = None if prefixes is None else require_lines(prefixes, "prefixes")
+        return (
+            self.translate(lines, prefixes=own, first_line=first, **options)
+            for first, lines, own in prefixed(chunks, forced)
         )
 
     def score(
@@ -246,13 +255,8 @@ class Translator(Reopened):
         require_text(target, "target")
         return self.tokenizer.encode_source([source])[0], self.tokenizer.encode_target([target])[0]
 
-    @torch.inference_mode()
     def _attention(self, source: list[int], target: list[int]) -> tuple[AttentionMap, ...]:
-        """The labelled attention maps of one pass over a finished target, end symbol included."""
-        batch = self.padded([source])
-        sides = {"source": self.tokenizer.source_pieces(source)}
-        sides["target"] = self.tokenizer.target_pieces(self.decoder.axis(*batch, target))
-        return tuple(labelled(one, sides) for one in self.decoder.attention(*batch, target))
+        return attention_maps(self.decoder, self.tokenizer, self.padded([source]), target)
 
     @torch.inference_mode()
     def _log_probs(self, sources: list[list[int]], targets: list[list[int]]) -> list[float]:

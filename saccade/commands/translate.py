@@ -22,6 +22,7 @@ from saccade.commands.options import (
 )
 from saccade.commands.output import CHUNK, Progress, output_file
 from saccade.commands.parameters import Offer, Settings, option
+from saccade.commands.problems import ProblemReport
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
@@ -65,7 +66,8 @@ def translate(
         typer.Option(
             "--json",
             help="Print a JSON object for each line: text, score, log_prob (nats), tokens, alternatives, "
-            "problem.",
+            "problem (a message) and problems (codes: too-long, prefix, no-translation, unknown, long, cut, "
+            "repeats, short).",
         ),
     ] = False,
     engine: Annotated[
@@ -85,8 +87,9 @@ def translate(
     """Translate text line by line.
 
     Each input line gives one output line. An empty line stays empty. A line that cannot be translated gives
-    an empty line, and a message with its number on standard error. Only the newline character ends a line.
-    Bytes that are not UTF-8 are replaced, with a message. With --nbest, each translation is printed as
+    an empty line, and a message with its number on standard error; so does a translation that is doubtful,
+    because it was cut, repeats itself or is very short. Only the newline character ends a line. Bytes that
+    are not UTF-8 are replaced, with a message. With --nbest, each translation is printed as
     `index ||| text ||| score`, where the index counts input lines from 0.
 
     \b
@@ -118,10 +121,10 @@ def _write(
     flush_every: int,
     progress: Progress | None,
 ) -> None:
+    problems = ProblemReport()
     with output_file(output) as stream:
         for number, result in enumerate(results):
-            if result.problem is not None:
-                typer.echo(f"line {number + 1}: {result.problem}", err=True)
+            problems.at(number + 1, result)
             stream.write(show(number, result).encode("utf-8", errors="replace"))
             if (number + 1) % flush_every == 0:
                 stream.flush()
@@ -129,6 +132,7 @@ def _write(
                     progress.at(number + 1)
         if progress is not None:
             progress.end()
+    problems.end()
 
 
 def _lines(file: Path | None) -> Iterator[str]:
@@ -193,6 +197,7 @@ def _as_json(number: int, translation: "Translation") -> str:
     }
     if translation.problem is not None:
         fields["problem"] = translation.problem
+        fields["problems"] = [one.code for one in translation.problems]
     if len(translation.alternatives) > 1:
         fields["alternatives"] = [vars(choice) for choice in translation.alternatives]
     return json.dumps(fields, ensure_ascii=False) + "\n"

@@ -11,7 +11,7 @@ from saccade.config import Section
 Penalty = Literal["gnmt", "power"]
 Rules = Literal["plain", "free", "renormalized"]
 
-MOST_HYPOTHESES, MOST_SAMPLES = 1_000, 10_000
+MOST_HYPOTHESES, MOST_SAMPLES = 10_000, 100_000
 """Bounds of `beam` and `nbest`; a request that memory cannot hold is refused below them."""
 MOST_TOKENS = 100_000
 """Bound of the lengths of a target."""
@@ -65,8 +65,8 @@ class DecodingConfig(Section):
     """Whether tokens are sampled at random instead of searched for."""
     temperature: float = Field(1.0, ge=LEAST_TEMPERATURE, le=MOST_TEMPERATURE)
     """Sampling temperature; values below 1 favour likely tokens."""
-    top_k: int | None = Field(None, ge=0, le=MOST_TOP_K)
-    """Number of most likely tokens to sample from; unset or 0: all tokens."""
+    top_k: int | None = Field(None, ge=1, le=MOST_TOP_K)
+    """Number of most likely tokens to sample from; unset: all tokens."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Probability mass of the most likely tokens to sample from (nucleus sampling, Holtzman et al. 2020); 1:
     all tokens."""

@@ -21,7 +21,7 @@ _APART = 0x9E3779B1
 class Draw:
     """The rule by which a token is drawn: logits divided by temperature, then cut to top_k and to top_p.
 
-    Nothing is cut off with a top_k of None, 0 or the size of the vocabulary, and with a top_p of 1.
+    Nothing is cut off if top_k is None or at least the size of the vocabulary, and top_p is 1.
     """
 
     temperature: float = 1.0
@@ -31,7 +31,7 @@ class Draw:
     def tokens(self, log_probs: Tensor, uniform: Tensor) -> Tensor:
         """Draws ids (...) by inverse transform; log_probs (..., vocabulary), uniform (...) in [0, 1)."""
         ordered, ids = log_probs.sort(dim=-1, descending=True, stable=True)
-        if self.top_k:
+        if self.top_k is not None:
             ordered, ids = ordered[..., : self.top_k], ids[..., : self.top_k]
         kept = (ordered / self.temperature).softmax(-1).double()
         cumulative = kept.cumsum(-1)

@@ -22,8 +22,8 @@ class ContinuationConfig(Section):
     """Number of continuations of the same text, each with random draws of its own."""
     temperature: float = Field(1.0, ge=0, le=MOST_TEMPERATURE)
     """Sampling temperature; values below 1 favour likely tokens, and 0 always takes the most likely one."""
-    top_k: int | None = Field(None, ge=0, le=MOST_TOP_K)
-    """Number of most likely tokens to sample from; unset or 0: all tokens."""
+    top_k: int | None = Field(None, ge=1, le=MOST_TOP_K)
+    """Number of most likely tokens to sample from; unset: all tokens."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Probability mass of the most likely tokens to sample from (nucleus sampling, Holtzman et al. 2020); 1:
     all tokens."""

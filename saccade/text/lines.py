@@ -6,7 +6,6 @@ treat each character as a line.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import islice
 from typing import Any
 
 from saccade.errors import InputError
@@ -50,21 +49,21 @@ def checked_lines(lines: Iterable[str], name: str) -> Iterator[str]:
         yield line
 
 
-def prefixed_chunks(
-    lines: Iterator[str], prefixes: Sequence[str] | None, size: int
-) -> Iterator[tuple[int, list[str], Sequence[str] | None]]:
-    """Up to `size` lines at a time: the number of the first one, from 0, the lines, and their prefixes.
+def prefixed(
+    chunks: Iterable[Sequence[str]], prefixes: Sequence[str] | None
+) -> Iterator[tuple[int, Sequence[str], Sequence[str] | None]]:
+    """For each chunk of lines: the number of its first line, from 0, the lines, and their prefixes.
 
     Raises UserError unless there is one prefix for each line.
     """
     first = 0
-    while some := list(islice(lines, size)):
-        end = first + len(some)
+    for lines in chunks:
+        end = first + len(lines)
         if prefixes is not None and len(prefixes) < end:
             raise InputError(
                 f"there are {len(prefixes):,} prefixes but more lines: each line needs one prefix."
             )
-        yield first, some, None if prefixes is None else prefixes[first:end]
+        yield first, lines, None if prefixes is None else prefixes[first:end]
         first = end
     if prefixes is not None and first < len(prefixes):
         raise InputError(
