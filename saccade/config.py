@@ -71,6 +71,8 @@ def apply_overrides(tables: Mapping[str, Any], overrides: Iterable[str]) -> Tabl
     The right side is read as a TOML value if it is one (2000, 1e-3, true, ["a", "b"]), and otherwise as a
     string, so that paths and names need no quotes inside those of the shell.
     """
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides is a single str; give a list with one str for each: [{overrides!r}].")
     result = copy.deepcopy(dict(tables))
     for override in overrides:
         key, equals, text = override.partition("=")

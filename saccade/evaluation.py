@@ -9,6 +9,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from saccade.decoding.keywords import DecodingOptions
 from saccade.errors import ConfigError, InputError, Unsupported
+from saccade.text.lines import require_lines
 from saccade.translator import Translation, Translator
 
 Tokenize = Literal["13a", "none", "char", "zh", "ja-mecab", "ko-mecab", "intl", "flores101", "flores200"]
@@ -43,6 +44,8 @@ def score_text(
     tokenize: tokeniser of sacreBLEU; unset: 13a, "zh": Chinese, "none": text that is already tokenised.
     Raises UserError if the counts differ or there is nothing to score.
     """
+    hypotheses = require_lines(hypotheses, "hypotheses")
+    references = require_lines(references, "references")
     if len(hypotheses) != len(references):
         raise InputError(
             f"{len(hypotheses)} translations but {len(references)} references: each line needs one reference."
@@ -90,6 +93,7 @@ def evaluate(
     **options: Unpack[DecodingOptions],
 ) -> tuple[Scores, list[Translation]]:
     """Translates sources and scores the translations; options as in `Translator.translate`."""
+    references = require_lines(references, "references")
     translations = translator.translate(sources, **options)
     hypotheses = [translation.text for translation in translations]
     return score_text(hypotheses, references, tokenize=tokenize, lowercase=lowercase), translations

@@ -127,9 +127,8 @@ class LineChecks:
     def _of_target(self, source: Sequence[int], found: Hypothesis) -> Iterator[Problem]:
         tokens = found.tokens
         if found.cut:
-            yield Problem(
-                "cut", f"the translation was cut at {len(tokens) + 1:,} pieces, its greatest length"
-            )
+            settings = "max_length, or max_ratio and max_extra"
+            yield Problem("cut", f"the translation was cut at its greatest length ({settings})")
         if (loop := repetition(tokens)) is not None:
             own = repetition(source)
             if own is None or 2 * own.tokens < loop.tokens:

@@ -17,7 +17,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.keywords import DecodingOptions
 from saccade.decoding.padding import padded
-from saccade.errors import InputError, TooLong, Unsupported
+from saccade.errors import TooLong, Unsupported
 from saccade.models.recording import AttentionMap
 from saccade.opening import Engine, decoder_for, make_reranker
 from saccade.problems import LineChecks
@@ -26,7 +26,14 @@ from saccade.reopening import Reopened
 from saccade.results import Alternative, Problem, Translation
 from saccade.text.batching import plan_for_inference
 from saccade.text.lengths import SeenLengths, default_limit
-from saccade.text.lines import checked_lines, prefixed, require_lines, require_many, require_text
+from saccade.text.lines import (
+    checked_lines,
+    prefixed,
+    require_lines,
+    require_many,
+    require_pairs,
+    require_text,
+)
 from saccade.text.tokenizer import Tokenizer, between
 
 _MOST_LINES = 1_000_000  # of a chunk; its lines and translations are in memory together
@@ -109,10 +116,7 @@ class Translator(Reopened):
         return other
 
     def with_options(self, **changes: Unpack[DecodingOptions]) -> Self:
-        """A translator with the same model, whose own decoding settings are changed; see `options`.
-
-        They also hold for `score` and `attention`, which read `max_source_length`.
-        """
+        """A translator with the same model and other decoding settings of its own, also for `score`."""
         other = self._changed("with_options", **changes)
         other.settings = {**self.settings, **changes}
         other.options()
@@ -141,9 +145,7 @@ class Translator(Reopened):
         prefixes: text that each translation must begin with. An empty line stays empty. A line that is too
         long (`max_source_length`), or whose prefix the vocabulary cannot write, gets a `problem` and no
         translation; nothing is truncated silently. first_line: number of the first line if `lines` are part
-        of a longer text; line numbers seed sampling.
-
-        Raises TypeError unless lines and prefixes are lists of str.
+        of a longer text; line numbers seed sampling. Raises TypeError unless both are lists of str.
         """
         lines, decoding = require_lines(lines, "lines"), self.options(**options)
         prefixes = None if prefixes is None else require_lines(prefixes, "prefixes")
@@ -221,6 +223,7 @@ class Translator(Reopened):
             for first, lines, own in prefixed(chunks, forced)
         )
 
+    @torch.inference_mode()
     def score(
         self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096
     ) -> list[float]:
@@ -230,23 +233,17 @@ class Translator(Reopened):
         unequal counts, for a line longer than the limit (`max_source_length`, for both sides), and for models
         that cannot score a target; TypeError unless both are lists of str.
         """
-        sources, targets = require_lines(sources, "sources"), require_lines(targets, "targets")
-        decoding = self.options(batch_tokens=batch_tokens)
-        if len(sources) != len(targets):
-            raise InputError(
-                f"{len(sources):,} source lines, but {len(targets):,} target lines: line N of one belongs to "
-                "line N of the other."
-            )
-        tokenizer = self.tokenizer
+        sources, targets = require_pairs(sources, targets)
+        decoding, tokenizer = self.options(batch_tokens=batch_tokens), self.tokenizer
         source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
         self.checks(decoding).require_fit(source_ids, target_ids)
-        pairs = list(zip(source_ids, target_ids, strict=True))
-        lengths = [max(len(source), len(target)) for source, target in pairs]
+        lengths = [max(map(len, pair)) for pair in zip(source_ids, target_ids, strict=True)]
         scores = [0.0] * len(lengths)
         for batch in plan_for_inference(lengths, batch_tokens=decoding.batch_tokens):
             rows = [int(index) for index in batch]
-            values = self._log_probs([source_ids[i] for i in rows], [target_ids[i] for i in rows])
-            for index, value in zip(rows, values, strict=True):
+            source = self.padded([source_ids[index] for index in rows])
+            values = self.decoder.log_probs(*source, [target_ids[index] for index in rows])
+            for index, value in zip(rows, values.tolist(), strict=True):
                 scores[index] = value
         return scores
 
@@ -257,11 +254,6 @@ class Translator(Reopened):
 
     def _attention(self, source: list[int], target: list[int]) -> tuple[AttentionMap, ...]:
         return attention_maps(self.decoder, self.tokenizer, self.padded([source]), target)
-
-    @torch.inference_mode()
-    def _log_probs(self, sources: list[list[int]], targets: list[list[int]]) -> list[float]:
-        values = self.decoder.log_probs(*self.padded(sources), targets)
-        return [float(value) for value in values.tolist()]
 
     def _decode(
         self,
@@ -294,8 +286,8 @@ class Translator(Reopened):
         """What is checked of each line under these options (unset: the model's own)."""
         chosen: int | None = (self.options() if options is None else options).max_source_length
         limit = default_limit(self.seen) if chosen is None else chosen or None
-        longest = self.decoder.max_source_length, self.decoder.max_target_length
-        return LineChecks(self.tokenizer, self.seen, limit, *longest)
+        reads, writes = self.decoder.max_source_length, self.decoder.max_target_length
+        return LineChecks(self.tokenizer, self.seen, limit, reads, writes)
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
         """The ids that each target must begin with: its prefix, or the token of the target language."""

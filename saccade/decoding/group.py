@@ -1,5 +1,6 @@
 """Sentences with the same search options, whose hypotheses are advanced in one operation."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,6 +46,11 @@ class Candidates(Protocol):
         """The tokens of the live hypotheses, (sentences, hypotheses, columns)."""
         ...
 
+    @property
+    def log_probs(self) -> Tensor:
+        """Their log-probabilities, (sentences, hypotheses)."""
+        ...
+
     def advance(self, log_probs: Tensor) -> tuple[Self, Tensor | None]:
         """The hypotheses with one more token, and the rows of the state they continue (None: unchanged)."""
         ...
@@ -82,13 +88,21 @@ class Candidates(Protocol):
 class Sentence:
     """A sentence of a search, without its hypotheses.
 
-    ended: hypotheses of the greatest length that would have ended by themselves.
+    sampled: whether its hypotheses are drawn independently. unfinished: hypotheses of the greatest length
+    that would have continued, and their log-probabilities.
     """
 
     handle: int
     nbest: int
+    sampled: bool = False
     trace: Trace | None = None
-    ended: set[tuple[int, ...]] = field(default_factory=set)
+    unfinished: dict[tuple[int, ...], float] = field(default_factory=dict)
+
+    def cuts(self, found: Hypothesis) -> bool:
+        """Whether the greatest length has cut a hypothesis, or a likelier one that could not be finished."""
+        if self.sampled:
+            return found.tokens in self.unfinished
+        return max(self.unfinished.values(), default=-math.inf) >= found.log_prob
 
 
 @dataclass
@@ -132,7 +146,7 @@ class Group:
         # One row of hypotheses for each sentence: (sentences, hypotheses, vocabulary).
         log_probs = log_probs.view(len(self.sentences), -1, log_probs.size(-1))
         if self.candidates.length + 1 >= self.limits.shortest:
-            self._note_ends(log_probs)
+            self._note_unfinished(log_probs)
         log_probs = self.limits.apply(log_probs, length=self.candidates.length)
         for place, one in enumerate(self.sentences):
             if one.trace is not None:
@@ -143,27 +157,25 @@ class Group:
 
     def result(self, place: int) -> tuple[int, list[Hypothesis]]:
         """The handle and the best hypotheses of the sentence at this place."""
-        one, first = self.sentences[place], self.candidates.begun[place]
-        found = self.candidates.results(place)[: one.nbest]
-        limit = int(self.limits.max_length[place]) - first
+        one = self.sentences[place]
         return one.handle, [
-            replace(hypothesis, cut=True)
-            if len(hypothesis.tokens) + 1 >= limit and hypothesis.tokens not in one.ended
-            else hypothesis
-            for hypothesis in found
+            replace(found, cut=True) if one.cuts(found) else found
+            for found in self.candidates.results(place)[: one.nbest]
         ]
 
-    def _note_ends(self, log_probs: Tensor) -> None:
-        """Notes, before the limits force them to end, which hypotheses of the greatest length end anyway.
+    def _note_unfinished(self, log_probs: Tensor) -> None:
+        """Notes, before the limits force them to end, which hypotheses of the greatest length would continue.
 
         log_probs (sentences, hypotheses, vocabulary).
         """
         last = self.limits.max_length == self.candidates.length + 1
         for place in last.nonzero().flatten().tolist():
-            ends = (log_probs[place].argmax(-1) == self.limits.end).tolist()
+            continues = (log_probs[place].argmax(-1) != self.limits.end).tolist()
             tokens = self.candidates.tokens[place, :, self.candidates.begun[place] :].tolist()
-            ended = self.sentences[place].ended
-            ended.update(tuple(own) for own, end in zip(tokens, ends, strict=True) if end)
+            totals = self.candidates.log_probs[place].tolist()
+            for own, total, more in zip(tokens, totals, continues, strict=True):
+                if more and math.isfinite(total):
+                    self.sentences[place].unfinished[tuple(own)] = total
 
     def select(self, kept: Sequence[int]) -> None:
         """Keeps these sentences alone and removes the columns in which none of them has a token."""

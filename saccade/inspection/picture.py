@@ -13,6 +13,7 @@ from torch import Tensor
 from saccade.distribution import missing
 from saccade.errors import ConfigError, StorageError, Unsupported
 from saccade.models.recording import AttentionMap
+from saccade.text.lines import require_many
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +49,8 @@ def draw_attention(
     installed font has. Raises UserError without matplotlib or cross-attention, and if the file cannot be
     written.
     """
+    require_many(source, "source")
+    require_many(target, "target")
     check_picture(out)
     layers = {one.layer: one.weights for one in maps if one.kind == "cross"}
     if not layers:

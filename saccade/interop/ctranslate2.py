@@ -206,7 +206,8 @@ def open_ctranslate2(folder: Path, *, device: str | None = None, threads: int | 
         )
     except (RuntimeError, ValueError) as error:
         raise Unsupported(f"{folder}: CTranslate2 cannot load it: {error}.") from error
-    return Translator(CTranslate2Decoder(exported, engine), exported.tokenizer, settings=exported.decoding)
+    decoder = CTranslate2Decoder(exported, engine)
+    return Translator(decoder, exported.tokenizer, settings=exported.decoding, seen=exported.seen)
 
 
 def _encoder(spec: Any, network: Transformer) -> None:

@@ -20,6 +20,7 @@ from saccade.text.cache_writer import write_cache
 from saccade.text.columns import Column
 from saccade.text.corpus import Paths, file_hash, text_lines
 from saccade.text.encode import CHUNK, chunks
+from saccade.text.lines import require_many
 from saccade.text.prepare import write_whole, writing
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig, load_tokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
@@ -175,6 +176,7 @@ def open_prepared_text(out: Path) -> PreparedText:
 
 def text_size(lines: Iterable[str], tokenizer: Tokenizer) -> TextSize:
     """The size of a text given as lines."""
+    require_many(lines, "lines")
     return _sum(_size(chunk, tokenizer.encode_target(chunk), tokenizer) for chunk in chunks(lines, CHUNK))
 
 

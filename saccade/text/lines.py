@@ -25,6 +25,17 @@ def require_lines(lines: Iterable[str], name: str) -> list[str]:
     return found
 
 
+def require_pairs(sources: Iterable[str], targets: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Both sides of sentence pairs as lists; see `require_lines`. Raises UserError for unequal counts."""
+    pairs = require_lines(sources, "sources"), require_lines(targets, "targets")
+    if len(pairs[0]) != len(pairs[1]):
+        raise InputError(
+            f"{len(pairs[0]):,} source lines, but {len(pairs[1]):,} target lines: line N of one belongs to "
+            "line N of the other."
+        )
+    return pairs
+
+
 def require_many(lines: object, name: str) -> None:
     """Raises TypeError for an argument that is not several lines; the items are not looked at."""
     if isinstance(lines, str):
