@@ -132,10 +132,8 @@ def test_greedy_search_is_cut_exactly_where_a_greater_length_gives_another_trans
         limited = translator.translate(sources, beam=1, max_length=longest)
         cut = ["cut" in codes(one) for one in limited]
         assert cut == [one.text != other.text for one, other in zip(limited, free, strict=True)]
-        just_ended += sum(
-            len(one.tokens) + 1 == longest for one, flag in zip(limited, cut, strict=True) if not flag
-        )
-        assert any(cut)
+        whole = [one for one, flag in zip(limited, cut, strict=True) if not flag]
+        just_ended += sum(len(one.tokens) + 1 == longest for one in whole)
     assert just_ended
 
 

@@ -170,7 +170,8 @@ class Group:
         """
         last = self.limits.max_length == self.candidates.length + 1
         for place in last.nonzero().flatten().tolist():
-            continues = (log_probs[place].argmax(-1) != self.limits.end).tolist()
+            allowed = log_probs[place].index_fill(-1, self.limits.banned, -math.inf)
+            continues = (allowed.argmax(-1) != self.limits.end).tolist()
             tokens = self.candidates.tokens[place, :, self.candidates.begun[place] :].tolist()
             totals = self.candidates.log_probs[place].tolist()
             for own, total, more in zip(tokens, totals, continues, strict=True):
