@@ -7,8 +7,13 @@ from typing import Any
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 
+from saccade.config import require_count
 from saccade.errors import InputError
 from saccade.evaluation import bleu_metric
+from saccade.text.lines import require_lines
+
+MOST_SAMPLES = 100_000
+"""Bound of the bootstrap resamples."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,10 @@ def compare(
     sources: source lines to return with them. The resamples are the same in every call (sacreBLEU's seed).
     Raises UserError if line counts differ or there is nothing to compare.
     """
+    systems = {name: require_lines(lines, f"systems[{name!r}]") for name, lines in systems.items()}
+    references = require_lines(references, "references")
+    sources = None if sources is None else require_lines(sources, "sources")
+    require_count(samples, "samples", most=MOST_SAMPLES)
     if not references:
         raise InputError("nothing to compare: the reference is empty.")
     every = [list(references), *map(list, more_references)]

@@ -80,6 +80,8 @@ def apply_overrides(tables: Mapping[str, Any], overrides: Iterable[str]) -> Tabl
     The right side is read as a TOML value if it is one (2000, 1e-3, true, ["a", "b"]), and otherwise as a
     string, so that paths and names need no quotes inside those of the shell.
     """
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides is a single str; give a list with one str for each: [{overrides!r}].")
     result = copy.deepcopy(dict(tables))
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -128,6 +130,12 @@ def build(cls: type[SectionT], table: Mapping[str, Any], *, where: str) -> Secti
             key, text = _problem(cls, table, problem, where=where)
             lines[key] = f"{lines[key]}, or {text}" if key in lines else text
         raise ConfigError("\n".join(f"{key}: {text}" for key, text in lines.items())) from error
+
+
+def require_count(value: object, name: str, *, least: int = 1, most: int) -> None:
+    """Raises UserError unless an argument is a whole number from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ConfigError(f"{name} = {value!r}: must be a whole number from {least:,} to {most:,}.")
 
 
 def dump_toml(tables: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from saccade.decoding.keywords import DecodingOptions
 from saccade.errors import ConfigError, InputError, Unsupported
+from saccade.text.lines import require_lines
 from saccade.translator import Translation, Translator
 
 Tokenize = Literal["13a", "none", "char", "zh", "ja-mecab", "ko-mecab", "intl", "flores101", "flores200"]
@@ -45,7 +46,9 @@ def score_text(
     tokeniser of sacreBLEU; unset: 13a, "zh": Chinese, "none": text that is already tokenised.
     Raises UserError if the counts differ or there is nothing to score.
     """
-    every = [references, *more_references]
+    hypotheses = require_lines(hypotheses, "hypotheses")
+    references = require_lines(references, "references")
+    every = [references, *(require_lines(own, "more_references") for own in more_references)]
     for own in every:
         if len(hypotheses) != len(own):
             raise InputError(
@@ -98,6 +101,7 @@ def evaluate(
 
     options: as in `Translator.translate`.
     """
+    references = require_lines(references, "references")
     translations = translator.translate(sources, **options)
     hypotheses = [translation.text for translation in translations]
     scores = score_text(

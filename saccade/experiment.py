@@ -22,6 +22,7 @@ from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
 from saccade.tasks import task_for
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
+from saccade.text.lines import require_many
 from saccade.text.opening import kept
 from saccade.training.distributed import Group
 from saccade.training.loop import Setup, train
@@ -49,6 +50,7 @@ def read_experiment(
     resolved: the configuration is that of a run, which already includes the settings of `training.init_from`.
     Raises UserError for the first section with unknown keys, wrong types or invalid values.
     """
+    require_many(overrides, "overrides")
     merged: dict[str, Any] = load_toml(config) if config is not None else {}
     check_sections(merged, SECTIONS)
     for name, table in (tables or {}).items():

@@ -1,9 +1,10 @@
 """Using language models: scoring and continuing a text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self, Unpack, cast
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from saccade.checkpoint import Model, load_model
-from saccade.config import build
+from saccade.config import build, require_count
 from saccade.decoding.continuation import continue_text
 from saccade.decoding.keywords import ContinuationOptions
 from saccade.decoding.text_options import ContinuationConfig
@@ -20,10 +21,17 @@ from saccade.errors import ConfigError, InputError
 from saccade.models.families import LanguageModel, expect
 from saccade.nn.loss import linear_cross_entropy
 from saccade.nn.reading import OVERRIDABLE, LanguageModelConfig, MemoryConfig
+from saccade.problems import unknown_text
+from saccade.reopening import Reopened
+from saccade.results import Problem, described
 from saccade.text.cache import Ids
 from saccade.text.language_model import TextSize, text_size
+from saccade.text.lines import require_lines, require_text
 from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
+
+MOST_STREAMS = 100_000
+"""Bound of the parts of a text that are read in parallel."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,24 @@ class TextScore:
 
 @dataclass(frozen=True)
 class Continuation:
-    """A continuation. text: the text after the prompt; tokens: its pieces; log_prob: their sum, in nats."""
+    """A continuation. text: the text after the prompt; tokens: its pieces; log_prob: their sum, in nats.
+
+    problems: what is wrong with the prompt, that is, characters that the vocabulary lacks.
+    """
 
     prompt: str
     text: str
     tokens: tuple[str, ...]
     log_prob: float
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def problem(self) -> str | None:
+        """The messages of `problems` in one line; None if there are none."""
+        return described(self.problems)
 
 
-class TextGenerator:
+class TextGenerator(Reopened):
     """A language model that is ready to score and generate text."""
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu", **settings: Any) -> None:
@@ -86,14 +103,20 @@ class TextGenerator:
         """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(load_model(Path(folder)), device=device, **settings)
+        made = cls(load_model(Path(folder)), device=device, **settings)
+        made.reopen = partial(cls.load, Path(folder).absolute(), device=device, **settings)
+        return made
 
     def score(self, lines: Sequence[str], *, streams: int = 1) -> TextScore:
-        """The score of lines as one text, including line ends. Raises UserError if there are no lines.
+        """The score of lines as one text, including line ends.
 
         streams: number of parts of the text that are read in parallel, which is faster. Each begins without
         memory, so that more parts give a slightly higher perplexity; one is exact.
+
+        Raises UserError if there are no lines, and TypeError unless they are a list of str.
         """
+        lines = require_lines(lines, "lines")
+        require_count(streams, "streams", most=MOST_STREAMS)
         if not lines:
             raise InputError("the text is empty: there is nothing to score.")
         tokenizer = self.model.tokenizer
@@ -126,7 +149,9 @@ class TextGenerator:
         """Continues a text; options as in `ContinuationConfig` (tokens=200, temperature=0.8, ...).
 
         An empty prompt is the beginning of a line. Padding, start and unknown pieces are never written.
+        Characters of the prompt that the vocabulary lacks are read as unknown, and reported as a problem.
         """
+        require_text(prompt, "prompt")
         settings, tokenizer = self.options(**options), self.model.tokenizer
         prompt = without_surrogates(prompt)
         ids = list(chain.from_iterable(tokenizer.encode_target(prompt.split("\n"))))[:-1]
@@ -137,13 +162,14 @@ class TextGenerator:
             segment=self.config.segment,
             banned=(tokenizer.pad, tokenizer.start, tokenizer.unknown),
         )
-        before = self._text(ids)
+        before, problems = self._text(ids), tuple(self._problems(prompt, ids))
         return [
             Continuation(
                 prompt=prompt,
                 text=self._text([*ids, *one.tokens]).removeprefix(before),
                 tokens=tuple(tokenizer.target_pieces(one.tokens)),
                 log_prob=one.log_prob,
+                problems=problems,
             )
             for one in found
         ]
@@ -151,6 +177,14 @@ class TextGenerator:
     def unknown(self, text: str) -> int:
         """Number of tokens of a text for words or characters outside the vocabulary."""
         return text_size(text.split("\n"), self.model.tokenizer).unknown
+
+    def _problems(self, prompt: str, ids: Sequence[int]) -> Iterator[Problem]:
+        tokenizer = self.model.tokenizer
+        if count := ids.count(tokenizer.unknown):
+            lacking = unknown_text(prompt, tokenizer.encode_target, unknown=tokenizer.unknown)
+            yield Problem(
+                "unknown", f"the vocabulary lacks {count} token(s) of the prompt ({lacking}), read as unknown"
+            )
 
     def _attentive(self) -> "TextGenerator":
         """A generator that sees its own text: a model without memory gets one as long as its segment."""

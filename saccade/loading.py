@@ -1,6 +1,7 @@
 """Loading a model folder as the class that uses it: the one place where this depends on the family."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,4 +32,6 @@ def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Us
     model: Model = load_model(Path(folder))
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return USES[kind_of(model.config).family](model, device=device, **options)
+    use = USES[kind_of(model.config).family](model, device=device, **options)
+    use.reopen = partial(load, Path(folder).absolute(), device=device, **options)
+    return use

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 
 EVERYWHERE = {"config", "distribution", "errors", "files", "folders", "leftovers"}
 BELOW_TRANSLATOR = {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "checkpoint"}
-INFERENCE = BELOW_TRANSLATOR | {"translator", "generator"}
+INFERENCE = BELOW_TRANSLATOR | {"translator", "generator", "results", "problems"}
+INFERENCE |= {"attending", "opening", "reopening"}
 
 # Unit (a package or a file of saccade/) -> what it may import besides EVERYWHERE and itself.
 # "models.interface" stands for that one file or folder; "models" for the whole package.
@@ -45,9 +46,15 @@ ALLOWED: dict[str, set[str]] = {
     },
     "engine": {"quantisation", "native", "nn", "models"},
     "checkpoint": {"quantisation", "native", "text", "models"},
-    "translator": {"checkpoint", "decoding", "engine", "quantisation", "text"}
-    | {"models.families", "models.recording"},
-    "generator": {"checkpoint", "decoding", "text", "models.interface", "models.families", "nn"},
+    "results": {"models.recording"},
+    "problems": {"decoding.hypothesis", "results", "text"},
+    "opening": {"checkpoint", "decoding", "engine", "models.families", "quantisation", "text"},
+    "reopening": set(),
+    "attending": {"decoding.interface", "models.recording", "text"},
+    "translator": {"attending", "checkpoint", "decoding", "opening", "problems", "reopening", "results"}
+    | {"models.recording", "quantisation", "text"},
+    "generator": {"problems", "reopening", "results"}
+    | {"checkpoint", "decoding", "text", "models.interface", "models.families", "nn"},
     "loading": INFERENCE,
     "description": {"checkpoint", "models", "text"},
     "evaluation": INFERENCE,

@@ -86,7 +86,7 @@ def test_arbitrary_strings_give_one_line_each_in_order(lines: list[str], beam: i
     found = translator().translate(lines, beam=beam, **SHORT)
     assert [one.source for one in found] == lines
     for line, one in zip(lines, found, strict=True):
-        assert one.problem is None
+        assert not one.failed
         assert not {"\n", "\r"} & set(one.text)
         assert bool(line.strip()) or one.text == ""
 
@@ -155,7 +155,7 @@ def test_a_stream_reads_no_further_than_it_must() -> None:
 
 def test_lone_surrogates_are_translated_like_any_character() -> None:
     (found,) = translator().translate(["a \ud800 cat"], **SHORT)
-    assert found.problem is None
+    assert not found.failed
 
 
 # --- lines that a model can't read ---------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_a_line_that_is_too_long_is_reported_and_the_others_are_translated() -> 
     assert found[1].problem == (
         f"not translated: {pieces} pieces, but the model reads at most 16; split the line."
     )
-    assert [one.problem for one in found] == [None, found[1].problem, None, None]
+    assert [one.failed for one in found] == [False, True, False, False]
     assert found[0].tokens
     assert found[2].tokens
 
@@ -180,8 +180,8 @@ def test_a_line_of_just_the_greatest_length_is_translated() -> None:
     ids = short.tokenizer.encode_source(["zzzzzzzzzzzzzzzzz"])[0]
     line = "z" * (16 - len(ids) + 17)
     assert len(short.tokenizer.encode_source([line])[0]) == 16
-    assert short.translate([line])[0].problem is None
-    assert short.translate([line + "z"])[0].problem is not None
+    assert not short.translate([line])[0].failed
+    assert short.translate([line + "z"])[0].failed
 
 
 @pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 3}, {"sample": True}])
@@ -190,7 +190,7 @@ def test_a_prefix_that_leaves_no_room_is_reported(options: dict[str, Any]) -> No
     found = short.translate(["a cat", "nobody"], prefixes=["ZZZZ" * 10, "A"], **options)
     assert found[0].text == ""
     assert found[0].problem == "no translation within the length limits was found"
-    assert found[1].problem is None
+    assert not found[1].failed
 
 
 def test_scoring_a_line_that_is_too_long_names_it() -> None:

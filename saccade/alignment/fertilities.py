@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 from saccade.alignment.attention import aligned_by_attention
 from saccade.alignment.counting import aligned_by_counting
-from saccade.errors import ConfigError, TooLong
+from saccade.errors import ConfigError
+from saccade.text.lines import require_pairs
 from saccade.translator import Translator
 
 Method = Literal["attention", "eflomal"]
@@ -22,14 +23,14 @@ def fertilities(
     """The fertility of each source piece of each pair, without end symbols; empty for an empty line.
 
     Pieces are those of the model; `eflomal` uses only its tokeniser. layer: see `aligned_by_attention`.
-    Raises UserError for a line that the model cannot read.
+    Raises UserError for a line that is too long or has no partner, and TypeError unless both sides are lists
+    of str.
     """
     check_method(method, layer)
+    sources, targets = require_pairs(sources, targets)
     tokenizer = translator.tokenizer
     source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
-    for number, (source, target) in enumerate(zip(source_ids, target_ids, strict=True), start=1):
-        if problem := translator.problem(source, target):
-            raise TooLong(f"line {number}: {problem}")
+    translator.checks().require_fit(source_ids, target_ids)
     if method == "attention":
         alignments = aligned_by_attention(translator, source_ids, target_ids, layer=layer)
     else:

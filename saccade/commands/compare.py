@@ -8,6 +8,7 @@ import typer
 
 from saccade.commands.options import Json, Lowercase, References, Tokenize, Use, load_translator
 from saccade.commands.parameters import Offer, Settings, option
+from saccade.commands.problems import ProblemReport
 from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def compare(
     lines: Annotated[
         int, option("N", "Number of lines to show that differ most by sentence chrF.", min=0)
     ] = 5,
-    samples: Annotated[int, option("N", "Number of bootstrap resamples.", min=10)] = 1000,
+    samples: Annotated[int, option("N", "Number of bootstrap resamples.", min=10, max=100_000)] = 1000,
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
     as_json: Json = False,
-    settings: Annotated[Settings, Offer(DecodingConfig, "beam")],
+    settings: Annotated[Settings, Offer(DecodingConfig, "beam", "max_source_length")],
     use: Use,
 ) -> None:
     """Test whether systems differ by more than chance.
@@ -70,6 +71,10 @@ def compare(
         if sources is not None and path.is_dir():
             translator = load_translator(path, use, settings)
             results = translator.translate(sources, **settings["decoding"])
+            problems = ProblemReport(str(path))
+            for number, result in enumerate(results, start=1):
+                problems.at(number, result)
+            problems.end()
             outputs[str(path)] = [result.text for result in results]
         else:
             outputs[str(path)] = read_text(path)

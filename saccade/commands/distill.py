@@ -10,6 +10,7 @@ import typer
 from saccade.commands.options import SEARCH, Model, Source, Use, choice, load_translator
 from saccade.commands.output import CHUNK, Progress, check_outputs, output_file
 from saccade.commands.parameters import Offer, Settings, option
+from saccade.commands.problems import ProblemReport
 from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def align(
     out: Annotated[Path, option("FILE", "File for the fertilities.", "--out", "-o")],
     method: Method = "attention",
     layer: Layer = None,
-    settings: Annotated[Settings, Offer(DecodingConfig)],
+    settings: Annotated[Settings, Offer(DecodingConfig, "max_source_length")],
     use: Use,
 ) -> None:
     """Count the target pieces of each source piece.
@@ -100,16 +101,17 @@ def align(
 def _translated(translator: "Translator", lines: Sequence[str], out: Path, **options: Any) -> list[str]:
     texts: list[str] = []
     progress = Progress(len(lines)) if sys.stderr.isatty() else None
+    problems = ProblemReport()
     with output_file(out) as stream:
         for number, translation in enumerate(translator.stream(lines, chunk=CHUNK, **options), start=1):
-            if translation.problem is not None:
-                typer.echo(f"line {number}: {translation.problem}", err=True)
+            problems.at(number, translation)
             texts.append(translation.text)
             stream.write(f"{translation.text}\n".encode("utf-8", errors="replace"))
             if progress is not None and number % CHUNK == 0:
                 progress.at(number)
     if progress is not None:
         progress.end()
+    problems.end()
     return texts
 
 

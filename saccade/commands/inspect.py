@@ -24,7 +24,7 @@ def attention(
     out: Annotated[Path, option("FILE", "The picture: .png, .svg or .pdf.", "--out", "-o")] = Path(
         "attention.png"
     ),
-    settings: Annotated[Settings, Offer(DecodingConfig, "beam")],
+    settings: Annotated[Settings, Offer(DecodingConfig, "beam", "max_source_length")],
     use: Use,
 ) -> None:
     """Draw the cross-attention of every decoder head.
@@ -46,6 +46,11 @@ def attention(
     if target is None:
         [translation] = translator.translate([text], **settings["decoding"])
         target = found = translation.text
+        if translation.problem is not None:
+            typer.echo(translation.problem, err=True)
+    else:
+        for _, problem in translator.checks().unknown([text], [target]):
+            typer.echo(f"{problem}, read as unknown", err=True)
     maps = translator.attention(text, target)
     source_pieces, target_pieces = translator.pieces(text, target)
     for note in draw_attention(maps, source_pieces, target_pieces, out=out):

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from saccade.errors import UserError
 from saccade.nn.reading import OVERRIDABLE, DistanceConfig
 
 if TYPE_CHECKING:
-    from saccade.generator import TextGenerator
+    from saccade.generator import Continuation, TextGenerator
 
 READING = Offer(DistanceConfig, *OVERRIDABLE, table="model")
 
@@ -27,7 +27,8 @@ def generate(
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print a JSON object for each continuation: prompt, text, tokens, log_prob (nats)."
+            "--json",
+            help="Print a JSON object for each continuation: prompt, text, tokens, log_prob (nats), problem.",
         ),
     ] = False,
     running: Running,
@@ -45,15 +46,22 @@ def generate(
     options = settings["decoding"]
     generator = _load(model, settings, running)
     generator.options(**options)  # a wrong setting is reported before any work
-    if unknown := generator.unknown(prompt):
-        typer.echo(f"{unknown} token(s) of the prompt are not in the vocabulary", err=True)
     for number, found in enumerate(generator.generate(prompt, **options)):
+        if not number and found.problem is not None:
+            typer.echo(found.problem, err=True)
         if as_json:
-            typer.echo(json.dumps(vars(found), ensure_ascii=False))
+            typer.echo(json.dumps(_fields(found), ensure_ascii=False))
             continue
         if number:
             typer.echo("---")
         typer.echo(f"{found.prompt}{found.text}")
+
+
+def _fields(found: "Continuation") -> dict[str, Any]:
+    fields = {name: value for name, value in vars(found).items() if name != "problems"}
+    if found.problems:
+        fields |= {"problem": found.problem, "problems": [one.code for one in found.problems]}
+    return fields
 
 
 def perplexity(
@@ -68,6 +76,7 @@ def perplexity(
             "Number of parts of the text that are read in parallel, which is faster; each part starts "
             "with an empty memory.",
             min=1,
+            max=100_000,
         ),
     ] = 1,
     as_json: Json = False,

@@ -75,7 +75,9 @@ Reranker = Annotated[
     ),
 ]
 
-SEARCH = Offer(DecodingConfig, "beam", "length_penalty", "alpha", "max_length", "batch_tokens")
+SEARCH = Offer(
+    DecodingConfig, "beam", "length_penalty", "alpha", "max_length", "max_source_length", "batch_tokens"
+)
 CANDIDATES = Offer(NonAutoregressiveDecoding, "candidates")
 ITERATIONS = Offer(MaskPredictDecoding, "iterations")
 FERTILITIES = Offer(FertilityDecoding, "fertilities")
@@ -153,8 +155,7 @@ def load_translator(
     else:
         translator = _open_exported(model, use, engine=engine, precision=precision, reranker=reranker)
     translator = translator.between(use.source_language, use.target_language)
-    translator.options(**settings["decoding"])
-    return translator
+    return translator.with_options(**settings["decoding"])
 
 
 def _open_exported(

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,10 +28,12 @@ from saccade.commands.options import (
 )
 from saccade.commands.output import check_outputs, output_file
 from saccade.commands.parameters import Offer, Settings, option
+from saccade.commands.problems import SHOWN, ProblemReport
 from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
     from saccade.evaluation import Scores
+    from saccade.results import Problem
 
 
 def evaluate(
@@ -86,9 +89,10 @@ def evaluate(
     started = time.perf_counter()
     scores, translations = evaluation.evaluate(translator, sources, references, **how, **settings["decoding"])
     seconds = time.perf_counter() - started
+    problems = ProblemReport()
     for number, translation in enumerate(translations, start=1):
-        if translation.problem is not None:
-            typer.echo(f"line {number}: {translation.problem}", err=True)
+        problems.at(number, translation)
+    problems.end()
     try:
         if output is not None:
             with output_file(output) as stream:
@@ -140,15 +144,18 @@ def score(
     target: Target,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object: totals, and log_prob and tokens of each line."),
+        typer.Option(
+            "--json", help="Print one JSON object: totals, and log_prob, tokens and any problem of each line."
+        ),
     ] = False,
-    settings: Annotated[Settings, Offer(DecodingConfig, "batch_tokens")],
+    settings: Annotated[Settings, Offer(DecodingConfig, "max_source_length", "batch_tokens")],
     use: Use,
 ) -> None:
     """Print the log-probability of given translations.
 
     Prints one log-probability a line, in nats, including the end-of-sentence token. The total and the
-    perplexity per target token go to standard error.
+    perplexity per target token go to standard error, and so do lines with characters that the vocabulary
+    lacks, which are scored as unknown.
 
     \b
     Example:
@@ -161,11 +168,17 @@ def score(
     batch_tokens = translator.options(**settings["decoding"]).batch_tokens
     log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
     tokens = [len(ids) for ids in translator.tokenizer.encode_target(targets)]
+    unknown = dict(translator.checks().unknown(sources, targets))
+    for number, problem in islice(unknown.items(), SHOWN):
+        typer.echo(f"line {number + 1}: {problem}, scored as unknown", err=True)
+    if unknown:
+        typer.echo(f"{len(unknown):,} of {len(targets):,} lines have unknown characters", err=True)
     total, count = math.fsum(log_probs), sum(tokens)
     perplexity = math.exp(min(-total / count, 700.0))
     if as_json:
         lines = [
-            {"log_prob": value, "tokens": length} for value, length in zip(log_probs, tokens, strict=True)
+            {"log_prob": value, "tokens": length} | _problem(unknown.get(number))
+            for number, (value, length) in enumerate(zip(log_probs, tokens, strict=True))
         ]
         totals = {"lines": len(lines), "log_prob": total, "tokens": count, "perplexity": perplexity}
         typer.echo(json.dumps(totals | {"scores": lines}))
@@ -177,3 +190,7 @@ def score(
         f"perplexity {perplexity:,.3f} per token",
         err=True,
     )
+
+
+def _problem(problem: "Problem | None") -> dict[str, Any]:
+    return {} if problem is None else {"problem": problem.message, "problems": [problem.code]}

@@ -24,6 +24,7 @@ from saccade.commands.options import (
 )
 from saccade.commands.output import CHUNK, STDIN, STDOUT, Progress, check_outputs, is_plain, output_file
 from saccade.commands.parameters import Offer, Settings, option
+from saccade.commands.problems import ProblemReport
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
@@ -67,7 +68,8 @@ def translate(
         typer.Option(
             "--json",
             help="Print a JSON object for each line: text, score, log_prob (nats), tokens, alternatives, "
-            "problem.",
+            "problem (a message) and problems (codes: too-long, prefix, no-translation, unknown, long, cut, "
+            "repeats, short).",
         ),
     ] = False,
     engine: Annotated[
@@ -87,8 +89,9 @@ def translate(
     """Translate text line by line.
 
     Each input line gives one output line. An empty line stays empty. A line that cannot be translated gives
-    an empty line, and a message with its number on standard error. Only the newline character ends a line.
-    Bytes that are not UTF-8 are replaced, with a message. With --nbest, each translation is printed as
+    an empty line, and a message with its number on standard error; so does a translation that is doubtful,
+    because it was cut, repeats itself or is very short. Only the newline character ends a line. Bytes that
+    are not UTF-8 are replaced, with a message. With --nbest, each translation is printed as
     `index ||| text ||| score`, where the index counts input lines from 0.
 
     Lines from a pipe or a terminal are translated as soon as no more of them arrive. A program can thus send
@@ -126,12 +129,11 @@ def _write(
     *,
     progress: Progress | None,
 ) -> None:
-    number = 0
+    number, problems = 0, ProblemReport()
     with output_file(output) as stream:
         for chunk in results:
             for result in chunk:
-                if result.problem is not None:
-                    typer.echo(f"line {number + 1}: {result.problem}", err=True)
+                problems.at(number + 1, result)
                 stream.write(show(number, result).encode("utf-8", errors="replace"))
                 number += 1
             stream.flush()
@@ -139,6 +141,7 @@ def _write(
                 progress.at(number)
         if progress is not None:
             progress.end()
+    problems.end()
 
 
 def _lines(file: Path, unread: dict[int, str]) -> Iterator[str]:
@@ -160,12 +163,15 @@ def _with_problems(
     results: Iterable[list["Translation"]], unread: dict[int, str]
 ) -> Iterator[list["Translation"]]:
     """The results, with the problems of the lines that could not be read."""
+    from saccade.results import Problem
+
     number = 0
     for chunk in results:
         for place in range(len(chunk)):
             number += 1
             if number in unread:
-                chunk[place] = replace(chunk[place], problem=unread.pop(number))
+                problem = Problem("too-long", unread.pop(number))
+                chunk[place] = replace(chunk[place], problems=(problem,))
         yield chunk
 
 
@@ -217,6 +223,7 @@ def _as_json(number: int, translation: "Translation") -> str:
     }
     if translation.problem is not None:
         fields["problem"] = translation.problem
+        fields["problems"] = [one.code for one in translation.problems]
     if len(translation.alternatives) > 1:
         fields["alternatives"] = [vars(choice) for choice in translation.alternatives]
     return json.dumps(fields, ensure_ascii=False) + "\n"

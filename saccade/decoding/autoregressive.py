@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.lazy import Lazy
+from saccade.decoding.memory import check_search
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import target_log_probs
@@ -24,6 +26,8 @@ class SearchDecoder(Decoder):
     """
 
     options = DecodingConfig
+    device: torch.device | str = "cpu"
+    """Where the hypotheses are kept."""
 
     def __init__(
         self,
@@ -41,6 +45,10 @@ class SearchDecoder(Decoder):
     def engine(self) -> IncrementalDecoder:
         """The model or engine that search drives."""
         return self._engine.get()
+
+    def check(self, options: DecodingConfig) -> None:
+        """See `Decoder.check`."""
+        check_search(options, self.vocabulary, device=self.device)
 
     def decode(
         self,
@@ -65,7 +73,7 @@ class Autoregressive(SearchDecoder):
             max_source_length=network.max_source_length,
             max_target_length=network.max_target_length,
         )
-        self.network = network
+        self.network, self.device = network, network.output.weight.device
 
     def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
         """See `Decoder.log_probs`."""

@@ -10,6 +10,9 @@ from saccade.decoding.sampling import Draw, uniform_draws
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.models.families import LanguageModel, Memory
 
+_TOGETHER = 64
+"""Samples that are written side by side."""
+
 
 @torch.inference_mode()
 def continue_text(
@@ -23,16 +26,35 @@ def continue_text(
     """The `options.samples` continuations of `text`, ids (length,) of at least one token.
 
     The text is read in segments, then each new token by itself. banned: ids that are never written. The score
-    of a hypothesis is its log-probability under the model at temperature 1.
+    of a hypothesis is its log-probability under the model at temperature 1. The draws of a sample depend on
+    the seed and its number alone.
     """
     hidden, memory = _read(model, text[None], segment=segment)
-    memory = tuple(part.repeat_interleave(options.samples, 0) for part in memory)
-    hidden = hidden.expand(options.samples, -1)  # (samples, width)
     draws = uniform_draws([0], samples=options.samples, length=options.tokens, seed=options.seed)[0]
-    draws = draws.to(text.device)
+    # Many samples are written in groups, because each one has a memory of its own.
+    return [
+        one
+        for group in draws.to(text.device).split(_TOGETHER)
+        for one in _continued(model, hidden, memory, group, options=options, banned=banned)
+    ]
+
+
+def _continued(
+    model: LanguageModel,
+    hidden: Tensor,
+    memory: Memory,
+    draws: Tensor,
+    *,
+    options: ContinuationConfig,
+    banned: Sequence[int],
+) -> list[Hypothesis]:
+    """A continuation for each row of draws (samples, tokens), after the state (1, width) and memory."""
+    samples, length = draws.shape
+    memory = tuple(part.repeat_interleave(samples, 0) for part in memory)
+    hidden = hidden.expand(samples, -1)  # (samples, width)
     written: list[Tensor] = []
-    log_probs = torch.zeros(options.samples, dtype=torch.float64, device=text.device)
-    for place in range(options.tokens):
+    log_probs = torch.zeros(samples, dtype=torch.float64, device=draws.device)
+    for place in range(length):
         scores = model.output(hidden).log_softmax(-1, dtype=torch.float32)  # (samples, vocabulary)
         token = _choose(scores, draws[:, place], options=options, banned=banned)
         log_probs += scores.gather(1, token[:, None]).squeeze(1)

@@ -1,7 +1,8 @@
 """Sentences with the same search options, whose hypotheses are advanced in one operation."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, Self
 
@@ -40,6 +41,16 @@ class Candidates(Protocol):
         """The newest token of each row."""
         ...
 
+    @property
+    def tokens(self) -> Tensor:
+        """The tokens of the live hypotheses, (sentences, hypotheses, columns)."""
+        ...
+
+    @property
+    def log_probs(self) -> Tensor:
+        """Their log-probabilities, (sentences, hypotheses)."""
+        ...
+
     def advance(self, log_probs: Tensor) -> tuple[Self, Tensor | None]:
         """The hypotheses with one more token, and the rows of the state they continue (None: unchanged)."""
         ...
@@ -75,11 +86,23 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a search, without its hypotheses."""
+    """A sentence of a search, without its hypotheses.
+
+    sampled: whether its hypotheses are drawn independently. unfinished: hypotheses of the greatest length
+    that would have continued, and their log-probabilities.
+    """
 
     handle: int
     nbest: int
+    sampled: bool = False
     trace: Trace | None = None
+    unfinished: dict[tuple[int, ...], float] = field(default_factory=dict)
+
+    def cuts(self, found: Hypothesis) -> bool:
+        """Whether the greatest length has cut a hypothesis, or a likelier one that could not be finished."""
+        if self.sampled:
+            return found.tokens in self.unfinished
+        return max(self.unfinished.values(), default=-math.inf) >= found.log_prob
 
 
 @dataclass
@@ -122,6 +145,8 @@ class Group:
         """
         # One row of hypotheses for each sentence: (sentences, hypotheses, vocabulary).
         log_probs = log_probs.view(len(self.sentences), -1, log_probs.size(-1))
+        if self.candidates.length + 1 >= self.limits.shortest:
+            self._note_unfinished(log_probs)
         log_probs = self.limits.apply(log_probs, length=self.candidates.length)
         for place, one in enumerate(self.sentences):
             if one.trace is not None:
@@ -133,7 +158,25 @@ class Group:
     def result(self, place: int) -> tuple[int, list[Hypothesis]]:
         """The handle and the best hypotheses of the sentence at this place."""
         one = self.sentences[place]
-        return one.handle, self.candidates.results(place)[: one.nbest]
+        return one.handle, [
+            replace(found, cut=True) if one.cuts(found) else found
+            for found in self.candidates.results(place)[: one.nbest]
+        ]
+
+    def _note_unfinished(self, log_probs: Tensor) -> None:
+        """Notes, before the limits force them to end, which hypotheses of the greatest length would continue.
+
+        log_probs (sentences, hypotheses, vocabulary).
+        """
+        last = self.limits.max_length == self.candidates.length + 1
+        for place in last.nonzero().flatten().tolist():
+            allowed = log_probs[place].index_fill(-1, self.limits.banned, -math.inf)
+            continues = (allowed.argmax(-1) != self.limits.end).tolist()
+            tokens = self.candidates.tokens[place, :, self.candidates.begun[place] :].tolist()
+            totals = self.candidates.log_probs[place].tolist()
+            for own, total, more in zip(tokens, totals, continues, strict=True):
+                if more and math.isfinite(total):
+                    self.sentences[place].unfinished[tuple(own)] = total
 
     def select(self, kept: Sequence[int]) -> None:
         """Keeps these sentences alone and removes the columns in which none of them has a token."""

@@ -24,6 +24,7 @@ class DecodingOptions(TypedDict, total=False):
     max_length: int | None
     max_ratio: float
     max_extra: int
+    max_source_length: int | None
     sample: bool
     temperature: float
     top_k: int | None

@@ -4,12 +4,22 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from saccade.config import Section
 
 Penalty = Literal["gnmt", "power"]
 Rules = Literal["plain", "free", "renormalized"]
+
+MOST_HYPOTHESES, MOST_SAMPLES = 10_000, 100_000
+"""Bounds of `beam` and `nbest`; a request that memory cannot hold is refused below them."""
+MOST_TOKENS = 100_000
+"""Bound of the lengths of a target."""
+MOST_SOURCE = 1_000_000
+"""Bound of `max_source_length`; 0 stands for no limit."""
+MOST_BATCH_TOKENS = MOST_TOP_K = 1_000_000
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.001, 1_000.0
+"""Bounds of temperatures: beyond them, logits leave the range of float32."""
 
 
 class DecodingConfig(Section):
@@ -23,14 +33,14 @@ class DecodingConfig(Section):
         ("fertilities", "candidates", "iterations"),
         "only for non-autoregressive models; this one writes token by token",
     )
-    beam: PositiveInt = 4
+    beam: int = Field(4, ge=1, le=MOST_HYPOTHESES)
     """Number of hypotheses kept for each sentence; 1 is greedy search."""
-    nbest: PositiveInt = 1
+    nbest: int = Field(1, ge=1, le=MOST_SAMPLES)
     """Number of translations returned for each sentence, best first; at most `beam` unless sampling."""
     length_penalty: Penalty = "gnmt"
     """Divisor of the log-probability of n tokens: ((5 + n) / 6)^alpha with gnmt (Wu et al. 2016, eq. 14),
     n^alpha with power (Marian, fairseq, transformers)."""
-    alpha: float = Field(0.6, ge=0)
+    alpha: float = Field(0.6, ge=0, le=10)
     """Strength of the length penalty; 0 switches it off."""
     early_stopping: bool = False
     """Whether a sentence ends once `beam` hypotheses are finished, even if a live one could still win."""
@@ -39,26 +49,31 @@ class DecodingConfig(Section):
     rules: Rules = "plain"
     """Effect of banned and forced tokens on scores. plain: none, each token keeps its log-probability; free:
     forced tokens count 0 (transformers); renormalized: probabilities of the allowed tokens sum to 1."""
-    min_length: NonNegativeInt = 0
+    min_length: int = Field(0, ge=0, le=MOST_TOKENS)
     """Minimum translation length in tokens, not counting the end-of-sentence token."""
-    max_length: PositiveInt | None = None
+    max_length: int | None = Field(None, ge=1, le=MOST_TOKENS)
     """Maximum translation length in tokens, including the end-of-sentence token; unset: `max_ratio` times the
     source tokens, plus `max_extra`."""
-    max_ratio: float = Field(1.0, gt=0)
+    max_ratio: float = Field(1.0, gt=0, le=100)
     """Target tokens allowed for each source token if `max_length` is unset."""
-    max_extra: NonNegativeInt = 50
+    max_extra: int = Field(50, ge=0, le=MOST_TOKENS)
     """Target tokens allowed in addition to `max_ratio`."""
+    max_source_length: int | None = Field(None, ge=0, le=MOST_SOURCE)
+    """Maximum source length in tokens, including the end-of-sentence token; a longer line is reported and
+    left empty. Unset: 4 times the longest training line, at least 1,024; 0: no limit but the model's own."""
     sample: bool = False
     """Whether tokens are sampled at random instead of searched for."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, ge=LEAST_TEMPERATURE, le=MOST_TEMPERATURE)
     """Sampling temperature; values below 1 favour likely tokens."""
-    top_k: PositiveInt | None = None
+    top_k: int | None = Field(None, ge=1, le=MOST_TOP_K)
     """Number of most likely tokens to sample from; unset: all tokens."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Probability mass of the most likely tokens to sample from (nucleus sampling, Holtzman et al. 2020)."""
+    """Probability mass of the most likely tokens to sample from (nucleus sampling, Holtzman et al. 2020); 1:
+    all tokens."""
     seed: int = 1
-    """Random seed for sampling; the draws of a sentence depend on this and its line number alone."""
-    batch_tokens: PositiveInt = 4096
+    """Random seed for sampling. The draws of a sample depend on this, the sentence's line number and the
+    sample's own number alone: a larger `nbest` adds samples to those of a smaller one."""
+    batch_tokens: int = Field(4096, ge=1, le=MOST_BATCH_TOKENS)
     """Number of source tokens decoded together, including padding and counting each hypothesis; lower it when
     memory runs out."""
 

@@ -19,7 +19,10 @@ _APART = 0x9E3779B1
 
 @dataclass(frozen=True)
 class Draw:
-    """The rule by which a token is drawn: logits divided by temperature, then cut to top_k and to top_p."""
+    """The rule by which a token is drawn: logits divided by temperature, then cut to top_k and to top_p.
+
+    Nothing is cut off if top_k is None or at least the size of the vocabulary, and top_p is 1.
+    """
 
     temperature: float = 1.0
     top_k: int | None = None

@@ -71,7 +71,10 @@ class Search:
         groups = [
             Group.start(
                 self.model,
-                [Sentence(handles[place], each[place].nbest, traces[place]) for place in part],
+                [
+                    Sentence(handles[place], each[place].nbest, each[place].sample, traces[place])
+                    for place in part
+                ],
                 options=[each[place] for place in part],
                 source_lengths=source_lengths if len(parts) == 1 else source_lengths[part],
                 lines=[lines[place] for place in part],

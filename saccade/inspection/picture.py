@@ -15,6 +15,7 @@ from saccade.distribution import missing
 from saccade.errors import ConfigError, Unsupported
 from saccade.files import replace_file
 from saccade.models.recording import AttentionMap
+from saccade.text.lines import require_many
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +51,8 @@ def draw_attention(
     installed font has. Raises UserError without matplotlib or cross-attention, and if the file cannot be
     written.
     """
+    require_many(source, "source")
+    require_many(target, "target")
     check_picture(out)
     layers = {one.layer: one.weights for one in maps if one.kind == "cross"}
     if not layers:

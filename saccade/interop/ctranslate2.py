@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saccade.checkpoint import Model
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
+from saccade.decoding.memory import check_search
 from saccade.decoding.options import DecodingConfig
 from saccade.distribution import missing
 from saccade.errors import Unsupported
@@ -114,6 +115,7 @@ class CTranslate2Decoder(Decoder):
             raise Unsupported(
                 "decoding.length_penalty = gnmt: CTranslate2 only has power. Choose power, or a beam of 1."
             )
+        check_search(options, self.vocabulary)
 
     def decode(
         self,
@@ -153,7 +155,7 @@ class CTranslate2Decoder(Decoder):
             )
             for index, result in zip(indices, results, strict=True):
                 pairs = zip(result.hypotheses, result.scores, strict=True)
-                found[index] = [self._hypothesis(tokens, score, options) for tokens, score in pairs]
+                found[index] = [self._hypothesis(names, score, options, longest) for names, score in pairs]
         return found
 
     def _limit(self, source: int, prefix: int, options: DecodingConfig) -> int:
@@ -167,9 +169,13 @@ class CTranslate2Decoder(Decoder):
         never = {vocabulary.pad, vocabulary.start, *options.banned} - {vocabulary.end}
         return [[self._target_names[token]] for token in sorted(never)]
 
-    def _hypothesis(self, names: Sequence[str], score: float, options: DecodingConfig) -> Hypothesis:
+    def _hypothesis(
+        self, names: Sequence[str], score: float, options: DecodingConfig, longest: int
+    ) -> Hypothesis:
         tokens = tuple(self._target_ids[name] for name in names)
-        return Hypothesis(tokens, score * (len(tokens) + 1) ** options.alpha, score)
+        # CTranslate2 does not say whether a translation of the greatest length would have ended there.
+        cut = len(tokens) + 1 >= longest
+        return Hypothesis(tokens, score * (len(tokens) + 1) ** options.alpha, score, cut=cut)
 
 
 def about_ctranslate2(model: Model) -> dict[str, Any]:
@@ -200,7 +206,8 @@ def open_ctranslate2(folder: Path, *, device: str | None = None, threads: int | 
         )
     except (RuntimeError, ValueError) as error:
         raise Unsupported(f"{folder}: CTranslate2 cannot load it: {error}.") from error
-    return Translator(CTranslate2Decoder(exported, engine), exported.tokenizer, settings=exported.decoding)
+    decoder = CTranslate2Decoder(exported, engine)
+    return Translator(decoder, exported.tokenizer, settings=exported.decoding, seen=exported.seen)
 
 
 def _encoder(spec: Any, network: Transformer) -> None:

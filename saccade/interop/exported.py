@@ -18,6 +18,7 @@ from saccade.models import model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.nn.embedding import Embedding
+from saccade.text.lengths import SeenLengths
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 Target = Literal["ctranslate2", "onnx"]
@@ -40,7 +41,8 @@ class Exported:
     """The contents of an exported folder besides the engine's files.
 
     config: the section `[model]`, if decoding depends on it. longest: number of positions in the engine's
-    table, None if there is no limit. decoding: the model's settings `[decoding]`.
+    table, None if there is no limit. decoding: the model's settings `[decoding]`. seen: the lengths of the
+    training text, if they are known.
     """
 
     vocabulary: Vocabulary
@@ -48,6 +50,7 @@ class Exported:
     config: Section | None
     longest: int | None
     decoding: dict[str, Any]
+    seen: SeenLengths | None = None
 
 
 def transformer_of(model: Model, *, target: Target) -> Transformer:
@@ -125,7 +128,9 @@ def load_exported(folder: Path, *, target: Target) -> Exported:
         digests = dict(description.get("tokenizer", {}))
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise _damaged(folder, error) from error
-    return Exported(vocabulary, load_tokenizer(folder, digests=digests), config, longest, decoding)
+    provenance = description.get("provenance")
+    seen = SeenLengths.of(provenance if isinstance(provenance, dict) else {})
+    return Exported(vocabulary, load_tokenizer(folder, digests=digests), config, longest, decoding, seen)
 
 
 def _description(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from saccade.models import KINDS
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
 from saccade.quantisation import Precision
+from saccade.text.lines import require_lines
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
 from saccade.translator import Translator, make_reranker
@@ -134,7 +136,7 @@ def export_model(
         raise Unsupported(f"model.kind = {kind}: export to {target} supports only {known}.")
     about = exporter.about(model)
     with exported_folder(out, model, target=target, about=about) as new:
-        ours, lines = _speaking(Translator.of(model)), list(lines or sample_lines(model.tokenizer))
+        ours, lines = _speaking(Translator.of(model)), _checked_lines(model, lines)
         ways = exporter.ways(ours)
         exporter.write(model, new)
         checked = _check(ours, _speaking(open_exported(new)), lines, ways)
@@ -158,7 +160,7 @@ def store_model(
             f"model.kind = {kind}: only {_kinds(STORED)} models can be stored in another precision. Copy the "
             "model folder instead."
         )
-    ours, lines = _speaking(Translator.of(model)), list(lines or sample_lines(model.tokenizer))
+    ours, lines = _speaking(Translator.of(model)), _checked_lines(model, lines)
     save_model(out, replace(model, precision=precision))
     return _counted(ours, _speaking(Translator.load(out, device="cpu")), lines, ways(ours))
 
@@ -175,6 +177,17 @@ def open_exported(
 
     reranker: a Saccade model folder, see `Translator.of`.
     """
+    made = _opened(folder, target=target, device=device, threads=threads, reranker=reranker)
+    judge = None if reranker is None else reranker.absolute()
+    made.reopen = partial(
+        open_exported, folder.absolute(), target=target, device=device, threads=threads, reranker=judge
+    )
+    return made
+
+
+def _opened(
+    folder: Path, *, target: Target | None, device: str | None, threads: int | None, reranker: Path | None
+) -> Translator:
     if reranker is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
         raise Unsupported("a reranker is for non-autoregressive models; CTranslate2 does not support them.")
     if not is_exported(folder) and target == "ctranslate2":
@@ -196,10 +209,15 @@ def open_onnx(folder: Path, *, threads: int | None = None, reranker: Model | Non
         if other is not None:
             raise Unsupported("a reranker is for non-autoregressive models; this one is not.")
         graphs = OnnxTransformer(exported, folder, threads=threads)
-        return Translator(onnx_decoder(graphs), tokenizer, settings=settings)
+        return Translator(onnx_decoder(graphs), tokenizer, settings=settings, seen=exported.seen)
     body = OnnxBody(exported, folder, threads=threads)
     decoder = DECODERS[body.config.decoder](lambda: body, exported.vocabulary, reranker=other)
-    return Translator(decoder, tokenizer, settings=settings)
+    return Translator(decoder, tokenizer, settings=settings, seen=exported.seen)
+
+
+def _checked_lines(model: Model, lines: Sequence[str] | None) -> list[str]:
+    given = [] if lines is None else require_lines(lines, "lines")
+    return given or sample_lines(model.tokenizer)
 
 
 def sample_lines(tokenizer: Tokenizer, *, count: int = _LINES, seed: int = 1) -> list[str]:

@@ -6,7 +6,7 @@ Modules keep no state and the forward pass is unchanged; the weights are compute
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from saccade.nn.recorded import AttentionKind, AttentionModule
 
-__all__ = ["AttentionKind", "AttentionMap", "record_attention"]
+__all__ = ["AttentionKind", "AttentionMap", "labelled", "record_attention"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,31 @@ class AttentionMap:
     def heads(self) -> int:
         """The number of attention heads."""
         return self.weights.size(-3)
+
+
+def labelled(one: AttentionMap, sides: Mapping[str, Sequence[str]]) -> AttentionMap:
+    """The map of a single sentence, on the CPU, with the pieces along its axes.
+
+    sides: the pieces of "source" and "target".
+    """
+    weights = one.weights[0].cpu()  # (heads, query, key)
+    axes = zip(_AXES[one.kind], weights.shape[1:], strict=True)
+    queries, keys = (_pieces_of(sides, side, size) for side, size in axes)
+    return replace(one, weights=weights, queries=queries, keys=keys)
+
+
+def _pieces_of(sides: Mapping[str, Sequence[str]], side: str, size: int) -> tuple[str, ...]:
+    """The pieces along an axis; none if the model's positions are not these pieces."""
+    pieces = tuple(sides[side])
+    return pieces if len(pieces) == size else ()
+
+
+_AXES: dict[AttentionKind, tuple[str, str]] = {
+    "encoder": ("source", "source"),
+    "decoder": ("target", "target"),
+    "cross": ("target", "source"),
+    "positional": ("target", "target"),
+}
 
 
 @contextlib.contextmanager

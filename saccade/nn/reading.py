@@ -6,11 +6,15 @@ This file does not import torch, so that the command line can offer the settings
 from collections.abc import Mapping
 from typing import ClassVar
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field
 
 from saccade.config import Section
 
 _DISTANCES = "only Transformer-XL uses distances between tokens; this model has no such setting"
+
+MOST = 32_768
+"""Bound of the tokens that are read at a time, and of those that are looked back at: attention grows with the
+product of the two."""
 
 
 class LanguageModelConfig(Section):
@@ -21,14 +25,14 @@ class LanguageModelConfig(Section):
         "same_length": _DISTANCES,
         "clamp_length": _DISTANCES,
     }
-    segment: PositiveInt = 128
+    segment: int = Field(128, ge=1, le=MOST)
     """Number of tokens read at a time; in training, gradients flow through one segment."""
 
 
 class MemoryConfig(LanguageModelConfig):
     """The settings of models that look back at a number of tokens, which can be changed after training."""
 
-    memory: NonNegativeInt = 128
+    memory: int = Field(128, ge=0, le=MOST)
     """Number of tokens before the segment that the model sees: their hidden states are kept (transformer-xl)
     or they are read again (transformer-lm)."""
 
@@ -39,7 +43,7 @@ class DistanceConfig(MemoryConfig):
     same_length: bool = False
     """Whether every token attends to equally many keys (`memory` of them, itself included); otherwise it also
     attends to all earlier tokens of its segment."""
-    clamp_length: PositiveInt | None = None
+    clamp_length: int | None = Field(None, ge=1, le=2 * MOST)
     """Greatest distance between tokens; longer ones count as this one. Unset: no limit."""
 
 

@@ -17,6 +17,7 @@ from saccade.text.cache import EncodedLines
 from saccade.text.corpus import DataConfig
 from saccade.text.epochs import epoch_lines
 from saccade.text.language_codes import require_code
+from saccade.text.lengths import SeenLengths
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.prepare import Prepared, open_prepared, prepare
 from saccade.text.reading import read_lines
@@ -97,6 +98,7 @@ class Translation(Task):
         provenance: dict[str, Any] = {
             "data": named(prepared.report.files),
             "pairs": prepared.report.train.kept,
+            "lengths": _lengths(prepared.report).as_dict(),
         }
         if languages := cast(DataConfig, plan.data).languages:
             provenance["languages"] = languages
@@ -167,6 +169,12 @@ def _lines_of(plan: Experiment, prepared: Prepared, out: Path, group: Group) -> 
         return encoded
 
     return lines
+
+
+def _lengths(report: DataReport) -> SeenLengths:
+    """The lengths of the training lines, for the model folder."""
+    source, target = report.train.source, report.train.target
+    return SeenLengths(source.max_length, target.max_length, source.mean_length, target.mean_length)
 
 
 def _validation_data(prepared: Prepared, folder: Path) -> ValidationData | None:

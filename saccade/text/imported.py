@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sentencepiece
 
+from saccade.text.lines import require_lines
 from saccade.text.vocabulary import without_surrogates
 
 _THREADS = 4  # the result does not depend on it
@@ -39,7 +40,7 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
 
 def cut(model: sentencepiece.SentencePieceProcessor, lines: Sequence[str]) -> list[list[str]]:
     """The pieces of each line, as text; characters outside the model's own vocabulary are kept."""
-    texts = [without_surrogates(line) for line in lines]
+    texts = [without_surrogates(line) for line in require_lines(lines, "lines")]
     pieces: list[list[str]] = model.encode(texts, out_type=str, num_threads=_THREADS)
     return pieces
 

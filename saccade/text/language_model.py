@@ -21,6 +21,7 @@ from saccade.text.cache_writer import write_cache
 from saccade.text.columns import Column
 from saccade.text.corpus import Paths, file_hash
 from saccade.text.encode import CHUNK, chunks
+from saccade.text.lines import require_many
 from saccade.text.opening import require_files
 from saccade.text.prepare import writing
 from saccade.text.reading import text_lines
@@ -180,6 +181,7 @@ def open_prepared_text(out: Path) -> PreparedText:
 
 def text_size(lines: Iterable[str], tokenizer: Tokenizer) -> TextSize:
     """The size of a text given as lines."""
+    require_many(lines, "lines")
     return _sum(_size(chunk, tokenizer.encode_target(chunk), tokenizer) for chunk in chunks(lines, CHUNK))
 
 

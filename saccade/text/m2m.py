@@ -15,6 +15,7 @@ from saccade.config import Section
 from saccade.distribution import missing
 from saccade.errors import InputError, NotFound, UserError
 from saccade.text.imported import Pieces, cut, one_line, processor, read_table, write_table
+from saccade.text.lines import require_lines
 from saccade.text.settings import damaged, read_settings, write_settings
 from saccade.text.vocabulary import without_surrogates
 
@@ -108,7 +109,7 @@ class FastPieces:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """See `Engine.encode`."""
-        texts = [without_surrogates(line) for line in lines]
+        texts = [without_surrogates(line) for line in require_lines(lines, "lines")]
         return [found.ids for found in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:

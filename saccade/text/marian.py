@@ -14,6 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from saccade.config import Section
 from saccade.text.imported import Pieces, cut, one_line, processor, read_table, write_table
+from saccade.text.lines import require_lines
 from saccade.text.settings import damaged, read_settings, write_settings
 
 _MODELS = "source.model", "target.model"
@@ -117,6 +118,7 @@ class MarianTokenizer:
     def _encode(
         self, model: sentencepiece.SentencePieceProcessor, pieces: Pieces, lines: Sequence[str]
     ) -> list[list[int]]:
+        lines = require_lines(lines, "lines")
         codes, texts = zip(*map(_split_code, lines), strict=True) if lines else ((), ())
         cuts = cut(model, texts)
         return [[*pieces.numbers([*code, *found]), self.end] for code, found in zip(codes, cuts, strict=True)]

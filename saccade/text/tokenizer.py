@@ -16,6 +16,7 @@ import sentencepiece
 
 from saccade.errors import DamagedFile, Unsupported
 from saccade.text.corpus import file_hash
+from saccade.text.lines import require_lines, require_many
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.marian import MarianTokenizer
 from saccade.text.settings import SETTINGS_FILE, damaged, read_settings, write_settings
@@ -120,6 +121,8 @@ class SentencePieceTokenizer:
         text and configuration alone. Raises UserError if the text is empty or too short for the vocabulary
         size.
         """
+        require_many(source, "source")
+        require_many(target, "target")
         if config.joint:
             return cls(config, [learn_model(config, chain(source, target), side="text")])
         return cls(
@@ -176,7 +179,7 @@ class SentencePieceTokenizer:
     def _encode(
         self, processor: sentencepiece.SentencePieceProcessor, lines: Sequence[str], seed: int | None
     ) -> list[list[int]]:
-        lines = [without_surrogates(line) for line in lines]
+        lines = [without_surrogates(line) for line in require_lines(lines, "lines")]
         if seed is None or self.config.sampling == 0.0:
             if len(lines) == 1:  # without starting threads
                 return [processor.encode(lines[0], out_type=int, add_eos=True)]
@@ -248,6 +251,7 @@ def same_pieces(first: Tokenizer, second: Tokenizer) -> bool:
 
 def byte_pieces(pieces: Sequence[str]) -> list[bool]:
     """For each piece, whether it stands for a byte of a character without a piece of its own."""
+    require_many(pieces, "pieces")
     return [_BYTE_PIECE.fullmatch(piece) is not None for piece in pieces]
 
 

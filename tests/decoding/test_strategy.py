@@ -98,7 +98,7 @@ def test_lines_of_any_sort_give_one_line_each(decoder: str) -> None:
     lines = ["", "the dog", " ", "\x00", "ß" * 40, "the dog sees its tail."]
     found = writer.translate(lines)
     assert [one.source for one in found] == lines
-    assert all("\n" not in one.text and one.problem is None for one in found)
+    assert all("\n" not in one.text and not one.failed for one in found)
     assert found[0].text == found[2].text == ""
 
 

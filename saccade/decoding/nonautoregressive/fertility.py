@@ -62,16 +62,18 @@ def decode_fertility(
         )
     memory = scheme.body.encode(source, source_lengths)
     sequences = fertility_sequences(scheme, memory, options=options, lines=lines)
+    limits = longest_targets(scheme, memory, options).tolist()
     if count == 1:
         words = top_words(scheme, sequences[:, 0], memory)
-        return [[Hypothesis(tuple(ids), log_prob, log_prob)] for ids, log_prob in zip(*words, strict=True)]
+        return [[_hypothesis(*one)] for one in zip(*words, limits, strict=True)]
     # Many sequences are drawn twice. `dict` keeps the first, so the deterministic one wins ties.
     distinct = [list(dict.fromkeys(map(tuple, own))) for own in sequences.tolist()]
     counts = torch.tensor([len(own) for own in distinct], device=source.device)
     sentences = torch.arange(len(source), device=source.device).repeat_interleave(counts)
     fertilities = torch.tensor([row for own in distinct for row in own], device=source.device)
     words = top_words(scheme, fertilities, memory.select(sentences))
-    found = (Hypothesis(tuple(ids), log_prob, log_prob) for ids, log_prob in zip(*words, strict=True))
+    own_limits = (limits[sentence] for sentence in sentences.tolist())
+    found = (_hypothesis(*one) for one in zip(*words, own_limits, strict=True))
     return rerank([[next(found) for _ in own] for own in distinct], source, source_lengths, reranker)
 
 
@@ -96,8 +98,16 @@ def fertility_sequences(
         below = logits.softmax(-1).double().cumsum(-1)[:, None, :, :-1] <= uniform.to(real.device)[..., None]
         sequences = torch.cat([sequences, below.sum(-1)], 1)
     sequences = sequences * real[:, None]
-    most = (real.sum(1) * options.max_ratio).long() + options.max_extra
-    return cut_sums(sequences, most[:, None])
+    return cut_sums(sequences, longest_targets(scheme, memory, options)[:, None])
+
+
+def longest_targets(scheme: Fertility, memory: AnyMemory, options: FertilityDecoding) -> Tensor:
+    """The greatest number of target pieces of each sentence, (sentences,)."""
+    return (scheme.has_fertility(memory).sum(1) * options.max_ratio).long() + options.max_extra
+
+
+def _hypothesis(ids: list[int], log_prob: float, limit: int) -> Hypothesis:
+    return Hypothesis(tuple(ids), log_prob, log_prob, cut=len(ids) >= limit)
 
 
 def top_words(

@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
 from saccade.config import Section
-from saccade.decoding.options import DecodingConfig
+from saccade.decoding.options import (
+    MOST_BATCH_TOKENS,
+    MOST_HYPOTHESES,
+    MOST_SOURCE,
+    MOST_TOKENS,
+    DecodingConfig,
+)
 
 _AT_ONCE = "all positions are written at once, there is no search from word to word"
 _DRAWN = "words are not sampled, the most likely one is taken at each position"
@@ -23,7 +29,7 @@ _OF_SCHEMES = {
     "fertilities": "fertility",
     "iterations": "mask-predict, which works in rounds",
 }
-assert set(_OF_SEARCH) >= DecodingConfig.model_fields.keys() - {"batch_tokens"}
+assert set(_OF_SEARCH) >= DecodingConfig.model_fields.keys() - {"batch_tokens", "max_source_length"}
 
 
 class NonAutoregressiveDecoding(Section):
@@ -36,10 +42,13 @@ class NonAutoregressiveDecoding(Section):
         },
         **{name: f"only for models with decoder = {owner}" for name, owner in _OF_SCHEMES.items()},
     }
-    candidates: PositiveInt = 1
+    candidates: int = Field(1, ge=1, le=MOST_HYPOTHESES)
     """Number of candidate translations of each sentence, among which a reranker or the model itself chooses
     (non-autoregressive models)."""
-    batch_tokens: PositiveInt = 4096
+    max_source_length: int | None = Field(None, ge=0, le=MOST_SOURCE)
+    """Maximum source length in tokens, including the end-of-sentence token; a longer line is reported and
+    left empty. Unset: 4 times the longest training line, at least 1,024; 0: no limit but the model's own."""
+    batch_tokens: int = Field(4096, ge=1, le=MOST_BATCH_TOKENS)
     """Number of source tokens decoded together, including padding and counting each candidate."""
 
     @property
@@ -53,24 +62,24 @@ class FertilityDecoding(NonAutoregressiveDecoding):
 
     fertilities: Literal["argmax", "average"] = "argmax"
     """Number of target pieces for each source piece: the likeliest (argmax) or the rounded mean (average)."""
-    candidates: PositiveInt = 1
+    candidates: int = Field(1, ge=1, le=MOST_HYPOTHESES)
     """Number of fertility sequences to translate with: the one that `fertilities` gives, then random draws
     (noisy parallel decoding); a reranker chooses the best translation."""
     seed: int = 1
     """Random seed for sampling; the draws of a sentence depend on this and its line number alone."""
-    max_ratio: float = Field(2.0, gt=0)
+    max_ratio: float = Field(2.0, gt=0, le=100)
     """Target pieces allowed for each source piece; fertilities beyond that, plus `max_extra`, are cut."""
-    max_extra: NonNegativeInt = 10
+    max_extra: int = Field(10, ge=0, le=MOST_TOKENS)
     """Target pieces allowed in addition to `max_ratio`."""
 
 
 class MaskPredictDecoding(NonAutoregressiveDecoding):
     """Options with `decoder = "mask-predict"` (Ghazvininejad et al. 2019, section 3)."""
 
-    iterations: PositiveInt = 10
+    iterations: int = Field(10, ge=1, le=1_000)
     """Number of mask-predict rounds; each one after the first masks the least certain tokens and predicts
     them again."""
-    candidates: PositiveInt = 5
+    candidates: int = Field(5, ge=1, le=MOST_HYPOTHESES)
     """Number of most likely lengths to translate with; the mean log-probability of the tokens, or a reranker,
     chooses the best translation."""
 
@@ -78,7 +87,7 @@ class MaskPredictDecoding(NonAutoregressiveDecoding):
 class CtcDecoding(NonAutoregressiveDecoding):
     """Options with `decoder = "ctc"` (Graves et al. 2006, section 3.2)."""
 
-    candidates: PositiveInt = 1
+    candidates: int = Field(1, ge=1, le=MOST_HYPOTHESES)
     """Number of candidate translations. 1: the most likely path, collapsed; more: width of a prefix search
     that sums over the paths to each target; the likelihood or a reranker chooses among its results."""
 

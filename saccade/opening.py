@@ -1,0 +1,54 @@
+"""Making the decoder of a translation model that is in memory."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from saccade.checkpoint import Model, load_model
+from saccade.decoding.interface import Decoder
+from saccade.decoding.rerank import Reranker
+from saccade.decoding.strategy import decoder_of
+from saccade.engine import make_engine, unsupported_reason
+from saccade.errors import ConfigError, Unsupported
+from saccade.models.families import Seq2Seq, expect
+from saccade.quantisation import Precision
+from saccade.text.tokenizer import Tokenizer, same_pieces
+
+Engine = Literal["saccade", "torch"]
+"""Inference backend: "saccade" uses our CPU kernels if they support the model, "torch" only torch."""
+
+
+def decoder_for(
+    model: Model,
+    *,
+    device: torch.device | str,
+    precision: Precision | None,
+    reranker: Model | str | Path | None,
+    engine: Engine,
+) -> Decoder:
+    """The decoder of a model; the arguments are those of `Translator.of`."""
+    network = model.network.to(device)
+    if engine == "torch" and precision == "int8":
+        raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
+    if isinstance(reranker, str | Path):
+        reranker = load_model(Path(reranker))
+    judge = None if reranker is None else make_reranker(reranker, model.tokenizer, device)
+
+    def engine_of_network() -> Any:
+        stored = "float32" if unsupported_reason(network) else model.precision
+        return make_engine(network, precision=precision or stored)
+
+    return decoder_of(network, engine_of_network if engine == "saccade" else None, reranker=judge)
+
+
+def make_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str) -> Reranker:
+    """Makes a reranker for candidates in pieces of `tokenizer`; raises UserError if it does not fit."""
+    network = expect(model.network, Seq2Seq, what="the reranker")
+    if not same_pieces(tokenizer, model.tokenizer):
+        raise ConfigError(
+            "the reranker has other pieces than this model, so it cannot read its translations. Train the "
+            "student with training.teacher, which uses the teacher's vocabulary."
+        )
+    network.to(device).eval()
+    return Reranker.of(make_engine(network), model.decoding)
