@@ -182,9 +182,7 @@ class TextGenerator(Reopened):
         tokenizer = self.model.tokenizer
         if count := ids.count(tokenizer.unknown):
             lacking = unknown_text(prompt, tokenizer.encode_target, unknown=tokenizer.unknown)
-            yield Problem(
-                "unknown", f"the vocabulary lacks {count} token(s) of the prompt ({lacking}), read as unknown"
-            )
+            yield Problem("unknown", f"{count} token(s) of the prompt are not in the vocabulary: {lacking}")
 
     def _attentive(self) -> "TextGenerator":
         """A generator that sees its own text: a model without memory gets one as long as its segment."""

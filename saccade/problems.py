@@ -1,6 +1,6 @@
 """What is wrong with lines and translations: unknown characters, cuts, repetitions, lost sentences."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from saccade.decoding.hypothesis import Hypothesis
@@ -155,9 +155,20 @@ class LineChecks:
 
 
 def unknown_text(line: str, encode: Callable[[Sequence[str]], list[list[int]]], *, unknown: int) -> str:
-    """The characters of a line that the vocabulary lacks, as messages list them; encode: gives their ids."""
-    characters = list(dict.fromkeys(one for one in line if not one.isspace()))
-    ids = encode(characters) if characters else []
-    lacking = [repr(one) for one, own in zip(characters, ids, strict=True) if unknown in own]
-    more = ", ..." if len(lacking) > _SHOWN else ""
-    return ", ".join(lacking[:_SHOWN]) + more or "a part of it"
+    """What the vocabulary lacks of a line, as messages list it; encode: gives the ids of lines.
+
+    These are characters, or whole words if the vocabulary has pieces for words alone.
+    """
+
+    def lacking(parts: Iterable[str]) -> list[str]:
+        distinct = list(dict.fromkeys(parts))
+        ids = encode(distinct) if distinct else []
+        return [one for one, own in zip(distinct, ids, strict=True) if unknown in own]
+
+    words = lacking(line.split())
+    characters = lacking(one for word in line.split() for one in word)
+    inside = {one for word in words for one in word}
+    if any(one not in inside for one in characters) or inside == set(characters):
+        characters = words
+    more = ", ..." if len(characters) > _SHOWN else ""
+    return ", ".join(map(repr, characters[:_SHOWN])) + more or "a part of it"

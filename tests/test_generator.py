@@ -144,6 +144,8 @@ def test_nothing_is_nothing_to_judge() -> None:
 
 
 def test_words_that_are_unknown_are_counted() -> None:
+    [found] = TextGenerator(model("transformer-xl")).generate("the zebra\nsees a yak", tokens=2)
+    assert found.problem == "2 token(s) of the prompt are not in the vocabulary: 'zebra', 'yak'"
     assert TextGenerator(model("transformer-xl")).unknown("the zebra\nsees a yak") == 2
 
 
