@@ -87,8 +87,9 @@ def translate(
 
     Each input line gives one output line. An empty line stays empty. A line that cannot be translated gives
     an empty line, and a message with its number on standard error. Only the newline character ends a line.
-    Bytes that are not UTF-8 are replaced, with a message. With --nbest, each translation is printed as
-    `index ||| text ||| score`, where the index counts input lines from 0.
+    Bytes that are not UTF-8 are replaced, with a message; a text that is mostly not UTF-8 is refused. With
+    --nbest, each translation is printed as `index ||| text ||| score`, where the index counts input lines
+    from 0.
 
     \b
     Examples:
