@@ -56,22 +56,24 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 def load_toml(path: Path) -> Table:
     """Reads the tables of a TOML file; raises UserError, with line and column, if it is not valid."""
-    topic = None if path.suffix == ".toml" else "toml"
     try:
         with path.open("rb") as stream:
             content = stream.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise ConfigError(f"{path}: longer than a configuration may be (1 MiB).", topic=topic)
+            raise _no_toml(path, "longer than a configuration may be (1 MiB)")
         # utf-8-sig: some Windows editors start a file with a byte order mark, which TOML forbids.
         return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise NotFound(f"{path}: cannot read the configuration: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: not UTF-8 at byte {error.start}; TOML files are UTF-8.", topic=topic
-        ) from error
+        raise _no_toml(path, f"not UTF-8 at byte {error.start}; TOML files are UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}.", topic=topic) from error
+        raise _no_toml(path, f"not valid TOML: {error}") from error
+
+
+def _no_toml(path: Path, problem: str) -> ConfigError:
+    message = f"{path}: {problem}."
+    return ConfigError(message) if path.suffix == ".toml" else ConfigError(message, topic="toml")
 
 
 def apply_overrides(tables: Mapping[str, Any], overrides: Iterable[str]) -> Table:

@@ -21,7 +21,7 @@ def test_data_that_cannot_be_prepared_leave_the_run_folder_as_it_was(tmp_path: P
 
 def test_text_without_one_readable_line_says_why_and_where(tmp_path: Path) -> None:
     for language in ("en", "de"):
-        (tmp_path / f"train.{language}").write_bytes(b"\xff\xfe\n" * 3)
+        (tmp_path / f"train.{language}").write_bytes(b"\xff\n" * 3)
     files = [f"data.source={tmp_path / 'train.en'}", f"data.target={tmp_path / 'train.de'}"]
     with pytest.raises(UserError, match=r"UTF-8[\s\S]*train\.en:1"):
         start_run(read_experiment(overrides=files), tmp_path / "run", Group())

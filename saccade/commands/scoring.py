@@ -30,6 +30,7 @@ from saccade.commands.output import check_outputs, output_file
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.commands.problems import SHOWN, ProblemReport
 from saccade.decoding.options import DecodingConfig
+from saccade.errors import NotFound
 
 if TYPE_CHECKING:
     from saccade.evaluation import Scores
@@ -82,6 +83,8 @@ def evaluate(
         texts, references, *how["more_references"] = read_side_by_side([model, *reference])
         _show(evaluation.score_text(texts, references, **how), as_json=as_json)
         return
+    if not model.exists():
+        raise NotFound(f"{model}: no such file or folder.")
     if source is None:
         raise typer.BadParameter(f"needed to translate with {model}", param_hint="--source")
     sources, references, *how["more_references"] = read_side_by_side([source, *reference])

@@ -91,8 +91,8 @@ def translate(
     Each input line gives one output line. An empty line stays empty. A line that cannot be translated gives
     an empty line, and a message with its number on standard error; so does a translation that is doubtful,
     because it was cut, repeats itself or is very short. Only the newline character ends a line. Bytes that
-    are not UTF-8 are replaced, with a message. With --nbest, each translation is printed as
-    `index ||| text ||| score`, where the index counts input lines from 0.
+    are not UTF-8 are replaced, with a message; a text that is mostly not UTF-8 is refused. With --nbest, each
+    translation is printed as `index ||| text ||| score`, where the index counts input lines from 0.
 
     Lines from a pipe or a terminal are translated as soon as no more of them arrive. A program can thus send
     a line and wait for its translation.

@@ -75,6 +75,8 @@ class DataConfig(Section):
     def _sides_match(self) -> Self:
         if self.columns is not None and (min(self.columns) < 1 or len(set(self.columns)) == 1):
             raise ValueError("columns: name two different columns, counted from 1, such as [1, 2]")
+        if self.columns is not None and not (self.pairs or self.valid_pairs or self.test_pairs):
+            raise ValueError("columns: only for pairs, valid_pairs and test_pairs; leave it out")
         for split in ("", "valid_", "test_"):
             sources, targets = len(getattr(self, f"{split}source")), len(getattr(self, f"{split}target"))
             if sources != targets:

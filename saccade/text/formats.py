@@ -152,7 +152,9 @@ def _looks_like_text(text: str) -> bool:
 
 def _eight_bits(head: bytes) -> str | None:
     """The message for a text of which many lines are not UTF-8."""
-    lines = head.split(b"\n")[: -1 if len(head) >= HEAD else None]  # the last one may be cut
+    lines = head.split(b"\n")
+    if len(head) >= HEAD or not lines[-1]:  # cut, or no line
+        lines.pop()
     bad = sum(not _is_utf8(line) for line in lines)
     if bad < _BAD_LINES or bad < _BAD_SHARE * len(lines):
         return None

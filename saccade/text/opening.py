@@ -26,7 +26,6 @@ STANDARD_INPUT = Path("-")
 """The name that stands for standard input wherever a text file is named."""
 
 _STANDARD = {"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"}
-_NULL = "/dev/null"
 
 
 def is_standard_input(path: Path) -> bool:
@@ -152,6 +151,10 @@ def _stream(path: Path) -> object | None:
     return (found.st_dev, found.st_ino) if once else None
 
 
+def _is_null(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == Path(os.devnull).stat().st_rdev
+
+
 def _is_terminal(path: Path, found: os.stat_result) -> bool:
     if not stat.S_ISCHR(found.st_mode):
         return False
@@ -175,8 +178,8 @@ def as_stored(path: Path) -> Iterator[BinaryIO]:
         found = path.stat()
     except ValueError as error:  # a NUL character
         raise NotFound(f"{str(path)!r}: not the name of a file.") from error
-    device = stat.S_ISBLK(found.st_mode) or (stat.S_ISCHR(found.st_mode) and str(path) != _NULL)
-    if device and not _is_terminal(path, found):
+    device = stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)
+    if device and not _is_null(found) and not _is_terminal(path, found):
         raise InputError(f"{path}: a device; a text file is needed here.")
     with path.open("rb", buffering=HEAD) as stream:
         yield stream

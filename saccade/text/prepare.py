@@ -267,8 +267,8 @@ def _report(
 
 def _refused(message: str, tally: SplitTally) -> InputError:
     lines = [*tally.lines(), *tally.details.values()]
-    topic = "columns" if "columns" in tally.dropped else None
-    return InputError("\n".join([f"{message}:", *(f"  {line}" for line in lines)]), topic=topic)
+    text = "\n".join([f"{message}:", *(f"  {line}" for line in lines)])
+    return InputError(text, topic="columns") if "columns" in tally.dropped else InputError(text)
 
 
 @contextmanager

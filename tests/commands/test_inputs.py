@@ -166,6 +166,7 @@ def test_evaluate_scores_a_text_as_compare_advises(saccade: Run, tmp_path: Path)
 
 def test_a_model_needs_a_source_to_be_evaluated(saccade: Run, run_folder: Path, corpus: Path) -> None:
     refused(saccade("evaluate", run_folder, "--reference", corpus / "test.de"), "--source", "needed")
+    refused(saccade("evaluate", corpus / "x", "--reference", corpus / "test.de"), "no such file or folder")
 
 
 # --- pipes and standard input ----------------------------------------------------------------------
@@ -380,3 +381,7 @@ def test_columns_that_a_table_cannot_have_are_refused(
     columns: str, message: str, saccade: Run, table: Path
 ) -> None:
     refused(saccade("check", "--pairs", table, "--columns", columns, *settings(SMALLEST)), message)
+
+
+def test_columns_without_a_table_are_refused(saccade: Run, corpus: Path) -> None:
+    refused(saccade("check", *pair(corpus), "--columns", "1,2"), "only for pairs")

@@ -115,7 +115,10 @@ CASES = {
         ["300", "2", "short.de"],
     ),
     "an empty corpus": (["--source", "{folder}/empty", "--target", "{folder}/empty"], ["empty"]),
-    "bad UTF-8": (["--source", "{folder}/latin1", "--target", "{folder}/latin1"], ["bad UTF-8", "latin1:1"]),
+    "bad UTF-8": (
+        ["--source", "{folder}/latin1", "--target", "{folder}/latin1"],
+        ["latin1: not UTF-8 in 50 of the first 100 lines", "iconv"],
+    ),
     "a vocabulary too large": (
         ["--source", "{good}.en", "--target", "{good}.de", "--set", "tokenizer.vocab_size=100000"],
         ["tokenizer.vocab_size = 100000", "at most"],
