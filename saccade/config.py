@@ -20,6 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from saccade.errors import ConfigError, NotFound
+from saccade.structured import NotUtf8Error, parse_toml, read_utf8, reason
+
+_LARGEST = 1 << 20  # bytes of a configuration
 
 Table = dict[str, Any]
 """A TOML table as `tomllib` returns it."""
@@ -55,14 +58,13 @@ SectionT = TypeVar("SectionT", bound=Section)
 def load_toml(path: Path) -> Table:
     """Reads the tables of a TOML file; raises UserError, with line and column, if it is not valid."""
     try:
-        # utf-8-sig: some Windows editors start a file with a byte order mark, which TOML forbids.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_toml(read_utf8(path, limit=_LARGEST, pipes=True))
     except OSError as error:
         raise NotFound(f"{path}: cannot read the configuration: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; TOML files are UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+    except NotUtf8Error as error:
+        raise ConfigError(f"{path}: {reason(error)}; TOML files are UTF-8.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid TOML: {reason(error)}.") from error
 
 
 def apply_overrides(tables: Mapping[str, Any], overrides: Iterable[str]) -> Table:
@@ -140,7 +142,7 @@ def _plain(value: Any) -> Any:
 def _override_value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     # Text with a line break could define further keys, and is then read as a string.
     return parsed["value"] if parsed.keys() == {"value"} else text
