@@ -34,6 +34,14 @@ class NotUtf8Error(ValueError):
     """The error for a text that is not UTF-8."""
 
 
+def is_plain(path: Path) -> bool:
+    """Whether this is a plain file; False if that cannot be found out."""
+    try:
+        return path.is_file()
+    except OSError:  # no permission
+        return False
+
+
 def require_plain(path: Path) -> None:
     """Checks that a file can be given to a library that opens it by name.
 
@@ -121,7 +129,9 @@ def parse_toml(text: str) -> dict[str, Any]:
 @contextmanager
 def _plain(path: Path) -> Iterator[BinaryIO]:
     """A plain file, opened without waiting for the other end of a pipe."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+    with open(
+        path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    ) as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.EINVAL, "a pipe or device, not a file", str(path))
         yield stream

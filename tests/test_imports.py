@@ -19,8 +19,10 @@ ROOT = Path(__file__).parents[1]
 
 BENEATH = {"errors", "structured"}
 """What the files that all may import are made of."""
-EVERYWHERE = {"config", "distribution", "folders"} | BENEATH
-BELOW_TRANSLATOR = {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "checkpoint"}
+EVERYWHERE = {"config", "digests", "distribution", "folders", "foreign", "machine"} | BENEATH
+STORED = {"manifest", "tensors", "checkpoint"}
+"""The files of a model folder."""
+BELOW_TRANSLATOR = {"quantisation", "text", "native", "nn", "models", "engine", "decoding"} | STORED
 INFERENCE = BELOW_TRANSLATOR | {"translator", "generator"}
 
 # Unit (a package or a file of saccade/) -> what it may import besides EVERYWHERE and itself.
@@ -30,6 +32,9 @@ ALLOWED: dict[str, set[str]] = {
     "structured": set(),
     "config": set(),
     "folders": set(),
+    "digests": set(),
+    "foreign": set(),
+    "machine": set(),
     "distribution": set(),
     "text": set(),
     "quantisation": set(),
@@ -45,12 +50,14 @@ ALLOWED: dict[str, set[str]] = {
         "models.nonautoregressive",
     },
     "engine": {"quantisation", "native", "nn", "models"},
-    "checkpoint": {"quantisation", "native", "text", "models"},
+    "manifest": {"models.interface"},
+    "tensors": {"quantisation"},
+    "checkpoint": {"quantisation", "native", "text", "models", "manifest", "tensors"},
     "translator": {"checkpoint", "decoding", "engine", "quantisation", "text"}
     | {"models.families", "models.recording"},
     "generator": {"checkpoint", "decoding", "text", "models.interface", "models.families", "nn"},
     "loading": INFERENCE,
-    "description": {"checkpoint", "models", "text"},
+    "description": {"checkpoint", "manifest", "models", "text"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
     "inspection": INFERENCE,
@@ -59,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": INFERENCE | {"evaluation"},
     "tasks": INFERENCE | {"evaluation", "training"},
     "experiment": INFERENCE | {"training", "tasks"},
-    "doctor": INFERENCE | {"training"},
+    "doctor": INFERENCE | {"interop", "training"},
     "demo": INFERENCE | {"evaluation", "inspection", "training", "experiment"},
     "__init__": INFERENCE | {"loading"},
     "commands": INFERENCE

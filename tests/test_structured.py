@@ -135,7 +135,11 @@ def test_a_missing_file_is_called_missing_and_a_damaged_one_damaged(tmp_path: Pa
     path = tmp_path / "model.json"
     with pytest.raises(NotFound, match=r"model\.json: missing\. Copy it\."):
         read_object(path, advice="Copy it.")
-    for content, reason in ((b"[]", "it holds no JSON object"), (b"\xff", "not UTF-8 at byte 0"), (b"{", "Expecting property")):
+    for content, reason in (
+        (b"[]", "it holds no JSON object"),
+        (b"\xff", "not UTF-8 at byte 0"),
+        (b"{", "Expecting property"),
+    ):
         path.write_bytes(content)
         with pytest.raises(DamagedFile, match=rf"model\.json: damaged: .*{reason}.*\. Copy it\."):
             read_object(path, advice="Copy it.")

@@ -15,6 +15,7 @@ HINTS = {
     "no-text": "On the command line, give --source and --target.",
     "reranker": "Give one with --reranker.",
     "fertilities": "Make them with `saccade align TEACHER --source S --target T --out FILE`.",
+    "import": "Convert it with `saccade import {folder} --out MODEL`, then use MODEL.",
     "language": "Choose one with --{side}-language.",
     "demo-steps": "Add --fresh to start again, or leave out --steps.",
 }

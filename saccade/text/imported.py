@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sentencepiece
 
+from saccade.structured import read_json
 from saccade.text.vocabulary import without_surrogates
 
 _THREADS = 4  # the result does not depend on it
@@ -44,6 +45,13 @@ def cut(model: sentencepiece.SentencePieceProcessor, lines: Sequence[str]) -> li
     return pieces
 
 
+def check_ids(size: int, ids: Mapping[str, int]) -> None:
+    """Raises ValueError, naming the first one, if an id is not below `size`, the number of ids."""
+    for name, number in ids.items():
+        if not 0 <= number < size:
+            raise ValueError(f"{name} {number} is not below {size}, the size of the vocabulary")
+
+
 def one_line(text: str) -> str:
     """The text with line breaks replaced by spaces, because a translation is one line."""
     return text.replace("\n", " ").replace("\r", " ")
@@ -51,7 +59,7 @@ def one_line(text: str) -> str:
 
 def read_table(path: Path) -> dict[str, int]:
     """Reads a JSON object of pieces and ids; raises OSError or ValueError."""
-    table = json.loads(path.read_text(encoding="utf-8"))
+    table = read_json(path)
     if not isinstance(table, dict) or not all(type(number) is int for number in table.values()):
         raise ValueError(f"{path.name} is no table of pieces and ids")
     return table

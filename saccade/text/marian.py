@@ -13,7 +13,8 @@ import sentencepiece
 from pydantic import NonNegativeInt, PositiveInt
 
 from saccade.config import Section
-from saccade.text.imported import Pieces, cut, one_line, processor, read_table, write_table
+from saccade.structured import read_bytes
+from saccade.text.imported import Pieces, check_ids, cut, one_line, processor, read_table, write_table
 from saccade.text.settings import damaged, read_settings, write_settings
 
 _MODELS = "source.model", "target.model"
@@ -54,6 +55,9 @@ class MarianTokenizer:
 
         Raises ValueError or RuntimeError if they are damaged or do not fit the configuration.
         """
+        smaller = min(config.source_size, config.target_size)
+        check_ids(smaller, {"pad": config.pad, "end": config.end, "unknown": config.unknown})
+        check_ids(config.target_size, {"start": config.start})
         self.config, self._models = config, tuple(models)
         self._source_model, self._target_model = (processor(model) for model in models)
         sizes = config.source_size, config.target_size
@@ -72,7 +76,7 @@ class MarianTokenizer:
         settings = read_settings(folder)
         try:
             config = MarianTokenizerConfig.model_validate_json(json.dumps(settings.get("config")))
-            models = [(folder / name).read_bytes() for name in _MODELS]
+            models = [read_bytes(folder / name) for name in _MODELS]
             names = [name for name in _TABLES if name == _TABLES[0] or (folder / name).is_file()]
             return cls(config, models, [read_table(folder / name) for name in names])
         except (OSError, ValueError, RuntimeError) as error:

@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol, Self
 import sentencepiece
 
 from saccade.errors import DamagedFile, Unsupported
+from saccade.structured import read_bytes
 from saccade.text.corpus import file_hash
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.marian import MarianTokenizer
@@ -136,7 +137,7 @@ class SentencePieceTokenizer:
         settings = read_settings(folder)
         try:
             config = TokenizerConfig.model_validate_json(json.dumps(settings.get("config", {})))
-            models = [(folder / name).read_bytes() for name in _model_names(config.joint)]
+            models = [read_bytes(folder / name) for name in _model_names(config.joint)]
             return cls(config, models)
         except (OSError, ValueError, RuntimeError) as error:
             raise damaged(folder, error) from error
