@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saccade.checkpoint import Model, vocabulary_of, write_json
 from saccade.config import Section
-from saccade.digests import verify, write_digests
+from saccade.digests import write_digests
 from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
 from saccade.folders import replace_folder
 from saccade.manifest import check_banned, check_entries, read_vocabulary
@@ -132,7 +132,6 @@ def load_exported(folder: Path, *, target: Target) -> Exported:
     tokenizer = load_tokenizer(folder, digests=description["tokenizer"])
     if vocabulary != vocabulary_of(tokenizer):
         raise _damaged(folder, ValueError("its tokeniser is not the one that the model was trained with"))
-    verify(folder)
     return Exported(vocabulary, tokenizer, config, longest, description["decoding"])
 
 

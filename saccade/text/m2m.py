@@ -110,7 +110,8 @@ class FastPieces:
             raise ValueError(str(error)) from error
         self._tokenizer.encode_special_tokens = True  # text that spells a special token is treated as text
         self._text = text
-        self.largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        self.table: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.largest = max(self.table.values(), default=0)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """See `Engine.encode`."""

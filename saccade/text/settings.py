@@ -34,8 +34,3 @@ def damaged(folder: Path, error: Exception) -> UserError:
     """The error for a tokeniser that cannot be read, in one line."""
     where = Path(str(error.filename)) if isinstance(error, OSError) and error.filename else folder
     return DamagedFile(f"{where}: the tokeniser is missing or damaged: {reason(error)}.")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the name of its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
