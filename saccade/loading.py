@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from saccade.checkpoint import Model, load_model
 from saccade.generator import TextGenerator
+from saccade.machine import chosen_device
 from saccade.models import kind_of
 from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
 from saccade.translator import Translator
@@ -28,7 +27,6 @@ def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Us
 
     options: see `Translator.of` and `TextGenerator`. Raises UserError for a folder that cannot be read.
     """
+    place = chosen_device(device)
     model: Model = load_model(Path(folder))
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return USES[kind_of(model.config).family](model, device=device, **options)
+    return USES[kind_of(model.config).family](model, device=place, **options)

@@ -34,6 +34,11 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def chosen_device(name: torch.device | str | None) -> torch.device:
+    """The device of this name, or the default one for None; raises UserError as `usable_device` does."""
+    return default_device() if name is None else usable_device(name)
+
+
 def use_threads(count: int) -> None:
     """Sets the number of threads of torch; raises UserError for one that is not from 1 to `MOST_THREADS`."""
     torch.set_num_threads(possible_threads(count))

@@ -1,12 +1,13 @@
 """Weights as 8-bit integers: symmetric, with a scale for each output."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 Precision = Literal["float32", "int8"]
+PRECISIONS = get_args(Precision)
 
 _STEPS = 127
 SCALE = ".scale"

@@ -5,7 +5,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack, get_args
 
 import torch
 from torch import Tensor
@@ -20,11 +20,12 @@ from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
 from saccade.engine import make_engine, unsupported_reason
 from saccade.errors import ConfigError, InputError, TooLong, Unsupported
+from saccade.machine import chosen_device, usable_device
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.recording import AttentionKind, AttentionMap
-from saccade.quantisation import Precision
+from saccade.quantisation import PRECISIONS, Precision
 from saccade.text.batching import plan_for_inference
-from saccade.text.tokenizer import Tokenizer, between, same_pieces
+from saccade.text.tokenizer import Tokenizer, between, language_problem, same_pieces
 
 Engine = Literal["saccade", "torch"]
 """Inference backend: "saccade" uses our CPU kernels if they support the model, "torch" only torch."""
@@ -96,7 +97,8 @@ class Translator:
 
         Raises UserError for a model that does not translate, or a reranker that does not fit.
         """
-        network = model.network.to(device)
+        _require_known(engine, precision)
+        network = model.network.to(usable_device(device))
         if engine == "torch" and precision == "int8":
             raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
         if isinstance(reranker, str | Path):
@@ -121,10 +123,8 @@ class Translator:
         engine: Engine = "saccade",
     ) -> "Translator":
         """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`."""
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load_model(Path(folder))
-        return cls.of(model, device=device, precision=precision, reranker=reranker, engine=engine)
+        place, model = chosen_device(device), load_model(Path(folder))
+        return cls.of(model, device=place, precision=precision, reranker=reranker, engine=engine)
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
         """A translator with the same model for other languages, by its names; None leaves one unchanged.
@@ -167,7 +167,7 @@ class Translator:
         for index, (line, source) in enumerate(zip(lines, ids, strict=True)):
             if not line.strip():
                 results[index] = Translation(source=line, text="")
-            elif problem := self.problem(source):
+            elif problem := language_problem(self.tokenizer, line) or self.problem(source):
                 results[index] = Translation(source=line, text="", problem=f"not translated: {problem}")
             else:
                 pending.append(index)
@@ -335,6 +335,12 @@ class Translator:
             )
         best = alternatives[0]
         return Translation(line, best.text, best.tokens, best.score, best.log_prob, alternatives)
+
+
+def _require_known(engine: object, precision: object) -> None:
+    for name, value, allowed in (("engine", engine, get_args(Engine)), ("precision", precision, PRECISIONS)):
+        if value is not None and value not in allowed:
+            raise ConfigError(f"{name} = {str(value)[:40]!r}: allowed are {', '.join(allowed)}.")
 
 
 def make_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str) -> Reranker:

@@ -26,7 +26,7 @@ from saccade.interop.onnx_nonautoregressive import (
     about_nonautoregressive,
     write_nonautoregressive_onnx,
 )
-from saccade.machine import possible_threads
+from saccade.machine import possible_threads, usable_device
 from saccade.models import KINDS
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
@@ -180,6 +180,8 @@ def open_exported(
     if reranker is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
         raise Unsupported("a reranker is for non-autoregressive models; CTranslate2 does not support them.")
     threads = None if threads is None else possible_threads(threads)
+    if device is not None:
+        usable_device(device)
     if not is_exported(folder) and target == "ctranslate2":
         return convert_and_open(load_model(folder), device=device, threads=threads)
     found = exported_target(folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from saccade.errors import NotFound, Unsupported
 from saccade.interop.pieces import read_pieces, require_added, require_ids
 from saccade.interop.published import Settings, broken, optional_object, read_bytes
+from saccade.interop.recognised import refused
 from saccade.text.marian import MarianTokenizer, MarianTokenizerConfig
 
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"}
@@ -53,13 +54,13 @@ def marian_tokenizer(folder: Path, settings: Settings) -> MarianTokenizer:
     start = settings.token("decoder_start_token_id", target_size)
     try:
         tables = [read_pieces(folder / name) for name in names]
-        special = {name: tables[0][f"<{piece}>"] for name, piece in (("unknown", "unk"), ("end", "/s"))}
         config = MarianTokenizerConfig(
             source_size=source_size,
             target_size=target_size,
             pad=pad,
             start=start,
-            **special,
+            unknown=tables[0]["<unk>"],
+            end=tables[0]["</s>"],
         )
         tokenizer = MarianTokenizer(config, models, tables)
         require_added(folder, tables[0])
@@ -71,6 +72,9 @@ def marian_tokenizer(folder: Path, settings: Settings) -> MarianTokenizer:
         raise broken(folder / names[0], str(error)) from error
     if separate and settings.flag("share_encoder_decoder_embeddings", True):
         raise Unsupported(f"{folder}: separate_vocabs, although the sides share one matrix in config.json.")
+    given = {**settings.values, **optional_object(folder / "generation_config.json")}
+    if given.get("forced_bos_token_id") is not None:
+        raise refused(folder, "forced_bos_token_id", given["forced_bos_token_id"], None)
     ids = {"</s>": settings.whole("eos_token_id", config.end), "<unk>": config.unknown, "<pad>": config.pad}
     for name, table in zip(names, tables, strict=True):
         require_ids(folder / name, table, ids)

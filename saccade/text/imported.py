@@ -1,11 +1,13 @@
 """Shared parts of the tokenisers of imported models: a SentencePiece model, and a table of pieces and ids."""
 
+import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import sentencepiece
 
+from saccade.errors import NotFound, UserError
 from saccade.structured import read_json
 from saccade.text.vocabulary import without_surrogates
 
@@ -69,3 +71,12 @@ def write_table(path: Path, table: Mapping[str, int]) -> None:
     """Writes what `read_table` reads."""
     text = json.dumps(table, ensure_ascii=False, indent=0, separators=(",", ": "))
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def no_such_language(name: str, known: Iterable[str]) -> UserError:
+    """The error for a language that a model does not know; the message names similar ones, or all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    near += [one for one in names if one not in near and one[:2] == name[:2].lower()][:5]
+    hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(names)}."
+    return NotFound(f"{name}: this model does not know the language; {hint}")

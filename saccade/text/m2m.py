@@ -13,9 +13,18 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from saccade.config import Section
 from saccade.distribution import missing
-from saccade.errors import InputError, NotFound, UserError
+from saccade.errors import InputError
 from saccade.structured import read_bytes, read_utf8
-from saccade.text.imported import Pieces, check_ids, cut, one_line, processor, read_table, write_table
+from saccade.text.imported import (
+    Pieces,
+    check_ids,
+    cut,
+    no_such_language,
+    one_line,
+    processor,
+    read_table,
+    write_table,
+)
 from saccade.text.settings import damaged, read_settings, write_settings
 from saccade.text.vocabulary import without_surrogates
 
@@ -151,7 +160,7 @@ class ManyLanguagesTokenizer:
         self._special = {self.pad, self.unknown, self.start, self.end, *config.languages.values()}
         for name in (config.source_language, config.target_language):
             if name is not None and name not in config.languages:
-                raise _no_such_language(name, config)
+                raise no_such_language(name, config.languages)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -214,12 +223,3 @@ class ManyLanguagesTokenizer:
                 side=side,
             )
         return self.config.languages[name]
-
-
-def _no_such_language(name: str, config: ManyLanguagesConfig) -> UserError:
-    import difflib
-
-    near = difflib.get_close_matches(name, list(config.languages), n=3, cutoff=0.4)
-    near += [one for one in sorted(config.languages) if one not in near and one[:2] == name[:2].lower()][:5]
-    hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(sorted(config.languages))}."
-    return NotFound(f"{name}: this model does not know the language; {hint}")

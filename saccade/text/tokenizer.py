@@ -29,8 +29,10 @@ __all__ = [
     "TokenizerConfig",
     "between",
     "byte_pieces",
+    "language_problem",
     "load_tokenizer",
     "save_tokenizer",
+    "undecided_language",
 ]
 
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
@@ -233,9 +235,28 @@ def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tok
     """
     if source is None and target is None:
         return tokenizer
-    if not isinstance(tokenizer, ManyLanguagesTokenizer):
-        raise Unsupported("this model has no languages to choose from: it translates what it was trained on.")
-    return tokenizer.between(source, target)
+    if isinstance(tokenizer, ManyLanguagesTokenizer):
+        return tokenizer.between(source, target)
+    if isinstance(tokenizer, MarianTokenizer) and tokenizer.languages:
+        if source is not None:
+            raise Unsupported("this model has no source languages to choose from, only target languages.")
+        return tokenizer if target is None else tokenizer.into(target)
+    raise Unsupported("this model has no languages to choose from: it translates what it was trained on.")
+
+
+def language_problem(tokenizer: Tokenizer, line: str) -> str | None:
+    """The reason why the language that a line itself names cannot be used, or None."""
+    return tokenizer.problem(line) if isinstance(tokenizer, MarianTokenizer) else None
+
+
+def undecided_language(tokenizer: Tokenizer) -> str | None:
+    """What happens to lines that do not name the language they need, or None if they need not."""
+    if not isinstance(tokenizer, MarianTokenizer) or not tokenizer.undecided:
+        return None
+    return (
+        f"this model has {len(tokenizer.languages)} target languages: lines that do not begin with one of "
+        f"{tokenizer.codes} are translated into whichever one it chooses."
+    )
 
 
 def same_pieces(first: Tokenizer, second: Tokenizer) -> bool:
