@@ -27,7 +27,7 @@ from saccade.config import Section
 from saccade.digests import verify, write_digests
 from saccade.errors import DamagedFile, UserError
 from saccade.folders import beside, replace_folder
-from saccade.foreign import not_a_model
+from saccade.foreign import not_a_model, require_readable
 from saccade.machine import named_shortage, require_memory
 from saccade.manifest import (
     DESCRIPTION,
@@ -202,6 +202,7 @@ def find_model(folder: Path) -> Path:
     It also finds a model that an interrupted `replace_folder` moved aside, and leaves it there, because a run
     may be writing.
     """
+    require_readable(folder)
     best = folder / "checkpoints" / "best"
     for candidate in (folder, beside(folder, "old"), best, beside(best, "old")):
         if is_plain(candidate / DESCRIPTION):

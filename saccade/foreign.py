@@ -68,14 +68,22 @@ def named(folder: Path) -> Given | None:
     return None
 
 
-def _absent(path: Path) -> UserError | None:
+def require_readable(path: Path) -> bool:
+    """Whether a path exists; raises UserError if the system refuses to look at it."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return NotFound(f"{path}: no such model folder. Give a run folder or one that holds model.json.")
+        return False
     except (OSError, ValueError) as error:
-        return NotFound(f"{str(path)[:200]}: cannot be read: {getattr(error, 'strerror', None) or error}.")
-    return None
+        reason = getattr(error, "strerror", None) or error
+        raise NotFound(f"{str(path)[:200]!r}: cannot be read: {reason}.") from error
+    return True
+
+
+def _absent(path: Path) -> UserError | None:
+    if require_readable(path):
+        return None
+    return NotFound(f"{path}: no such model folder. Give a run folder or one that holds model.json.")
 
 
 def _names(folder: Path) -> list[str]:

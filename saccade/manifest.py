@@ -20,7 +20,8 @@ _ADVICE = "Copy the model folder again, or use another checkpoint."
 
 def damaged(path: Path, reason: str) -> UserError:
     """The error for a file of a model folder that cannot be used."""
-    return DamagedFile(f"{path}: damaged: {reason}. {_ADVICE}")
+    lines = "; ".join(line.rstrip(".") for line in reason.splitlines())
+    return DamagedFile(f"{path}: damaged: {lines}. {_ADVICE}")
 
 
 def read_json(path: Path) -> dict[str, Any]:

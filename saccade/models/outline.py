@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from saccade.config import Section
 from saccade.errors import ConfigError
+from saccade.machine import require_memory
 from saccade.models import build_model
 from saccade.models.families import Network
 from saccade.models.interface import Vocabulary
@@ -30,6 +31,18 @@ def outline(config: Section, vocabulary: Vocabulary) -> Network:
 def parameters_in(network: nn.Module) -> int:
     """The number of parameters; tied ones count once."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def require_room(config: Section, vocabulary: Vocabulary | None = None, *, trained: bool = True) -> None:
+    """Raises UserError if the model, and what training keeps besides it, cannot fit into the free memory.
+
+    vocabulary: None: not known yet; its part is left out. trained: whether gradients and the optimiser's two
+    moments are kept on this machine as well.
+    """
+    network = outline(config, vocabulary or Vocabulary(8, 8, pad=0, start=2, end=3, shared=True))
+    count = parameters_in(network)
+    what = f"training a model of {count:,} parameters" if trained else f"a model of {count:,} parameters"
+    require_memory(4 * count * (4 if trained else 1), what)
 
 
 class _Outlining(TorchFunctionMode):
