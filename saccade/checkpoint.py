@@ -1,14 +1,17 @@
 """Model folders: writing them atomically, and reading them with clear errors.
 
-MODEL/  model.json         format, architecture, vocabulary, decoding defaults, provenance
+MODEL/  model.json         format, architecture, vocabulary, decoding defaults, provenance (`manifest.py`)
         model.safetensors  weights
         tokenizer.json ... the tokeniser's own files
+        SHA256SUMS         the digests of all of them (`digests.py`)
 
-A folder appears under its name only when it is complete and on disk; see `replace_folder`.
+Sizes are compared with the header of the weights before anything is built. A folder appears under its name
+only when it is complete and on disk; see `replace_folder`.
 """
 
 import errno
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -17,23 +20,56 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from saccade.config import Section
-from saccade.errors import DamagedFile, NotFound, UserError
+from saccade.digests import verify, write_digests
+from saccade.errors import DamagedFile, UserError
 from saccade.folders import beside, replace_folder
+from saccade.foreign import not_a_model, require_readable
+from saccade.machine import named_shortage, require_memory
+from saccade.manifest import (
+    DESCRIPTION,
+    FORMAT,
+    check_banned,
+    damaged,
+    read_description,
+    read_json,
+    read_vocabulary,
+)
 from saccade.models import build_model, model_config
 from saccade.models.families import Network
 from saccade.models.interface import Vocabulary
+from saccade.models.outline import outline, parameters_in
 from saccade.models.renamed import current_name
 from saccade.native.fork import survive_fork
 from saccade.quantisation import Precision, quantised, restored
+from saccade.structured import is_plain, reason
+from saccade.tensors import read_all, read_header, restored_shapes
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
-FORMAT = 3
-"""Format number, which increases when older versions of Saccade can no longer read a folder correctly. 2:
-weights in int8; 3: the encoder is a module of its own, so that parameters are renamed (`models.renamed`)."""
+__all__ = [
+    "FORMAT",
+    "Model",
+    "average_weights",
+    "find_model",
+    "load_model",
+    "load_weights",
+    "names_in",
+    "read_description",
+    "read_json",
+    "read_tensors",
+    "read_weights",
+    "save_model",
+    "unique_tensors",
+    "vocabulary_of",
+    "write_json",
+    "write_model",
+    "write_tensors",
+]
+
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -63,7 +99,7 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
 
 def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
     """Writes a model's files to an existing folder. weights: used instead of the network's own."""
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "model": model.config.model_dump(mode="json", exclude_none=True),
         "vocabulary": asdict(model.network.vocabulary),
@@ -74,8 +110,9 @@ def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | N
     tensors = dict(weights or unique_tensors(model.network))
     if model.precision == "int8":
         description["precision"], tensors = model.precision, quantised(model.network, tensors)
-    write_json(folder / "model.json", description)
-    write_tensors(folder / "model.safetensors", tensors)
+    write_json(folder / DESCRIPTION, description)
+    write_tensors(folder / WEIGHTS, tensors)
+    write_digests(folder, [DESCRIPTION, WEIGHTS, *description["tokenizer"]])
 
 
 def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -87,40 +124,67 @@ def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | No
 def load_model(folder: Path) -> Model:
     """Reads a model folder, or the best checkpoint of a run folder; the network is in evaluation mode.
 
-    Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
+    Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade, and
+    for a model that does not fit into the free memory.
     """
     survive_fork()
-    folder = find_model(folder)
-    description = read_description(folder)
+    return _load(find_model(folder))
+
+
+def _load(folder: Path) -> Model:
+    description, path = read_description(folder), folder / DESCRIPTION
     tokenizer = load_tokenizer(folder, digests=description["tokenizer"])
     try:
         config = model_config(description["model"])
-    except UserError as error:
-        raise _damaged(folder / "model.json", str(error)) from error
-    try:
-        vocabulary = Vocabulary(**description["vocabulary"])
-    except TypeError as error:
-        raise _damaged(folder / "model.json", f"vocabulary: {error}") from error
+        vocabulary = read_vocabulary(description["vocabulary"])
+        check_banned(description["decoding"], vocabulary)
+    except (UserError, ValueError) as error:
+        raise damaged(path, str(error).rstrip(".")) from error
     if vocabulary != vocabulary_of(tokenizer):
-        raise _damaged(folder, "its tokeniser is not the one that the model was trained with")
-    network = build_model(config, vocabulary)
-    load_weights(network, read_weights(folder), folder=folder)
-    network.eval()
+        raise damaged(folder, "its tokeniser is not the one that the model was trained with")
+    network = _network(config, vocabulary, folder)
     return Model(
         network,
         config,
         tokenizer,
         description["decoding"],
         description["provenance"],
-        description.get("precision", "float32"),
+        description["precision"],
     )
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """A model folder's weights in float32 under today's names; UserError when they are missing or damaged."""
+def _network(config: Section, vocabulary: Vocabulary, folder: Path) -> Network:
+    """The network with the folder's weights, in evaluation mode; sizes are checked before memory is used."""
     current = names_in(folder)
-    stored = restored(read_tensors(folder / "model.safetensors"))
-    return {current(name): tensor for name, tensor in stored.items()}
+    try:
+        shapes = restored_shapes(read_header(folder / WEIGHTS))
+    except (OSError, ValueError) as error:
+        raise damaged(folder / WEIGHTS, reason(error)) from error
+    try:
+        expected = outline(config, vocabulary)
+    except UserError as error:
+        raise damaged(folder / DESCRIPTION, str(error).rstrip(".")) from error
+    _compare_shapes(expected, {current(name): shape for name, shape in shapes.items()}, folder=folder)
+    what = f"{folder}: the model of {parameters_in(expected):,} parameters"
+    require_memory(4 * parameters_in(expected), what)
+    with named_shortage(what):
+        network = build_model(config, vocabulary)
+        load_weights(network, read_weights(folder), folder=folder)
+    return network.eval()
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """A model folder's weights in float32 under today's names; UserError when they are missing or damaged.
+
+    They are compared with their digest, if the folder has one.
+    """
+    current, path = names_in(folder), folder / WEIGHTS
+    try:
+        restored_shapes(read_header(path))
+    except (OSError, ValueError) as error:
+        raise damaged(path, reason(error)) from error
+    verify(folder, [WEIGHTS])
+    return {current(name): tensor for name, tensor in restored(read_tensors(path)).items()}
 
 
 def names_in(folder: Path) -> Callable[[str], str]:
@@ -138,38 +202,32 @@ def find_model(folder: Path) -> Path:
     It also finds a model that an interrupted `replace_folder` moved aside, and leaves it there, because a run
     may be writing.
     """
+    require_readable(folder)
     best = folder / "checkpoints" / "best"
     for candidate in (folder, beside(folder, "old"), best, beside(best, "old")):
-        if (candidate / "model.json").is_file():
+        if is_plain(candidate / DESCRIPTION):
             return candidate
-    if not folder.exists():
-        raise NotFound(f"{folder}: no such model folder. Give a run folder or one that holds model.json.")
-    if not folder.is_dir():
-        raise NotFound(f"{folder}: a file, not a model folder. Give the folder that holds model.json.")
-    if (folder / "config.toml").is_file():
-        raise NotFound(
-            f"{folder}: this run has no checkpoint yet; wait for its first validation, or resume it."
-        )
-    hint = ""
-    if (folder / "config.json").is_file():
-        hint = " It looks like a folder of transformers."
-    raise NotFound(f"{folder}: not a Saccade model folder: it has no model.json.{hint}")
+    raise not_a_model(folder)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, folder: Path) -> None:
     """Copies weights to a network; names and shapes must match. Tied matrices are stored once."""
-    own = unique_tensors(network)
-    missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
-    if missing or unknown:
-        what = f"lacks {min(missing)}" if missing else f"holds the unknown {min(unknown)}"
-        reason = f"it {what}; weights and model.json do not belong together"
-        raise _damaged(folder / "model.safetensors", reason)
-    for name, tensor in own.items():
-        if tensor.shape != weights[name].shape:
-            shapes = f"{list(weights[name].shape)} instead of {list(tensor.shape)}"
-            raise _damaged(folder / "model.safetensors", f"{name} is {shapes}")
+    _compare_shapes(network, {name: tensor.shape for name, tensor in weights.items()}, folder=folder)
+    for name, tensor in unique_tensors(network).items():
         with torch.no_grad():
             tensor.copy_(weights[name])
+
+
+def _compare_shapes(network: nn.Module, shapes: Mapping[str, Sequence[int]], *, folder: Path) -> None:
+    """Raises UserError unless the names and shapes are those of the network."""
+    own, path = unique_tensors(network), folder / WEIGHTS
+    missing, unknown = own.keys() - shapes.keys(), shapes.keys() - own.keys()
+    if missing or unknown:
+        what = f"lacks {min(missing)}" if missing else f"holds the unknown {min(unknown)}"
+        raise damaged(path, f"it {what}; weights and model.json do not belong together")
+    for name, tensor in own.items():
+        if tuple(tensor.shape) != tuple(shapes[name]):
+            raise damaged(path, f"{name} is {list(shapes[name])} instead of {list(tensor.shape)}")
 
 
 def unique_tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -198,19 +256,20 @@ def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes readable JSON; `replace_folder` flushes it to disk before the folder appears."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Writes readable JSON; `replace_folder` flushes it to disk before the folder appears.
+
+    Infinity and NaN, which JSON does not have, are written as text.
+    """
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object; raises UserError if it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-    if not isinstance(content, dict):
-        raise _damaged(path, "it holds no JSON object")
-    return content
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return str(content) if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -228,28 +287,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Reads a safetensors file; raises UserError if it is missing or damaged."""
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Reads model.json of a model folder (see `find_model`); raises UserError if it is not valid."""
-    path = folder / "model.json"
-    description = read_json(path)
-    version = description.get("format")
-    if not isinstance(version, int) or not isinstance(description.get("model"), dict):
-        raise DamagedFile(f"{path}: not written by Saccade: it has no format number.", topic="no-model")
-    if version > FORMAT:
-        raise DamagedFile(
-            f"{path}: format {version} is newer than this Saccade reads ({FORMAT}). Install a newer Saccade."
-        )
-    description.setdefault("tokenizer", {})  # the oldest folders have no digests
-    for name in ("vocabulary", "tokenizer", "decoding", "provenance"):
-        if not isinstance(description.get(name), dict):
-            raise _damaged(path, f"it has no {name}")
-    return description
-
-
-def _damaged(path: Path, reason: str) -> UserError:
-    return DamagedFile(f"{path}: damaged: {reason}. Copy the model folder again, or use another checkpoint.")
+        return read_all(path)
+    except (OSError, ValueError) as error:
+        raise damaged(path, reason(error)) from error

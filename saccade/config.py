@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from saccade.errors import ConfigError, NotFound
+from saccade.structured import NotUtf8Error, parse_toml, read_utf8, reason
 
-_MOST_BYTES = 1 << 20
+_LARGEST = 1 << 20  # bytes of a configuration
 
 Table = dict[str, Any]
 """A TOML table as `tomllib` returns it."""
@@ -57,18 +58,13 @@ SectionT = TypeVar("SectionT", bound=Section)
 def load_toml(path: Path) -> Table:
     """Reads the tables of a TOML file; raises UserError, with line and column, if it is not valid."""
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise _no_toml(path, "longer than a configuration may be (1 MiB)")
-        # utf-8-sig: some Windows editors start a file with a byte order mark, which TOML forbids.
-        return tomllib.loads(content.decode("utf-8-sig"))
+        return parse_toml(read_utf8(path, limit=_LARGEST, pipes=True))
     except OSError as error:
         raise NotFound(f"{path}: cannot read the configuration: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise _no_toml(path, f"not UTF-8 at byte {error.start}; TOML files are UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise _no_toml(path, f"not valid TOML: {error}") from error
+    except NotUtf8Error as error:
+        raise _no_toml(path, f"{reason(error)}; TOML files are UTF-8") from error
+    except ValueError as error:
+        raise _no_toml(path, f"not valid TOML: {reason(error)}") from error
 
 
 def _no_toml(path: Path, problem: str) -> ConfigError:
@@ -159,7 +155,7 @@ def _plain(value: Any) -> Any:
 def _override_value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     # Text with a line break could define further keys, and is then read as a string.
     return parsed["value"] if parsed.keys() == {"value"} else text

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from saccade.checkpoint import find_model, read_description
-from saccade.models import build_model, model_config
-from saccade.models.interface import Vocabulary
+from saccade.checkpoint import find_model
+from saccade.errors import UserError
+from saccade.manifest import DESCRIPTION, damaged, read_description, read_vocabulary
+from saccade.models import model_config
+from saccade.models.outline import outline, parameters_in
 from saccade.text.settings import read_settings
 
 
@@ -18,18 +17,22 @@ def describe(folder: Path) -> dict[str, Any]:
     languages: "source" and "target" if they are recorded, and "known" for a model of many languages. Raises
     UserError for a folder that is missing, damaged, in a foreign format, or written by a newer Saccade.
     """
-    found = find_model(folder)
+    return _describe(find_model(folder))
+
+
+def _describe(found: Path) -> dict[str, Any]:
     written = read_description(found)
-    config = model_config(written["model"])
-    with torch.device("meta"):
-        network: Any = build_model(config, Vocabulary(**written["vocabulary"]))
-    parameters = sum(parameter.numel() for parameter in nn.Module.parameters(network))
+    try:
+        config = model_config(written["model"])
+        network = outline(config, read_vocabulary(written["vocabulary"]))
+    except (UserError, ValueError) as error:
+        raise damaged(found / DESCRIPTION, str(error).rstrip(".")) from error
     return {
         "folder": str(found),
         "format": written["format"],
         "kind": config.model_dump()["kind"],
-        "parameters": parameters,
-        "precision": written.get("precision", "float32"),
+        "parameters": parameters_in(network),
+        "precision": written["precision"],
         **common(found, written),
         "model": written["model"],
     }
@@ -52,10 +55,8 @@ def common(folder: Path, written: dict[str, Any]) -> dict[str, Any]:
 def _many(folder: Path) -> dict[str, Any]:
     """The languages of a model of many languages: those it knows, and its default source and target."""
     config = read_settings(folder).get("config")
-    if not isinstance(config, dict) or "languages" not in config:
+    known = config.get("languages") if isinstance(config, dict) else None
+    if not isinstance(config, dict) or not isinstance(known, dict):
         return {}
     chosen = {side: config.get(f"{side}_language") for side in ("source", "target")}
-    return {
-        **{side: name for side, name in chosen.items() if name is not None},
-        "known": sorted(config["languages"]),
-    }
+    return {**{side: name for side, name in chosen.items() if isinstance(name, str)}, "known": sorted(known)}

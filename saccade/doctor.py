@@ -1,4 +1,4 @@
-"""The facts of this machine, and the largest training batch that fits into its memory."""
+"""The facts of this machine, the largest training batch that fits into its memory, and checks of models."""
 
 import math
 import os
@@ -14,12 +14,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from saccade.checkpoint import WEIGHTS, find_model, load_model
+from saccade.digests import verify
 from saccade.distribution import extras as declared_extras
 from saccade.distribution import install_hint, version
+from saccade.errors import DamagedFile
+from saccade.interop.exported import exported_target, is_exported, load_exported
+from saccade.machine import default_device, free_memory, gigabytes
+from saccade.manifest import DESCRIPTION
 from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
+from saccade.models.outline import parameters_in
 from saccade.models.transformer import Transformer
 from saccade.native.library import why_not
+from saccade.structured import is_plain
 from saccade.text.batching import Batch, PaddedColumn
 from saccade.text.translation import translation_batch
 from saccade.training.distributed import Group
@@ -63,11 +71,6 @@ class LargestBatch:
     free: int
 
 
-def default_device() -> torch.device:
-    """The device that training would use."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def facts() -> dict[str, str]:
     """Facts to check and to include in bug reports: versions, device, precision, threads, memory, disk."""
     device = default_device()
@@ -84,6 +87,34 @@ def facts() -> dict[str, str]:
         "memory": f"{gigabytes(free_memory(device))} free{' on the GPU' if device.type == 'cuda' else ''}",
         "disk": f"{gigabytes(disk.free)} free in {Path.cwd()}",
     }
+
+
+def check_model(folder: Path) -> dict[str, str]:
+    """Reads every file of a model folder, an exported folder, or the checkpoints of a run; returns findings.
+
+    Raises UserError for the first file that is missing, damaged, or not the one that was written, and for
+    weights that are not finite.
+    """
+    checkpoints = folder / "checkpoints"
+    parts = [path for path in sorted(checkpoints.glob("*")) if is_plain(path / DESCRIPTION)]
+    if is_exported(folder):
+        load_exported(folder, target=exported_target(folder))
+        parts = [folder]
+    elif is_plain(folder / DESCRIPTION) or not parts:
+        parts = [find_model(folder)]
+    return {str(part): _checked(part) for part in parts}
+
+
+def _checked(folder: Path) -> str:
+    names = verify(folder)
+    compared = f"{len(names)} files are as they were written" if names else "no digests to compare with"
+    if is_exported(folder):
+        return compared
+    network = load_model(folder).network
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise DamagedFile(f"{folder / WEIGHTS}: {name} holds numbers that are not finite.")
+    return f"{compared}; {parameters_in(network):,} finite parameters"
 
 
 def extras() -> list[Extra]:
@@ -114,23 +145,6 @@ def largest_batch(preset: str, *, device: torch.device | None = None) -> Largest
         per_token, fixed = saved * _ESTIMATE_FACTOR, 16.0 * parameters
         return LargestBatch(_round_down((SAFE * free - fixed) / per_token), False, per_token, fixed, free)
     return LargestBatch(_round_down((SAFE * free - fixed) / per_token), True, per_token, fixed, free)
-
-
-def free_memory(device: torch.device) -> int:
-    """Number of free bytes on the device, within a container's limit."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    system = _number(Path("/proc/meminfo"), r"MemAvailable:\s+(\d+)")
-    if system is None:  # not Linux: half of the physical memory
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    limit = _number(Path("/sys/fs/cgroup/memory.max"), r"(\d+)")
-    used = _number(Path("/sys/fs/cgroup/memory.current"), r"(\d+)")
-    return system * 1024 if limit is None or used is None else min(system * 1024, max(limit - used, 0))
-
-
-def gigabytes(size: float) -> str:
-    """The size in gigabytes as text: 1.5 GB for 1.5e9 bytes."""
-    return f"{size / 1e9:,.1f} GB"
 
 
 def _saved_by_backward(preset: str) -> tuple[int, float]:

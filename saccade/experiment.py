@@ -20,6 +20,8 @@ from saccade.folders import disk_error, settle_folder
 from saccade.leftovers import remove_leftovers_of
 from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
+from saccade.models.interface import Vocabulary
+from saccade.models.outline import require_room
 from saccade.tasks import task_for
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
 from saccade.text.lines import require_many
@@ -108,11 +110,14 @@ def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = sil
 
     def claim_and_prepare() -> None:
         nonlocal experiment
+        require_room(experiment.model, trained=group.device.type == "cpu")
         absent = [folder for folder in (run, *run.parents) if not folder.exists()]
         _require_free(run, experiment)
         try:
             experiment = _claim(run, experiment, say=say)
-            _prepare(experiment, run, say=say)
+            report = _prepare(experiment, run, say=say)
+            if report is not None:
+                require_room(experiment.model, _sizes(report), trained=group.device.type == "cpu")
         except BaseException as error:
             # A run that is interrupted while its text is prepared can be resumed, because it has its text.
             if isinstance(error, UserError) or not (run / "config.toml").exists():
@@ -128,7 +133,11 @@ def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
     if not (run / "config.toml").is_file():
         raise NotFound(f"{run}: holds no run (no config.toml).", topic="no-run")
     experiment = read_experiment(run / "config.toml", resolved=True)
-    group.lead(lambda: _prepare(experiment, run, say=say))
+
+    def prepare() -> None:
+        _prepare(experiment, run, say=say)
+
+    group.lead(prepare)
     return _train(experiment, run, group, say=say)
 
 
@@ -215,13 +224,21 @@ def _unclaim(run: Path, *, made: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
-    """Prepares the data unless an earlier start has done so."""
+def _prepare(experiment: Experiment, run: Path, *, say: Say) -> Report | None:
+    """Prepares the data and returns a report on them, unless an earlier start has done so."""
     out = run / "data"
     if (out / "report.json").exists():
-        return
-    for line in check(experiment, out).summary():
+        return None
+    report = check(experiment, out)
+    for line in report.summary():
         say(line)
+    return report
+
+
+def _sizes(report: Report) -> Vocabulary:
+    """A vocabulary of the sizes in a report; its special ids do not matter to the size of a model."""
+    sizes = report.source_vocab_size, report.target_vocab_size
+    return Vocabulary(*sizes, pad=0, start=2, end=3, shared=report.shared_vocabulary)
 
 
 def _provenance(experiment: Experiment, material: Material, run: Path) -> dict[str, Any]:

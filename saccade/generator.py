@@ -18,6 +18,7 @@ from saccade.decoding.continuation import continue_text
 from saccade.decoding.keywords import ContinuationOptions
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import ConfigError, InputError
+from saccade.machine import chosen_device, usable_device
 from saccade.models.families import LanguageModel, expect
 from saccade.nn.loss import linear_cross_entropy
 from saccade.nn.reading import OVERRIDABLE, LanguageModelConfig, MemoryConfig
@@ -95,16 +96,15 @@ class TextGenerator(Reopened):
         self.model = _changed(model, settings) if settings else model
         self.network = expect(self.model.network, LanguageModel)
         self.config = cast(LanguageModelConfig, self.model.config)
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.network.to(self.device)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str | None = None, **settings: Any) -> Self:
         """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        made = cls(load_model(Path(folder)), device=device, **settings)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=device, **settings)
+        place = chosen_device(device)
+        made = cls(load_model(Path(folder)), device=place, **settings)
+        made.reopen = partial(cls.load, Path(folder).absolute(), device=place, **settings)
         return made
 
     def score(self, lines: Sequence[str], *, streams: int = 1) -> TextScore:

@@ -5,10 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from saccade.checkpoint import Model, load_model
 from saccade.generator import TextGenerator
+from saccade.machine import chosen_device
 from saccade.models import kind_of
 from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
 from saccade.translator import Translator
@@ -29,9 +28,8 @@ def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Us
 
     options: see `Translator.of` and `TextGenerator`. Raises UserError for a folder that cannot be read.
     """
+    place = chosen_device(device)
     model: Model = load_model(Path(folder))
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    use = USES[kind_of(model.config).family](model, device=device, **options)
-    use.reopen = partial(load, Path(folder).absolute(), device=device, **options)
+    use = USES[kind_of(model.config).family](model, device=place, **options)
+    use.reopen = partial(load, Path(folder).absolute(), device=str(place), **options)
     return use

@@ -1,7 +1,7 @@
 """Making the decoder of a translation model that is in memory."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -12,7 +12,7 @@ from saccade.decoding.strategy import decoder_of
 from saccade.engine import make_engine, unsupported_reason
 from saccade.errors import ConfigError, Unsupported
 from saccade.models.families import Seq2Seq, expect
-from saccade.quantisation import Precision
+from saccade.quantisation import PRECISIONS, Precision
 from saccade.text.tokenizer import Tokenizer, same_pieces
 
 Engine = Literal["saccade", "torch"]
@@ -28,6 +28,7 @@ def decoder_for(
     engine: Engine,
 ) -> Decoder:
     """The decoder of a model; the arguments are those of `Translator.of`."""
+    _require_known(engine, precision)
     network = model.network.to(device)
     if engine == "torch" and precision == "int8":
         raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
@@ -40,6 +41,12 @@ def decoder_for(
         return make_engine(network, precision=precision or stored)
 
     return decoder_of(network, engine_of_network if engine == "saccade" else None, reranker=judge)
+
+
+def _require_known(engine: object, precision: object) -> None:
+    for name, value, allowed in (("engine", engine, get_args(Engine)), ("precision", precision, PRECISIONS)):
+        if value is not None and value not in allowed:
+            raise ConfigError(f"{name} = {str(value)[:40]!r}: allowed are {', '.join(allowed)}.")
 
 
 def make_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str) -> Reranker:

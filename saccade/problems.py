@@ -7,7 +7,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.errors import TooLong
 from saccade.results import Alternative, Problem, Translation
 from saccade.text.lengths import SeenLengths
-from saccade.text.tokenizer import Tokenizer
+from saccade.text.tokenizer import Tokenizer, language_problem
 
 _TIMES, _TOKENS, _PERIOD = 4, 12, 24
 """A repetition counts from this many times in a row and this many tokens on, for n-grams up to a length."""
@@ -80,8 +80,12 @@ class LineChecks:
             if problem := self.too_long(source, target):
                 raise TooLong(f"line {number}: {problem}")
 
-    def obstacle(self, source: Sequence[int], prefix: str, forced: Sequence[int]) -> Problem | None:
-        """The reason why a line cannot be translated, or None. forced: the ids of its prefix."""
+    def obstacle(
+        self, line: str, source: Sequence[int], prefix: str, forced: Sequence[int]
+    ) -> Problem | None:
+        """The reason why a line cannot be translated, or None. source, forced: ids of line and prefix."""
+        if reason := language_problem(self.tokenizer, line):
+            return Problem("language", f"not translated: {reason}")
         if reason := self.too_long(source):
             return Problem("too-long", f"not translated: {reason}")
         if prefix and self.tokenizer.unknown in forced:

@@ -1,15 +1,17 @@
 """Weights as 8-bit integers: symmetric, with a scale for each output."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 Precision = Literal["float32", "int8"]
+PRECISIONS = get_args(Precision)
 
 _STEPS = 127
-_SCALE = ".scale"
+SCALE = ".scale"
+"""Ending of the name of a matrix's scales."""
 
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,7 +34,7 @@ def quantised(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Te
     stored = {}
     for name, tensor in weights.items():
         if name in matrices:
-            stored[name], stored[name + _SCALE] = quantise(tensor)
+            stored[name], stored[name + SCALE] = quantise(tensor)
         else:
             stored[name] = tensor
     return stored
@@ -40,9 +42,9 @@ def quantised(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Te
 
 def restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that `quantised` stored, as float32 under their own names; others are unchanged."""
-    scales = {name for name in stored if name.endswith(_SCALE) and name.removesuffix(_SCALE) in stored}
+    scales = {name for name in stored if name.endswith(SCALE) and name.removesuffix(SCALE) in stored}
     return {
-        name: tensor.float() * stored[name + _SCALE][:, None] if name + _SCALE in scales else tensor
+        name: tensor.float() * stored[name + SCALE][:, None] if name + SCALE in scales else tensor
         for name, tensor in stored.items()
         if name not in scales
     }

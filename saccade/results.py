@@ -6,9 +6,12 @@ from typing import Literal
 
 from saccade.models.recording import AttentionMap
 
-ProblemCode = Literal["too-long", "prefix", "no-translation", "unknown", "long", "cut", "repeats", "short"]
-"""What can be wrong with a line. The first three leave it without a translation.
+ProblemCode = Literal[
+    "language", "too-long", "prefix", "no-translation", "unknown", "long", "cut", "repeats", "short"
+]
+"""What can be wrong with a line. The first four leave it without a translation.
 
+language: the line asks for a language that the model does not have.
 too-long: the line has more pieces than may be translated.
 prefix: the text that the translation must begin with has characters that the vocabulary lacks.
 no-translation: search found nothing within the length limits.
@@ -19,7 +22,7 @@ repeats: the translation repeats the same words many times in a row, and the lin
 short: the translation is far shorter than those of lines of this length usually are.
 """
 
-_OBSTACLES = ("too-long", "prefix", "no-translation")
+_OBSTACLES = ("language", "too-long", "prefix", "no-translation")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from saccade.decoding.interface import Decoder
 from saccade.decoding.keywords import DecodingOptions
 from saccade.decoding.padding import padded
 from saccade.errors import TooLong, Unsupported
+from saccade.machine import chosen_device, usable_device
 from saccade.models.recording import AttentionMap
 from saccade.opening import Engine, decoder_for, make_reranker
 from saccade.problems import LineChecks
@@ -81,6 +82,7 @@ class Translator(Reopened):
 
         Raises UserError for a model that does not translate, or a reranker that does not fit.
         """
+        device = usable_device(device)
         decoder = decoder_for(model, device=device, precision=precision, reranker=reranker, engine=engine)
         seen = SeenLengths.of(model.provenance)
         return cls(decoder, model.tokenizer, settings=model.decoding, device=device, seen=seen)
@@ -96,13 +98,11 @@ class Translator(Reopened):
         engine: Engine = "saccade",
     ) -> "Translator":
         """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`."""
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        model, folder = load_model(Path(folder)), Path(folder).absolute()
-        made = cls.of(model, device=device, precision=precision, reranker=reranker, engine=engine)
+        place, model, folder = chosen_device(device), load_model(Path(folder)), Path(folder).absolute()
+        made = cls.of(model, device=place, precision=precision, reranker=reranker, engine=engine)
         judge = None if reranker is None else Path(reranker).absolute()
         made.reopen = partial(
-            cls.load, folder, device=device, precision=precision, reranker=judge, engine=engine
+            cls.load, folder, device=place, precision=precision, reranker=judge, engine=engine
         )
         return made
 
@@ -156,7 +156,9 @@ class Translator(Reopened):
         for index, (line, source, prefix) in enumerate(zip(lines, ids, forced, strict=True)):
             if not line.strip():
                 results[index] = Translation(source=line, text="")
-            elif problem := checks.obstacle(source, "" if prefixes is None else prefixes[index], prefix):
+            elif problem := checks.obstacle(
+                line, source, "" if prefixes is None else prefixes[index], prefix
+            ):
                 results[index] = Translation(source=line, text="", problems=(problem,))
             else:
                 pending.append(index)

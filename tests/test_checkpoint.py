@@ -273,7 +273,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no description": (
         lambda f: (f / "model.json").unlink(),
-        "not a Saccade model folder: it has no model.json",
+        "model.json is missing. Copy the whole model folder again.",
     ),
     "description cut": (lambda f: truncate(f / "model.json"), "model.json: damaged"),
     "description empty": (lambda f: (f / "model.json").write_text(""), "model.json: damaged"),

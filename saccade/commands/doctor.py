@@ -1,5 +1,6 @@
 """saccade doctor: what this machine has and what it can train."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,22 +9,41 @@ from saccade.commands.parameters import option
 
 
 def doctor(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MODEL",
+            show_default="this machine",
+            help="A model folder, an exported folder or a run folder to check.",
+        ),
+    ] = None,
+    *,
     preset: Annotated[
         str, option("tiny|small|base|big", "Size of the Transformer that the batch is measured with.")
     ] = "small",
 ) -> None:
-    """Report on this machine and what it can train.
+    """Report on this machine and what it can train, or check a model.
 
-    Prints versions, device, precision, memory, optional packages, and the largest safe batch. The batch is
-    measured with two real training steps and extrapolated to 80% of the free memory, which takes about ten
-    seconds on a CPU. For larger models on a CPU it is estimated.
+    With MODEL, reads all of its files, compares them with the digests that were stored when they were
+    written, and loads the weights. With a run folder, it checks each checkpoint.
+
+    Without MODEL, prints versions, device, precision, memory, optional packages, and the largest safe batch.
+    The batch is measured with two real training steps and extrapolated to 80% of the free memory, which takes
+    about ten seconds on a CPU. For larger models on a CPU it is estimated.
 
     \b
-    Example:
+    Examples:
       saccade doctor --preset base
+      saccade doctor runs/en-de
     """
     from saccade import doctor as found
+    from saccade.machine import gigabytes
     from saccade.models import model_config
+
+    if model is not None:
+        for folder, finding in found.check_model(model).items():
+            typer.echo(f"{folder}: {finding}")
+        return
 
     model_config({"preset": preset})  # a wrong name is reported at once
     for name, fact in found.facts().items():
@@ -33,7 +53,7 @@ def doctor(
         typer.echo(f"{extra.package + ':':<10} {state}")
     batch = found.largest_batch(preset)
     how = "measured" if batch.measured else "estimated"
-    sizes = f"{found.gigabytes(batch.bytes_fixed)} and {batch.bytes_per_token / 1000:,.0f} kB a token, {how}"
+    sizes = f"{gigabytes(batch.bytes_fixed)} and {batch.bytes_per_token / 1000:,.0f} kB a token, {how}"
     if batch.tokens:
         typer.echo(f"batch:     training.batch_tokens up to {batch.tokens:,} for preset {preset} ({sizes})")
     else:

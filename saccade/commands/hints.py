@@ -16,6 +16,7 @@ HINTS = {
     "no-text": "On the command line, give --source and --target.",
     "reranker": "Give one with --reranker.",
     "fertilities": "Make them with `saccade align TEACHER --source S --target T --out FILE`.",
+    "import": "Convert it with `saccade import {folder} --out MODEL`, then use MODEL.",
     "language": "Choose one with --{side}-language.",
     "columns": "On the command line, --columns 1,2 chooses two columns.",
     "toml": "If it is one of several text files, repeat the option: --source FILE --source FILE.",

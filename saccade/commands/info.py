@@ -20,12 +20,11 @@ def info(model: Model, *, as_json: Json = False) -> None:
       saccade info runs/en-de
       saccade info runs/en-de --json
     """
-    from saccade.checkpoint import read_json
     from saccade.description import common, describe
-    from saccade.interop.exported import DESCRIPTION, is_exported
+    from saccade.interop.exported import is_exported, read_exported
 
     if is_exported(model):
-        written = read_json(model / DESCRIPTION)
+        written = read_exported(model)
         facts = {"folder": str(model), "exported": written["target"], **common(model, written)}
     else:
         facts = describe(model)
@@ -58,7 +57,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "imported" in provenance:
         yield "imported", f"{provenance['imported']}"
     if facts["scores"]:
-        yield "scores", _listed({name: f"{value:.4g}" for name, value in facts["scores"].items()})
+        yield "scores", _listed({name: f"{float(value):.4g}" for name, value in facts["scores"].items()})
     yield "decoding", _listed(facts["decoding"]) or "Saccade's defaults"
     if versions := provenance.get("versions"):
         yield "made with", _listed(versions)

@@ -105,21 +105,20 @@ class Running:
         str | None, option("NAME", "Device: cpu, cuda, cuda:1, ...", default="a GPU if there is one")
     ] = None
     threads: Annotated[
-        int | None, option("N", "Number of processor threads.", default="one for each core", min=1)
+        int | None, option("N", "Number of processor threads.", default="one for each core", min=1, max=1024)
     ] = None
 
     def set_up(self) -> None:
         """Set the number of threads; raises UserError where the device can't be used."""
-        import torch
+        from saccade.machine import usable_device, use_threads
 
         if self.threads is not None:
-            torch.set_num_threads(self.threads)
+            use_threads(self.threads)
         if self.device is not None:
             try:
-                torch.empty(0, device=self.device)
-            except (RuntimeError, AssertionError, NotImplementedError) as error:
-                reason = str(error).partition("\n")[0]
-                raise UserError(f"--device {self.device}: not usable here: {reason}") from error
+                usable_device(self.device)
+            except UserError as error:
+                raise UserError(f"--{error}") from error
 
 
 @dataclass(frozen=True)
@@ -141,6 +140,7 @@ def load_translator(
     Raises UserError for languages and settings that it does not have, before any work.
     """
     from saccade.interop.exported import is_exported
+    from saccade.text.tokenizer import undecided_language
     from saccade.translator import Translator
 
     use.set_up()
@@ -155,6 +155,8 @@ def load_translator(
     else:
         translator = _open_exported(model, use, engine=engine, precision=precision, reranker=reranker)
     translator = translator.between(use.source_language, use.target_language)
+    if note := undecided_language(translator.tokenizer):
+        typer.echo(f"Note: {note} Choose one with --target-language.", err=True)
     return translator.with_options(**settings["decoding"])
 
 

@@ -1,6 +1,5 @@
 """The common part of exported folders: the models they can express, and the files besides the engine's."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,20 +9,24 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from saccade.checkpoint import Model, write_json
+from saccade.checkpoint import Model, vocabulary_of, write_json
 from saccade.config import Section
+from saccade.digests import write_digests
 from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
 from saccade.folders import replace_folder
-from saccade.models import model_config
+from saccade.manifest import check_banned, check_entries, read_vocabulary
+from saccade.models import LARGEST, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.nn.embedding import Embedding
+from saccade.structured import is_plain, read_object, reason
 from saccade.text.lengths import SeenLengths
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 Target = Literal["ctranslate2", "onnx"]
 
 DESCRIPTION = "export.json"
+_ADVICE = "Export the model again."
 FEWEST_POSITIONS = 1024
 """Minimum number of positions in an export, because other engines have a fixed table of sinusoids."""
 
@@ -101,18 +104,17 @@ def exported_folder(out: Path, model: Model, *, target: Target, about: Mapping[s
         }
         write_json(new / DESCRIPTION, description)
         yield new
+        write_digests(new, [path.name for path in new.iterdir()])
 
 
 def is_exported(folder: Path) -> bool:
     """Whether `saccade export` made this folder."""
-    return (folder / DESCRIPTION).is_file()
+    return is_plain(folder / DESCRIPTION)
 
 
 def exported_target(folder: Path) -> Target:
     """The target that a folder was exported for; raises UserError if it is damaged or was not exported."""
-    if not is_exported(folder):
-        raise NotFound(f"{folder}: not an exported folder.", topic="no-export")
-    target: Target = _description(folder)["target"]
+    target: Target = read_exported(folder)["target"]
     return target
 
 
@@ -123,25 +125,41 @@ def load_exported(folder: Path, *, target: Target) -> Exported:
     description = _description(folder)
     try:
         config = model_config(description["model"]) if "model" in description else None
-        vocabulary = Vocabulary(**description["vocabulary"])
-        longest, decoding = description.get("longest"), dict(description["decoding"])
-        digests = dict(description.get("tokenizer", {}))
-    except (ValueError, KeyError, TypeError, UserError) as error:
+        vocabulary = read_vocabulary(description["vocabulary"])
+        check_banned(description["decoding"], vocabulary)
+        longest = description.get("longest")
+        if longest is not None and (type(longest) is not int or not 0 < longest <= LARGEST):
+            raise ValueError("longest is not a number of positions")
+    except (ValueError, TypeError, AttributeError, UserError) as error:
         raise _damaged(folder, error) from error
+    tokenizer = load_tokenizer(folder, digests=description["tokenizer"])
+    if vocabulary != vocabulary_of(tokenizer):
+        raise _damaged(folder, ValueError("its tokeniser is not the one that the model was trained with"))
     provenance = description.get("provenance")
     seen = SeenLengths.of(provenance if isinstance(provenance, dict) else {})
-    return Exported(vocabulary, load_tokenizer(folder, digests=digests), config, longest, decoding, seen)
+    return Exported(vocabulary, tokenizer, config, longest, description["decoding"], seen)
+
+
+def read_exported(folder: Path) -> dict[str, Any]:
+    """The content of export.json; raises UserError if it is damaged or the folder was not exported."""
+    if not is_exported(folder):
+        raise NotFound(f"{folder}: not an exported folder.", topic="no-export")
+    return _description(folder)
 
 
 def _description(folder: Path) -> dict[str, Any]:
+    description = read_object(folder / DESCRIPTION, advice=_ADVICE)
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if description["target"] not in get_args(Target):
-            raise ValueError(f"unknown target {description['target']!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        target = description.get("target")
+        if target not in get_args(Target):
+            raise ValueError(f"unknown target {str(target)[:40]!r}")
+        description.setdefault("tokenizer", {})
+        check_entries(description)
+        read_vocabulary(description["vocabulary"])
+    except ValueError as error:
         raise _damaged(folder, error) from error
-    return dict(description)
+    return description
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:
-    return DamagedFile(f"{folder / DESCRIPTION}: damaged: {error}. Export the model again.")
+    return DamagedFile(f"{folder / DESCRIPTION}: damaged: {reason(error)}. {_ADVICE}")

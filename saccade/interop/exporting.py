@@ -12,6 +12,7 @@ from torch import nn
 
 from saccade.checkpoint import Model, load_model, save_model
 from saccade.decoding.nonautoregressive.decoders import DECODERS
+from saccade.digests import verify
 from saccade.errors import Unsupported
 from saccade.interop.ctranslate2 import (
     about_ctranslate2,
@@ -26,6 +27,7 @@ from saccade.interop.onnx_nonautoregressive import (
     about_nonautoregressive,
     write_nonautoregressive_onnx,
 )
+from saccade.machine import possible_threads, usable_device
 from saccade.models import KINDS
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
@@ -190,14 +192,21 @@ def _opened(
 ) -> Translator:
     if reranker is not None and (target == "ctranslate2" or exported_target(folder) == "ctranslate2"):
         raise Unsupported("a reranker is for non-autoregressive models; CTranslate2 does not support them.")
+    threads = None if threads is None else possible_threads(threads)
+    if device is not None:
+        usable_device(device)
     if not is_exported(folder) and target == "ctranslate2":
         return convert_and_open(load_model(folder), device=device, threads=threads)
     found = exported_target(folder)
     if target is not None and found != target:
         raise Unsupported(f"{folder}: exported for {found}, not for {target}.")
     if found == "ctranslate2":
-        return open_ctranslate2(folder, device=device, threads=threads)
-    return open_onnx(folder, threads=threads, reranker=None if reranker is None else load_model(reranker))
+        opened = open_ctranslate2(folder, device=device, threads=threads)
+    else:
+        other = None if reranker is None else load_model(reranker)
+        opened = open_onnx(folder, threads=threads, reranker=other)
+    verify(folder)
+    return opened
 
 
 def open_onnx(folder: Path, *, threads: int | None = None, reranker: Model | None = None) -> Translator:

@@ -1,5 +1,7 @@
 """The decoding settings of a published model, from its generation_config.json."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,38 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "begin_suppress_tokens": ([],),
     "do_sample": (False,),
     "early_stopping": (False, True),
+    "num_return_sequences": (1,),
+    "guidance_scale": (1, 1.0),
+    "token_healing": (False,),
+    "remove_invalid_values": (False,),
+    **dict.fromkeys(
+        ("force_words_ids", "constraints", "penalty_alpha", "dola_layers", "sequence_bias", "stop_strings"),
+        (),
+    ),
+    **dict.fromkeys(("exponential_decay_length_penalty", "watermarking_config", "max_time"), ()),
 }
 """Settings without a counterpart here, with the values that have no effect."""
+_READ = {
+    *("num_beams", "length_penalty", "early_stopping", "min_length", "min_new_tokens", "renormalize_logits"),
+    *("bad_words_ids", "max_length", "max_new_tokens", "forced_bos_token_id", "forced_eos_token_id"),
+    *("pad_token_id", "eos_token_id", "decoder_start_token_id"),
+}
+_IRRELEVANT = {
+    *("bos_token_id", "temperature", "top_k", "top_p", "typical_p", "min_p", "top_h", "epsilon_cutoff"),
+    *(
+        "eta_cutoff",
+        "use_cache",
+        "cache_implementation",
+        "cache_config",
+        "output_attentions",
+        "output_logits",
+    ),
+    *("output_hidden_states", "output_scores", "return_dict_in_generate", "transformers_version"),
+    *("_from_model_config", "low_memory", "compile_config", "disable_compile", "max_matching_ngram_size"),
+}
+"""Settings of sampling, which published translation models do not use, and of transformers itself."""
+GENERATION_KEYS = _NEUTRAL.keys() | _READ | _IRRELEVANT
+"""The names of all settings that are known; old folders have them in config.json."""
 
 
 def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], list[str]]:
@@ -38,6 +70,9 @@ def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], l
         for name, neutral in _NEUTRAL.items()
         if name in given and given[name] not in neutral
     ]
+    unknown = sorted(optional_object(path).keys() - GENERATION_KEYS)
+    notes += [f"{name} is not a known setting and was left out" for name in unknown if given.get(name)]
+    _agree(config, given, path)
     settings: dict[str, Any] = {
         "beam": numbers.whole("num_beams", 1),
         "length_penalty": "power",
@@ -58,6 +93,19 @@ def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], l
         settings["max_length"] = numbers.whole("max_length") - 1 + room
     checked = build(DecodingConfig, settings, where=f"{folder.name}: decoding")
     return checked.model_dump(mode="json", exclude_defaults=True), notes
+
+
+def _agree(config: Settings, given: Mapping[str, Any], path: Path) -> None:
+    """Raises UserError if decoding begins, ends or pads with other tokens than config.json names."""
+    for name in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
+        if name in given and config.values.get(name) not in (None, given[name]):
+            raise Unsupported(
+                f"{path}: {name} = {json.dumps(given[name])}, but config.json has "
+                f"{json.dumps(config.values.get(name))}; the same token was expected."
+            )
+    forced = given.get("forced_eos_token_id")
+    if forced is not None and config.values.get("eos_token_id") not in (None, forced):
+        raise Unsupported(f"{path}: forced_eos_token_id = {json.dumps(forced)}; eos_token_id was expected.")
 
 
 def _banned(given: Settings) -> list[int]:

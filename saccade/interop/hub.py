@@ -7,7 +7,8 @@ from saccade.distribution import missing
 from saccade.errors import NotFound
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = ("*.json", "*.safetensors", "*.spm", "*.model", "pytorch_model*.bin")
+# Python files are never run: they show that a model is not what its config.json says.
+_FILES = ("*.json", "*.safetensors", "*.spm", "*.model", "pytorch_model*.bin", "*.py")
 
 
 def located(name: str) -> Path:
@@ -17,7 +18,7 @@ def located(name: str) -> Path:
     """
     folder = Path(name)
     if folder.exists() or not _NAME.fullmatch(name):
-        if not folder.is_dir():
+        if not folder.exists():
             raise NotFound(f"{name}: no such folder. Give a model's folder, or its hub name (owner/model).")
         return folder
     try:

@@ -1,35 +1,63 @@
 """Importing a published model folder as a Saccade model."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, cast
 
 from saccade.checkpoint import Model, vocabulary_of
 from saccade.config import build
 from saccade.distribution import version as own_version
-from saccade.errors import DamagedFile, NotFound, Unsupported
+from saccade.errors import DamagedFile, Unsupported, UserError
+from saccade.foreign import require_published
 from saccade.interop.generation import decoding_settings
 from saccade.interop.m2m import m2m_model, m2m_tokenizer
 from saccade.interop.marian import marian_model, marian_tokenizer
 from saccade.interop.published import Settings, read_weights, weight_files
-from saccade.interop.weights import load_published
+from saccade.interop.recognised import require_recognised
+from saccade.interop.weights import check_unused, load_published
+from saccade.machine import named_shortage, require_memory
+from saccade.models.outline import outline, parameters_in
 from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.structured import reason
 from saccade.text.corpus import file_hash
-from saccade.text.settings import first_line
 from saccade.text.tokenizer import Tokenizer, between
 
-ARCHITECTURES: dict[
-    str, tuple[Callable[[Settings], dict[str, object]], Callable[[Path, Settings], Tokenizer]]
-] = {
-    "marian": (marian_model, marian_tokenizer),
-    "m2m_100": (m2m_model, m2m_tokenizer),
+
+@dataclass(frozen=True)
+class Architecture:
+    """The record of a type of models: its class in transformers, and the functions that read it.
+
+    tokenizers: the classes of its tokenisers. fixed: values that settings of config.json must have, if they
+    are present. model, tokenizer: functions that read the section `[model]` and the tokeniser.
+    """
+
+    name: str
+    tokenizers: tuple[str, ...]
+    fixed: Mapping[str, Any]
+    model: Callable[[Settings], dict[str, object]]
+    tokenizer: Callable[[Path, Settings], Tokenizer]
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "marian": Architecture(
+        "MarianMTModel",
+        ("MarianTokenizer",),
+        {"normalize_before": False, "add_final_layer_norm": False},
+        marian_model,
+        marian_tokenizer,
+    ),
+    "m2m_100": Architecture(
+        "M2M100ForConditionalGeneration",
+        ("M2M100Tokenizer", "NllbTokenizer", "NllbTokenizerFast"),
+        {"normalize_before": True, "add_final_layer_norm": True},
+        m2m_model,
+        m2m_tokenizer,
+    ),
 }
-"""Functions that read the `[model]` section and the tokeniser, by model_type of config.json."""
+"""The records by `model_type` of config.json."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +75,29 @@ def import_folder(
 
     source_language, target_language: default languages of a model of many languages.
     """
-    if not folder.is_dir():
-        raise NotFound(f"{folder}: no such folder.")
+    require_published(folder)
     settings = Settings(folder / "config.json")
     kind = settings.values.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise Unsupported(
             f"{folder}: a model of type {kind!r}; types that can be imported: {', '.join(ARCHITECTURES)}."
+            f"{_classes(settings)}"
         )
-    read_model, read_tokenizer = ARCHITECTURES[kind]
-    config = build(TransformerConfig, read_model(settings), where=str(settings.path))
-    tokenizer = between(read_tokenizer(folder, settings), source_language, target_language)
+    of = ARCHITECTURES[kind]
+    require_recognised(folder, settings, architecture=of.name, tokenizers=of.tokenizers, fixed=of.fixed)
+    config = build(TransformerConfig, of.model(settings), where=str(settings.path))
+    tokenizer = between(of.tokenizer(folder, settings), source_language, target_language)
     decoding, notes = decoding_settings(folder, settings)
-    _check_tokens(decoding, tokenizer, settings)
+    _check_banned(decoding, tokenizer, settings)
     network = _network(config, tokenizer, folder)
     model = Model(network, config, tokenizer, decoding, _provenance(folder, kind))
     return Imported(model, tuple(notes))
+
+
+def _classes(settings: Settings) -> str:
+    classes = settings.values.get("architectures")
+    names = ", ".join(map(str, classes))[:80] if isinstance(classes, list) else ""
+    return f" Its class in transformers is {names}." if names else ""
 
 
 def _network(config: TransformerConfig, tokenizer: Tokenizer, folder: Path) -> Transformer:
@@ -75,24 +110,25 @@ def _network(config: TransformerConfig, tokenizer: Tokenizer, folder: Path) -> T
             f"{folder / 'config.json'}: {layers:,} layers, but {file} holds {len(weights):,} tensors."
         )
     try:
-        with torch.device("meta"):
-            expected = Transformer(config, vocabulary)
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise DamagedFile(f"{folder / 'config.json'}: {first_line(error)}.") from error
-    load_published(expected, weights, file=file)
-    network = Transformer(config, vocabulary)
-    load_published(network, weights, file=file)
+        expected = outline(config, vocabulary)
+    except UserError as error:
+        raise DamagedFile(f"{folder / 'config.json'}: {reason(error)}.") from error
+    load_published(cast(Transformer, expected), weights, file=file)
+    check_unused(config, weights, file=file)
+    what = f"{folder}: the model of {parameters_in(expected):,} parameters"
+    require_memory(4 * parameters_in(expected), what)
+    with named_shortage(what):
+        network = Transformer(config, vocabulary)
+        load_published(network, weights, file=file)
     return network.eval()
 
 
-def _check_tokens(decoding: dict[str, Any], tokenizer: Tokenizer, settings: Settings) -> None:
+def _check_banned(decoding: dict[str, Any], tokenizer: Tokenizer, settings: Settings) -> None:
     size = tokenizer.target_vocab_size
-    named = [("pad_token_id", tokenizer.pad), ("decoder_start_token_id", tokenizer.start)]
-    named += [("bad_words_ids", token) for token in decoding.get("banned", ())]
-    for name, token in named:
+    for token in decoding.get("banned", ()):
         if token >= size:
             raise DamagedFile(
-                f"{settings.path}: {name} {token} is not below {size}, the size of the vocabulary."
+                f"{settings.path}: bad_words_ids {token} is not below {size}, the size of the vocabulary."
             )
 
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from saccade.errors import NotFound, Unsupported
+from saccade.interop.pieces import read_pieces, require_added, require_ids
 from saccade.interop.published import Settings, broken, optional_object, read_bytes
-from saccade.text.imported import read_table
+from saccade.interop.recognised import refused
 from saccade.text.marian import MarianTokenizer, MarianTokenizerConfig
 
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"}
@@ -44,27 +45,40 @@ def sizes(settings: Settings) -> dict[str, object]:
 
 def marian_tokenizer(folder: Path, settings: Settings) -> MarianTokenizer:
     """Reads source.spm, target.spm, vocab.json and, if the sides have separate tables, target_vocab.json."""
-    separate = bool(optional_object(folder / "tokenizer_config.json").get("separate_vocabs", False))
+    separate = optional_object(folder / "tokenizer_config.json").get("separate_vocabs") or False
     names = ["vocab.json", "target_vocab.json"] if separate else ["vocab.json"]
     models = [read_bytes(folder / name) for name in ("source.spm", "target.spm")]
     source_size = settings.whole("vocab_size")
+    target_size = settings.whole("decoder_vocab_size", source_size)
+    pad = settings.token("pad_token_id", min(source_size, target_size))
+    start = settings.token("decoder_start_token_id", target_size)
     try:
-        tables = [read_table(folder / name) for name in names]
-        special = {name: tables[0][f"<{piece}>"] for name, piece in (("unknown", "unk"), ("end", "/s"))}
+        tables = [read_pieces(folder / name) for name in names]
         config = MarianTokenizerConfig(
             source_size=source_size,
-            target_size=settings.whole("decoder_vocab_size", source_size),
-            pad=settings.whole("pad_token_id"),
-            start=settings.whole("decoder_start_token_id"),
-            **special,
+            target_size=target_size,
+            pad=pad,
+            start=start,
+            unknown=tables[0]["<unk>"],
+            end=tables[0]["</s>"],
         )
-        return MarianTokenizer(config, models, tables)
+        tokenizer = MarianTokenizer(config, models, tables)
+        require_added(folder, tables[0])
     except FileNotFoundError as error:
         raise NotFound(f"{error.filename}: not found. Give the whole folder as it was published.") from error
     except KeyError as error:
         raise broken(folder / names[0], f"it has no {error}") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise broken(folder / names[0], str(error)) from error
+    if separate and settings.flag("share_encoder_decoder_embeddings", True):
+        raise Unsupported(f"{folder}: separate_vocabs, although the sides share one matrix in config.json.")
+    given = {**settings.values, **optional_object(folder / "generation_config.json")}
+    if given.get("forced_bos_token_id") is not None:
+        raise refused(folder, "forced_bos_token_id", given["forced_bos_token_id"], None)
+    ids = {"</s>": settings.whole("eos_token_id", config.end), "<unk>": config.unknown, "<pad>": config.pad}
+    for name, table in zip(names, tables, strict=True):
+        require_ids(folder / name, table, ids)
+    return tokenizer
 
 
 def _tied(settings: Settings) -> str:

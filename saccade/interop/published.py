@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from saccade import structured
 from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
+from saccade.structured import read_json, reason, require_plain
+from saccade.tensors import read_all, read_header
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """File names of weights, in the order of preference; each may be split into parts listed in an index."""
@@ -21,11 +22,11 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 def read_object(path: Path) -> dict[str, Any]:
     """Reads a JSON object; raises UserError if it is missing or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
     except (OSError, ValueError) as error:
-        raise broken(path, str(error)) from error
+        raise broken(path, reason(error)) from error
     if not isinstance(content, dict):
         raise broken(path, "it holds no JSON object")
     return content
@@ -33,15 +34,17 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def optional_object(path: Path) -> dict[str, Any]:
     """Reads a JSON object as `read_object` does; returns an empty one if the file does not exist."""
-    return read_object(path) if path.is_file() else {}
+    return read_object(path) if path.exists() else {}
 
 
 def read_bytes(path: Path) -> bytes:
-    """Reads a whole file; raises UserError if it is missing."""
+    """Reads a whole file; raises UserError if it is missing or too large."""
     try:
-        return path.read_bytes()
-    except OSError as error:
+        return structured.read_bytes(path)
+    except FileNotFoundError as error:
         raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
+    except (OSError, ValueError) as error:
+        raise broken(path, reason(error)) from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -49,16 +52,19 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for path in weight_files(folder):
         weights.update(_read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path))
-    return {name: x.float() if x.is_floating_point() else x for name, x in weights.items()}
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point() or tensor.is_sparse or tensor.is_quantized:
+            raise broken(folder, f"{name} holds numbers of type {tensor.dtype}; floats were expected")
+    return {name: x.float() for name, x in weights.items()}
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The file of the weights, or its parts."""
     for name in WEIGHTS:
-        if (folder / name).is_file():
+        if (folder / name).exists():
             return [folder / name]
         index = folder / f"{name}.index.json"
-        if index.is_file():
+        if index.exists():
             parts = read_object(index).get("weight_map")
             if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
                 raise broken(index, "it has no weight_map")
@@ -83,6 +89,13 @@ class Settings:
         value = self._get(name, default)
         if type(value) is not int or value < 0:
             raise self._wrong(name, value, "a whole number")
+        return value
+
+    def token(self, name: str, size: int) -> int:
+        """The value of a setting that is an id below `size`, the number of ids."""
+        value = self.whole(name)
+        if value >= size:
+            raise DamagedFile(f"{self.path}: {name} {value} is not below {size}, the size of the vocabulary.")
         return value
 
     def share(self, name: str, default: float = 0.0) -> float:
@@ -119,20 +132,24 @@ class Settings:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        read_header(path)
+        return read_all(path)
     except FileNotFoundError as error:
         raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
-    except (OSError, SafetensorError, KeyError) as error:  # KeyError: a type that torch does not have
-        raise broken(path, str(error)) from error
+    except (OSError, ValueError) as error:
+        raise broken(path, reason(error)) from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
+        require_plain(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle format, which does not help the user
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise NotFound(f"{path}: not found. Give the whole folder as it was published.") from error
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error) and "Weights only" not in str(error):
             raise broken(path, str(error)) from error

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from saccade.checkpoint import unique_tensors
-from saccade.errors import DamagedFile, UserError
+from saccade.errors import DamagedFile, Unsupported, UserError
 from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.nn.positions import FAIRSEQ_FIRST, sinusoids
 
 _LAYER = {
     "self_attention.query_key_value": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -35,6 +36,7 @@ _UNUSED = {_SHARED, _HEAD, "final_logits_bias", *_EMBEDDED.values()} | {
     f"model.{side}.embed_positions.weight{end}" for side in ("encoder", "decoder") for end in ("", "s")
 }
 """Names that may also occur: other names of tied matrices, and sinusoids, which are computed here."""
+_MOST_POSITIONS = 1 << 16
 
 
 def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file: Path) -> None:
@@ -54,6 +56,37 @@ def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file:
         _fits(parts, tensor, file=file)
         with torch.no_grad():
             tensor.copy_(torch.cat([part.reshape(-1, *tensor.shape[1:]) for part in parts.values()]))
+
+
+def check_unused(config: TransformerConfig, weights: Mapping[str, Tensor], *, file: Path) -> None:
+    """Checks the weights that are computed here or stored twice; raises UserError for other values.
+
+    A model whose positions are learned, whose tied matrices differ, or whose logits have a bias that
+    config.json does not know would otherwise be imported as another model.
+    """
+    for name, table in weights.items():
+        if ".embed_positions." in name and not _sinusoidal(table, config):
+            raise Unsupported(f"{file}: {name} holds other positions; sinusoids were expected.")
+    bias = weights.get("final_logits_bias")
+    if bias is not None and not config.output_bias and bool(bias.any()):
+        raise Unsupported(f"{file}: final_logits_bias is not zero; this kind of model has none.")
+    for names in _embeddings(config).values():
+        same = [
+            name for name in names if name in weights and (config.tied_embeddings == "all" or name != _SHARED)
+        ]
+        for name in same[1:]:
+            if not torch.equal(weights[name], weights[same[0]]):
+                raise Unsupported(f"{file}: {name} differs from {same[0]}; one tied matrix was expected.")
+
+
+def _sinusoidal(table: Tensor, config: TransformerConfig) -> bool:
+    """Whether a stored table has the values that are computed here; stored in 16 bits, they are rounded."""
+    first = FAIRSEQ_FIRST if config.sinusoid_layout == "fairseq" else 0
+    count = table.size(0) - first
+    if table.ndim != 2 or table.size(1) != config.width or not 0 < count <= _MOST_POSITIONS:
+        return False
+    computed = sinusoids(count, config.width, layout=config.sinusoid_layout)
+    return bool(torch.allclose(table[first:], computed, atol=1e-2))
 
 
 def published_names(config: TransformerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -1,6 +1,6 @@
 """The kinds of models, with one record for each; the families are defined in `families.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from saccade.config import Section, build
@@ -17,6 +17,11 @@ from saccade.models.families import LanguageModel, Network, NonAutoregressive, S
 from saccade.models.interface import Vocabulary
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
+
+LAYERS = 256
+"""Largest number of layers on a side; the deepest published Transformers have 1,000 in all."""
+LARGEST = 1 << 24
+"""Largest size of any kind, such as a width or a number of positions."""
 
 Presets = Mapping[str, Mapping[str, object]]
 """The settings that each preset stands for, by name."""
@@ -66,8 +71,10 @@ KINDS: dict[str, Kind] = {
 def model_config(table: Mapping[str, object]) -> Section:
     """The `[model]` table as its kind's configuration; `preset` supplies the values that it leaves out.
 
-    Raises UserError for an unknown kind, preset or key; the message names the kind that a key belongs to.
+    Raises UserError for an unknown kind, preset or key, and for numbers that no model has; the message names
+    the kind that a key belongs to.
     """
+    _refuse_bombs(table)
     rest = dict(table)
     kind = rest.get("kind", "transformer")
     if not isinstance(kind, str) or kind not in KINDS:
@@ -78,6 +85,23 @@ def model_config(table: Mapping[str, object]) -> Section:
         raise ConfigError(f"model.preset = {preset!r}: allowed for kind {kind} are {', '.join(presets)}")
     _refuse_other_kinds(rest, kind)
     return build(config, {**presets.get(str(preset), {}), **rest}, where="model")
+
+
+def _refuse_bombs(table: Mapping[str, object]) -> None:
+    """Raises UserError for sizes that would take all memory or time before another check refuses them."""
+    for name, value in table.items():
+        values = _flat(value) if isinstance(value, list | tuple) else [value]
+        most = LAYERS if name.endswith("layers") and not isinstance(value, list | tuple) else LARGEST
+        if len(values) > 2 * LAYERS:
+            raise ConfigError(f"model.{name}: {len(values):,} values; at most {2 * LAYERS} are possible")
+        for number in values:
+            if isinstance(number, int | float) and abs(number) > most:
+                raise ConfigError(f"model.{name} = {number!s:.20}: at most {most:,} is possible")
+
+
+def _flat(values: Iterable[object]) -> list[object]:
+    inner = (_flat(value) if isinstance(value, list | tuple) else [value] for value in values)
+    return [value for part in inner for value in part]
 
 
 def _refuse_other_kinds(table: Mapping[str, object], kind: str) -> None:

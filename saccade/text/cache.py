@@ -7,7 +7,7 @@ under another name and renamed at the end, so that a partial one is never opened
 """
 
 import hashlib
-import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.errors import UserError
+from saccade.errors import DamagedFile, UserError
+from saccade.structured import SMALL, read_json, require_plain
 from saccade.text.columns import Column, require_aligned
 
 VERSION = 2
 DESCRIPTION = "cache.json"
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
 Values = NDArray[Any]
+_NPY_HEADER = 1024  # bytes, at most
 _BLOCK = 1 << 24
 """Number of values read at a time, because a file may be larger than memory."""
 
@@ -74,17 +76,17 @@ class EncodedLines:
         Raises UserError if there is no cache, if it is damaged, or if its format is that of another version.
         """
         try:
-            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            description = read_json(folder / DESCRIPTION, limit=SMALL)
             if description["version"] != VERSION:
                 raise UserError(_other_version(folder, description["version"]))
-            count = int(description["lines"])
+            count = _count(description["lines"])
             declared = [_declared(entry) for entry in description["columns"]]
             require_aligned([column for column, _ in declared])
             columns: dict[str, EncodedColumn] = {}
             for column, stored in sorted(declared, key=lambda entry: entry[0].aligned_with is not None):
                 columns[column.name] = _open_column(folder, column, stored, count=count, others=columns)
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
+        except (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+            raise DamagedFile(
                 f"{folder}: no token cache, or a damaged one ({error}). Delete the folder {folder.parent} "
                 "and prepare the text again."
             ) from error
@@ -112,7 +114,7 @@ class EncodedLines:
             for block in column.blocks():
                 digest.update(np.ascontiguousarray(block).data)
             if digest.hexdigest() != column.sha256:
-                raise UserError(
+                raise DamagedFile(
                     f"{column.file}: the values of column {name} are not those that were written. Delete the "
                     f"folder {self.folder.parent} and prepare the text again."
                 )
@@ -126,9 +128,14 @@ def open_verified(folder: Path, vocab_sizes: Mapping[str, int]) -> EncodedLines:
     lines = EncodedLines.open(folder)
     lines.verify()
     for name, size in vocab_sizes.items():
+        if name not in lines:
+            raise DamagedFile(
+                f"{folder}: the token cache has no column {name}. Delete the folder {folder.parent} and "
+                "prepare the text again."
+            )
         found = lines[name].column.vocab_size
         if found != size:
-            raise UserError(
+            raise DamagedFile(
                 f"{lines[name].file}: its vocabulary has {found} pieces, the tokeniser's has {size}. "
                 f"Delete the folder {folder.parent} and prepare the text again."
             )
@@ -154,15 +161,24 @@ def described(column: Column, stored: Stored) -> dict[str, Any]:
 
 
 def _declared(entry: Mapping[str, Any]) -> tuple[Column, Stored]:
+    vocab_size, width, pad = entry["vocab_size"], entry["width"], entry["pad"]
+    if type(pad) not in (int, float) or (vocab_size is not None and not 0 <= pad < _count(vocab_size)):
+        raise ValueError(f"the padding {str(pad)[:40]} is not in its column")
     column = Column(
         entry["name"],
         entry["type"],
-        vocab_size=entry["vocab_size"],
-        width=entry["width"],
+        vocab_size=vocab_size,
+        width=None if width is None else _count(width),
         aligned_with=entry["aligned_with"],
-        pad=entry["pad"],
+        pad=pad,
     )
-    return column, Stored(int(entry["values"]), entry["sha256"], entry["offsets_sha256"])
+    return column, Stored(_count(entry["values"]), str(entry["sha256"]), str(entry["offsets_sha256"]))
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 48:
+        raise ValueError(f"{str(value)[:40]} is not a number of lines, positions or ids")
+    return value
 
 
 def _open_column(
@@ -170,7 +186,8 @@ def _open_column(
 ) -> EncodedColumn:
     path = folder / f"{column.name}.bin"
     kind, shape = np.dtype(column.dtype), (stored.values, *column.shape)
-    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    size = math.prod(shape) * kind.itemsize
+    require_plain(path)
     if path.stat().st_size != size:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {size}")
     # An empty file cannot be mapped.
@@ -180,7 +197,7 @@ def _open_column(
         lengths = np.diff(offsets).astype(np.int32)
     else:
         offsets, lengths = others[column.aligned_with].offsets, others[column.aligned_with].lengths
-    if offsets[-1] != stored.values:
+    if (lengths < 0).any() or offsets[-1] != stored.values:
         raise ValueError(f"{path.name} has {stored.values} positions instead of {offsets[-1]}")
     found = EncodedColumn(column, path, values.view(np.ndarray), offsets, lengths, stored.sha256)
     if column.vocab_size is not None:
@@ -192,7 +209,11 @@ def _open_column(
 
 def _offsets(folder: Path, column: Column, stored: Stored, *, count: int) -> NDArray[np.int64]:
     path = folder / f"{column.name}.offsets.npy"
-    offsets: NDArray[np.int64] = np.load(path)
+    require_plain(path)
+    if not 0 <= path.stat().st_size - 8 * (count + 1) <= _NPY_HEADER:
+        raise ValueError(f"{path.name} does not fit {count} lines")
+    # Mapped first: a file may promise a larger array than it holds, which would be allocated.
+    offsets: NDArray[np.int64] = np.array(np.load(path, mmap_mode="r"))
     if offsets.dtype != np.int64 or offsets.shape != (count + 1,):
         raise ValueError(f"{path.name} does not fit {count} lines")
     if digest_of(offsets) != stored.offsets_sha256 or offsets[0] != 0 or (np.diff(offsets) < 0).any():

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from saccade.errors import InputError
+from saccade.errors import DamagedFile, InputError
 from saccade.leftovers import remove_leftovers_in
+from saccade.structured import reason, require_plain
 from saccade.text.cache import EncodedLines
 from saccade.text.cache_writer import write_cache
 from saccade.text.corpus import DataConfig, Line, read_aligned
@@ -80,9 +82,20 @@ def _sampled(encode: _Encode, lines: Sequence[str], seed: int, config: DataConfi
 
 
 def _kept_pairs(config: DataConfig, out: Path) -> Iterator[Line]:
-    kept = np.load(out / "kept.npy")
-    for pair, keep in zip_longest(read_aligned(config.train_files), kept):
+    for pair, keep in zip_longest(read_aligned(config.train_files), _kept(out / "kept.npy")):
         if pair is None or keep is None or (keep and pair.problem):
             raise InputError(f"the training text has changed since {out} was prepared; prepare it again.")
         if keep:
             yield pair
+
+
+def _kept(path: Path) -> NDArray[np.bool_]:
+    """Which pairs of the training text are used, (pairs,)."""
+    try:
+        require_plain(path)
+        kept: NDArray[np.bool_] = np.array(np.load(path, mmap_mode="r"))
+        if kept.dtype != np.bool_ or kept.ndim != 1:
+            raise ValueError("not a list of yes and no")
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedFile(f"{path}: damaged: {reason(error)}. Delete the folder {path.parent}.") from error
+    return kept

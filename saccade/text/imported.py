@@ -1,11 +1,14 @@
 """Shared parts of the tokenisers of imported models: a SentencePiece model, and a table of pieces and ids."""
 
+import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import sentencepiece
 
+from saccade.errors import NotFound, UserError
+from saccade.structured import read_json
 from saccade.text.lines import require_lines
 from saccade.text.vocabulary import without_surrogates
 
@@ -45,6 +48,13 @@ def cut(model: sentencepiece.SentencePieceProcessor, lines: Sequence[str]) -> li
     return pieces
 
 
+def check_ids(size: int, ids: Mapping[str, int]) -> None:
+    """Raises ValueError, naming the first one, if an id is not below `size`, the number of ids."""
+    for name, number in ids.items():
+        if not 0 <= number < size:
+            raise ValueError(f"{name} {number} is not below {size}, the size of the vocabulary")
+
+
 def one_line(text: str) -> str:
     """The text with line breaks replaced by spaces, because a translation is one line."""
     return text.replace("\n", " ").replace("\r", " ")
@@ -52,7 +62,7 @@ def one_line(text: str) -> str:
 
 def read_table(path: Path) -> dict[str, int]:
     """Reads a JSON object of pieces and ids; raises OSError or ValueError."""
-    table = json.loads(path.read_text(encoding="utf-8"))
+    table = read_json(path)
     if not isinstance(table, dict) or not all(type(number) is int for number in table.values()):
         raise ValueError(f"{path.name} is no table of pieces and ids")
     return table
@@ -62,3 +72,12 @@ def write_table(path: Path, table: Mapping[str, int]) -> None:
     """Writes what `read_table` reads."""
     text = json.dumps(table, ensure_ascii=False, indent=0, separators=(",", ": "))
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def no_such_language(name: str, known: Iterable[str]) -> UserError:
+    """The error for a language that a model does not know; the message names similar ones, or all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    near += [one for one in names if one not in near and one[:2] == name[:2].lower()][:5]
+    hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(names)}."
+    return NotFound(f"{name}: this model does not know the language; {hint}")

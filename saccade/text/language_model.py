@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from saccade.config import Section
 from saccade.errors import ConfigError, DamagedFile, InputError
 from saccade.files import write_text
+from saccade.structured import SMALL, read_json
 from saccade.text.cache import Ids, open_verified
 from saccade.text.cache_writer import write_cache
 from saccade.text.columns import Column
@@ -117,7 +118,7 @@ class TextReport:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Reads a report from its file; raises OSError or ValueError."""
-        return TypeAdapter(cls).validate_python(json.loads(path.read_text(encoding="utf-8")))
+        return TypeAdapter(cls).validate_python(read_json(path, limit=SMALL))
 
     def summary(self) -> list[str]:
         """Human-readable summary lines."""

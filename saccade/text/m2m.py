@@ -13,8 +13,18 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from saccade.config import Section
 from saccade.distribution import missing
-from saccade.errors import InputError, NotFound, UserError
-from saccade.text.imported import Pieces, cut, one_line, processor, read_table, write_table
+from saccade.errors import InputError
+from saccade.structured import read_bytes, read_utf8
+from saccade.text.imported import (
+    Pieces,
+    check_ids,
+    cut,
+    no_such_language,
+    one_line,
+    processor,
+    read_table,
+    write_table,
+)
 from saccade.text.lines import require_lines
 from saccade.text.settings import damaged, read_settings, write_settings
 from saccade.text.vocabulary import without_surrogates
@@ -48,6 +58,9 @@ class ManyLanguagesConfig(Section):
 class Engine(Protocol):
     """The interface that turns text into ids and back, without special tokens."""
 
+    largest: int
+    """The largest id that it has."""
+
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """The ids of the pieces of each line."""
         ...
@@ -71,6 +84,7 @@ class SentencePieces:
     def __init__(self, model: bytes, table: Mapping[str, int], *, size: int, unknown: int) -> None:
         self._model, self._processor = model, processor(model)
         self._pieces = Pieces(table, size=size, unknown=unknown)
+        self.largest = max(table.values())
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """See `Engine.encode`."""
@@ -106,6 +120,8 @@ class FastPieces:
             raise ValueError(str(error)) from error
         self._tokenizer.encode_special_tokens = True  # text that spells a special token is treated as text
         self._text = text
+        self.table: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.largest = max(self.table.values(), default=0)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """See `Engine.encode`."""
@@ -136,13 +152,16 @@ class ManyLanguagesTokenizer:
     shared = True
 
     def __init__(self, config: ManyLanguagesConfig, engine: Engine) -> None:
+        """Raises ValueError for an id that is not below `config.size`."""
+        special = {"pad": config.pad, "start": config.start, "end": config.end, "unknown": config.unknown}
+        check_ids(config.size, {**config.languages, **special, "the largest id": engine.largest})
         self.config, self._engine = config, engine
         self.source_vocab_size = self.target_vocab_size = config.size
         self.pad, self.unknown, self.start, self.end = config.pad, config.unknown, config.start, config.end
         self._special = {self.pad, self.unknown, self.start, self.end, *config.languages.values()}
         for name in (config.source_language, config.target_language):
             if name is not None and name not in config.languages:
-                raise _no_such_language(name, config)
+                raise no_such_language(name, config.languages)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -151,8 +170,8 @@ class ManyLanguagesTokenizer:
         try:
             config = ManyLanguagesConfig.model_validate_json(json.dumps(settings.get("config")))
             if (folder / _TOKENIZERS).is_file():
-                return cls(config, FastPieces((folder / _TOKENIZERS).read_text(encoding="utf-8")))
-            model, table = (folder / _MODEL).read_bytes(), read_table(folder / _TABLE)
+                return cls(config, FastPieces(read_utf8(folder / _TOKENIZERS)))
+            model, table = read_bytes(folder / _MODEL), read_table(folder / _TABLE)
             return cls(config, SentencePieces(model, table, size=config.size, unknown=config.unknown))
         except (OSError, ValueError, RuntimeError) as error:
             raise damaged(folder, error) from error
@@ -205,12 +224,3 @@ class ManyLanguagesTokenizer:
                 side=side,
             )
         return self.config.languages[name]
-
-
-def _no_such_language(name: str, config: ManyLanguagesConfig) -> UserError:
-    import difflib
-
-    near = difflib.get_close_matches(name, list(config.languages), n=3, cutoff=0.4)
-    near += [one for one in sorted(config.languages) if one not in near and one[:2] == name[:2].lower()][:5]
-    hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(sorted(config.languages))}."
-    return NotFound(f"{name}: this model does not know the language; {hint}")

@@ -17,6 +17,7 @@ import numpy as np
 from saccade.errors import ConfigError, DamagedFile, InputError, StorageError
 from saccade.files import write_text
 from saccade.leftovers import remove_leftovers_in
+from saccade.structured import SMALL, read_json
 from saccade.text.batching import padding_share, plan_batches
 from saccade.text.cache import EncodedLines, open_verified
 from saccade.text.corpus import DataConfig, Line, file_hash, read_aligned
@@ -86,7 +87,7 @@ def prepare(
 def open_prepared(out: Path) -> Prepared:
     """Opens what `prepare` wrote to `out`; raises UserError if it is incomplete or damaged."""
     try:
-        report = DataReport.from_dict(json.loads((out / "report.json").read_text(encoding="utf-8")))
+        report = DataReport.from_dict(read_json(out / "report.json", limit=SMALL))
     except (OSError, ValueError) as error:
         raise DamagedFile(
             f"{out}: no prepared data, or they are incomplete or damaged; prepare them again."

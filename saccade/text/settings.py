@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.errors import DamagedFile, NotFound, UserError
+from saccade.structured import SMALL, read_json, reason
 
 SETTINGS_FILE = "tokenizer.json"
 
@@ -13,11 +14,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """Reads tokenizer.json; raises UserError if it is missing or damaged."""
     path = folder / SETTINGS_FILE
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = read_json(path, limit=SMALL)
     except FileNotFoundError as error:
         raise NotFound(f"{path}: not found, so {folder} holds no tokeniser.") from error
     except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path}: the tokeniser is damaged: {first_line(error)}") from error
+        raise DamagedFile(f"{path}: the tokeniser is damaged: {reason(error)}.") from error
     if not isinstance(settings, dict):
         raise DamagedFile(f"{path}: the tokeniser is damaged: not a JSON object.")
     return settings
@@ -31,9 +32,5 @@ def write_settings(folder: Path, *, kind: str, config: dict[str, Any]) -> None:
 
 def damaged(folder: Path, error: Exception) -> UserError:
     """The error for a tokeniser that cannot be read, in one line."""
-    return DamagedFile(f"{folder}: the tokeniser is missing or damaged: {first_line(error)}")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the name of its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    where = Path(str(error.filename)) if isinstance(error, OSError) and error.filename else folder
+    return DamagedFile(f"{where}: the tokeniser is missing or damaged: {reason(error)}.")

@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol, Self
 import sentencepiece
 
 from saccade.errors import DamagedFile, Unsupported
+from saccade.structured import read_bytes
 from saccade.text.corpus import file_hash
 from saccade.text.lines import require_lines, require_many
 from saccade.text.m2m import ManyLanguagesTokenizer
@@ -29,8 +30,10 @@ __all__ = [
     "TokenizerConfig",
     "between",
     "byte_pieces",
+    "language_problem",
     "load_tokenizer",
     "save_tokenizer",
+    "undecided_language",
 ]
 
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
@@ -139,7 +142,7 @@ class SentencePieceTokenizer:
         settings = read_settings(folder)
         try:
             config = TokenizerConfig.model_validate_json(json.dumps(settings.get("config", {})))
-            models = [(folder / name).read_bytes() for name in _model_names(config.joint)]
+            models = [read_bytes(folder / name) for name in _model_names(config.joint)]
             return cls(config, models)
         except (OSError, ValueError, RuntimeError) as error:
             raise damaged(folder, error) from error
@@ -235,9 +238,28 @@ def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tok
     """
     if source is None and target is None:
         return tokenizer
-    if not isinstance(tokenizer, ManyLanguagesTokenizer):
-        raise Unsupported("this model has no languages to choose from: it translates what it was trained on.")
-    return tokenizer.between(source, target)
+    if isinstance(tokenizer, ManyLanguagesTokenizer):
+        return tokenizer.between(source, target)
+    if isinstance(tokenizer, MarianTokenizer) and tokenizer.languages:
+        if source is not None:
+            raise Unsupported("this model has no source languages to choose from, only target languages.")
+        return tokenizer if target is None else tokenizer.into(target)
+    raise Unsupported("this model has no languages to choose from: it translates what it was trained on.")
+
+
+def language_problem(tokenizer: Tokenizer, line: str) -> str | None:
+    """The reason why the language that a line itself names cannot be used, or None."""
+    return tokenizer.problem(line) if isinstance(tokenizer, MarianTokenizer) else None
+
+
+def undecided_language(tokenizer: Tokenizer) -> str | None:
+    """What happens to lines that do not name the language they need, or None if they need not."""
+    if not isinstance(tokenizer, MarianTokenizer) or not tokenizer.undecided:
+        return None
+    return (
+        f"this model has {len(tokenizer.languages)} target languages: lines that do not begin with one of "
+        f"{tokenizer.codes} are translated into whichever one it chooses."
+    )
 
 
 def same_pieces(first: Tokenizer, second: Tokenizer) -> bool:

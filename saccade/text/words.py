@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from saccade.errors import ConfigError, InputError
+from saccade.structured import read_bytes
 from saccade.text.imported import one_line
 from saccade.text.lines import require_lines, require_many
 from saccade.text.settings import damaged, write_settings
@@ -59,7 +60,7 @@ class WordTokenizer:
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote; raises UserError if the file is missing or damaged."""
         try:
-            words = (folder / _FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            words = read_bytes(folder / _FILE).decode().removesuffix("\n").split("\n")
         except (OSError, ValueError) as error:
             raise damaged(folder, error) from error
         if any(word.split() != [word] for word in words):

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,14 @@ class TestDamage:
             lambda description: description["columns"][0].pop("sha256"),
             lambda description: description.update(columns=None),
             lambda description: description.update(lines="many"),
+            lambda description: description.update(lines=1 << 62),
+            lambda description: description.update(lines=2.0),
+            lambda description: description["columns"][0].update(values=1 << 62),
+            lambda description: description["columns"][0].update(values=(1 << 64) + 3),
+            lambda description: description["columns"][0].update(vocab_size=True),
+            lambda description: description["columns"][0].update(vocab_size=10**30),
+            lambda description: description["columns"][0].update(pad=100),
+            lambda description: description["columns"][2].update(width=1 << 62),
         ],
     )
     def test_a_description_that_makes_no_sense_is_damage(
@@ -235,6 +244,25 @@ class TestDamage:
         (cache / "cache.json").write_text(json.dumps(description))
         with pytest.raises(UserError, match="damaged"):
             EncodedLines.open(cache)
+
+    def test_an_array_that_promises_more_than_it_holds_is_not_allocated(self, cache: Path) -> None:
+        path = cache / "source.offsets.npy"
+        content = path.read_bytes()
+        for shape in (b"(9999999999999,)", b"(3, 9999999999,)"):
+            path.write_bytes(content.replace(b"(3,), }" + b" " * len(shape), shape + b", }" + b" " * 4))
+            with pytest.raises(UserError, match="damaged"):
+                EncodedLines.open(cache)
+
+    @pytest.mark.parametrize("name", ["cache.json", "source.bin", "source.offsets.npy"])
+    def test_a_pipe_is_not_waited_for(self, cache: Path, name: str) -> None:
+        (cache / name).unlink()
+        os.mkfifo(cache / name)
+        with pytest.raises(UserError, match="damaged"):
+            EncodedLines.open(cache)
+
+    def test_a_column_that_is_missing_is_named(self, cache: Path) -> None:
+        with pytest.raises(UserError, match="the token cache has no column text"):
+            open_verified(cache, {"text": 100})
 
     def test_a_cache_of_the_first_version_is_refused_with_what_to_do(self, cache: Path) -> None:
         first = {"version": 1, "pairs": 2, "source_type": "<u2", "target_type": "<u2"}
