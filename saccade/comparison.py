@@ -9,6 +9,7 @@ from sacrebleu.significance import PairedTest
 
 from saccade.errors import InputError
 from saccade.evaluation import bleu_metric
+from saccade.text.scripts import bleu_tokenizer
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def compare(
     for name, lines in systems.items():
         if len(lines) != len(references):
             raise InputError(f"{name}: {len(lines):,} lines, but the reference has {len(references):,}.")
-    metrics = {"BLEU": bleu_metric(tokenize, lowercase=lowercase), "chrF": CHRF(lowercase=lowercase)}
+    bleu = bleu_metric(tokenize or bleu_tokenizer(references), lowercase=lowercase)
+    metrics = {"BLEU": bleu, "chrF": CHRF(lowercase=lowercase)}
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples)
     signatures, results = test()

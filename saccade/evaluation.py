@@ -9,6 +9,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from saccade.decoding.keywords import DecodingOptions
 from saccade.errors import ConfigError, InputError, Unsupported
+from saccade.text.scripts import bleu_tokenizer
 from saccade.translator import Translation, Translator
 
 Tokenize = Literal["13a", "none", "char", "zh", "ja-mecab", "ko-mecab", "intl", "flores101", "flores200"]
@@ -40,7 +41,9 @@ def score_text(
 ) -> Scores:
     """Corpus scores of detokenised hypotheses against raw references, one for each.
 
-    tokenize: tokeniser of sacreBLEU; unset: 13a, "zh": Chinese, "none": text that is already tokenised.
+    tokenize: tokeniser of sacreBLEU; None: the one that fits the script of the references, see
+    `bleu_tokenizer`; "none": text that is already tokenised.
+
     Raises UserError if the counts differ or there is nothing to score.
     """
     if len(hypotheses) != len(references):
@@ -49,7 +52,8 @@ def score_text(
         )
     if not references:
         raise InputError("nothing to score: the reference is empty.")
-    bleu, chrf = bleu_metric(tokenize, lowercase=lowercase), CHRF(lowercase=lowercase)
+    bleu = bleu_metric(tokenize or bleu_tokenizer(references), lowercase=lowercase)
+    chrf = CHRF(lowercase=lowercase)
     bleu_score = bleu.corpus_score(hypotheses, [references])
     same = sum(
         hypothesis.strip() == reference.strip()

@@ -19,6 +19,7 @@ from saccade.folders import disk_error, settle_folder
 from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
 from saccade.tasks import task_for
+from saccade.tasks.advice import model_size
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
 from saccade.training.distributed import Group
 from saccade.training.loop import Setup, train
@@ -75,6 +76,12 @@ def read_experiment(
 def check(experiment: Experiment, out: Path) -> Report:
     """Prepares the data in `out` as training would, without training; returns a report on them."""
     return task_for(experiment.model).prepare(experiment, out, tokenizer=experiment.start.tokenizer())
+
+
+def warnings(experiment: Experiment, report: Report) -> list[str]:
+    """Choices and faults of the text that are likely to spoil the run, each in a sentence or two."""
+    parameters = model_size(experiment.model, report)
+    return task_for(experiment.model).advice(experiment, report, parameters=parameters)
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
@@ -185,8 +192,11 @@ def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
     out = run / "data"
     if (out / "report.json").exists():
         return
-    for line in check(experiment, out).summary():
+    report = check(experiment, out)
+    for line in report.summary():
         say(line)
+    for warning in warnings(experiment, report):
+        say(f"Warning: {warning}")
 
 
 def _provenance(experiment: Experiment, material: Material, run: Path) -> dict[str, Any]:

@@ -113,15 +113,11 @@ def test_the_size_of_a_model_is_the_papers() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["汤姆说他不想出去。", "彼は外に出たくないと言った。"])
-def test_a_script_without_blanks_needs_its_own_tokeniser(text: str, tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("Tom said he did not want to go out.\n" * 9, encoding="utf-8")
-    (tmp_path / "b").write_text(f"{text}\n" * 9, encoding="utf-8")
-    files = f"data.source={tmp_path / 'a'}", f"data.target={tmp_path / 'b'}"
-    [sentence] = advised(*files)
-    assert 'validation.tokenize = "zh"' in sentence
-    assert advised(*files, "validation.tokenize=char") == []
-    assert advised(f"data.source={tmp_path / 'b'}", f"data.target={tmp_path / 'a'}") == []
+@pytest.mark.parametrize("chosen", ["13a", "intl", "none"])
+def test_a_tokeniser_that_needs_blanks_is_advised_against_for_a_script_without_them(chosen: str) -> None:
+    [sentence] = advised(tokenize=chosen, fitting="zh")
+    assert f"validation.tokenize = {chosen}" in sentence and "set it to zh" in sentence
+    assert advised(tokenize="char", fitting="zh") == advised(tokenize=chosen, fitting="13a") == []
 
 
 def test_what_running_text_suggests() -> None:

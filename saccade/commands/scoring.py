@@ -56,7 +56,7 @@ def evaluate(
     \b
     Examples:
       saccade evaluate runs/model --source test.en --reference test.de
-      saccade evaluate runs/model --source test.en --reference test.zh --tokenize zh --beam 5
+      saccade evaluate runs/model --source test.en --reference test.zh --beam 5
     """
     from saccade import evaluation
     from saccade.text.corpus import read_parallel
@@ -86,7 +86,7 @@ def _show(scores: "Scores", seconds: float, *, as_json: bool) -> None:
         typer.echo(json.dumps(scores.as_dict() | speed))
         return
     typer.echo(f"BLEU   {scores.bleu:6.2f}   {scores.signature}")
-    if scores.bleu < 1 and scores.chrf > 30:
+    if scores.bleu < 1 and scores.chrf > 30 and "tok:char" not in scores.signature:
         typer.echo("  (BLEU counts sequences of up to four words; for lines of one word try --tokenize char)")
     typer.echo(f"chrF   {scores.chrf:6.2f}   {scores.chrf_signature}")
     typer.echo(
