@@ -17,6 +17,7 @@ from saccade.decoding.interface import Decoder
 from saccade.decoding.keywords import DecodingOptions
 from saccade.decoding.padding import padded
 from saccade.decoding.rerank import Reranker
+from saccade.decoding.scoring import TargetScore
 from saccade.decoding.strategy import decoder_of
 from saccade.engine import make_engine, unsupported_reason
 from saccade.errors import ConfigError, InputError, TooLong, Unsupported
@@ -232,9 +233,30 @@ class Translator:
             )
 
     def score(
-        self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        **options: Unpack[DecodingOptions],
     ) -> list[float]:
-        """Log-probability in nats of each target given its source, end symbol included, even for empty lines.
+        """Log-probability in nats of each target given its source; see `score_targets`."""
+        found = self.score_targets(sources, targets, prefixes=prefixes, **options)
+        return [one.log_prob for one in found]
+
+    def score_targets(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        **options: Unpack[DecodingOptions],
+    ) -> list[TargetScore]:
+        """The score of each target given its source, end symbol included, even for empty lines.
+
+        With equal options and prefixes, a translation's text has the log_prob and score that `translate`
+        returned, if the tokeniser cuts it into the same pieces again. (For non-autoregressive models,
+        `Decoder.sums_over` says what differs.)
 
         Raises UserError for unequal counts, for a line longer than the model's limit, and for models that
         cannot score a target.
@@ -250,13 +272,17 @@ class Translator:
         for number, (source, target) in enumerate(pairs, start=1):
             if problem := self.problem(source, target):
                 raise TooLong(f"line {number}: {problem}")
+        decoding, forced = self.options(**options), self._forced(prefixes, len(sources))
         lengths = [max(len(source), len(target)) for source, target in pairs]
-        scores = [0.0] * len(lengths)
-        for batch in plan_for_inference(lengths, batch_tokens=batch_tokens):
+        scores = [TargetScore(0.0, 0.0, 0)] * len(lengths)
+        for batch in plan_for_inference(lengths, batch_tokens=decoding.batch_tokens):
             rows = [int(index) for index in batch]
-            values = self._log_probs([source_ids[i] for i in rows], [target_ids[i] for i in rows])
+            own = [forced[i] for i in rows]
+            values = self._log_probs([pairs[i] for i in rows], decoding, own)
             for index, value in zip(rows, values, strict=True):
-                scores[index] = value
+                target, free = target_ids[index], getattr(decoding, "rules", "plain") != "plain"
+                score = self.decoder.score(value, len(target), options=decoding)
+                scores[index] = TargetScore(value, score, len(target) - free * len(forced[index]))
         return scores
 
     @torch.inference_mode()
@@ -268,8 +294,11 @@ class Translator:
         return tuple(_labelled(one, sides) for one in self.decoder.attention(*batch, target))
 
     @torch.inference_mode()
-    def _log_probs(self, sources: list[list[int]], targets: list[list[int]]) -> list[float]:
-        values = self.decoder.log_probs(*self.padded(sources), targets)
+    def _log_probs(
+        self, pairs: list[tuple[list[int], list[int]]], options: Any, prefixes: list[list[int]]
+    ) -> list[float]:
+        sources, targets = zip(*pairs, strict=True)
+        values = self.decoder.log_probs(*self.padded(sources), targets, options=options, prefixes=prefixes)
         return [float(value) for value in values.tolist()]
 
     def _decode(

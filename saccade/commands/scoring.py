@@ -4,7 +4,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -102,15 +102,19 @@ def score(
     target: Target,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object: totals, and log_prob and tokens of each line."),
+        typer.Option(
+            "--json", help="Print one JSON object: totals, and log_prob, score and tokens of each line."
+        ),
     ] = False,
-    settings: Annotated[Settings, Offer(DecodingConfig, "batch_tokens")],
+    settings: Annotated[Settings, Offer(DecodingConfig, "length_penalty", "alpha", "batch_tokens")],
     use: Use,
 ) -> None:
     """Print the log-probability of given translations.
 
     Prints one log-probability a line, in nats, including the end-of-sentence token. The total and the
-    perplexity per target token go to standard error.
+    perplexity per target token go to standard error. Tokens count as they do in translate: with the same
+    settings, a translation gets the log_prob and the score that translate --json printed for it. If a kind of
+    model cannot do this, both commands name what their log_prob sums over.
 
     \b
     Example:
@@ -120,22 +124,22 @@ def score(
 
     sources, targets = read_parallel(source, target)
     translator = load_translator(model, use, settings)
-    batch_tokens = translator.options(**settings["decoding"]).batch_tokens
-    log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
-    tokens = [len(ids) for ids in translator.tokenizer.encode_target(targets)]
-    total, count = math.fsum(log_probs), sum(tokens)
+    scores = translator.score_targets(sources, targets, **settings["decoding"])
+    total, count = math.fsum(one.log_prob for one in scores), sum(one.tokens for one in scores)
     perplexity = math.exp(min(-total / count, 700.0))
+    summed = translator.decoder.sums_over(translator.options(**settings["decoding"]), given=True)
     if as_json:
-        lines = [
-            {"log_prob": value, "tokens": length} for value, length in zip(log_probs, tokens, strict=True)
-        ]
-        totals = {"lines": len(lines), "log_prob": total, "tokens": count, "perplexity": perplexity}
-        typer.echo(json.dumps(totals | {"scores": lines}))
+        totals: dict[str, Any] = {"lines": len(scores), "log_prob": total, "tokens": count}
+        if summed:
+            totals["log_prob_sums_over"] = summed
+        totals |= {"perplexity": perplexity, "scores": [vars(one) for one in scores]}
+        typer.echo(json.dumps(totals))
         return
-    for value in log_probs:
-        typer.echo(f"{value:.6f}")
+    for one in scores:
+        typer.echo(f"{one.log_prob:.6f}")
+    about = f" (summed over {summed})" if summed else ""
     typer.echo(
-        f"{len(targets):,} lines, {count:,} tokens: log-probability {total:,.3f} nats, "
+        f"{len(targets):,} lines, {count:,} tokens: log-probability {total:,.3f} nats{about}, "
         f"perplexity {perplexity:,.3f} per token",
         err=True,
     )

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,8 @@ def translate(
         typer.echo("Type a line and press Enter; Ctrl-D ends.", err=True)
     chunk, options = 1 if interactive else CHUNK, settings["decoding"]
     results = translator.stream(_lines(file), prefixes=prefixes, chunk=chunk, **options)
-    show = _as_json if as_json else _as_nbest if "nbest" in options else _as_text
+    summed = translator.decoder.sums_over(translator.options(**options), given=False)
+    show = partial(_as_json, summed=summed) if as_json else _as_nbest if "nbest" in options else _as_text
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     progress = Progress(_count(file)) if visible and file is not None else None
     _write(results, show, output, flush_every=chunk, progress=progress)
@@ -182,7 +184,7 @@ def _as_nbest(number: int, translation: "Translation") -> str:
     return "".join(f"{number} ||| {text} ||| {score:.6f}\n" for text, score in found)
 
 
-def _as_json(number: int, translation: "Translation") -> str:
+def _as_json(number: int, translation: "Translation", *, summed: str) -> str:
     fields: dict[str, Any] = {
         "line": number + 1,
         "source": translation.source,
@@ -191,6 +193,8 @@ def _as_json(number: int, translation: "Translation") -> str:
         "log_prob": translation.log_prob,
         "tokens": translation.tokens,
     }
+    if summed:
+        fields["log_prob_sums_over"] = summed
     if translation.problem is not None:
         fields["problem"] = translation.problem
     if len(translation.alternatives) > 1:

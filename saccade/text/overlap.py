@@ -54,7 +54,7 @@ class DuplicateFinder:
         self._found_sources: set[str] = set()
         self._found_pairs: dict[tuple[str, str], str] = {}
         self._found_near: dict[tuple[str, str], tuple[bool, str]] = {}
-        self._sample: set[tuple[str, str]] | None = None
+        self._sample: NearIndex | None = None
         self._near_sample: set[tuple[str, str]] = set()
 
     def look_at(self, pairs: Sequence[Line], folded: Sequence[tuple[str, str]]) -> None:
@@ -62,8 +62,7 @@ class DuplicateFinder:
         if not self._texts:
             return
         if self._sample is None:
-            self._sample = set(folded[:: -(-len(folded) // _SAMPLE) or 1]) - set(self._folded.values())
-            self._near.add(self._sample)
+            self._sample = NearIndex(set(folded[:: -(-len(folded) // _SAMPLE) or 1]))
         for pair, sides in zip(pairs, folded, strict=True):
             source = pair.texts["source"]
             if source in self._sources:
@@ -72,10 +71,9 @@ class DuplicateFinder:
                     self._found_pairs.setdefault(_both(pair), pair.place())
             for found in self._near.matches(sides):
                 same, known = found == sides, self._found_near.get(found)
-                if found in self._sample:
-                    self._near_sample |= set() if same else {found}
-                elif known is None or (same and not known[0]):
+                if known is None or (same and not known[0]):
                     self._found_near[found] = same, pair.place()
+            self._near_sample.update(found for found in self._sample.matches(sides) if found != sides)
 
     def report(self) -> dict[str, Duplicates]:
         """The duplicates found, by text."""
@@ -97,7 +95,7 @@ class DuplicateFinder:
             places=places[:PLACES],
             folded=len(near[True]),
             near=len(near[False]),
-            usual=len(self._near_sample) / max(1, len(self._sample or ())),
+            usual=0.0 if self._sample is None else len(self._near_sample) / max(1, len(self._sample.indexed)),
             near_places=[*near[True], *near[False][:_FEW]][:PLACES],
         )
 
@@ -110,21 +108,19 @@ class NearIndex:
     """
 
     def __init__(self, pairs: set[tuple[str, str]]) -> None:
-        self._pairs = set[tuple[str, str]]()
+        self._pairs = pairs
         self._ends: dict[tuple[str, bool], list[tuple[str, str]]] = {}
-        self.add(pairs)
-
-    def add(self, pairs: set[tuple[str, str]]) -> None:
-        """Adds pairs to find."""
-        self._pairs |= pairs
+        self.indexed = set[tuple[str, str]]()
         for pair in sorted(pairs):
             source = pair[0]
             if len(source) < _LEAST:
                 continue
             length = _cut(len(source))
-            for key in ((source[:length], True), (source[-length:], False)):
-                bucket = self._ends.setdefault(key, [])
-                if len(bucket) < _BUCKET:
+            keys = (source[:length], True), (source[-length:], False)
+            buckets = [self._ends.setdefault(key, []) for key in keys]
+            if all(len(bucket) < _BUCKET for bucket in buckets):
+                self.indexed.add(pair)
+                for bucket in buckets:
                     bucket.append(pair)
 
     def matches(self, pair: tuple[str, str]) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ _OTHERS = (
 _HAN_RUN, _KANA_RUN = re.compile(f"[{_HAN}]+"), re.compile(f"[{_KANA}]+")
 _ALL = f"[{_HAN}{_KANA}{_OTHERS}]"
 _WITHOUT_BLANKS = re.compile(f"{_ALL}+")
-_BLANK = re.compile(rf"(?<={_ALL})\s+(?={_ALL})")
+_BLANK = re.compile(rf"(?<={_ALL})[^\S\n]+(?={_ALL})")
 _HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
