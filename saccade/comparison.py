@@ -11,6 +11,7 @@ from saccade.config import require_count
 from saccade.errors import InputError
 from saccade.evaluation import bleu_metric
 from saccade.text.lines import require_lines
+from saccade.text.scripts import bleu_tokenizer
 
 MOST_SAMPLES = 100_000
 """Bound of the bootstrap resamples."""
@@ -95,7 +96,8 @@ def compare(
     for name, lines in [*systems.items(), *(("a further reference", own) for own in every[1:])]:
         if len(lines) != len(references):
             raise InputError(f"{name}: {len(lines):,} lines, but the reference has {len(references):,}.")
-    metrics = {"BLEU": bleu_metric(tokenize, lowercase=lowercase), "chrF": CHRF(lowercase=lowercase)}
+    bleu = bleu_metric(tokenize or bleu_tokenizer(references), lowercase=lowercase)
+    metrics = {"BLEU": bleu, "chrF": CHRF(lowercase=lowercase)}
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     test = PairedTest(named, metrics, every, test_type="bs", n_samples=samples)
     signatures, results = test()

@@ -10,6 +10,7 @@ from sacrebleu.metrics.chrf import CHRF
 from saccade.decoding.keywords import DecodingOptions
 from saccade.errors import ConfigError, InputError, Unsupported
 from saccade.text.lines import require_lines
+from saccade.text.scripts import bleu_tokenizer
 from saccade.translator import Translation, Translator
 
 Tokenize = Literal["13a", "none", "char", "zh", "ja-mecab", "ko-mecab", "intl", "flores101", "flores200"]
@@ -43,7 +44,9 @@ def score_text(
     """Corpus scores of detokenised hypotheses against raw references, one for each.
 
     more_references: further references of the whole text; a match with one of them is exact. tokenize:
-    tokeniser of sacreBLEU; unset: 13a, "zh": Chinese, "none": text that is already tokenised.
+    tokeniser of sacreBLEU; None: the one that fits the script of the references, see `bleu_tokenizer`;
+    "none": text that is already tokenised.
+
     Raises UserError if the counts differ or there is nothing to score.
     """
     hypotheses = require_lines(hypotheses, "hypotheses")
@@ -56,7 +59,8 @@ def score_text(
             )
     if not references:
         raise InputError("nothing to score: the reference is empty.")
-    bleu, chrf = bleu_metric(tokenize, lowercase=lowercase), CHRF(lowercase=lowercase)
+    bleu = bleu_metric(tokenize or bleu_tokenizer(references), lowercase=lowercase)
+    chrf = CHRF(lowercase=lowercase)
     bleu_score = bleu.corpus_score(hypotheses, every)
     same = sum(
         hypothesis.strip() in {reference.strip() for reference in own}

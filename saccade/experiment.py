@@ -23,6 +23,7 @@ from saccade.models.families import TranslationModel
 from saccade.models.interface import Vocabulary
 from saccade.models.outline import require_room
 from saccade.tasks import task_for
+from saccade.tasks.advice import model_size
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
 from saccade.text.lines import require_many
 from saccade.text.opening import kept
@@ -100,6 +101,12 @@ def keep_streams(experiment: Experiment, folder: Path, *, say: Say = silent) -> 
 
 def _are_paths(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, Path) for item in value)
+
+
+def warnings(experiment: Experiment, report: Report) -> list[str]:
+    """Choices and faults of the text that are likely to spoil the run, each in a sentence or two."""
+    parameters = model_size(experiment.model, report)
+    return task_for(experiment.model).advice(experiment, report, parameters=parameters)
 
 
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
@@ -232,6 +239,8 @@ def _prepare(experiment: Experiment, run: Path, *, say: Say) -> Report | None:
     report = check(experiment, out)
     for line in report.summary():
         say(line)
+    for warning in warnings(experiment, report):
+        say(f"Warning: {warning}")
     return report
 
 

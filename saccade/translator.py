@@ -17,6 +17,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.keywords import DecodingOptions
 from saccade.decoding.padding import padded
+from saccade.decoding.scoring import TargetScore
 from saccade.errors import TooLong, Unsupported
 from saccade.machine import chosen_device, usable_device
 from saccade.models.recording import AttentionMap
@@ -227,26 +228,51 @@ class Translator(Reopened):
 
     @torch.inference_mode()
     def score(
-        self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        **options: Unpack[DecodingOptions],
     ) -> list[float]:
-        """Log-probability in nats of each target given its source, end symbol included, even for empty lines.
+        """Log-probability in nats of each target given its source; see `score_targets`."""
+        found = self.score_targets(sources, targets, prefixes=prefixes, **options)
+        return [one.log_prob for one in found]
+
+    def score_targets(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        **options: Unpack[DecodingOptions],
+    ) -> list[TargetScore]:
+        """The score of each target given its source, end symbol included, even for empty lines.
+
+        With equal options and prefixes, a translation's text has the log_prob and score that `translate`
+        returned, if the tokeniser cuts it into the same pieces again. (For non-autoregressive models,
+        `Decoder.sums_over` says what differs.)
 
         A character that the vocabulary lacks is scored as unknown; `checks` finds them. Raises UserError for
         unequal counts, for a line longer than the limit (`max_source_length`, for both sides), and for models
         that cannot score a target; TypeError unless both are lists of str.
         """
         sources, targets = require_pairs(sources, targets)
-        decoding, tokenizer = self.options(batch_tokens=batch_tokens), self.tokenizer
-        source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
+        source_ids = self.tokenizer.encode_source(sources)
+        target_ids = self.tokenizer.encode_target(targets)
+        decoding, forced = self.options(**options), self._forced(prefixes, len(sources))
         self.checks(decoding).require_fit(source_ids, target_ids)
-        lengths = [max(map(len, pair)) for pair in zip(source_ids, target_ids, strict=True)]
-        scores = [0.0] * len(lengths)
+        pairs = list(zip(source_ids, target_ids, strict=True))
+        lengths = [max(len(source), len(target)) for source, target in pairs]
+        scores = [TargetScore(0.0, 0.0, 0)] * len(lengths)
         for batch in plan_for_inference(lengths, batch_tokens=decoding.batch_tokens):
             rows = [int(index) for index in batch]
-            source = self.padded([source_ids[index] for index in rows])
-            values = self.decoder.log_probs(*source, [target_ids[index] for index in rows])
-            for index, value in zip(rows, values.tolist(), strict=True):
-                scores[index] = value
+            own = [forced[i] for i in rows]
+            values = self._log_probs([pairs[i] for i in rows], decoding, own)
+            for index, value in zip(rows, values, strict=True):
+                target, free = target_ids[index], getattr(decoding, "rules", "plain") != "plain"
+                score = self.decoder.score(value, len(target), options=decoding)
+                scores[index] = TargetScore(value, score, len(target) - free * len(forced[index]))
         return scores
 
     def _pair(self, source: str, target: str) -> tuple[list[int], list[int]]:
@@ -256,6 +282,14 @@ class Translator(Reopened):
 
     def _attention(self, source: list[int], target: list[int]) -> tuple[AttentionMap, ...]:
         return attention_maps(self.decoder, self.tokenizer, self.padded([source]), target)
+
+    @torch.inference_mode()
+    def _log_probs(
+        self, pairs: list[tuple[list[int], list[int]]], options: Any, prefixes: list[list[int]]
+    ) -> list[float]:
+        sources, targets = zip(*pairs, strict=True)
+        values = self.decoder.log_probs(*self.padded(sources), targets, options=options, prefixes=prefixes)
+        return [float(value) for value in values.tolist()]
 
     def _decode(
         self,

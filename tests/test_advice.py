@@ -13,6 +13,7 @@ from saccade.tasks import task_for
 from saccade.tasks.advice import model_size
 from saccade.tasks.interface import Report
 from saccade.text.language_model import TextReport, TextSize
+from saccade.text.repeats import LineRepeats, Repeats
 from saccade.text.report import DataReport, Duplicates, SideReport, SplitReport
 
 SIDE = SideReport(pieces=1_000_000, unknown=0, bytes=0, mean_length=20.0, max_length=90)
@@ -113,15 +114,11 @@ def test_the_size_of_a_model_is_the_papers() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["汤姆说他不想出去。", "彼は外に出たくないと言った。"])
-def test_a_script_without_blanks_needs_its_own_tokeniser(text: str, tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("Tom said he did not want to go out.\n" * 9, encoding="utf-8")
-    (tmp_path / "b").write_text(f"{text}\n" * 9, encoding="utf-8")
-    files = f"data.source={tmp_path / 'a'}", f"data.target={tmp_path / 'b'}"
-    [sentence] = advised(*files)
-    assert 'validation.tokenize = "zh"' in sentence
-    assert advised(*files, "validation.tokenize=char") == []
-    assert advised(f"data.source={tmp_path / 'b'}", f"data.target={tmp_path / 'a'}") == []
+@pytest.mark.parametrize("chosen", ["13a", "intl", "none"])
+def test_a_tokeniser_that_needs_blanks_is_advised_against_for_a_script_without_them(chosen: str) -> None:
+    [sentence] = advised(tokenize=chosen, fitting="zh")
+    assert f"validation.tokenize = {chosen}" in sentence and "set it to zh" in sentence
+    assert advised(tokenize="char", fitting="zh") == advised(tokenize=chosen, fitting="13a") == []
 
 
 def test_what_running_text_suggests() -> None:
@@ -137,3 +134,75 @@ def test_what_running_text_suggests() -> None:
     lossy = replace(report, valid=replace(size, unknown=20_000))
     assert "4.0% of the validation tokens are unknown" in advice(plan, lossy, parameters=1_000)[0]
     assert model_size(plan.model, report) > 40_000_000
+
+
+@pytest.mark.parametrize(
+    ("repeats", "parts"),
+    [
+        (
+            Repeats(same=600, same_places=["a.en:7"]),
+            ["are the same in 600 of 50,000 pairs", "a.en:7", "copy"],
+        ),
+        (Repeats(repeated=6_000), ["6,000 of 50,000 pairs repeat an earlier pair"]),
+        (Repeats(repeated=6_000, exact=False), ["about 6,000 of 50,000"]),
+        (Repeats(ambiguous=6_000, example="Yes."), ["6,000 of 50,000", "more than 10", '"Yes."']),
+    ],
+)
+def test_what_repeated_and_untranslated_pairs_suggest(repeats: Repeats, parts: list[str]) -> None:
+    [sentence] = advised(repeats=repeats)
+    assert all(part in sentence for part in parts)
+
+
+def test_a_few_repeated_and_untranslated_pairs_are_usual() -> None:
+    assert advised(repeats=Repeats(same=400, repeated=4_000, ambiguous=4_000)) == []
+    assert advised(repeats=Repeats(same=2), train=replace(SPLIT, read=3, kept=3)) == []
+
+
+def test_near_copies_of_the_test_text_are_pointed_out_unless_all_text_is_alike() -> None:
+    near = Duplicates(checked=1000, pairs=0, sources=0, places=[], near=100, near_places=["test:1 = train:2"])
+    [sentence] = advised(duplicates={"test": near})
+    assert "100 of 1,000 test pairs are nearly the same" in sentence and "test:1 = train:2" in sentence
+    assert advised(duplicates={"test": replace(near, usual=0.1)}) == []
+    [sentence] = advised(duplicates={"test": replace(near, usual=0.1, folded=1)})
+    assert "101 of 1,000" in sentence
+
+
+LANGUAGES = ("data.source_language=en", "data.target_language=deu_Latn")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "parts"),
+    [
+        (
+            {"de": 90, "en": 10},
+            {"de": 99, "nl": 1},
+            ["90% of the source text", "source_language = en", "in de"],
+        ),
+        ({"en": 99}, {"de": 70, "en": 30}, ["30% of the target text", "target_language = deu_Latn", "in en"]),
+        ({"de": 90, "en": 10}, {"en": 80, "de": 20}, ["swapped", "source is in de", "target in en"]),
+    ],
+)
+def test_text_in_another_language_than_the_one_named(
+    source: dict[str, int], target: dict[str, int], parts: list[str]
+) -> None:
+    report = replace(REPORT, languages={"source": source, "target": target})
+    [sentence] = advice(plan(*LANGUAGES), report, parameters=7_000_000)
+    assert all(part in sentence for part in parts)
+
+
+def test_text_in_the_language_named_or_in_none_that_is_known_gets_no_advice() -> None:
+    good = replace(REPORT, languages={"source": {"en": 90, "fr": 10}, "target": {"de": 99}})
+    assert advice(plan(*LANGUAGES), good, parameters=7_000_000) == []
+    assert advice(plan("data.source_language=tlh"), good, parameters=7_000_000) == []
+    assert advice(plan(*LANGUAGES), REPORT, parameters=7_000_000) == []
+
+
+def test_repeated_lines_of_running_text_and_validation_lines_in_it_are_pointed_out() -> None:
+    plan = read_experiment(overrides=["model.kind=transformer-xl", "data.text=a", "training.warmup=10"])
+    size = TextSize(lines=900_000, words=9_000_000, characters=9_000_000, tokens=50_000_000, unknown=0)
+    found = LineRepeats(lines=1000, repeated=300, valid_lines=100, valid_found=20)
+    report = TextReport(train=size, valid=size, vocab_size=900, files={}, repeats=found)
+    text = "\n".join(advice(plan, report, parameters=1_000))
+    assert "300 of 1,000 long lines repeat" in text and "20 of 100 long validation lines" in text
+    usual = LineRepeats(lines=1000, repeated=100, valid_lines=100, valid_found=2)
+    assert "long" not in "\n".join(advice(plan, replace(report, repeats=usual), parameters=1_000))

@@ -55,7 +55,7 @@ Tokenize = Annotated[
     option(
         "NAME",
         "sacreBLEU's tokeniser: 13a, zh, ja-mecab, char, intl, or none for tokenised text.",
-        default="13a",
+        default="what fits the reference's script",
     ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case in scores.")]

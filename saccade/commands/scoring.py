@@ -67,7 +67,7 @@ def evaluate(
     \b
     Examples:
       saccade evaluate runs/model --source test.en --reference test.de
-      saccade evaluate runs/model --source test.en --reference test.zh --tokenize zh --beam 5
+      saccade evaluate runs/model --source test.en --reference test.zh --beam 5
       saccade evaluate translations.txt --reference first.de --reference second.de
     """
     from saccade import evaluation
@@ -129,7 +129,7 @@ def _show(scores: "Scores", seconds: float | None = None, *, as_json: bool) -> N
         typer.echo(json.dumps(scores.as_dict() | speed))
         return
     typer.echo(f"BLEU   {scores.bleu:6.2f}   {scores.signature}")
-    if scores.bleu < 1 and scores.chrf > 30:
+    if scores.bleu < 1 and scores.chrf > 30 and "tok:char" not in scores.signature:
         typer.echo("  (BLEU counts sequences of up to four words; for lines of one word try --tokenize char)")
     typer.echo(f"chrF   {scores.chrf:6.2f}   {scores.chrf_signature}")
     typer.echo(
@@ -148,17 +148,22 @@ def score(
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print one JSON object: totals, and log_prob, tokens and any problem of each line."
+            "--json",
+            help="Print one JSON object: totals, and log_prob, score, tokens and any problem of each line.",
         ),
     ] = False,
-    settings: Annotated[Settings, Offer(DecodingConfig, "max_source_length", "batch_tokens")],
+    settings: Annotated[
+        Settings, Offer(DecodingConfig, "length_penalty", "alpha", "max_source_length", "batch_tokens")
+    ],
     use: Use,
 ) -> None:
     """Print the log-probability of given translations.
 
     Prints one log-probability a line, in nats, including the end-of-sentence token. The total and the
     perplexity per target token go to standard error, and so do lines with characters that the vocabulary
-    lacks, which are scored as unknown.
+    lacks, which are scored as unknown. Tokens count as they do in translate: with the same settings, a
+    translation gets the log_prob and the score that translate --json printed for it. If a kind of model
+    cannot do this, both commands name what their log_prob sums over.
 
     \b
     Example:
@@ -168,28 +173,27 @@ def score(
 
     sources, targets = read_parallel(source, target)
     translator = load_translator(model, use, settings)
-    batch_tokens = translator.options(**settings["decoding"]).batch_tokens
-    log_probs = translator.score(sources, targets, batch_tokens=batch_tokens)
-    tokens = [len(ids) for ids in translator.tokenizer.encode_target(targets)]
+    scores = translator.score_targets(sources, targets, **settings["decoding"])
     unknown = dict(translator.checks().unknown(sources, targets))
     for number, problem in islice(unknown.items(), SHOWN):
         typer.echo(f"line {number + 1}: {problem}, scored as unknown", err=True)
     if unknown:
         typer.echo(f"{len(unknown):,} of {len(targets):,} lines have unknown characters", err=True)
-    total, count = math.fsum(log_probs), sum(tokens)
+    total, count = math.fsum(one.log_prob for one in scores), sum(one.tokens for one in scores)
     perplexity = math.exp(min(-total / count, 700.0))
+    summed = translator.decoder.sums_over(translator.options(**settings["decoding"]), given=True)
     if as_json:
-        lines = [
-            {"log_prob": value, "tokens": length} | _problem(unknown.get(number))
-            for number, (value, length) in enumerate(zip(log_probs, tokens, strict=True))
-        ]
-        totals = {"lines": len(lines), "log_prob": total, "tokens": count, "perplexity": perplexity}
-        typer.echo(json.dumps(totals | {"scores": lines}))
+        lines = [vars(one) | _problem(unknown.get(number)) for number, one in enumerate(scores)]
+        totals: dict[str, Any] = {"lines": len(scores), "log_prob": total, "tokens": count}
+        if summed:
+            totals["log_prob_sums_over"] = summed
+        typer.echo(json.dumps(totals | {"perplexity": perplexity, "scores": lines}))
         return
-    for value in log_probs:
-        typer.echo(f"{value:.6f}")
+    for one in scores:
+        typer.echo(f"{one.log_prob:.6f}")
+    about = f" (summed over {summed})" if summed else ""
     typer.echo(
-        f"{len(targets):,} lines, {count:,} tokens: log-probability {total:,.3f} nats, "
+        f"{len(targets):,} lines, {count:,} tokens: log-probability {total:,.3f} nats{about}, "
         f"perplexity {perplexity:,.3f} per token",
         err=True,
     )

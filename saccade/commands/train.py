@@ -178,8 +178,10 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
 
     from saccade import experiment
     from saccade.config import dump_toml
+    from saccade.distribution import install_hint
     from saccade.tasks import task_for
     from saccade.tasks.advice import model_size
+    from saccade.text.language_id import available
 
     overrides = wanted.settings or []
     plan = experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
@@ -195,10 +197,16 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
     epochs = plan.training.steps * plan.training.accumulate / task.batches_an_epoch(plan, report)
     typer.echo(f"model: {parameters:,} parameters")
     typer.echo(f"training: {plan.training.steps:,} updates, about {epochs:,.1f} epochs")
+    warnings = experiment.warnings(plan, report)
     for warning in warnings:
         typer.echo(f"Warning: {warning}")
     if not warnings:
         typer.echo("No problems found.")
+    if getattr(plan.data, "languages", None) and not available():
+        typer.echo(
+            "The languages of the text were not checked, which needs the package py3langid: "
+            f"{install_hint('langid')}."
+        )
 
 
 def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> None:
@@ -259,11 +267,13 @@ def _ignore(line: str) -> None:
 
 def _farewell(run: Path, counters: "Counters", plan: "Experiment") -> None:
     from saccade.tasks import task_for
+    from saccade.training.validation import says_nothing
 
     best, metric = "", plan.validation.metric
     if counters.best is not None:
         value = -counters.best if metric == "loss" else counters.best
         best = f", the best at step {counters.best_step:,} with {metric} {value:.2f}"
+        best += " (chosen by its loss)" if says_nothing(counters.best, metric) else ""
     minutes, seconds = divmod(round(counters.seconds), 60)
     typer.echo(f"Done: {counters.step:,} steps in {minutes} min {seconds:02} s{best}.")
     typer.echo(f"Model: {run / 'checkpoints' / 'best'}")

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,7 +117,8 @@ def translate(
     unread: dict[int, str] = {}
     chunks = (cut if is_plain(place) else arriving)(_lines(file, unread), most=CHUNK)
     results = translator.stream_chunks(chunks, prefixes=prefixes, **options)
-    show = _as_json if as_json else _as_nbest if "nbest" in options else _as_text
+    summed = translator.decoder.sums_over(translator.options(**options), given=False)
+    show = partial(_as_json, summed=summed) if as_json else _as_nbest if "nbest" in options else _as_text
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     progress = Progress(_count(file)) if visible and not reads_once(file) else None
     _write(_with_problems(results, unread), show, output, progress=progress)
@@ -212,7 +214,7 @@ def _as_nbest(number: int, translation: "Translation") -> str:
     return "".join(f"{number} ||| {text} ||| {score:.6f}\n" for text, score in found)
 
 
-def _as_json(number: int, translation: "Translation") -> str:
+def _as_json(number: int, translation: "Translation", *, summed: str) -> str:
     fields: dict[str, Any] = {
         "line": number + 1,
         "source": translation.source,
@@ -221,6 +223,8 @@ def _as_json(number: int, translation: "Translation") -> str:
         "log_prob": translation.log_prob,
         "tokens": translation.tokens,
     }
+    if summed:
+        fields["log_prob_sums_over"] = summed
     if translation.problem is not None:
         fields["problem"] = translation.problem
         fields["problems"] = [one.code for one in translation.problems]

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saccade.decoding.group import limits_of
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.lazy import Lazy
 from saccade.decoding.memory import check_search
-from saccade.decoding.options import DecodingConfig
+from saccade.decoding.options import DecodingConfig, length_penalty
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import target_log_probs
 from saccade.decoding.search import search
@@ -62,6 +63,10 @@ class SearchDecoder(Decoder):
         """See `Decoder.decode`."""
         return search(self.engine, source, source_lengths, options=options, lines=lines, prefixes=prefixes)
 
+    def score(self, log_prob: float, length: int, *, options: DecodingConfig) -> float:
+        """See `Decoder.score`."""
+        return log_prob / length_penalty(length, kind=options.length_penalty, alpha=options.alpha)
+
 
 class Autoregressive(SearchDecoder):
     """Search, sampling and scoring with a trained network that writes token by token."""
@@ -75,9 +80,21 @@ class Autoregressive(SearchDecoder):
         )
         self.network, self.device = network, network.output.weight.device
 
-    def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    def log_probs(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        targets: Sequence[Sequence[int]],
+        *,
+        options: DecodingConfig | None = None,
+        prefixes: Sequence[Sequence[int]] = (),
+    ) -> Tensor:
         """See `Decoder.log_probs`."""
-        return target_log_probs(self.network, source, source_lengths, targets)
+        limits = None
+        if options is not None and options.rules != "plain":
+            every, prefixes = [options] * len(targets), prefixes or [()] * len(targets)
+            limits = limits_of(self.network, source_lengths, options=every, prefixes=prefixes)
+        return target_log_probs(self.network, source, source_lengths, targets, limits=limits)
 
     def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
         """See `Decoder.attention`: one teacher-forced pass."""

@@ -49,8 +49,20 @@ class Decoder(ABC):
     def check(self, options: Any) -> None:  # noqa: B027 - most have no objections
         """Raises UserError for valid options that this decoder cannot follow."""
 
-    def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
-        """Log-probabilities in nats, float64 (sentences,), of targets, end symbols included."""
+    def log_probs(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        targets: Sequence[Sequence[int]],
+        *,
+        options: Any = None,
+        prefixes: Sequence[Sequence[int]] = (),
+    ) -> Tensor:
+        """Log-probabilities in nats, float64 (sentences,), of targets, end symbols included.
+
+        options, prefixes: those of `decode`, whose rules then count tokens in the same way; None: each token
+        counts in full.
+        """
         raise Unsupported(self._refusal)
 
     def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
@@ -66,5 +78,16 @@ class Decoder(ABC):
     ) -> list[AttentionMap]:
         """The cross-attention maps of each layer, (sentences, heads, target, source), for given targets."""
         raise Unsupported("alignment needs a model that writes token by token; this one does not.")
+
+    def score(self, log_prob: float, length: int, *, options: Any) -> float:
+        """log_prob under the length penalty of a target of `length` tokens, end symbol included."""
+        return log_prob
+
+    def sums_over(self, options: Any, *, given: bool) -> str:
+        """What a log_prob sums over, if that of a translation is not that of the same text when it is given.
+
+        given: of a given target; otherwise of a translation. "" if there is no difference.
+        """
+        return ""
 
     _refusal = "an exported model can only translate: use the model that it was exported from."

@@ -84,6 +84,17 @@ class Limits:
             log_probs[forced] = self._only(log_probs[forced], self.prefix[forced, length])
         return log_probs.log_softmax(-1) if self.rules == "renormalized" else log_probs
 
+    def on(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Where given targets are forced, and where they may not end yet: (sentences, longest) bool each.
+
+        targets (sentences, longest): ids, padded. A token that differs from the forced one is not forced.
+        """
+        longest = targets.size(1)
+        columns = torch.arange(longest, device=targets.device)
+        prefix = pad(self.prefix[:, :longest], (0, max(longest - self.prefix.size(1), 0)), value=-1)
+        last = (columns + 1 == self.max_length[:, None]) & (targets == self.end)
+        return (targets == prefix) | last, columns < self.min_length[:, None]
+
     def _only(self, log_probs: Tensor, token: Tensor) -> Tensor:
         """log_probs (sentences, hypotheses, vocabulary) with -inf everywhere but at `token` (sentences,)."""
         index = token[:, None, None].expand(-1, log_probs.size(1), 1)

@@ -158,6 +158,10 @@ class CTranslate2Decoder(Decoder):
                 found[index] = [self._hypothesis(names, score, options, longest) for names, score in pairs]
         return found
 
+    def sums_over(self, options: DecodingConfig, *, given: bool) -> str:  # noqa: ARG002
+        """See `Decoder.sums_over`."""
+        return "the tokens that CTranslate2 counts"
+
     def _limit(self, source: int, prefix: int, options: DecodingConfig) -> int:
         """Maximum number of target tokens, end symbol included; the rule of `decoding.group.limits_of`."""
         longest = options.max_length or int(source * options.max_ratio) + options.max_extra

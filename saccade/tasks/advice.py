@@ -1,8 +1,6 @@
 """Advice before training: the size of the model, and warnings about its configuration and data."""
 
-import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import cast
 
 import torch
@@ -10,8 +8,9 @@ import torch
 from saccade.config import Section
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
+from saccade.tasks.data_advice import on_languages, on_lines, on_overlaps, on_repeats, on_scores
 from saccade.tasks.interface import Experiment, Report
-from saccade.text.corpus import DataConfig, read_aligned
+from saccade.text.corpus import DataConfig
 from saccade.text.language_model import TextReport
 from saccade.text.report import DataReport, SideReport
 
@@ -19,8 +18,6 @@ _BYTES = 0.02  # share of pieces; above it a script or many characters lack piec
 _UNKNOWN = 0.001
 _PARAMETERS_PER_PIECE = 30  # for comparison: 7 for tiny on Multi30k, 150 for base on it, 0.5 for base on WMT
 _PADDING = 0.15
-_SAMPLE = 500  # lines read to recognise the script
-_WITHOUT_BLANKS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")  # kana, and characters of Chinese and Japanese
 _FEW_BATCHES = 20  # below it, sorting by length saves little padding
 _FEW_VALID = 100
 
@@ -43,17 +40,25 @@ def model_size(config: Section, report: Report) -> int:
 def text_advice(plan: Experiment, report: TextReport, *, parameters: int, batches: int) -> list[str]:
     """Warnings for a language model and its text. batches: number of batches in an epoch."""
     pieces = report.train.tokens
-    return [*_on_text(report), *_on_size(plan, pieces, parameters), *_on_training(plan, batches)]
+    return [
+        *on_lines(report.repeats),
+        *_on_text(report),
+        *_on_size(plan, pieces, parameters),
+        *_on_training(plan, batches),
+    ]
 
 
 def translation_advice(plan: Experiment, report: DataReport, *, parameters: int, batches: int) -> list[str]:
     """Warnings for a translation model and its sentence pairs. batches: number of batches in an epoch."""
     return [
+        *on_repeats(report),
+        *on_overlaps(report),
+        *on_languages(cast(DataConfig, plan.data).languages, report.languages),
         *_on_data(report),
         *_on_pieces(plan, report),
         *_on_size(plan, report.train.target.pieces, parameters),
         *_on_training(plan, batches),
-        *_on_scores(plan),
+        *on_scores(report),
     ]
 
 
@@ -69,12 +74,6 @@ def _on_text(report: TextReport) -> Iterator[str]:
 
 
 def _on_data(report: DataReport) -> Iterator[str]:
-    for name, found in report.duplicates.items():
-        if found.pairs:
-            yield (
-                f"{found.pairs:,} of {found.checked:,} {name} pairs are also in the training text: scores on "
-                "them mean nothing. Remove them from the training text."
-            )
     if report.valid is None:
         yield (
             "no validation text: the last model will count as the best. Set data.valid_source and "
@@ -137,16 +136,4 @@ def _on_training(plan: Experiment, batches: int) -> Iterator[str]:
         yield (
             f"training.steps = {training.steps} is less than one epoch ({batches:,} batches): part of "
             "the text is never seen. Raise it."
-        )
-
-
-def _on_scores(plan: Experiment) -> Iterator[str]:
-    if getattr(plan.validation, "tokenize", None) is not None:
-        return
-    data = cast(DataConfig, plan.data)
-    text = "".join(pair.texts["target"] for pair in islice(read_aligned(data.train_files), _SAMPLE))
-    if len(_WITHOUT_BLANKS.findall(text)) > 0.3 * len(text):
-        yield (
-            "the target text has no spaces between words, so BLEU would count a whole sentence as one word. "
-            'Set validation.tokenize = "zh" (or "char"), and use the same tokeniser to evaluate the model.'
         )

@@ -9,6 +9,7 @@ from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import ConfigError
+from saccade.evaluation import Tokenize
 from saccade.models.nonautoregressive.config import SchemeName
 from saccade.tasks.advice import translation_advice
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
@@ -65,8 +66,14 @@ class Translation(Task):
         else:
             for side, code in config.languages.items():
                 require_code(code, key=f"data.{side}_language")
-        batch_tokens = plan.training.batch_tokens
-        return prepare(config, pieces, out=out, tokenizer=tokenizer, batch_tokens=batch_tokens).report
+        return prepare(
+            config,
+            pieces,
+            out=out,
+            tokenizer=tokenizer,
+            batch_tokens=plan.training.batch_tokens,
+            tokenize=self.validation_of(plan).tokenize,
+        ).report
 
     def material(self, plan: Experiment, out: Path, group: Group) -> Material:
         """See `Task.material`."""
@@ -83,13 +90,17 @@ class Translation(Task):
                 seed=training.seed,
             )
 
+        # The report holds what was chosen when the run began, so that a resumed run has the same scores.
+        # Older reports have no such entry; their runs were scored with 13a.
+        config = self.validation_of(plan)
+        tokenize = config.tokenize or cast(Tokenize, prepared.report.tokenize or "13a")
         found = _validation_data(prepared, out)
         check = None
         if found is not None:
             check = partial(
                 validate,
                 data=found,
-                config=self.validation_of(plan),
+                config=config.model_copy(update={"tokenize": tokenize}),
                 objective=self.validation_objective(plan),
                 options=self.validation_options(plan),
                 device=group.device,
@@ -100,6 +111,8 @@ class Translation(Task):
             "pairs": prepared.report.train.kept,
             "lengths": _lengths(prepared.report).as_dict(),
         }
+        if found is not None:
+            provenance["bleu_tokenizer"] = tokenize
         if languages := cast(DataConfig, plan.data).languages:
             provenance["languages"] = languages
         return Material(prepared.tokenizer, data, check, provenance)

@@ -28,7 +28,8 @@ class ValidationConfig(ValidationSchedule):
     max_sentences: PositiveInt | None = None
     """Number of sentences to translate, from the start of the validation text; unset: all."""
     tokenize: Tokenize | None = None
-    """Tokeniser of sacreBLEU: unset for 13a, "zh" for Chinese, "none" for tokenised text."""
+    """Tokeniser of sacreBLEU, "none" for tokenised text; unset: the one that fits the script of the target:
+    13a, or without blanks between words zh, ja-mecab or char."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ which is written last: without it the folder is incomplete.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,6 +26,7 @@ from saccade.text.lines import require_many
 from saccade.text.opening import require_files
 from saccade.text.prepare import writing
 from saccade.text.reading import text_lines
+from saccade.text.repeats import LineRepeatFinder, LineRepeats
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig, load_tokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
 
@@ -99,6 +100,7 @@ class TextReport:
     valid: TextSize | None
     vocab_size: int
     files: dict[str, str]
+    repeats: LineRepeats = LineRepeats()  # noqa: RUF009
 
     @property
     def source_vocab_size(self) -> int:
@@ -125,6 +127,7 @@ class TextReport:
         texts = {"training": self.train, "validation": self.valid}
         return [
             *(_size_line(name, size) for name, size in texts.items() if size is not None),
+            *_repeat_lines(self.repeats),
             f"vocabulary: {self.vocab_size:,} pieces",
         ]
 
@@ -159,9 +162,11 @@ def prepare_text(
         if tokenizer is None:
             tokenizer = _learn(tokenizer_config, _lines(config.text))
         tokenizer.save(out / "tokenizer")
-        train = _write(out / "train", config.text, tokenizer)
-        valid = _write(out / "valid", config.valid_text, tokenizer) if config.valid_text else None
-        report = TextReport(train, valid, tokenizer.target_vocab_size, files)
+        finder, valid = LineRepeatFinder(), None
+        if config.valid_text:
+            valid = _write(out / "valid", config.valid_text, tokenizer, look=finder.look_at_valid)
+        train = _write(out / "train", config.text, tokenizer, look=finder.look_at)
+        report = TextReport(train, valid, tokenizer.target_vocab_size, files, finder.report())
         text = json.dumps(asdict(report), indent=2, ensure_ascii=False)
         write_text(out / "report.json", f"{text}\n")
     return open_prepared_text(out)
@@ -200,7 +205,9 @@ def _lines(paths: Iterable[Path]) -> Iterator[str]:
     return chain.from_iterable(text_lines(path) for path in paths)
 
 
-def _write(folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer) -> TextSize:
+def _write(
+    folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer, *, look: Callable[[list[str]], None]
+) -> TextSize:
     sizes = []
     column = Column.ids(COLUMN, vocab_size=tokenizer.target_vocab_size, pad=tokenizer.pad)
     with write_cache(folder, [column]) as writer:
@@ -208,6 +215,7 @@ def _write(folder: Path, paths: tuple[Path, ...], tokenizer: Tokenizer) -> TextS
             ids = tokenizer.encode_target(chunk)
             writer.add({COLUMN: ids})
             sizes.append(_size(chunk, ids, tokenizer))
+            look(chunk)
         if not sizes:
             names = ", ".join(map(str, paths))
             raise InputError(f"{names}: empty; there is nothing to read.")
@@ -242,3 +250,15 @@ def _size_line(name: str, size: TextSize) -> str:
         f"{name}: {size.lines:,} lines, {size.words:,} words, {size.characters:,} characters, "
         f"{size.tokens:,} tokens, including line ends; unknown {share:.2%}"
     )
+
+
+def _repeat_lines(found: LineRepeats) -> list[str]:
+    lines = []
+    if found.repeated:
+        about = "" if found.exact else "about "
+        lines.append(f"repeated lines: {about}{found.repeated:,} of {found.lines:,} long ones")
+    if found.valid_found:
+        lines.append(
+            f"validation lines in the training text: {found.valid_found:,} of {found.valid_lines:,} long ones"
+        )
+    return lines

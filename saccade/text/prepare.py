@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,10 @@ from saccade.text.batching import padding_share, plan_batches
 from saccade.text.cache import EncodedLines, open_verified
 from saccade.text.corpus import DataConfig, Line, file_hash, read_aligned
 from saccade.text.encode import EncodedChunk, Limits, encode_split
+from saccade.text.findings import Findings
 from saccade.text.opening import require_files
-from saccade.text.report import DataReport, DuplicateFinder, SplitReport, SplitTally, side_report
+from saccade.text.report import DataReport, SplitReport, SplitTally, side_report
+from saccade.text.scripts import bleu_tokenizer
 from saccade.text.tokenizer import (
     SentencePieceTokenizer,
     Tokenizer,
@@ -56,12 +59,14 @@ def prepare(
     out: Path,
     tokenizer: Tokenizer | None = None,
     batch_tokens: int = 4096,
+    tokenize: str | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Reads the text, learns the tokeniser (unless one is given) and writes everything to `out`.
 
     The result depends on the files and the arguments alone. batch_tokens: batch size for the padding in the
-    report; progress: called with the name of each stage. Raises UserError if a file cannot be used, or if
+    report; tokenize: sacreBLEU's tokeniser for the validation text, None: the one that fits its script;
+    progress: called with the name of each stage. Raises UserError if a file cannot be used, or if
     more than `config.max_dropped` of the training pairs would be dropped.
     """
     progress = progress or (lambda _: None)
@@ -69,7 +74,8 @@ def prepare(
     files = _hashes(config)
     held_out = {} if config.valid_files else _held_out(config)
     valid_text = list(read_aligned(config.valid_files)) if config.valid_files else list(held_out.values())
-    finder = DuplicateFinder(_nonempty(valid=valid_text, test=list(read_aligned(config.test_files))))
+    small = _nonempty(valid=valid_text, test=list(read_aligned(config.test_files)))
+    findings = Findings(small, sides=config.languages)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").unlink(missing_ok=True)
@@ -77,9 +83,11 @@ def prepare(
             progress("learning the vocabulary")
             tokenizer = _learn(config, tokenizer_config, held_out)
         tokenizer.save(out / "tokenizer")
-        train = _write_train(config, tokenizer, frozenset(held_out), finder, out=out, progress=progress)
+        train = _write_train(config, tokenizer, frozenset(held_out), findings, out=out, progress=progress)
         valid = _write_valid(valid_text, config, tokenizer, out=out) if valid_text else None
-        report = _report(out, tokenizer, train, valid, batch_tokens=batch_tokens, finder=finder, files=files)
+        report = _report(out, tokenizer, train, valid, batch_tokens=batch_tokens, found=findings, files=files)
+        fitting = bleu_tokenizer([pair.texts["target"] for pair in valid_text]) if valid_text else None
+        report = replace(report, fitting=fitting, tokenize=fitting and (tokenize or fitting))
         write_text(out / "report.json", json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
     return open_prepared(out)
 
@@ -189,7 +197,7 @@ def _write_train(
     config: DataConfig,
     tokenizer: Tokenizer,
     held_out: frozenset[int],
-    finder: DuplicateFinder,
+    findings: Findings,
     *,
     out: Path,
     progress: Progress,
@@ -199,7 +207,7 @@ def _write_train(
 
     def look(first: int, chunk: EncodedChunk) -> None:
         kept.append(np.asarray(chunk.kept, dtype=np.int64) + first)
-        finder.look_at(chunk.lines)
+        findings.look_at(chunk.lines)
         progress(f"encoding: {tally.read:,} pairs")
 
     def accept() -> None:
@@ -246,7 +254,7 @@ def _report(
     valid: SplitReport | None,
     *,
     batch_tokens: int,
-    finder: DuplicateFinder,
+    found: Findings,
     files: dict[str, str],
 ) -> DataReport:
     pairs = EncodedLines.open(out / "train")
@@ -255,7 +263,7 @@ def _report(
     return DataReport(
         train=train,
         valid=valid,
-        duplicates=finder.report(),
+        duplicates=found.duplicates.report(),
         source_vocab_size=tokenizer.source_vocab_size,
         target_vocab_size=tokenizer.target_vocab_size,
         shared_vocabulary=tokenizer.shared,
@@ -263,6 +271,8 @@ def _report(
         batches=len(plan),
         padding=padding_share(plan, *lengths),
         files=files,
+        repeats=found.repeats.report(),
+        languages=found.languages.report(),
     )
 
 

@@ -1,7 +1,7 @@
 """The report on parallel text: pairs kept and dropped, with reasons, pieces, padding and duplicates."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from saccade.text.cache import EncodedColumn
 from saccade.text.corpus import Line
-
-PLACES = 10  # number of places listed for each cause
+from saccade.text.overlap import PLACES, Duplicates
+from saccade.text.repeats import MANY_TARGETS, Repeats
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,6 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
-class Duplicates:
-    """Counts of the pairs of another text that occur verbatim in the training text."""
-
-    checked: int
-    pairs: int
-    """Number of pairs that equal a training pair; scores on these mean nothing."""
-    sources: int
-    """Number of pairs whose source side occurs in the training text, including those above."""
-    places: list[str]
-    """The first of these pairs: file:line = file:line of the training text."""
-
-
-@dataclass(frozen=True)
 class DataReport:
     """The complete report; `as_dict` and `from_dict` convert it to and from JSON types."""
 
@@ -92,6 +79,15 @@ class DataReport:
     """Share of padding in these batches, over both sides."""
     files: dict[str, str]
     """SHA-256 of each file read, by path."""
+    repeats: Repeats = Repeats()  # noqa: RUF009
+    """Training pairs that teach nothing new."""
+    tokenize: str | None = None
+    """sacreBLEU's tokeniser for the validation text; None: there is none, or an old report."""
+    fitting: str | None = None
+    """The one that fits the script of the validation text, see `bleu_tokenizer`."""
+    languages: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By side, number of samples of the training text in each language; only for sides whose language is
+    named, and if py3langid is installed."""
 
     def as_dict(self) -> dict[str, Any]:
         """The report in JSON types."""
@@ -107,7 +103,7 @@ class DataReport:
         vocabulary = f"{self.source_vocab_size:,} shared pieces"
         if not self.shared_vocabulary:
             vocabulary = f"{self.source_vocab_size:,} source and {self.target_vocab_size:,} target pieces"
-        lines = _split_lines("training", self.train)
+        lines = [*_split_lines("training", self.train), *_repeat_lines(self.repeats)]
         if self.valid is not None:
             lines += _split_lines("validation", self.valid)
         lines.append(f"vocabulary: {vocabulary}")
@@ -119,7 +115,20 @@ class DataReport:
                 f"{name}: of {found.checked:,} pairs {found.pairs:,} occur in the training text"
                 f" (source side alone: {found.sources:,})" + "".join(f"\n  {place}" for place in found.places)
             )
+            if found.folded or found.near:
+                lines.append(
+                    f"  nearly the same: {found.folded:,} except for case, punctuation and blanks, "
+                    f"{found.near:,} except for a few words (of training pairs {found.usual:.0%})"
+                    + "".join(f"\n  {place}" for place in found.near_places)
+                )
+        if self.tokenize is not None:
+            reason = ", because the target has no blanks between words" if self._without_blanks else ""
+            lines.append(f"scores: BLEU with sacreBLEU's tokeniser {self.tokenize}{reason}")
         return lines
+
+    @property
+    def _without_blanks(self) -> bool:
+        return self.fitting == self.tokenize != "13a"
 
 
 @dataclass
@@ -167,44 +176,6 @@ def side_report(side: EncodedColumn, *, unknown: int, byte_pieces: Sequence[bool
     )
 
 
-class DuplicateFinder:
-    """Finds the pairs of small texts in a large text that is read as a stream."""
-
-    def __init__(self, texts: Mapping[str, Sequence[Line]]) -> None:
-        self._texts = texts
-        usable = [pair for text in texts.values() for pair in text if not pair.problem]
-        self._sources = {pair.texts["source"] for pair in usable}
-        self._pairs = {_both(pair) for pair in usable}
-        self._found_sources: set[str] = set()
-        self._found_pairs: dict[tuple[str, str], str] = {}
-
-    def look_at(self, pairs: Iterable[Line]) -> None:
-        """Compares a part of the training text with the small texts."""
-        for pair in pairs:
-            source = pair.texts["source"]
-            if source in self._sources:
-                self._found_sources.add(source)
-                if _both(pair) in self._pairs:
-                    self._found_pairs.setdefault(_both(pair), pair.place())
-
-    def report(self) -> dict[str, Duplicates]:
-        """The duplicates found, by text."""
-        return {name: self._report(pairs) for name, pairs in self._texts.items()}
-
-    def _report(self, pairs: Sequence[Line]) -> Duplicates:
-        places = [
-            f"{pair.place()} = {self._found_pairs[_both(pair)]}"
-            for pair in pairs
-            if _both(pair) in self._found_pairs
-        ]
-        sources = sum(pair.texts["source"] in self._found_sources for pair in pairs)
-        return Duplicates(checked=len(pairs), pairs=len(places), sources=sources, places=places[:PLACES])
-
-
-def _both(pair: Line) -> tuple[str, str]:
-    return pair.texts["source"], pair.texts["target"]
-
-
 def _cause_lines(dropped: Mapping[str, int], places: Mapping[str, Sequence[str]]) -> list[str]:
     return [
         f"{cause}: {count:,} ({_short_places(places[cause])}{', ...' if count > PLACES else ''})"
@@ -233,3 +204,15 @@ def _split_lines(name: str, split: SplitReport) -> list[str]:
             f"spelled as bytes {found.byte_share:.2%}"
         )
     return lines
+
+
+def _repeat_lines(found: Repeats) -> list[str]:
+    about = "" if found.exact else "about "
+    many = f"more than {MANY_TARGETS} targets"
+    counts = {
+        f"{found.same:,} with the same text on both sides": found.same,
+        f"{about}{found.repeated:,} repeat an earlier pair": found.repeated,
+        f"{about}{found.ambiguous:,} with a source that has {many}": found.ambiguous,
+    }
+    shown = ", ".join(text for text, count in counts.items() if count)
+    return [f"  pairs: {shown}"] if shown else []

@@ -26,7 +26,7 @@ from saccade.training.optim import learning_rate, make_optimizer
 from saccade.training.settings import TrainingConfig
 from saccade.training.state import Counters, generator_states, restore_generators
 from saccade.training.step import StepFactory, UpdateResult
-from saccade.training.validation import Schedule, ValidationScores
+from saccade.training.validation import Schedule, ValidationScores, says_nothing
 
 
 @dataclass(frozen=True)
@@ -175,20 +175,30 @@ class _Training:
             scores = validate(self._averaged())
             found = asdict(scores)
             seconds = time.perf_counter() - started
-            value = scores.value(config.metric)
-            improved = counters.best is None or value > counters.best
+            first = counters.best is None
+            improved, better = scores.compared(config.metric, counters.best, counters.best_loss)
             counters.stale = 0 if improved else counters.stale + 1
-            # Among equals the later one: on an easy task a score may be perfect long before training is done.
-            better = improved or value == counters.best
             if better:
-                counters.best, counters.best_step = value, counters.step
-                self.checkpoints.save_best(self._averaged(), counters, found)
+                self._save_best(self._averaged(), scores)
             self.log.record("valid", counters.step, {**found, "seconds": seconds})
+            blind = says_nothing(scores.value(config.metric), config.metric)
+            mark = "" if not better else "  best by loss" if blind else "  best"
             where = f"step {counters.step:,}  epoch {counters.epoch}"
-            self.log.say(f"{where}  {scores.line()}  {seconds:.0f} s{'  best' if better else ''}")
-        counters.best, counters.best_step, counters.stale = self.group.broadcast(
-            (counters.best, counters.best_step, counters.stale)
+            self.log.say(f"{where}  {scores.line()}  {seconds:.0f} s{mark}")
+            if first and blind:
+                self.log.say(
+                    f"{config.metric} is 0.00 and cannot rank checkpoints yet. Until it can, the loss "
+                    "decides which checkpoint is the best and when validation.patience ends the run."
+                )
+        counters.best, counters.best_step, counters.best_loss, counters.stale = self.group.broadcast(
+            (counters.best, counters.best_step, counters.best_loss, counters.stale)
         )
+
+    def _save_best(self, model: Model, scores: ValidationScores) -> None:
+        counters, metric = self.counters, self.setup.validation.metric
+        counters.best, counters.best_step = scores.value(metric), counters.step
+        counters.best_loss = scores.loss
+        self.checkpoints.save_best(model, counters, asdict(scores))
 
     def _save(self) -> None:
         generators = self.group.gather(generator_states(self.group.device))
@@ -218,12 +228,12 @@ class _Training:
         scores: dict[str, float] = {}
         if self.setup.validate is not None:
             validation = self.setup.validate(model)
-            scores, value = asdict(validation), validation.value(self.setup.validation.metric)
+            scores = asdict(validation)
             self.log.record("average", self.counters.step, scores)
             self.log.say(f"average of {len(self.counters.kept)}  {validation.line()}")
-            if self.counters.best is None or value > self.counters.best:
-                self.counters.best, self.counters.best_step = value, self.counters.step
-                self.checkpoints.save_best(model, self.counters, scores)
+            best = self.counters.best, self.counters.best_loss
+            if validation.compared(self.setup.validation.metric, *best)[0]:
+                self._save_best(model, validation)
         self.checkpoints.save_average(model, self.counters, scores)
 
     def _averaged(self) -> Model:

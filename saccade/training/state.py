@@ -28,10 +28,10 @@ class Window:
 class Counters:
     """The progress of a run, written to training.json in this form.
 
-    step: updates done, including skipped ones; epoch, done: position in the data; stale: validations since
-    the best one; skipped, skipped_in_row: updates skipped because they were not finite; micro_batches: number
-    of parts each batch is split into after an out-of-memory error; kept: steps whose weights will be
-    averaged; window: sums for the next metrics.
+    step: updates done, including skipped ones; epoch, done: position in the data; best, best_loss: score and
+    loss of the best checkpoint; stale: validations since then; skipped, skipped_in_row: updates skipped
+    because they were not finite; micro_batches: number of parts each batch is split into after an
+    out-of-memory error; kept: steps whose weights will be averaged; window: sums for the next metrics.
     """
 
     step: int = 0
@@ -41,6 +41,7 @@ class Counters:
     seconds: float = 0.0
     best: float | None = None
     best_step: int = 0
+    best_loss: float | None = None
     stale: int = 0
     skipped: int = 0
     skipped_in_row: int = 0

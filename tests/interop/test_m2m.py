@@ -204,3 +204,34 @@ def test_a_trained_model_on_many_real_lines(tmp_path: Path, kind: str) -> None:
         different = [(x, y) for x, y in pairs if x != y]
         assert len(set(expected)) > 100, "translations should differ from each other"
         assert not different, f"beam {beam}: {len(different)} lines differ, the first: {different[0]}"
+
+
+@pytest.mark.parametrize("kind", ["m2m", "nllb"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"rules": "plain"},
+        {"rules": "renormalized", "min_length": 4},
+        {"beam": 3, "nbest": 3, "max_length": 9},
+    ],
+)
+def test_a_given_translation_gets_the_score_that_it_was_written_with(
+    folders: dict[str, Path], kind: str, options: dict[str, Any]
+) -> None:
+    ours = Translator.of(imported(folders[kind], kind))
+    options = {"max_length": 12, **options}
+    lines, prefixes = text("en", 12), [""] * 6 + ["Ein"] * 6
+    round_trips = 0
+    for line, prefix, one in zip(
+        lines, prefixes, ours.translate(lines, prefixes=prefixes, **options), strict=True
+    ):
+        for found in one.alternatives:
+            pieces = ours.tokenizer.target_pieces(ours.tokenizer.encode_target([found.text])[0][:-1])
+            if tuple(pieces) != found.tokens:
+                continue
+            round_trips += 1
+            [again] = ours.score_targets([line], [found.text], prefixes=[prefix], **options)
+            assert again.log_prob == pytest.approx(found.log_prob, abs=1e-4)
+            assert again.score == pytest.approx(found.score, abs=1e-4)
+    assert round_trips

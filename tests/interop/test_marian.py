@@ -218,3 +218,21 @@ def test_a_trained_model_on_many_real_lines(tmp_path: Path) -> None:
         different = [(x, y) for x, y in zip(found, expected, strict=True) if x != y]
         assert len(set(expected)) > 200, "translations should differ from each other"
         assert not different, f"beam {beam}: {len(different)} lines differ, the first: {different[0]}"
+
+
+@pytest.mark.parametrize("options", [{}, {"rules": "plain"}, {"beam": 2, "nbest": 2, "min_length": 4}])
+def test_a_given_translation_gets_the_score_that_it_was_written_with(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    opus(tmp_path / "opus", scale=0.3, to_end=1.0)
+    ours = Translator.of(import_folder(tmp_path / "opus").model)
+    options, lines, round_trips = {"max_length": 12, **options}, text("en", 24), 0
+    for line, one in zip(lines, ours.translate(lines, **options), strict=True):
+        for found in one.alternatives:
+            pieces = ours.tokenizer.target_pieces(ours.tokenizer.encode_target([found.text])[0][:-1])
+            if tuple(pieces) == found.tokens:
+                round_trips += 1
+                [again] = ours.score_targets([line], [found.text], **options)
+                assert again.log_prob == pytest.approx(found.log_prob, abs=1e-4)
+                assert again.score == pytest.approx(found.score, abs=1e-4)
+    assert round_trips

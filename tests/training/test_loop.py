@@ -131,3 +131,76 @@ def test_a_compiled_run_has_the_same_losses(corpus: Path, kind: str) -> None:
     assert compiled.returncode == 0, compiled.stderr
     for one, other in zip(lines(corpus / "plain", "train"), lines(corpus / "compiled", "train"), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+
+
+def blind(
+    monkeypatch: pytest.MonkeyPatch,
+    scores: list[tuple[float, float]],
+    *,
+    seen: list[str | None] | None = None,
+) -> None:
+    """Makes validation return these pairs of BLEU and loss, one after another."""
+    found = iter(scores)
+
+    def validate(*_: object, config: Any, **__: object) -> Validation:
+        bleu, loss = next(found)
+        if seen is not None:
+            seen.append(config.tokenize)
+        return Validation(loss=loss, perplexity=2.7, bleu=bleu, chrf=0.0, exact=0.0)
+
+    monkeypatch.setattr(translation, "validate", validate)
+
+
+def test_while_bleu_is_0_the_loss_decides_so_that_patience_ends_no_run_that_learns(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blind(monkeypatch, [(0.0, 4.0), (0.0, 3.0), (0.004, 2.0), (0.0, 2.5), (0.0, 1.0), (3.0, 1.5)])
+    _, counters = run(corpus, "validation.every=2", "validation.patience=2")
+    assert counters.step == 12 and counters.finished
+    assert (counters.best, counters.best_step, counters.best_loss) == (3.0, 12, 1.5)
+    said = capsys.readouterr().err
+    assert said.count("bleu is 0.00 and cannot rank checkpoints yet") == 1
+    assert said.count("best by loss") == 4
+
+
+def test_while_bleu_is_0_a_loss_that_rises_still_ends_the_run(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind(monkeypatch, [(0.0, 4.0), (0.0, 3.0), (0.0, 3.5), (0.0, 3.0), (0.0, 1.0)])
+    folder, counters = run(corpus, "validation.every=2", "validation.patience=2")
+    assert (counters.step, counters.best_step, counters.best_loss) == (8, 4, 3.0)
+    assert read_json(folder / "checkpoints" / "best" / "model.json")["provenance"]["step"] == 4
+
+
+def test_the_average_is_ranked_by_its_loss_while_bleu_is_0(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loss, is_best in ((0.5, True), (1.5, False)):
+        blind(monkeypatch, [(0.0, 3.0), (0.0, 2.0), (0.0, 1.0), (0.0, loss)])
+        name = f"run-{loss}"
+        folder, counters = run(corpus, "validation.every=4", "training.average=2", name=name)
+        assert (counters.best_loss == loss) is is_best
+        best, average = (
+            read_tensors(folder / "checkpoints" / one / "model.safetensors") for one in ("best", "average")
+        )
+        assert all(torch.equal(best[key], average[key]) for key in best) is is_best
+
+
+def test_a_run_scores_with_the_tokeniser_it_began_with_and_names_it(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (corpus / "train.de").write_text(
+        "".join(f"{'猫狗鸟马'[n % 4]}看见{'猫狗鸟马'[n // 4 % 4]}。\n" for n in range(240))
+    )
+    seen: list[str | None] = []
+    blind(monkeypatch, [(1.0, 1.0)] * 20, seen=seen)
+    folder, _ = run(corpus, "validation.every=6")
+    assert json.loads((folder / "data" / "report.json").read_text())["tokenize"] == "zh"
+    assert read_json(folder / "checkpoints" / "best" / "model.json")["provenance"]["bleu_tokenizer"] == "zh"
+    config = (folder / "config.toml").read_text().replace("steps = 12", "steps = 18")
+    (folder / "config.toml").write_text(config)
+    monkeypatch.setattr("saccade.text.prepare.bleu_tokenizer", lambda _: "char")  # as on another machine
+    resume_run(folder, Group())
+    assert set(seen) == {"zh"} and len(seen) >= 3
+    _, _ = run(corpus, "validation.every=6", "validation.tokenize=char", name="chosen")
+    assert seen[-1] == "char"

@@ -34,9 +34,23 @@ class CtcDecoder(NonAutoregressiveDecoder[Ctc]):
         """See `decode_ctc`."""
         return decode_ctc(self.engine, source, source_lengths, options=options, reranker=self.reranker)
 
-    def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    def log_probs(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        targets: Sequence[Sequence[int]],
+        *,
+        options: CtcDecoding | None = None,
+        prefixes: Sequence[Sequence[int]] = (),
+    ) -> Tensor:
         """See `Decoder.log_probs`: summed over all paths to each target."""
         return ctc_log_probs(self.trained, source, source_lengths, [target[:-1] for target in targets])
+
+    def summed(self, options: CtcDecoding, *, given: bool) -> str:
+        """See `NonAutoregressiveDecoder.summed`."""
+        if given:
+            return "all paths to the target"
+        return "the most likely path" if options.candidates == 1 else "the paths that the search followed"
 
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
         """See `NonAutoregressiveDecoder.force`."""

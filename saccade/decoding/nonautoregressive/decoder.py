@@ -78,12 +78,29 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     ) -> list[list[Hypothesis]]:
         """Decodes a batch; returns one hypothesis for each sentence. See `Decoder.decode`."""
 
-    def log_probs(self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    def log_probs(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        targets: Sequence[Sequence[int]],
+        *,
+        options: Any = None,
+        prefixes: Sequence[Sequence[int]] = (),
+    ) -> Tensor:
         """See `Decoder.log_probs`. Raises UserError if the scheme gives a target no tractable probability."""
         raise Unsupported(
             f"a non-autoregressive model with decoder = {self.scheme.name} cannot score a target: "
             f"{self.scheme.undefined_score}. Use its teacher to score."
         )
+
+    def sums_over(self, options: Any, *, given: bool) -> str:
+        """See `Decoder.sums_over`."""
+        reranked = not given and self.reranker is not None and options.candidates > 1
+        return self.summed(options, given=given) + ("; score: the reranker's" if reranked else "")
+
+    @abstractmethod
+    def summed(self, options: Any, *, given: bool) -> str:
+        """What a log_prob sums over; given: of a given target, otherwise of a translation."""
 
     def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
         """See `Decoder.attention`."""

@@ -30,6 +30,10 @@ class FertilityDecoder(NonAutoregressiveDecoder[Fertility]):
             self.engine, source, source_lengths, options=options, lines=lines, reranker=self.reranker
         )
 
+    def summed(self, options: FertilityDecoding, *, given: bool) -> str:
+        """See `NonAutoregressiveDecoder.summed`."""
+        return "the tokens given the fertilities"
+
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
         """See `NonAutoregressiveDecoder.force`: the most likely fertilities that add up to the length."""
         scheme = self.trained

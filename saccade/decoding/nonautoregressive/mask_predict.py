@@ -32,6 +32,10 @@ class MaskPredictDecoder(NonAutoregressiveDecoder[MaskPredict]):
         """See `decode_masked`."""
         return decode_masked(self.engine, source, source_lengths, options=options, reranker=self.reranker)
 
+    def summed(self, options: MaskPredictDecoding, *, given: bool) -> str:
+        """See `NonAutoregressiveDecoder.summed`."""
+        return "the tokens, each in the round that wrote it"
+
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
         """See `NonAutoregressiveDecoder.force`: no token is masked."""
         memory = self.trained.body.encode(source, source_lengths)
