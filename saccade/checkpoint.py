@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from saccade.config import Section
 from saccade.errors import DamagedFile, NotFound, UserError
-from saccade.folders import beside, replace_folder
+from saccade.folders import beside, read_whole, replace_folder
 from saccade.models import build_model, model_config
 from saccade.models.families import Network
 from saccade.models.interface import Vocabulary
@@ -34,6 +34,9 @@ from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 FORMAT = 3
 """Format number, which increases when older versions of Saccade can no longer read a folder correctly. 2:
 weights in int8; 3: the encoder is a module of its own, so that parameters are renamed (`models.renamed`)."""
+
+_LOOKS = 5
+"""Number of times that the places of a model are looked through."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,14 @@ def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | No
 def load_model(folder: Path) -> Model:
     """Reads a model folder, or the best checkpoint of a run folder; the network is in evaluation mode.
 
-    Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
+    If another process replaces the folder meanwhile, the model is the old or the new one. Raises UserError
+    for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """
     survive_fork()
-    folder = find_model(folder)
+    return read_whole(partial(find_model, folder), _load)
+
+
+def _load(folder: Path) -> Model:
     description = read_description(folder)
     tokenizer = load_tokenizer(folder, digests=description["tokenizer"])
     try:
@@ -135,11 +142,12 @@ def names_in(folder: Path) -> Callable[[str], str]:
 def find_model(folder: Path) -> Path:
     """The model folder itself, or the best checkpoint of a run folder.
 
-    It also finds a model that an interrupted `replace_folder` moved aside, and leaves it there, because a run
-    may be writing.
+    It also finds a model that `replace_folder` has moved aside, and leaves it there, because a run may be
+    writing.
     """
     best = folder / "checkpoints" / "best"
-    for candidate in (folder, beside(folder, "old"), best, beside(best, "old")):
+    # Between two looks a run may have put a new folder in its place and removed the old one.
+    for candidate in (folder, beside(folder, "old"), best, beside(best, "old")) * _LOOKS:
         if (candidate / "model.json").is_file():
             return candidate
     if not folder.exists():

@@ -1,5 +1,6 @@
 """The description of a model folder, read without its weights."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from saccade.checkpoint import find_model, read_description
+from saccade.folders import read_whole
 from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.text.settings import read_settings
@@ -18,7 +20,10 @@ def describe(folder: Path) -> dict[str, Any]:
     languages: "source" and "target" if they are recorded, and "known" for a model of many languages. Raises
     UserError for a folder that is missing, damaged, in a foreign format, or written by a newer Saccade.
     """
-    found = find_model(folder)
+    return read_whole(partial(find_model, folder), _describe)
+
+
+def _describe(found: Path) -> dict[str, Any]:
     written = read_description(found)
     config = model_config(written["model"])
     with torch.device("meta"):
