@@ -1,9 +1,8 @@
 """The composition of a training run: configuration, data, model, objective and loop."""
 
-import contextlib
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,23 +10,43 @@ from typing import Any
 
 import torch
 
-from saccade.checkpoint import Model, vocabulary_of
+from saccade.checkpoint import Model, read_description, vocabulary_of
 from saccade.config import apply_overrides, build, check_sections, dump_toml, load_toml
 from saccade.distribution import version as own_version
-from saccade.errors import Conflict, NotFound, UserError
+from saccade.errors import ConfigError, Conflict, NotFound, UserError
 from saccade.folders import disk_error, settle_folder
 from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
+from saccade.resuming import (
+    Change,
+    changes,
+    check_prepared,
+    record_prepared,
+    require_changeable,
+    require_same_text,
+)
 from saccade.tasks import task_for
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
+from saccade.training.checkpoints import require_no_link
+from saccade.training.counters import (
+    STATE_FILE,
+    Counters,
+    damaged_state,
+    read_counters,
+    read_saved_settings,
+)
 from saccade.training.distributed import Group
 from saccade.training.loop import Setup, train
+from saccade.training.memory import naming_lack_of_memory
+from saccade.training.run_lock import LOCK, OWNER, is_empty, owned
 from saccade.training.settings import TrainingConfig
-from saccade.training.state import Counters
 from saccade.training.teacher import load_teacher, take_encoder
 from saccade.training.warm_start import WarmStart
 
 Say = Callable[[str], None]
+
+_OURS = {"config.toml", ".config.toml.new", "data", "metrics.jsonl", "tensorboard", LOCK, OWNER}
+"""What a run folder holds before its first checkpoint."""
 
 
 def silent(_: str) -> None:
@@ -80,35 +99,84 @@ def check(experiment: Experiment, out: Path) -> Report:
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
     """Trains a new run in the folder `run`, which must be empty or not exist.
 
-    If the data cannot be prepared, the folder is left unchanged.
+    If training cannot begin, because of the data or for lack of memory, the folder is left unchanged.
     """
-
-    def claim_and_prepare() -> None:
-        absent = [folder for folder in (run, *run.parents) if not folder.exists()]
-        _claim(run, experiment)
+    group.lead(lambda: _require_free(run))
+    with naming_lack_of_memory(), owned(run, group):
         try:
-            _prepare(experiment, run, say=say)
-        except UserError:
-            _unclaim(run, made=absent)
+            group.lead(lambda: _claim_and_prepare(experiment, run, say=say))
+            setup, resumes = _compose(experiment, run, group, say=say)
+        except Exception:
+            if group.leads:
+                _unclaim(run)
             raise
-
-    group.lead(claim_and_prepare)
-    return _train(experiment, run, group, say=say)
+        return train(setup, resume=resumes)
 
 
-def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
-    """Resumes a run exactly as if it had never stopped."""
+def resume_run(run: Path, group: Group, *, overrides: Iterable[str] = (), say: Say = silent) -> Counters:
+    """Resumes a run exactly as if it had never stopped.
+
+    overrides: settings to change, such as "training.steps=2000"; they are written to the run's config.toml.
+    Raises UserError if a setting that a run keeps, or its text, has changed.
+    """
     if not (run / "config.toml").is_file():
         raise NotFound(f"{run}: holds no run (no config.toml).", topic="no-run")
-    experiment = read_experiment(run / "config.toml", resolved=True)
-    group.lead(lambda: _prepare(experiment, run, say=say))
-    return _train(experiment, run, group, say=say)
+    overrides = list(overrides)
+    experiment = _with_absolute_paths(
+        read_experiment(run / "config.toml", overrides=overrides, resolved=True)
+    )
+    with naming_lack_of_memory(), owned(run, group):
+        group.lead(lambda: _take_up(experiment, run, rewrites=bool(overrides), say=say))
+        setup, resumes = _compose(experiment, run, group, say=say)
+        return train(setup, resume=resumes)
 
 
-def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Counters:
+def _take_up(experiment: Experiment, run: Path, *, rewrites: bool, say: Say) -> None:
+    """Compares a run with what it was trained with, and prepares its text if necessary."""
+    last = run / "checkpoints" / "last"
+    for folder in (run / "checkpoints", last, run / "data"):
+        require_no_link(folder)
+    found = _changes(experiment, last) if _has_last(run) else []
+    require_changeable(found, experiment, run)
+    if found:
+        _require_steps(experiment, last)
+    if (run / "data" / "report.json").exists():
+        for note in check_prepared(experiment, run):
+            say(note)
+    _prepare(experiment, run, say=say)
+    if rewrites:
+        _write_config(run, experiment)
+    for change in found:
+        say(f"Changed: {change}.")
+
+
+def _changes(experiment: Experiment, last: Path) -> list[Change]:
+    """How the configuration differs from that of the checkpoint `last`."""
+    saved = read_saved_settings(last / STATE_FILE)
+    if saved is None:  # a run of an earlier version
+        model = model_config(read_description(last)["model"]).model_dump(mode="json", exclude_none=True)
+        saved = {**experiment.tables(), "model": model}
+    try:
+        before = read_experiment(tables=saved, resolved=True).tables()
+    except UserError as error:
+        raise damaged_state(last / STATE_FILE, str(error)) from error
+    return changes(before, experiment.tables())
+
+
+def _require_steps(experiment: Experiment, last: Path) -> None:
+    done, steps = read_counters(last / STATE_FILE).step, experiment.training.steps
+    if steps < done:
+        raise ConfigError(f"training.steps = {steps}: the run has done {done} updates; set at least as many.")
+
+
+def _compose(experiment: Experiment, run: Path, group: Group, *, say: Say) -> tuple[Setup, bool]:
+    """The parts of a run, and whether it continues from a checkpoint."""
     task = task_for(experiment.model)
     material = task.material(experiment, run / "data", group)
     resumes = _has_last(run)
+    if resumes:
+        trained_on = read_description(run / "checkpoints" / "last")["provenance"].get("data", {})
+        require_same_text(trained_on, material.provenance["data"], experiment, run)
     torch.manual_seed(experiment.training.seed)
     model = Model(
         network=build_model(experiment.model, vocabulary_of(material.tokenizer)),
@@ -133,8 +201,9 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
         config=experiment.training,
         validation=experiment.validation,
         group=group,
+        settings=experiment.tables(),
     )
-    return train(setup, resume=resumes)
+    return setup, resumes
 
 
 def _has_last(run: Path) -> bool:
@@ -142,42 +211,67 @@ def _has_last(run: Path) -> bool:
     return (run / "checkpoints" / "last").exists()
 
 
-def _claim(run: Path, experiment: Experiment) -> None:
-    """Makes the run folder with its configuration; existing files are never overwritten."""
-    if (run / "config.toml").exists():
+def _require_free(run: Path) -> None:
+    """Raises UserError for a folder with files that are not ours, or with a run that has begun."""
+    if (run / "config.toml").exists() and not _is_unbegun(run):
         raise Conflict(f"{run}: already holds a run.", topic="run-exists", run=run)
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if run.exists() and (not run.is_dir() or not (is_empty(run) or _is_unbegun(run))):
         raise Conflict(f"{run}: exists and is not an empty folder.", topic="out")
-    data = experiment.data
-    task_for(experiment.model).require_text(data)
-    files = {name: _absolute(value) for name, value in data.model_dump().items()}
-    training = experiment.training
-    folders = {"init_from": training.init_from, "teacher": training.teacher}
-    training = training.model_copy(update={name: _absolute(path) for name, path in folders.items()})
-    resolved = replace(experiment, data=data.model_copy(update=files), training=training)
+
+
+def _is_unbegun(run: Path) -> bool:
+    """Whether a folder holds a run that ended before it had trained anything, as for lack of memory."""
+    metrics = run / "metrics.jsonl"
+    return (
+        (run / "config.toml").is_file()
+        and {path.name for path in run.iterdir()} <= _OURS
+        and not (metrics.exists() and metrics.stat().st_size)
+    )
+
+
+def _claim_and_prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
+    """Gives the run folder its configuration and its text; existing files are never overwritten."""
+    _require_free(run)
+    require_no_link(run / "data")
+    _unclaim(run)
+    task_for(experiment.model).require_text(experiment.data)
+    _write_config(run, _with_absolute_paths(experiment))
+    _prepare(experiment, run, say=say)
+
+
+def _write_config(run: Path, experiment: Experiment) -> None:
     try:
-        run.mkdir(parents=True, exist_ok=True)
         partial = run / ".config.toml.new"
-        partial.write_text(dump_toml(resolved.tables()), encoding="utf-8")
+        partial.write_text(dump_toml(experiment.tables()), encoding="utf-8")
         partial.replace(run / "config.toml")
     except OSError as error:
         raise disk_error(run, error) from error
 
 
+def _with_absolute_paths(experiment: Experiment) -> Experiment:
+    """The same experiment, which can be resumed from any folder."""
+    files = {name: _absolute(value) for name, value in experiment.data.model_dump().items()}
+    training = experiment.training
+    folders = {name: _absolute(getattr(training, name)) for name in ("init_from", "teacher")}
+    return replace(
+        experiment,
+        data=experiment.data.model_copy(update=files),
+        training=training.model_copy(update=folders),
+    )
+
+
 def _absolute(value: Any) -> Any:
-    """Makes paths absolute, so that a run can be resumed from any folder."""
     if isinstance(value, Path):
         return value.absolute()
     return tuple(_absolute(item) for item in value) if isinstance(value, tuple) else value
 
 
-def _unclaim(run: Path, *, made: Sequence[Path]) -> None:
-    """Undoes `_claim`: nothing was trained, and the next attempt may have another configuration."""
-    (run / "config.toml").unlink(missing_ok=True)
-    shutil.rmtree(run / "data", ignore_errors=True)
-    with contextlib.suppress(OSError):  # another process has put something there
-        for folder in made:
-            folder.rmdir()
+def _unclaim(run: Path) -> None:
+    """Removes a run in which nothing was trained, so that the next attempt may have other settings."""
+    for name in ("config.toml", "metrics.jsonl"):
+        (run / name).unlink(missing_ok=True)
+    for name in ("data", "tensorboard"):
+        shutil.rmtree(run / name, ignore_errors=True)
 
 
 def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
@@ -187,6 +281,10 @@ def _prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
         return
     for line in check(experiment, out).summary():
         say(line)
+    try:
+        record_prepared(experiment, run)
+    except OSError as error:
+        raise disk_error(out, error) from error
 
 
 def _provenance(experiment: Experiment, material: Material, run: Path) -> dict[str, Any]:

@@ -55,7 +55,8 @@ ALLOWED: dict[str, set[str]] = {
     "interop": INFERENCE,
     "training": INFERENCE | {"evaluation"},
     "tasks": INFERENCE | {"evaluation", "training"},
-    "experiment": INFERENCE | {"training", "tasks"},
+    "resuming": INFERENCE | {"training", "tasks"},
+    "experiment": INFERENCE | {"training", "tasks", "resuming"},
     "doctor": INFERENCE | {"training"},
     "demo": INFERENCE | {"evaluation", "inspection", "training", "experiment"},
     "__init__": INFERENCE | {"loading"},
@@ -64,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"description", "doctor", "demo"},
     "__main__": {"commands", "training"},
 }
-TRAINING = {"training", "tasks", "experiment", "doctor", "demo", "commands"}
+TRAINING = {"training", "tasks", "resuming", "experiment", "doctor", "demo", "commands"}
 
 
 def unit_of(module: str) -> str:

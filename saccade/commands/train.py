@@ -1,7 +1,7 @@
 """saccade train and saccade check: from text files or a configuration to a model, or to a report."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +13,8 @@ from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from saccade.tasks.interface import Experiment
+    from saccade.training.counters import Counters
     from saccade.training.distributed import Group
-    from saccade.training.state import Counters
 
 Config = Annotated[
     Path | None,
@@ -94,7 +94,10 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        option("RUN", "Run to resume, exactly as if it had never stopped; no other option may be given."),
+        option(
+            "RUN",
+            "Run to resume, exactly as if it had never stopped; with --set, settings that it may change.",
+        ),
     ] = None,
 ) -> None:
     """Train a model from two text files or a configuration.
@@ -102,7 +105,8 @@ def train(
     To train a language model, set model.kind to transformer-xl, transformer-lm or recurrent-lm, and point
     data.text at plain text.
 
-    Ctrl-C saves the run and prints how to resume it. To train on several processes, run
+    Ctrl-C saves the run and prints how to resume it. A finished run is trained longer with --resume RUN --set
+    training.steps=N. To train on several processes, run
     torchrun --nproc-per-node N -m saccade train ...
 
     \b
@@ -113,13 +117,17 @@ def train(
       saccade train --resume runs/en-de
       saccade train --init-from models/opus-en-de --source own.en --target own.de --set training.steps=500
     """
-    if resume is not None and any((config, out, *vars(wanted).values())):
+    if resume is not None and any((config, out, *vars(replace(wanted, settings=None)).values())):
         raise typer.BadParameter(
-            "no other option may be given; the run keeps its own configuration", param_hint="--resume"
+            "no other option than --set may be given; the run keeps its own configuration",
+            param_hint="--resume",
         )
+    from saccade.training.memory import naming_lack_of_memory
+
     run = resume or out or Path("runs") / (config.stem if config else "model")
     try:
-        _train(run, config, wanted, resumes=resume is not None)
+        with naming_lack_of_memory():
+            _train(run, config, wanted, resumes=resume is not None)
     except KeyboardInterrupt:
         if not (run / "config.toml").is_file():
             raise
@@ -174,12 +182,13 @@ def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> 
         return experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
 
     steady_memory()
+    before = _finished_step(run) if resumes else None
     with process_group() as group:
         plan = None if resumes else _read_by_all(group, read)
         say = _say if group.leads else _ignore
         try:
             if plan is None:
-                counters = experiment.resume_run(run, group, say=say)
+                counters = experiment.resume_run(run, group, overrides=wanted.settings or (), say=say)
             else:
                 counters = experiment.start_run(plan, run, group, say=say)
         except Interrupted as stopped:
@@ -187,7 +196,10 @@ def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> 
                 raise typer.Exit(130) from None
             raise Interrupted(f"{stopped} Resume with: saccade train --resume {run}") from None
         if group.leads:
-            _farewell(run, counters, experiment.read_experiment(run / "config.toml", resolved=True))
+            plan = experiment.read_experiment(run / "config.toml", resolved=True)
+            _farewell(run, counters, plan)
+            if counters.step == before:
+                _say_how_to_continue(run, counters, plan)
 
 
 def _read_by_all(group: "Group", read: "Callable[[], Experiment]") -> "Experiment":
@@ -210,6 +222,28 @@ def _read_by_all(group: "Group", read: "Callable[[], Experiment]") -> "Experimen
     if plan is None or any(failed):
         raise typer.Exit(2)
     return plan
+
+
+def _finished_step(run: Path) -> int | None:
+    """The step at which a run has finished; None if it has not, or cannot be read."""
+    from saccade.training.counters import STATE_FILE, read_counters
+
+    try:
+        counters = read_counters(run / "checkpoints" / "last" / STATE_FILE)
+    except UserError:
+        return None
+    return counters.step if counters.finished else None
+
+
+def _say_how_to_continue(run: Path, counters: "Counters", plan: "Experiment") -> None:
+    typer.echo("This run had finished before, and nothing was trained.")
+    if counters.step < plan.training.steps:
+        patience = plan.validation.patience or 0
+        reason = f"It stopped early, at validation.patience = {patience}. To train longer:"
+        setting = f"validation.patience={2 * patience}"
+    else:
+        reason, setting = "To train longer:", f"training.steps={2 * counters.step}"
+    typer.echo(f"{reason} saccade train --resume {run} --set {setting}")
 
 
 def _say(line: str) -> None:

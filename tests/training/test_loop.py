@@ -12,8 +12,8 @@ from saccade.errors import UserError
 from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.tasks import translation
 from saccade.tasks.translation_validation import Validation
+from saccade.training.counters import Counters
 from saccade.training.distributed import Group
-from saccade.training.state import Counters
 from saccade.translator import Translator
 from tests.training.conftest import drive
 from tests.training.drive import TINY

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from saccade.training.counters import Window
 from saccade.training.meter import Meter
 from saccade.training.metrics_log import MetricsLog, forget_after
-from saccade.training.state import Window
 from saccade.training.step import UpdateResult
 
 
