@@ -24,6 +24,7 @@ from saccade.resuming import (
     record_prepared,
     require_changeable,
     require_same_text,
+    without_moves,
 )
 from saccade.tasks import task_for
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
@@ -101,6 +102,7 @@ def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = sil
 
     If training cannot begin, because of the data or for lack of memory, the folder is left unchanged.
     """
+    experiment = _with_absolute_paths(experiment)
     group.lead(lambda: _require_free(run))
     with naming_lack_of_memory(), owned(run, group):
         try:
@@ -160,7 +162,7 @@ def _changes(experiment: Experiment, last: Path) -> list[Change]:
         before = read_experiment(tables=saved, resolved=True).tables()
     except UserError as error:
         raise damaged_state(last / STATE_FILE, str(error)) from error
-    return changes(before, experiment.tables())
+    return without_moves(changes(before, experiment.tables()), experiment, last.parents[1])
 
 
 def _require_steps(experiment: Experiment, last: Path) -> None:
@@ -235,7 +237,7 @@ def _claim_and_prepare(experiment: Experiment, run: Path, *, say: Say) -> None:
     require_no_link(run / "data")
     _unclaim(run)
     task_for(experiment.model).require_text(experiment.data)
-    _write_config(run, _with_absolute_paths(experiment))
+    _write_config(run, experiment)
     _prepare(experiment, run, say=say)
 
 

@@ -6,6 +6,7 @@ determine it; the state of the checkpoint `last` has all settings. Sections decl
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ Tables = Mapping[str, Mapping[str, Any]]
 _REASONS = {
     "data": "the text was prepared with it",
     "tokenizer": "the vocabulary was learned with it",
-    "model": "the weights would no longer fit the model",
+    "model": "the weights were trained with it and fit no other model",
     "training": "the run would no longer be the one that was begun",
     "validation": "scores before and after the change could not be compared",
     "decoding": "scores before and after the change could not be compared",
@@ -67,6 +68,23 @@ def changes(before: Tables, now: Tables) -> list[Change]:
     return found
 
 
+def without_moves(found: list[Change], plan: Experiment, run: Path) -> list[Change]:
+    """The changes except those that only say where the same text is now, or name other test files."""
+    report = run / "data" / "report.json"
+    digests = _digests(report) if report.exists() else None
+
+    def is_moved(change: Change) -> bool:
+        if change.section != "data" or not _paths(getattr(plan.data, change.name, None)):
+            return False
+        if digests is None or change.name.startswith("test_"):  # what is prepared again is compared then
+            return True
+        now = [Path(path) for path in change.now or ()]
+        before = [_digest_of(Path(path), digests) for path in change.before or ()]
+        return all(path.is_file() for path in now) and [file_hash(path) for path in now] == before
+
+    return [change for change in found if not is_moved(change)]
+
+
 def require_changeable(found: list[Change], plan: Experiment, run: Path) -> None:
     """Raises UserError for changes after which a run is no longer the one that was begun."""
     fixed = [change for change in found if change.name not in _section(plan, change.section).changeable]
@@ -97,16 +115,13 @@ def check_prepared(plan: Experiment, run: Path) -> list[str]:
     digests = _digests(run / "data" / "report.json")
     record = _record(run / "data" / RECORD)
     if record["settings"]:
-        own = _settings_of_text(plan.tables())
-        found = [
-            change for change in changes(record["settings"], own) if not _is_moved(change, plan.data, digests)
-        ]
-        require_changeable(found, plan, run)
+        found = changes(record["settings"], _settings_of_text(plan.tables()))
+        require_changeable(without_moves(found, plan, run), plan, run)
     missing, changed = [], []
     for path in _text_files(plan.data):
         if not path.is_file():
             missing.append(str(path))
-        elif _has_changed(path, digests.get(str(path)), record["files"].get(str(path))):
+        elif _has_changed(path, _digest_of(path, digests), record["files"].get(str(path))):
             changed.append(str(path))
     if changed:
         raise InputError(
@@ -146,17 +161,6 @@ def _settings_of_text(tables: Tables) -> dict[str, dict[str, Any]]:
     }
 
 
-def _is_moved(change: Change, data: Section, digests: Mapping[str, str]) -> bool:
-    """Whether a change only says where the same files are now, or concerns no text that is trained on."""
-    if change.section != "data" or not _paths(getattr(data, change.name, None)):
-        return False
-    if change.name.startswith("test_"):
-        return True
-    now = [Path(path) for path in change.now or ()]
-    before = [digests.get(str(path)) for path in change.before or ()]
-    return all(path.is_file() for path in now) and [file_hash(path) for path in now] == before
-
-
 def _text_files(data: Section) -> list[Path]:
     """The training and validation files; test files are only reported on."""
     return [
@@ -188,12 +192,20 @@ def _stamp(path: Path) -> list[int] | None:
 
 
 def _digests(report: Path) -> dict[str, str]:
+    """The digests of the files that were prepared, by path, and by name if only one file has it."""
     files = read_json(report).get("files")
     if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
         raise DamagedFile(
-            f"{report}: damaged: it lists no files. Delete the folder; the text is prepared again."
+            f"{report}: damaged: it lists no files. Delete the folder {report.parent}; the text is prepared "
+            "again."
         )
-    return files
+    names = Counter(Path(path).name for path in files)
+    # Runs of earlier versions may have paths that were relative to another folder.
+    return {**{Path(path).name: one for path, one in files.items() if names[Path(path).name] == 1}, **files}
+
+
+def _digest_of(path: Path, digests: Mapping[str, str]) -> str | None:
+    return digests.get(str(path), digests.get(path.name))
 
 
 def _record(path: Path) -> dict[str, dict[str, Any]]:

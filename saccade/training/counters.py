@@ -90,7 +90,12 @@ def read_counters(path: Path) -> Counters:
 
 def read_saved_settings(path: Path) -> dict[str, Any] | None:
     """The configuration in a training.json, as tables; None in a run of an earlier version."""
-    return _part(path, "settings") if "settings" in read_json(path) else None
+    if "settings" not in read_json(path):
+        return None
+    settings = _part(path, "settings")
+    if not all(isinstance(table, dict) for table in settings.values()):
+        raise damaged_state(path, "its settings are no tables")
+    return settings
 
 
 def damaged_state(path: Path, reason: str) -> DamagedFile:
