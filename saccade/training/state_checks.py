@@ -22,7 +22,7 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def require_moments(moments: Mapping[str, Mapping[str, Tensor]], network: nn.Module, *, updates: int) -> None:
-    """Raises ValueError unless `moments` are those of Adam for these parameters after so many updates.
+    """Raises ValueError unless `moments` are those of Adam for these parameters after `updates` updates.
 
     moments: for each parameter by name, the number of its updates (`step`), and the means of its gradient
     (`exp_avg`) and of the squared gradient (`exp_avg_sq`), in the parameter's shape and type.
