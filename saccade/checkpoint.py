@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from saccade.config import Section
 from saccade.digests import verify, write_digests
 from saccade.errors import DamagedFile, UserError
-from saccade.folders import beside, replace_folder
+from saccade.folders import beside, read_whole, replace_folder
 from saccade.foreign import not_a_model, require_readable
 from saccade.machine import named_shortage, require_memory
 from saccade.manifest import (
@@ -70,6 +70,9 @@ __all__ = [
 ]
 
 WEIGHTS = "model.safetensors"
+
+_LOOKS = 5
+"""Number of times that the places of a model are looked through."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +127,12 @@ def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | No
 def load_model(folder: Path) -> Model:
     """Reads a model folder, or the best checkpoint of a run folder; the network is in evaluation mode.
 
-    Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade, and
-    for a model that does not fit into the free memory.
+    If another process replaces the folder meanwhile, the model is the old or the new one. Raises UserError
+    for a folder that is missing, damaged, of a foreign format, or from a newer Saccade, and for a model that
+    does not fit into the free memory.
     """
     survive_fork()
-    return _load(find_model(folder))
+    return read_whole(partial(find_model, folder), _load)
 
 
 def _load(folder: Path) -> Model:
@@ -199,12 +203,13 @@ def names_in(folder: Path) -> Callable[[str], str]:
 def find_model(folder: Path) -> Path:
     """The model folder itself, or the best checkpoint of a run folder.
 
-    It also finds a model that an interrupted `replace_folder` moved aside, and leaves it there, because a run
-    may be writing.
+    It also finds a model that `replace_folder` has moved aside, and leaves it there, because a run may be
+    writing.
     """
     require_readable(folder)
     best = folder / "checkpoints" / "best"
-    for candidate in (folder, beside(folder, "old"), best, beside(best, "old")):
+    # Between two looks a run may have put a new folder in its place and removed the old one.
+    for candidate in (folder, beside(folder, "old"), best, beside(best, "old")) * _LOOKS:
         if is_plain(candidate / DESCRIPTION):
             return candidate
     raise not_a_model(folder)

@@ -45,6 +45,9 @@ class Section(BaseModel):
     elsewhere: ClassVar[Mapping[str, str]] = {}
     """Settings of other sections with the same name, and the reasons why this one does not have them."""
 
+    changeable: ClassVar[frozenset[str]] = frozenset()
+    """Settings that may be changed when a run is resumed."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:
         for name, field in cls.model_fields.items():

@@ -1,10 +1,12 @@
 """The description of a model folder, read without its weights."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from saccade.checkpoint import find_model
 from saccade.errors import UserError
+from saccade.folders import read_whole
 from saccade.manifest import DESCRIPTION, damaged, read_description, read_vocabulary
 from saccade.models import model_config
 from saccade.models.outline import outline, parameters_in
@@ -17,7 +19,7 @@ def describe(folder: Path) -> dict[str, Any]:
     languages: "source" and "target" if they are recorded, and "known" for a model of many languages. Raises
     UserError for a folder that is missing, damaged, in a foreign format, or written by a newer Saccade.
     """
-    return _describe(find_model(folder))
+    return read_whole(partial(find_model, folder), _describe)
 
 
 def _describe(found: Path) -> dict[str, Any]:

@@ -1,36 +1,49 @@
 """The composition of a training run: configuration, data, model, objective and loop."""
 
-import contextlib
 import platform
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from saccade.checkpoint import Model, vocabulary_of
-from saccade.config import apply_overrides, build, check_sections, dump_toml, load_toml
+from saccade.checkpoint import Model, read_description, vocabulary_of
+from saccade.config import apply_overrides, build, check_sections, load_toml
 from saccade.distribution import version as own_version
-from saccade.errors import Conflict, NotFound, UserError
-from saccade.files import write_text
-from saccade.folders import disk_error, settle_folder
-from saccade.leftovers import remove_leftovers_of
+from saccade.errors import ConfigError, NotFound, UserError
+from saccade.folders import disk_error
 from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
 from saccade.models.interface import Vocabulary
 from saccade.models.outline import require_room
+from saccade.resuming import (
+    Change,
+    changes,
+    check_prepared,
+    record_prepared,
+    require_changeable,
+    require_same_text,
+    without_moves,
+)
+from saccade.run_folder import claimed, has_last, require_free, unclaim, with_absolute_paths, write_config
 from saccade.tasks import task_for
 from saccade.tasks.advice import model_size
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
 from saccade.text.lines import require_many
-from saccade.text.opening import kept
+from saccade.training.checkpoints import require_no_link
+from saccade.training.counters import (
+    STATE_FILE,
+    Counters,
+    damaged_state,
+    read_counters,
+    read_saved_settings,
+)
 from saccade.training.distributed import Group
 from saccade.training.loop import Setup, train
+from saccade.training.memory import naming_lack_of_memory
+from saccade.training.run_lock import owned
 from saccade.training.settings import TrainingConfig
-from saccade.training.state import Counters
 from saccade.training.teacher import load_teacher, take_encoder
 from saccade.training.warm_start import WarmStart
 
@@ -85,24 +98,6 @@ def check(experiment: Experiment, out: Path) -> Report:
     return task_for(experiment.model).prepare(experiment, out, tokenizer=experiment.start.tokenizer())
 
 
-def keep_streams(experiment: Experiment, folder: Path, *, say: Say = silent) -> Experiment:
-    """The experiment with text that can be read only once, such as that of a pipe, copied into `folder`.
-
-    Training reads its text several times, and again when a run is resumed.
-    """
-    values = dict(experiment.data)
-    files = {name: value for name, value in values.items() if value and _are_paths(value)}
-    copies = kept(files, folder)
-    if copies == files:
-        return experiment
-    say(f"text that can be read only once is kept in {folder}")
-    return replace(experiment, data=experiment.data.model_copy(update=copies))
-
-
-def _are_paths(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(item, Path) for item in value)
-
-
 def warnings(experiment: Experiment, report: Report) -> list[str]:
     """Choices and faults of the text that are likely to spoil the run, each in a sentence or two."""
     parameters = model_size(experiment.model, report)
@@ -112,46 +107,96 @@ def warnings(experiment: Experiment, report: Report) -> list[str]:
 def start_run(experiment: Experiment, run: Path, group: Group, *, say: Say = silent) -> Counters:
     """Trains a new run in the folder `run`, which must be empty or not exist.
 
-    If the data cannot be prepared, the folder is left unchanged.
+    If training cannot begin, because of the data or for lack of memory, the folder is left unchanged.
     """
+    on_cpu = group.device.type == "cpu"
 
-    def claim_and_prepare() -> None:
+    def claim() -> None:
         nonlocal experiment
-        require_room(experiment.model, trained=group.device.type == "cpu")
-        absent = [folder for folder in (run, *run.parents) if not folder.exists()]
-        _require_free(run, experiment)
+        experiment = claimed(experiment, run, say=say)
+        report = _prepare(experiment, run, say=say)
+        if report is not None:
+            require_room(experiment.model, _sizes(report), trained=on_cpu)
+
+    def check_first() -> None:
+        require_room(experiment.model, trained=on_cpu)
+        require_free(run)
+
+    group.lead(check_first)
+    with naming_lack_of_memory(), owned(run, group):
         try:
-            experiment = _claim(run, experiment, say=say)
-            report = _prepare(experiment, run, say=say)
-            if report is not None:
-                require_room(experiment.model, _sizes(report), trained=group.device.type == "cpu")
+            group.lead(claim)
+            setup, resumes = _compose(experiment, run, group, say=say)
         except BaseException as error:
             # A run that is interrupted while its text is prepared can be resumed, because it has its text.
-            if isinstance(error, UserError) or not (run / "config.toml").exists():
-                _unclaim(run, made=absent)
+            if group.leads and (isinstance(error, Exception) or not (run / "config.toml").exists()):
+                unclaim(run)
             raise
-
-    group.lead(claim_and_prepare)
-    return _train(experiment, run, group, say=say)
+        return train(setup, resume=resumes)
 
 
-def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
-    """Resumes a run exactly as if it had never stopped."""
+def resume_run(run: Path, group: Group, *, overrides: Iterable[str] = (), say: Say = silent) -> Counters:
+    """Resumes a run exactly as if it had never stopped.
+
+    overrides: settings to change, such as "training.steps=2000"; they are written to the run's config.toml.
+    Raises UserError if a setting that a run keeps, or its text, has changed.
+    """
     if not (run / "config.toml").is_file():
         raise NotFound(f"{run}: holds no run (no config.toml).", topic="no-run")
-    experiment = read_experiment(run / "config.toml", resolved=True)
+    overrides = list(overrides)
+    experiment = with_absolute_paths(read_experiment(run / "config.toml", overrides=overrides, resolved=True))
+    with naming_lack_of_memory(), owned(run, group):
+        group.lead(lambda: _take_up(experiment, run, rewrites=bool(overrides), say=say))
+        setup, resumes = _compose(experiment, run, group, say=say)
+        return train(setup, resume=resumes)
 
-    def prepare() -> None:
-        _prepare(experiment, run, say=say)
 
-    group.lead(prepare)
-    return _train(experiment, run, group, say=say)
+def _take_up(experiment: Experiment, run: Path, *, rewrites: bool, say: Say) -> None:
+    """Compares a run with what it was trained with, and prepares its text if necessary."""
+    last = run / "checkpoints" / "last"
+    for folder in (run / "checkpoints", last, run / "data"):
+        require_no_link(folder)
+    found = _changes(experiment, last) if has_last(run) else []
+    require_changeable(found, experiment, run)
+    if found:
+        _require_steps(experiment, last)
+    if (run / "data" / "report.json").exists():
+        for note in check_prepared(experiment, run):
+            say(note)
+    _prepare(experiment, run, say=say)
+    if rewrites:
+        write_config(run, experiment)
+    for change in found:
+        say(f"Changed: {change}.")
 
 
-def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Counters:
+def _changes(experiment: Experiment, last: Path) -> list[Change]:
+    """How the configuration differs from that of the checkpoint `last`."""
+    saved = read_saved_settings(last / STATE_FILE)
+    if saved is None:  # a run of an earlier version
+        model = model_config(read_description(last)["model"]).model_dump(mode="json", exclude_none=True)
+        saved = {**experiment.tables(), "model": model}
+    try:
+        before = read_experiment(tables=saved, resolved=True).tables()
+    except UserError as error:
+        raise damaged_state(last / STATE_FILE, str(error)) from error
+    return without_moves(changes(before, experiment.tables()), experiment, last.parents[1])
+
+
+def _require_steps(experiment: Experiment, last: Path) -> None:
+    done, steps = read_counters(last / STATE_FILE).step, experiment.training.steps
+    if steps < done:
+        raise ConfigError(f"training.steps = {steps}: the run has done {done} updates; set at least as many.")
+
+
+def _compose(experiment: Experiment, run: Path, group: Group, *, say: Say) -> tuple[Setup, bool]:
+    """The parts of a run, and whether it continues from a checkpoint."""
     task = task_for(experiment.model)
     material = task.material(experiment, run / "data", group)
-    resumes = _has_last(run)
+    resumes = has_last(run)
+    if resumes:
+        trained_on = read_description(run / "checkpoints" / "last")["provenance"].get("data", {})
+        require_same_text(trained_on, material.provenance["data"], experiment, run)
     torch.manual_seed(experiment.training.seed)
     model = Model(
         network=build_model(experiment.model, vocabulary_of(material.tokenizer)),
@@ -176,59 +221,9 @@ def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Coun
         config=experiment.training,
         validation=experiment.validation,
         group=group,
+        settings=experiment.tables(),
     )
-    return train(setup, resume=resumes)
-
-
-def _has_last(run: Path) -> bool:
-    settle_folder(run / "checkpoints" / "last")
-    return (run / "checkpoints" / "last").exists()
-
-
-def _require_free(run: Path, experiment: Experiment) -> None:
-    """Raises UserError unless a run of `experiment` can begin in the folder `run`."""
-    if (run / "config.toml").exists():
-        raise Conflict(f"{run}: already holds a run.", topic="run-exists", run=run)
-    remove_leftovers_of(run / "config.toml")
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise Conflict(f"{run}: exists and is not an empty folder.", topic="out")
-    task_for(experiment.model).require_text(experiment.data)
-
-
-def _claim(run: Path, experiment: Experiment, *, say: Say) -> Experiment:
-    """Makes the run folder with its configuration, and with text that can be read only once.
-
-    Returns the experiment that reads this text.
-    """
-    try:
-        run.resolve().mkdir(parents=True, exist_ok=True)  # also if it is a link to a folder to be made
-        experiment = keep_streams(experiment, run / "text", say=say)
-        data, training = experiment.data, experiment.training
-        files = {name: _absolute(value) for name, value in data.model_dump().items()}
-        folders = {"init_from": training.init_from, "teacher": training.teacher}
-        training = training.model_copy(update={name: _absolute(path) for name, path in folders.items()})
-        resolved = replace(experiment, data=data.model_copy(update=files), training=training)
-        write_text(run / "config.toml", dump_toml(resolved.tables()))
-    except OSError as error:
-        raise disk_error(run, error) from error
-    return experiment
-
-
-def _absolute(value: Any) -> Any:
-    """Makes paths absolute, so that a run can be resumed from any folder."""
-    if isinstance(value, Path):
-        return value.absolute()
-    return tuple(_absolute(item) for item in value) if isinstance(value, tuple) else value
-
-
-def _unclaim(run: Path, *, made: Sequence[Path]) -> None:
-    """Undoes `_claim`: nothing was trained, and the next attempt may have another configuration."""
-    (run / "config.toml").unlink(missing_ok=True)
-    for name in ("data", "text"):
-        shutil.rmtree(run / name, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another process has put something there
-        for folder in made:
-            folder.rmdir()
+    return setup, resumes
 
 
 def _prepare(experiment: Experiment, run: Path, *, say: Say) -> Report | None:
@@ -241,6 +236,10 @@ def _prepare(experiment: Experiment, run: Path, *, say: Say) -> Report | None:
         say(line)
     for warning in warnings(experiment, report):
         say(f"Warning: {warning}")
+    try:
+        record_prepared(experiment, run)
+    except OSError as error:
+        raise disk_error(out, error) from error
     return report
 
 

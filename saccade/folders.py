@@ -4,11 +4,18 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from saccade.errors import Conflict, StorageError
+from saccade.errors import Conflict, StorageError, UserError
 from saccade.leftovers import make_partial, partial_folder, remove_leftovers_of
+
+Read = TypeVar("Read")
+
+_PATIENCE = 60.0
+"""Seconds for which a folder that is replaced again and again is read again."""
 
 
 def require_empty(folder: Path) -> None:
@@ -60,6 +67,60 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     finally:
         # Undoes a failed replacement, or removes the old folder after a successful one.
         settle_folder(place)
+
+
+def read_whole(find: Callable[[], Path], read: Callable[[Path], Read]) -> Read:
+    """Reads a folder that another process may be replacing; the result is that of the old or of the new one.
+
+    find: finds the folder, and is called again after a replacement. read: opens all files that it needs. If
+    the folder is no longer in its place afterwards, a result or an error may come from a mixture of both, and
+    the folder is read again.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        folder = find()
+        with _held(folder) as opened:
+            try:
+                result = read(folder)
+            except Exception:
+                if time.monotonic() > end or _identity_of(find) == opened:
+                    raise
+                continue
+            if _identity(folder) == opened:
+                return result
+        if time.monotonic() > end:
+            raise Conflict(f"{folder}: is being replaced all the time; try again later.")
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[tuple[int, int] | None]:
+    """The identity of a folder, which no other folder can take over within the block; None if it is gone."""
+    try:
+        # An open folder keeps its number even after it is deleted.
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # gone; or Windows, which opens no folders
+        yield _identity(folder)
+        return
+    try:
+        status = os.fstat(descriptor)
+        yield status.st_dev, status.st_ino
+    finally:
+        os.close(descriptor)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _identity_of(find: Callable[[], Path]) -> tuple[int, int] | None:
+    try:
+        return _identity(find())
+    except UserError:
+        return None
 
 
 def settle_folder(folder: Path) -> None:

@@ -83,7 +83,9 @@ ALLOWED: dict[str, set[str]] = {
     "interop": INFERENCE,
     "training": INFERENCE | {"evaluation"},
     "tasks": INFERENCE | {"evaluation", "training"},
-    "experiment": INFERENCE | {"training", "tasks"},
+    "run_folder": INFERENCE | {"training", "tasks"},
+    "resuming": INFERENCE | {"training", "tasks"},
+    "experiment": INFERENCE | {"training", "tasks", "resuming", "run_folder"},
     "doctor": INFERENCE | {"interop", "training"},
     "demo": INFERENCE | {"evaluation", "inspection", "training", "experiment"},
     "__init__": INFERENCE | {"loading"},
@@ -92,7 +94,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"description", "doctor", "demo"},
     "__main__": {"commands", "training"},
 }
-TRAINING = {"training", "tasks", "experiment", "doctor", "demo", "commands"}
+TRAINING = {"training", "tasks", "resuming", "experiment", "doctor", "demo", "commands"}
 
 
 def unit_of(module: str) -> str:

@@ -1,7 +1,7 @@
 """saccade train and saccade check: from text files or a configuration to a model, or to a report."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +13,8 @@ from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from saccade.tasks.interface import Experiment
+    from saccade.training.counters import Counters
     from saccade.training.distributed import Group
-    from saccade.training.state import Counters
 
 Config = Annotated[
     Path | None,
@@ -128,7 +128,10 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        option("RUN", "Run to resume, exactly as if it had never stopped; no other option may be given."),
+        option(
+            "RUN",
+            "Run to resume, exactly as if it had never stopped; with --set, settings that it may change.",
+        ),
     ] = None,
 ) -> None:
     """Train a model from two text files or a configuration.
@@ -137,7 +140,8 @@ def train(
     data.text at plain text.
 
     Ctrl-C saves the run and prints how to resume it, and so does SIGTERM. Training goes on if its terminal
-    goes away. To train on several processes, run torchrun --nproc-per-node N -m saccade train ...
+    goes away. A finished run is trained longer with --resume RUN --set training.steps=N. To train on several
+    processes, run torchrun --nproc-per-node N -m saccade train ...
 
     \b
     Examples:
@@ -149,13 +153,17 @@ def train(
       saccade train --resume runs/en-de
       saccade train --init-from models/opus-en-de --source own.en --target own.de --set training.steps=500
     """
-    if resume is not None and any((config, out, *vars(wanted).values())):
+    if resume is not None and any((config, out, *vars(replace(wanted, settings=None)).values())):
         raise typer.BadParameter(
-            "no other option may be given; the run keeps its own configuration", param_hint="--resume"
+            "no other option than --set may be given; the run keeps its own configuration",
+            param_hint="--resume",
         )
+    from saccade.training.memory import naming_lack_of_memory
+
     run = resume or out or Path("runs") / (config.stem if config else "model")
     try:
-        _train(run, config, wanted, resumes=resume is not None)
+        with naming_lack_of_memory():
+            _train(run, config, wanted, resumes=resume is not None)
     except KeyboardInterrupt:
         if not (run / "config.toml").is_file():
             raise
@@ -179,6 +187,7 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
     from saccade import experiment
     from saccade.config import dump_toml
     from saccade.distribution import install_hint
+    from saccade.run_folder import with_kept_text
     from saccade.tasks import task_for
     from saccade.tasks.advice import model_size
     from saccade.text.language_id import available
@@ -187,17 +196,15 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
     plan = experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
     task = task_for(plan.model)
     with TemporaryDirectory(prefix="saccade-check-") as folder:
-        readable = experiment.keep_streams(plan, Path(folder) / "text")
+        readable = with_kept_text(plan, Path(folder) / "text", say=experiment.silent)
         report = experiment.check(readable, Path(folder) / "data")
-        parameters = model_size(plan.model, report)
-        warnings = task.advice(readable, report, parameters=parameters)
+        warnings = experiment.warnings(readable, report)
     typer.echo(dump_toml(plan.tables()))
     for line in report.summary():
         typer.echo(line)
     epochs = plan.training.steps * plan.training.accumulate / task.batches_an_epoch(plan, report)
-    typer.echo(f"model: {parameters:,} parameters")
+    typer.echo(f"model: {model_size(plan.model, report):,} parameters")
     typer.echo(f"training: {plan.training.steps:,} updates, about {epochs:,.1f} epochs")
-    warnings = experiment.warnings(plan, report)
     for warning in warnings:
         typer.echo(f"Warning: {warning}")
     if not warnings:
@@ -219,12 +226,13 @@ def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> 
         return experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
 
     steady_memory()
+    before = _finished_step(run) if resumes else None
     with process_group() as group:
         plan = None if resumes else _read_by_all(group, read)
         say = _say if group.leads else _ignore
         try:
             if plan is None:
-                counters = experiment.resume_run(run, group, say=say)
+                counters = experiment.resume_run(run, group, overrides=wanted.settings or (), say=say)
             else:
                 counters = experiment.start_run(plan, run, group, say=say)
         except Interrupted as stopped:
@@ -232,7 +240,10 @@ def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> 
                 raise typer.Exit(130) from None
             raise Interrupted(f"{stopped} Resume with: saccade train --resume {run}") from None
         if group.leads:
-            _farewell(run, counters, experiment.read_experiment(run / "config.toml", resolved=True))
+            plan = experiment.read_experiment(run / "config.toml", resolved=True)
+            _farewell(run, counters, plan)
+            if counters.step == before:
+                _say_how_to_continue(run, counters, plan)
 
 
 def _read_by_all(group: "Group", read: "Callable[[], Experiment]") -> "Experiment":
@@ -255,6 +266,28 @@ def _read_by_all(group: "Group", read: "Callable[[], Experiment]") -> "Experimen
     if plan is None or any(failed):
         raise typer.Exit(2)
     return plan
+
+
+def _finished_step(run: Path) -> int | None:
+    """The step at which a run has finished; None if it has not, or cannot be read."""
+    from saccade.training.counters import STATE_FILE, read_counters
+
+    try:
+        counters = read_counters(run / "checkpoints" / "last" / STATE_FILE)
+    except UserError:
+        return None
+    return counters.step if counters.finished else None
+
+
+def _say_how_to_continue(run: Path, counters: "Counters", plan: "Experiment") -> None:
+    typer.echo("This run had finished before, and nothing was trained.")
+    if counters.step < plan.training.steps:
+        patience = plan.validation.patience or 0
+        reason = f"It stopped early, at validation.patience = {patience}. To train longer:"
+        setting = f"validation.patience={2 * patience}"
+    else:
+        reason, setting = "To train longer:", f"training.steps={2 * counters.step}"
+    typer.echo(f"{reason} saccade train --resume {run} --set {setting}")
 
 
 def _say(line: str) -> None:

@@ -1,6 +1,7 @@
 """Training curves as a picture, from the metrics.jsonl of a run."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,14 @@ def read_metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Reads the lines of a metrics.jsonl, by kind; raises UserError if there are none."""
     records: dict[str, list[dict[str, Any]]] = {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise NotFound(f"{path}: cannot read the metrics: {error.strerror}.") from error
     for line in lines:
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode("utf-8"))
             records.setdefault(record["kind"], []).append(record)
-        except (ValueError, KeyError, TypeError):  # a line that is still being written, or damaged
+        except (ValueError, KeyError, TypeError, RecursionError):  # still being written, or damaged
             continue
     if not records:
         raise NotFound(f"{path}: holds no metrics.")
@@ -63,10 +64,16 @@ def draw_curves(metrics: Path, *, out: Path) -> None:
 
 def _curve(axes: "Axes", records: Records, kind: str, name: str, *, label: str, factor: float = 1.0) -> None:
     points = [
-        (line["step"], factor * line[name]) for line in records.get(kind, ()) if line.get(name) is not None
+        (line["step"], factor * line[name])
+        for line in records.get(kind, ())
+        if _is_number(line.get("step")) and _is_number(line.get(name))
     ]
     if points:
         steps, values = zip(*points, strict=True)
         axes.plot(
             steps, values, label=label, linewidth=1.4, marker="o" if len(points) < 30 else None, markersize=3
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

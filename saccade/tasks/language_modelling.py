@@ -123,6 +123,7 @@ class LanguageModelling(Task):
                 accumulate=training.accumulate,
                 seed=training.seed,
                 pad=prepared.tokenizer.pad,
+                vocab_size=prepared.tokenizer.target_vocab_size,
                 group=group,
             )
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
-from saccade.errors import ConfigError
+from saccade.errors import ConfigError, DamagedFile
 from saccade.evaluation import Tokenize
 from saccade.models.nonautoregressive.config import SchemeName
 from saccade.tasks.advice import translation_advice
@@ -193,7 +193,14 @@ def _lengths(report: DataReport) -> SeenLengths:
 def _validation_data(prepared: Prepared, folder: Path) -> ValidationData | None:
     if prepared.valid is None:
         return None
-    return ValidationData(prepared.valid, *(_text(folder / f"valid.{side}") for side in ("source", "target")))
+    texts = {side: _text(folder / f"valid.{side}") for side in SIDES}
+    for side, lines in texts.items():
+        if len(lines) != len(prepared.valid):
+            raise DamagedFile(
+                f"{folder / f'valid.{side}'}: damaged: {len(lines)} lines instead of {len(prepared.valid)}. "
+                f"Delete the folder {folder}; the text is prepared again."
+            )
+    return ValidationData(prepared.valid, texts["source"], texts["target"])
 
 
 def _text(path: Path) -> Sequence[str]:

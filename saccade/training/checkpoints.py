@@ -1,13 +1,13 @@
 """The checkpoints of a run: the last one, the best one, and those to be averaged."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from saccade.checkpoint import (
     Model,
@@ -18,31 +18,43 @@ from saccade.checkpoint import (
     unique_tensors,
     write_model,
 )
-from saccade.errors import NotFound
+from saccade.errors import DamagedFile, NotFound
 from saccade.folders import replace_folder, settle_folder
 from saccade.leftovers import remove_leftovers_in
 from saccade.models import build_model
+from saccade.training.counters import Counters, damaged_state
 from saccade.training.distributed import Group
-from saccade.training.state import Counters, TrainingState, read_state, write_state
+from saccade.training.moving_average import MovingAverage
+from saccade.training.state import TrainingState, read_state, write_state
+from saccade.training.state_checks import all_finite
 
 
 class Checkpoints:
-    """The folder RUN/checkpoints, whose checkpoints are model folders; `last` also has the training state."""
+    """The folder RUN/checkpoints, whose checkpoints are model folders; `last` also has the training state.
+
+    settings: the run's configuration as tables, which `last` keeps.
+    """
 
     def __init__(
         self,
         run: Path,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
-        average: AveragedModel | None,
+        average: MovingAverage | None,
         group: Group,
+        *,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = run / "checkpoints"
         self.network, self.optimizer, self.moving_average, self.group = network, optimizer, average, group
+        self.settings = settings
 
     def restore(self) -> TrainingState:
-        """Restores network and optimiser from the `last` checkpoint; returns the rest of it."""
-        last = self.folder / "last"
+        """Restores network and optimiser from the `last` checkpoint; returns the rest of it.
+
+        Raises UserError if it is missing or damaged.
+        """
+        last = self._own("last")
         if self.group.leads:
             settle_folder(last)
             remove_leftovers_in(self.folder)
@@ -53,11 +65,15 @@ class Checkpoints:
             )
         weights = read_weights(last)
         state = read_state(last, network=self.network, optimizer=self.optimizer, rank=self.group.rank)
+        if bool(state.raw_weights) != (self.moving_average is not None):
+            reason = "raw/ weights are there" if state.raw_weights else "raw/ weights are missing"
+            raise damaged_state(last / "training.safetensors", reason)
+        if not all_finite(weights.values()):
+            raise damaged_state(last / "model.safetensors", "it holds numbers that are not finite")
         load_weights(self.network, state.raw_weights or weights, folder=last)
         if self.moving_average is not None:
-            load_weights(self.moving_average.module, weights, folder=last)
-            # Only whether this is 0 matters: the first applied update starts the average.
-            self.moving_average.n_averaged.fill_(state.counters.step - state.counters.skipped)
+            load_weights(self.moving_average.network, weights, folder=last)
+            self.moving_average.begun = state.counters.step > state.counters.skipped
         return state
 
     def save_last(
@@ -69,7 +85,7 @@ class Checkpoints:
         data: dict[str, Tensor],
     ) -> None:
         """Saves the present model and everything that training needs to continue."""
-        with replace_folder(self.folder / "last") as new:
+        with replace_folder(self._own("last")) as new:
             write_model(new, self._described(model, counters, {}))
             write_state(
                 new,
@@ -79,15 +95,16 @@ class Checkpoints:
                 generators=generators,
                 raw_weights=None if self.moving_average is None else unique_tensors(self.network),
                 data=data,
+                settings=self.settings,
             )
 
     def save_best(self, model: Model, counters: Counters, scores: dict[str, float]) -> None:
         """Saves the best model so far."""
-        save_model(self.folder / "best", self._described(model, counters, scores))
+        save_model(self._own("best"), self._described(model, counters, scores))
 
     def save_average(self, model: Model, counters: Counters, scores: dict[str, float]) -> None:
         """Saves the average of the kept models."""
-        save_model(self.folder / "average", self._described(model, counters, scores))
+        save_model(self._own("average"), self._described(model, counters, scores))
 
     def keep(self, model: Model, counters: Counters, *, count: int) -> None:
         """Keeps this step's model for averaging and deletes models beyond the latest `count`."""
@@ -96,20 +113,41 @@ class Checkpoints:
         save_model(self._step(counters.step), self._described(model, counters, {}))
         counters.kept = [step for step in counters.kept if step != counters.step] + [counters.step]
         for step in counters.kept[:-count]:
-            shutil.rmtree(self._step(step), ignore_errors=True)
+            self._delete(step)
         counters.kept = counters.kept[-count:]
 
     def average(self, model: Model, counters: Counters) -> Model | None:
-        """A new model with the mean of the kept weights; None if fewer than two models were kept."""
-        if len(counters.kept) < 2:
+        """A new model with the mean of the kept weights; None if fewer than two models were kept.
+
+        Checkpoints that somebody has deleted are left out. Raises UserError if one is damaged.
+        """
+        kept = [step for step in counters.kept if (self._step(step) / "model.json").is_file()]
+        if len(kept) < 2:
             return None
         network = build_model(model.config, model.network.vocabulary)
-        weights = average_weights([self._step(step) for step in counters.kept])
+        weights = average_weights([self._step(step) for step in kept])
+        if not all_finite(weights.values()):
+            raise DamagedFile(
+                f"{self.folder}: a kept checkpoint holds numbers that are not finite; delete it."
+            )
         load_weights(network, weights, folder=self.folder)
         return replace(model, network=network)
 
     def _step(self, step: int) -> Path:
-        return self.folder / f"step-{step}"
+        return self._own(f"step-{step}")
+
+    def _delete(self, step: int) -> None:
+        """Deletes a kept checkpoint, and nothing that is not one."""
+        folder = self._step(step)
+        if (folder / "model.json").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _own(self, name: str) -> Path:
+        """The folder of a checkpoint. Raises UserError for a link: what is replaced must lie in the run."""
+        folder = self.folder / name
+        require_no_link(self.folder)
+        require_no_link(folder)
+        return folder
 
     def _described(self, model: Model, counters: Counters, scores: dict[str, float]) -> Model:
         reached: dict[str, Any] = {
@@ -120,3 +158,12 @@ class Checkpoints:
         if scores:
             reached["validation"] = scores
         return replace(model, provenance={**model.provenance, **reached})
+
+
+def require_no_link(path: Path) -> None:
+    """Raises UserError if `path`, in which a run deletes and replaces, is a symbolic link."""
+    if path.is_symlink():
+        raise DamagedFile(
+            f"{path}: a symbolic link. A run writes and deletes only inside its own folder: put the folder "
+            "itself in the place of the link, or link the run folder as a whole."
+        )

@@ -33,7 +33,10 @@ class TrainingData(Protocol):
         ...
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Restores the result of `state`, before `epoch` continues in the middle of an epoch."""
+        """Restores the result of `state`, before `epoch` continues in the middle of an epoch.
+
+        Raises ValueError for what `state` cannot have returned.
+        """
         ...
 
 
@@ -72,4 +75,6 @@ class TrainingLines:
         return {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Does nothing; see `state`."""
+        """Accepts an empty state; see `state`."""
+        if state:
+            raise ValueError(f"carried/{min(state)} belongs to other training data")

@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from saccade.errors import UserError
 from saccade.training.batch import Share
 from saccade.training.distributed import Group
+from saccade.training.memory import lacks_memory
 from saccade.training.settings import TrainingConfig, uses_bfloat16
 from saccade.training.step import UpdateResult
-
-_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "could not create a primitive")
-"""Parts of RuntimeError messages that mean lack of memory: torch's allocator on CPUs and oneDNN have no
-exception type for it."""
 
 
 class EagerStep:
@@ -125,13 +122,6 @@ def make_eager_step(
         compiled=config.compile,
         micro_batches=micro_batches,
     )
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Whether an exception means lack of memory, by its type or its message."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(part in str(error) for part in _OUT_OF_MEMORY)
 
 
 def _compiled(loss: nn.Module) -> nn.Module:

@@ -1,19 +1,19 @@
 """The training loop: updates, validation and checkpoints until the run ends or is asked to stop."""
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from saccade.checkpoint import Model
+from saccade.checkpoint import Model, unique_tensors
 from saccade.errors import Interrupted, UserError
-from saccade.models.families import Network
 from saccade.training.batch import Share
 from saccade.training.checkpoints import Checkpoints
+from saccade.training.counters import Counters, damaged_state
 from saccade.training.data import TrainingData
 from saccade.training.distributed import Group
 from saccade.training.eager import make_eager_step
@@ -21,17 +21,26 @@ from saccade.training.interrupt import stop_requests
 from saccade.training.loader import Loader
 from saccade.training.meter import Meter
 from saccade.training.metrics_log import MetricsLog
+from saccade.training.moving_average import MovingAverage
 from saccade.training.objective import Loss, Objective
 from saccade.training.optim import learning_rate, make_optimizer
 from saccade.training.settings import TrainingConfig
-from saccade.training.state import Counters, generator_states, restore_generators
+from saccade.training.state import TrainingState, generator_states, restore_generators
+from saccade.training.state_checks import all_finite
 from saccade.training.step import StepFactory, UpdateResult
 from saccade.training.validation import Schedule, ValidationScores, says_nothing
+
+_DIVERGED = (
+    "training diverged or the precision overflows. Lower training.peak_rate, raise training.warmup, or set "
+    "training.clip_norm = 1 or training.precision = 'float32'. The last checkpoint is kept."
+)
+_MOST_UNSCORED = 3
+"""Number of consecutive validations with a loss that is not finite after which training stops."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The parts of a run, which `experiment` composes."""
+    """The parts of a run, which `experiment` composes. settings: its configuration as tables."""
 
     run: Path
     model: Model
@@ -42,6 +51,7 @@ class Setup:
     validation: Schedule
     group: Group
     make_step: StepFactory = make_eager_step
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(setup: Setup, *, resume: bool = False) -> Counters:
@@ -57,18 +67,14 @@ class _Training:
         self.setup, self.config, self.group = setup, setup.config, setup.group
         self.network = setup.model.network.to(self.group.device)
         self.optimizer = make_optimizer(self.network, self.config)
-        self.average = None
-        if self.config.ema:
-            self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema))
-        self.checkpoints = Checkpoints(setup.run, self.network, self.optimizer, self.average, self.group)
+        self.average = MovingAverage(self.network, self.config.ema) if self.config.ema else None
+        self.checkpoints = Checkpoints(
+            setup.run, self.network, self.optimizer, self.average, self.group, settings=setup.settings
+        )
         torch.manual_seed(self.config.seed + 1_000_003 * self.group.rank)
         self.counters = Counters()
         if resume:
-            state = self.checkpoints.restore()
-            self.counters = state.counters
-            setup.data.restore(state.data)
-            if state.generators:
-                restore_generators(state.generators, self.group.device)
+            self._restore(self.checkpoints.restore())
         self.step = setup.make_step(
             Loss(self.network, setup.objective),
             self.optimizer,
@@ -81,6 +87,15 @@ class _Training:
             setup.run, step=self.counters.step, steps=self.config.steps, quiet=not self.group.leads
         )
         self.meter = Meter(self.counters.window)
+
+    def _restore(self, state: TrainingState) -> None:
+        self.counters = state.counters
+        try:
+            self.setup.data.restore(state.data)
+            if state.generators:
+                restore_generators(state.generators, self.group.device)
+        except (ValueError, RuntimeError) as error:
+            raise damaged_state(self.setup.run / "checkpoints" / "last", str(error)) from error
 
     def run(self) -> Counters:
         with self.log, stop_requests() as stop, self.loader:
@@ -121,7 +136,7 @@ class _Training:
         self.setup.objective.at(self.counters.step / self.config.steps)
         result = self.step(shares, rate=rate)
         if result.applied and self.average is not None:
-            self.average.update_parameters(self.network)
+            self.average.update()
         self._count(result)
         self.meter.add(result)
         self.log.progress(step, self.meter.line(rate))
@@ -158,41 +173,59 @@ class _Training:
         if counters.skipped_in_row >= self.config.max_skipped:
             raise UserError(
                 f"step {counters.step}: {counters.skipped_in_row} updates in a row were skipped, the last "
-                f"one with loss {result.loss} and gradient norm {result.gradient_norm}: training diverged or "
-                "the precision overflows. Lower training.peak_rate, raise training.warmup, or set "
-                "training.clip_norm = 1 or training.precision = 'float32'. The last checkpoint is kept."
+                f"one with loss {result.loss} and gradient norm {result.gradient_norm}: {_DIVERGED}"
             )
 
     def _validate(self) -> None:
         """Validates in the leading process; the others wait for the result, which decides when to stop."""
+        counters = self.counters
+        self.group.lead(self._score)
+        shared = ("best", "best_step", "best_loss", "stale", "unscored")
+        found = self.group.broadcast(tuple(getattr(counters, name) for name in shared))
+        for name, value in zip(shared, found, strict=True):
+            setattr(counters, name, value)
+        if counters.unscored >= _MOST_UNSCORED:
+            raise UserError(
+                f"step {counters.step}: the validation loss was not finite {counters.unscored} times in a "
+                f"row: {_DIVERGED}"
+            )
+
+    def _score(self) -> None:
         validate, config, counters = self.setup.validate, self.setup.validation, self.counters
-        if self.group.leads:
-            self.checkpoints.keep(self._averaged(), counters, count=self.config.average)
+        self._require_finite()
+        self.checkpoints.keep(self._averaged(), counters, count=self.config.average)
         if validate is None:
             return
-        if self.group.leads:
-            started = time.perf_counter()
-            scores = validate(self._averaged())
-            found = asdict(scores)
-            seconds = time.perf_counter() - started
-            first = counters.best is None
-            improved, better = scores.compared(config.metric, counters.best, counters.best_loss)
-            counters.stale = 0 if improved else counters.stale + 1
-            if better:
-                self._save_best(self._averaged(), scores)
-            self.log.record("valid", counters.step, {**found, "seconds": seconds})
-            blind = says_nothing(scores.value(config.metric), config.metric)
-            mark = "" if not better else "  best by loss" if blind else "  best"
-            where = f"step {counters.step:,}  epoch {counters.epoch}"
-            self.log.say(f"{where}  {scores.line()}  {seconds:.0f} s{mark}")
-            if first and blind:
-                self.log.say(
-                    f"{config.metric} is 0.00 and cannot rank checkpoints yet. Until it can, the loss "
-                    "decides which checkpoint is the best and when validation.patience ends the run."
-                )
-        counters.best, counters.best_step, counters.best_loss, counters.stale = self.group.broadcast(
-            (counters.best, counters.best_step, counters.best_loss, counters.stale)
-        )
+        started = time.perf_counter()
+        scores = validate(self._averaged())
+        found = asdict(scores)
+        seconds = time.perf_counter() - started
+        first, sound = counters.best is None, self._sound(scores)
+        counters.unscored = 0 if sound else counters.unscored + 1
+        improved, better = scores.compared(config.metric, counters.best, counters.best_loss)
+        counters.stale = 0 if sound and improved else counters.stale + 1
+        if sound and better:
+            self._save_best(self._averaged(), scores)
+        self.log.record("valid", counters.step, {**found, "seconds": seconds})
+        blind = says_nothing(scores.value(config.metric), config.metric)
+        mark = "" if not (sound and better) else "  best by loss" if blind else "  best"
+        where = f"step {counters.step:,}  epoch {counters.epoch}"
+        self.log.say(f"{where}  {scores.line()}  {seconds:.0f} s{mark}")
+        if first and blind:
+            self.log.say(
+                f"{config.metric} is 0.00 and cannot rank checkpoints yet. Until it can, the loss "
+                "decides which checkpoint is the best and when validation.patience ends the run."
+            )
+
+    def _sound(self, scores: ValidationScores) -> bool:
+        """Whether loss and score are finite."""
+        return math.isfinite(scores.loss) and math.isfinite(scores.value(self.setup.validation.metric))
+
+    def _require_finite(self) -> None:
+        """Raises UserError for weights that no update can repair, before they replace better ones."""
+        networks = {self.network, self._averaged().network}
+        if not all(all_finite(unique_tensors(network).values()) for network in networks):
+            raise UserError(f"step {self.counters.step}: some weights are not finite: {_DIVERGED}")
 
     def _save_best(self, model: Model, scores: ValidationScores) -> None:
         counters, metric = self.counters, self.setup.validation.metric
@@ -204,9 +237,12 @@ class _Training:
         generators = self.group.gather(generator_states(self.group.device))
         data = self.setup.data.state()
         self.counters.seconds += self.meter.lap()
-        if self.group.leads:
+
+        def save() -> None:
+            self._require_finite()
             self.checkpoints.save_last(self._averaged(), self.counters, generators=generators, data=data)
-        self.group.wait()
+
+        self.group.lead(save)
 
     def _finish(self) -> None:
         """Averages the kept checkpoints, and makes sure that `best` exists even without validation."""
@@ -215,16 +251,18 @@ class _Training:
         if self.counters.step % self.setup.validation.every:
             self._validate()
         self.counters.finished = True
-        if self.group.leads:
-            self._try_average()
-            if self.setup.validate is None:
-                self.checkpoints.save_best(self._averaged(), self.counters, {})
+        self.group.lead(self._choose_best)
         self._save()
 
-    def _try_average(self) -> None:
+    def _choose_best(self) -> None:
+        self._require_finite()
         model = self.checkpoints.average(self._averaged(), self.counters)
-        if model is None:
-            return
+        if model is not None:
+            self._score_average(model)
+        if self.setup.validate is None:
+            self.checkpoints.save_best(self._averaged(), self.counters, {})
+
+    def _score_average(self, model: Model) -> None:
         scores: dict[str, float] = {}
         if self.setup.validate is not None:
             validation = self.setup.validate(model)
@@ -232,7 +270,7 @@ class _Training:
             self.log.record("average", self.counters.step, scores)
             self.log.say(f"average of {len(self.counters.kept)}  {validation.line()}")
             best = self.counters.best, self.counters.best_loss
-            if validation.compared(self.setup.validation.metric, *best)[0]:
+            if self._sound(validation) and validation.compared(self.setup.validation.metric, *best)[0]:
                 self._save_best(model, validation)
         self.checkpoints.save_average(model, self.counters, scores)
 
@@ -240,7 +278,7 @@ class _Training:
         """The model to validate and save: the moving average if the run has one."""
         if self.average is None:
             return self.setup.model
-        return replace(self.setup.model, network=cast(Network, self.average.module))
+        return replace(self.setup.model, network=self.average.network)
 
     def _agreed(self, asked: bool) -> bool:
         """Whether any rank was asked to stop, in which case all of them stop at the same step."""

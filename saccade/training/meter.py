@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from saccade.training.state import Window
+from saccade.training.counters import Window
 from saccade.training.step import UpdateResult
 
 Item = TypeVar("Item")

@@ -1,6 +1,7 @@
 """The metrics of a run: a JSONL file, TensorBoard curves if it is installed, a live line on a terminal."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -11,7 +12,12 @@ from typing import Any, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from saccade.files import write_text
+from saccade.errors import DamagedFile
+from saccade.files import replace_file
+from saccade.folders import disk_error
+
+_LONGEST = 1 << 20
+"""Bytes of a line; a longer one is none of ours."""
 
 
 class MetricsLog:
@@ -28,8 +34,11 @@ class MetricsLog:
         self._task = TaskID(0)
         if quiet:
             return
-        forget_after(run / "metrics.jsonl", step)
-        self._file = (run / "metrics.jsonl").open("a", encoding="utf-8")
+        try:
+            forget_after(run / "metrics.jsonl", step)
+            self._file = (run / "metrics.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            raise disk_error(run / "metrics.jsonl", error) from error
         self._curves = _tensorboard(run / "tensorboard", step)
         if self.console.is_terminal:
             self._live = Progress(
@@ -63,12 +72,19 @@ class MetricsLog:
             self._live.update(self._task, completed=step, description=description)
 
     def record(self, kind: str, step: int, values: Mapping[str, float | int | str | None]) -> None:
-        """Appends a line to metrics.jsonl: its kind (train, valid, ...), the step and the values."""
+        """Appends a line to metrics.jsonl: its kind (train, valid, ...), the step and the values.
+
+        A value that is not finite becomes null, because JSON has no NaN.
+        """
         if self._file is None:
             return
-        self._file.write(
-            json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3), **values}) + "\n"
-        )
+        line = {
+            "kind": kind,
+            "step": step,
+            "time": round(time.time(), 3),
+            **{name: value if _is_json(value) else None for name, value in values.items()},
+        }
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         if self._curves is not None:
             for name, value in values.items():
@@ -82,17 +98,32 @@ class MetricsLog:
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Drops lines after `step`, which a resumed run writes again, and lines that are cut short or damaged."""
+    """Drops lines after `step`, which a resumed run writes again, and lines that are no metrics.
+
+    A crash may cut the last line short, and other programs may have damaged any of them. Raises UserError if
+    there is something else than a file.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DamagedFile(f"{path}: not a file, so no metrics can be written to it. Move it away.")
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    write_text(path, "".join(kept))
+    with path.open("rb") as old, replace_file(path) as kept:
+        while line := old.readline(_LONGEST):
+            if _step_of(line) <= step:
+                kept.write(line.rstrip(b"\n") + b"\n")
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a line of metrics; infinity if it is none."""
+    try:
+        step = json.loads(line.decode("utf-8"))["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return math.inf
+    return step if type(step) is int and step >= 0 else math.inf
+
+
+def _is_json(value: float | int | str | None) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

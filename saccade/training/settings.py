@@ -1,7 +1,7 @@
 """The section `[training]`: the settings of a training run."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -11,6 +11,13 @@ from saccade.training.optim import OptimizerConfig
 
 class TrainingConfig(OptimizerConfig):
     """Settings of a training run."""
+
+    changeable: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("steps", "peak_rate", "schedule", "warmup", "final_rate", "clip_norm"),
+            *("precision", "compile", "average", "save_every", "log_every", "max_skipped"),
+        }
+    )
 
     steps: PositiveInt = 20_000
     """Number of updates of the weights; early stopping may end the run sooner."""

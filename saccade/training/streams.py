@@ -125,6 +125,8 @@ class TextStreams:
     seed: int
     pad: int
     group: Group
+    vocab_size: int | None = None
+    """Number of ids, by which a restored memory of ids is checked; None: it is not checked."""
     _carried: list[CarriedMemory] = field(default_factory=list)
     """The memories after the last update, one for each of its batches."""
 
@@ -158,10 +160,14 @@ class TextStreams:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """See `TrainingData.restore`. A memory of a different number of streams is ignored."""
-        restored = []
+        restored, empty = [], self.start(1)
         for batch in range(self.accumulate):
-            names = [f"{batch}/{number}" for number in range(len(self.start(1)))]
-            if any(name not in state or len(state[name]) != self.rows for name in names):
+            names = [f"{batch}/{number}" for number in range(len(empty))]
+            for name, part in zip(names, empty, strict=True):
+                _require_like(part, state, name, vocab_size=self.vocab_size)
+            if len({state[name].shape[1:2] for name in names}) > 1:
+                raise ValueError(f"carried/{batch}: its parts have different lengths")
+            if any(len(state[name]) != self.rows for name in names):
                 return
             carried = CarriedMemory(self.rows)
             memory = tuple(state[name].to(self.group.device) for name in names)
@@ -185,3 +191,22 @@ class TextStreams:
             target_tokens=int((gold != self.pad).sum()),
             numbers=torch.arange(self.rows),
         )
+
+
+def _require_like(empty: Tensor, state: Mapping[str, Tensor], name: str, *, vocab_size: int | None) -> None:
+    """Raises ValueError unless a saved memory has the form of an empty one, whose second axis may grow."""
+    if name not in state:
+        raise ValueError(f"carried/{name} is missing")
+    found = state[name]
+    grows = empty.dim() > 1 and empty.size(1) == 0
+    wanted, shape = list(empty.shape[1:]), list(found.shape[1:])
+    if grows and shape:
+        wanted, shape = wanted[1:], shape[1:]
+    if found.dim() != empty.dim() or shape != wanted:
+        raise ValueError(f"carried/{name} is {list(found.shape)}, a memory of the model {list(empty.shape)}")
+    if found.dtype != empty.dtype:
+        raise ValueError(f"carried/{name} is {found.dtype}, a memory of the model {empty.dtype}")
+    if vocab_size is not None and not found.is_floating_point() and found.numel():
+        lowest, highest = int(found.min()), int(found.max())
+        if lowest < 0 or highest >= vocab_size:
+            raise ValueError(f"carried/{name} holds ids from {lowest} to {highest} of {vocab_size}")

@@ -1,7 +1,7 @@
 """The interface of validation during training: its schedule and its scores."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pydantic import PositiveInt
 
@@ -29,6 +29,8 @@ class Schedule(Protocol):
 
 class ValidationSchedule(Section):
     """The settings `[validation]` of every task."""
+
+    changeable: ClassVar[frozenset[str]] = frozenset({"every", "patience"})
 
     every: PositiveInt = 1000
     """Number of updates between validations."""

@@ -1,13 +1,14 @@
 """The models that a run starts from: one that it continues (`init_from`), and its teacher (`teacher`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from saccade.checkpoint import Model, find_model, load_weights, read_description, read_weights
 from saccade.errors import ConfigError
+from saccade.folders import Read, read_whole
 from saccade.models import kind_of, model_config
 from saccade.models.families import Network
 from saccade.nn.reading import OVERRIDABLE
@@ -27,19 +28,16 @@ class Origin:
     folder: Path
 
     @cached_property
-    def found(self) -> Path:
-        """The model folder itself: `folder`, or the best checkpoint of a run."""
-        return find_model(self.folder)
-
-    @cached_property
     def description(self) -> dict[str, Any]:
         """The folder's model.json."""
-        return read_description(self.found)
+        return self._read(read_description)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The model's tokeniser."""
-        return load_tokenizer(self.found, digests=self.description["tokenizer"])
+        return self._read(
+            lambda folder: load_tokenizer(folder, digests=read_description(folder)["tokenizer"])
+        )
 
     @property
     def family(self) -> type[Network]:
@@ -48,14 +46,26 @@ class Origin:
 
     def copy_weights(self, model: Model) -> None:
         """Copies the weights into a model of the same sizes; raises UserError if they do not fit."""
-        load_weights(model.network, read_weights(self.found), folder=self.found)
+
+        def copy(folder: Path) -> str:
+            load_weights(model.network, read_weights(folder), folder=folder)
+            return file_hash(folder / "model.safetensors")
+
+        model.provenance[self._name] = self._read(copy)
 
     def digest(self, last: Path) -> str:
         """The SHA-256 of the weights, taken from the checkpoint `last` if the run is resumed."""
         if (last / "model.json").is_file():
-            name = self.key.rpartition(".")[2]
-            return str(read_description(last)["provenance"].get(name, ""))
-        return file_hash(self.found / "model.safetensors")
+            return str(read_description(last)["provenance"].get(self._name, ""))
+        return self._read(lambda folder: file_hash(folder / "model.safetensors"))
+
+    @property
+    def _name(self) -> str:
+        return self.key.rpartition(".")[2]
+
+    def _read(self, read: Callable[[Path], Read]) -> Read:
+        """What `read` finds in the model folder, or in a run's best checkpoint, which a run may replace."""
+        return read_whole(partial(find_model, self.folder), read)
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,15 @@ def test_a_run_holds_what_it_promises(run_folder: Path) -> None:
     assert (run_folder / "checkpoints" / "last" / "training.json").is_file()
 
 
-def test_resuming_a_finished_run_changes_no_weights(saccade: Run, run_folder: Path) -> None:
+def test_resuming_a_finished_run_changes_no_weights_and_says_how_to_train_longer(
+    saccade: Run, run_folder: Path
+) -> None:
     before = snapshot(run_folder / "checkpoints")
     result = saccade("train", "--resume", run_folder)
     assert result.code == 0
     assert "Done: 4 steps" in result.text
+    assert "This run had finished before" in result.text
+    assert f"saccade train --resume {run_folder} --set training.steps=8\n" in result.text
     assert snapshot(run_folder / "checkpoints") == before
 
 
@@ -81,9 +85,18 @@ def test_a_configuration_file_gives_the_run_its_name(
     assert (tmp_path / "runs" / "numbers" / "checkpoints" / "best" / "model.json").is_file()
 
 
-def test_resume_goes_alone(saccade: Run, run_folder: Path, corpus: Path) -> None:
+def test_resume_takes_settings_that_may_change_and_nothing_else(
+    saccade: Run, run_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
     refused(saccade("train", "--resume", run_folder, *pair(corpus)), "--resume", "no other option")
-    refused(saccade("train", "--resume", run_folder, "--set", "training.steps=9"), "--resume")
+    refused(
+        saccade("train", "--resume", run_folder, "--set", "model.width=32"), "model.width: 16 before, 32 now"
+    )
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    result = saccade("train", "--resume", run, "--set", "training.steps=5")
+    assert result.code == 0, result.err
+    assert "Changed: training.steps: 4 before, 5 now." in result.err
+    assert "Done: 5 steps" in result.text and "finished before" not in result.text
 
 
 def test_resuming_what_is_no_run_is_refused(saccade: Run, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.batching import Batch
 from saccade.training.batch import Share
 from saccade.training.distributed import Group
-from saccade.training.eager import EagerStep, lacks_memory
+from saccade.training.eager import EagerStep
+from saccade.training.memory import lacks_memory
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
 from tests.tiny import batch, sentences

@@ -12,8 +12,9 @@ from saccade.errors import UserError
 from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.tasks import translation
 from saccade.tasks.translation_validation import Validation
+from saccade.training.counters import Counters, read_counters
 from saccade.training.distributed import Group
-from saccade.training.state import Counters
+from saccade.training.eager import EagerStep
 from saccade.translator import Translator
 from tests.training.conftest import drive
 from tests.training.drive import TINY
@@ -94,6 +95,59 @@ def test_a_run_that_diverges_stops_with_a_diagnosis_and_keeps_its_checkpoint(cor
         run(corpus, "training.peak_rate=1e30", "training.warmup=0", "training.max_skipped=3")
     skipped = lines(corpus / "run", "skipped")
     assert len(skipped) == 3
+
+
+def scored(monkeypatch: pytest.MonkeyPatch, *values: tuple[float, float]) -> None:
+    """Validations with these losses and BLEU scores."""
+    scores = iter(values)
+
+    def validate(*_: object, **__: object) -> Validation:
+        loss, bleu = next(scores)
+        return Validation(loss=loss, perplexity=2.7, bleu=bleu, chrf=0.0, exact=0.0)
+
+    monkeypatch.setattr(translation, "validate", validate)
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+def test_a_model_whose_loss_or_score_is_not_finite_is_never_the_best(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored(monkeypatch, (NAN, 50.0), (1.0, NAN), (1.0, 0.0), (NAN, 0.0), (INFINITE, 9.0), (1.0, -0.5))
+    folder, counters = run(corpus, "validation.every=2")
+    assert (counters.best, counters.best_step, counters.stale) == (0.0, 6, 3)
+    assert load_model(folder).provenance["step"] == 6
+    assert [line["loss"] for line in lines(folder, "valid")] == [None, 1.0, 1.0, None, None, 1.0]
+
+
+def test_a_loss_that_stays_not_finite_stops_the_run(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored(monkeypatch, (1.0, 3.0), *[(NAN, 0.0)] * 9)
+    with pytest.raises(UserError, match="step 8: the validation loss was not finite 3 times in a row"):
+        run(corpus, "validation.every=2")
+    assert load_model(corpus / "run").provenance["step"] == 2
+
+
+@pytest.mark.parametrize("settings", [(), ("training.ema=0.9", "training.average=2")])
+def test_weights_that_are_not_finite_stop_the_run_and_replace_nothing(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
+) -> None:
+    update, calls = EagerStep.__call__, iter(range(1, 100))
+
+    def spoiling(self: EagerStep, *arguments: Any, **options: Any) -> Any:
+        result = update(self, *arguments, **options)
+        if next(calls) == 9:
+            with torch.no_grad():
+                self.parameters[3].view(-1)[0] = INFINITE
+        return result
+
+    monkeypatch.setattr(EagerStep, "__call__", spoiling)
+    with pytest.raises(UserError, match="weights are not finite"):
+        run(corpus, "validation.every=3", "training.save_every=2", *settings)
+    for folder in (corpus / "run" / "checkpoints").iterdir():
+        for name, tensor in read_tensors(folder / "model.safetensors").items():
+            assert bool(tensor.isfinite().all()), (folder, name)
+    assert read_counters(corpus / "run" / "checkpoints" / "last" / "training.json").step == 8
 
 
 def test_a_run_needs_a_folder_of_its_own(corpus: Path) -> None:

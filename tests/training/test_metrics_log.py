@@ -4,11 +4,13 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from saccade.errors import UserError
+from saccade.training.counters import Window
 from saccade.training.meter import Meter
 from saccade.training.metrics_log import MetricsLog, forget_after
-from saccade.training.state import Window
 from saccade.training.step import UpdateResult
 
 
@@ -21,11 +23,36 @@ def test_a_resumed_run_writes_each_step_once_and_a_cut_line_goes(tmp_path: Path)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
-def test_a_line_with_bad_bytes_goes_and_the_others_stay(tmp_path: Path) -> None:
+def test_lines_that_are_no_metrics_go_and_the_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n\xff\xfe\x00{"step": 2}\n{"step": 3}\n')
-    forget_after(path, 3)
-    assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
+    good = [json.dumps({"kind": "train", "step": step}).encode() for step in (1, 2)]
+    damaged = [
+        *(
+            b"\xff\xfe\x00",
+            b'{"kind": "tr\xe4in", "step": 1}',
+            b"",
+            b"3",
+            b"[1]",
+            b"null",
+            b'{"kind": "valid"}',
+        ),
+        *(b'{"step": "1"}', b'{"step": null}', b'{"step": NaN}', b'{"step": -1}', b'{"step": true}'),
+        *(b"[" * 100_000, b'{"step": {"step": 1}}', b'{"kind": "train", "step": 1'),
+    ]
+    path.write_bytes(b"\n".join([good[0], *damaged, good[1], *damaged]))
+    forget_after(path, 5)
+    assert path.read_bytes() == b"\n".join(good) + b"\n"
+
+
+def test_metrics_that_are_no_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"metrics\.jsonl: not a file"):
+        MetricsLog(tmp_path, step=0, steps=5)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metrics.jsonl").symlink_to(tmp_path / "victim")
+    with pytest.raises(UserError, match=r"metrics\.jsonl: not a file"):
+        MetricsLog(tmp_path / "other", step=0, steps=5)
+    assert not (tmp_path / "victim").exists()
 
 
 def test_nothing_is_displayed_away_from_a_terminal(tmp_path: Path) -> None:
