@@ -258,3 +258,12 @@ def test_a_run_scores_with_the_tokeniser_it_began_with_and_names_it(
     assert set(seen) == {"zh"} and len(seen) >= 3
     _, _ = run(corpus, "validation.every=6", "validation.tokenize=char", name="chosen")
     assert seen[-1] == "char"
+
+
+def test_train_warns_of_the_same_text_on_both_sides_before_it_begins(corpus: Path) -> None:
+    said: list[str] = []
+    files = [f"data.source={corpus / 'train.en'}", f"data.target={corpus / 'train.en'}", "data.holdout=20"]
+    experiment = read_experiment(overrides=[*files, *TINY, "training.steps=2"])
+    start_run(experiment, corpus / "run", Group(), say=said.append)
+    [warning] = [line for line in said if "are the same in" in line]
+    assert warning.startswith("Warning: source and target are the same in 220 of 220 pairs")
