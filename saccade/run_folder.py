@@ -92,7 +92,7 @@ def _is_unbegun(run: Path) -> bool:
 def with_kept_text(experiment: Experiment, folder: Path, *, say: Callable[[str], None]) -> Experiment:
     """The experiment with text that can be read only once copied into `folder`.
 
-    Training reads its text several times, and again when a run is resumed. say: is told of it.
+    Training reads its text several times, and again when a run is resumed. say: receives a message about it.
     """
     values = dict(experiment.data)
     files = {name: value for name, value in values.items() if value and _are_paths(value)}
