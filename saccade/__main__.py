@@ -8,6 +8,7 @@ import errno
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -28,7 +29,7 @@ from saccade.commands.scoring import evaluate, score
 from saccade.commands.train import check, train
 from saccade.commands.translate import translate
 from saccade.distribution import version
-from saccade.errors import Interrupted, UserError
+from saccade.errors import Interrupted, SlowWarning, UserError
 
 COMMANDS = (
     train,
@@ -67,7 +68,9 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **options)
+            with warnings.catch_warnings():
+                warnings.showwarning = functools.partial(_note, warnings.showwarning)
+                command(*arguments, **options)
             sys.stdout.flush()
         except UserError as error:
             report(error)
@@ -87,6 +90,14 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             _end(f"Error: {where}cannot write: {error.strerror}. Free some space and try again.", 2)
 
     return run
+
+
+def _note(other: Callable[..., None], message: Warning | str, *about: Any, **details: Any) -> None:
+    """Shows warnings of ours as commands show notes, and those of others as `other` does."""
+    if isinstance(message, SlowWarning):
+        typer.echo(f"Note: {message}", err=True)
+    else:
+        other(message, *about, **details)
 
 
 def _end(message: str, code: int) -> NoReturn:

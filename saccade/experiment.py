@@ -18,6 +18,7 @@ from saccade.errors import Conflict, NotFound, UserError
 from saccade.folders import disk_error, settle_folder
 from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
+from saccade.native.fork import survive_fork
 from saccade.tasks import task_for
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
 from saccade.training.distributed import Group
@@ -106,6 +107,7 @@ def resume_run(run: Path, group: Group, *, say: Say = silent) -> Counters:
 
 
 def _train(experiment: Experiment, run: Path, group: Group, *, say: Say) -> Counters:
+    survive_fork()
     task = task_for(experiment.model)
     material = task.material(experiment, run / "data", group)
     resumes = _has_last(run)

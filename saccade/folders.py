@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,21 @@ def require_empty(folder: Path) -> None:
     """Raises UserError if `folder` exists and is not empty, so that existing files are never overwritten."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder}: exists and is not an empty folder.", topic="out")
+
+
+@contextlib.contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """Yields a new folder that only this user can read, and removes it; raises UserError if there is no place."""
+    try:
+        made = tempfile.mkdtemp(prefix=f"saccade-{purpose}-")
+    except OSError as error:
+        raise StorageError(
+            f"no folder for temporary files can be written ({error}). Name one in TMPDIR."
+        ) from error
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextlib.contextmanager

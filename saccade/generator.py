@@ -18,6 +18,7 @@ from saccade.decoding.keywords import ContinuationOptions
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import ConfigError, InputError
 from saccade.models.families import LanguageModel, expect
+from saccade.native.fork import survive_fork
 from saccade.nn.loss import linear_cross_entropy
 from saccade.nn.reading import OVERRIDABLE, LanguageModelConfig, MemoryConfig
 from saccade.text.cache import Ids
@@ -74,6 +75,7 @@ class TextGenerator:
 
         Raises UserError for a model that is not a language model, or does not have such a setting.
         """
+        survive_fork()
         expect(model.network, LanguageModel)
         self.model = _changed(model, settings) if settings else model
         self.network = expect(self.model.network, LanguageModel)

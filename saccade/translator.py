@@ -22,6 +22,7 @@ from saccade.engine import make_engine, unsupported_reason
 from saccade.errors import ConfigError, InputError, TooLong, Unsupported
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.recording import AttentionKind, AttentionMap
+from saccade.native.fork import survive_fork
 from saccade.quantisation import Precision
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import Tokenizer, between, same_pieces
@@ -73,6 +74,7 @@ class Translator:
         device: torch.device | str = "cpu",
     ) -> None:
         """settings: the settings `[decoding]` of the model that differ from the defaults."""
+        survive_fork()
         self.decoder, self.tokenizer, self.settings = decoder, tokenizer, settings
         self.device = torch.device(device)
 

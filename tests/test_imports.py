@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-EVERYWHERE = {"config", "distribution", "errors", "folders"}
+EVERYWHERE = {"caches", "config", "distribution", "errors", "folders"}
 BELOW_TRANSLATOR = {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "checkpoint"}
 INFERENCE = BELOW_TRANSLATOR | {"translator", "generator"}
 
@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "config": set(),
     "folders": set(),
+    "caches": set(),
     "distribution": set(),
     "text": set(),
     "quantisation": set(),
@@ -43,9 +44,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "engine": {"quantisation", "native", "nn", "models"},
     "checkpoint": {"quantisation", "native", "text", "models"},
-    "translator": {"checkpoint", "decoding", "engine", "quantisation", "text"}
+    "translator": {"checkpoint", "decoding", "engine", "native", "quantisation", "text"}
     | {"models.families", "models.recording"},
-    "generator": {"checkpoint", "decoding", "text", "models.interface", "models.families", "nn"},
+    "generator": {"checkpoint", "decoding", "native", "text", "models.interface", "models.families", "nn"},
     "loading": INFERENCE,
     "description": {"checkpoint", "models", "text"},
     "evaluation": INFERENCE,

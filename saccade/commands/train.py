@@ -138,17 +138,16 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
       saccade check examples/multi30k-en-de.toml
       saccade check --source train.en --target train.de --preset tiny
     """
-    from tempfile import TemporaryDirectory
-
     from saccade import experiment
     from saccade.config import dump_toml
+    from saccade.folders import temporary_folder
     from saccade.tasks import task_for
     from saccade.tasks.advice import model_size
 
     overrides = wanted.settings or []
     plan = experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
-    with TemporaryDirectory(prefix="saccade-check-") as folder:
-        report = experiment.check(plan, Path(folder))
+    with temporary_folder("check") as folder:
+        report = experiment.check(plan, folder)
     parameters = model_size(plan.model, report)
     typer.echo(dump_toml(plan.tables()))
     for line in report.summary():
