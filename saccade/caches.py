@@ -1,8 +1,8 @@
-"""Where things are kept that can be made again: in a folder that only this user can write, and that is found again.
+"""Where things are kept that can be made again: folders that only this user can write, found again each time.
 
-The home folder may be missing, read-only or another user's, and the user may have no entry in the list of users:
-so it is in containers. Then a private folder among the temporary files serves. Other packages that keep files in
-the home folder are given a place in ours.
+The home folder may be missing, read-only or another user's, and the user may have no entry in the list of
+users: so it is in containers. Then a private folder among the temporary files serves. Other packages that keep
+files in the home folder are given a place in ours.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ def folders() -> Iterator[Path]:
         yield named / "saccade"
     elif home := _home():
         yield home / ".cache" / "saccade"
-    for temporary in dict.fromkeys((os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp")):  # noqa: S108
+    for temporary in dict.fromkeys((os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp")):
         if Path(temporary).is_absolute():
             yield Path(temporary) / f"saccade-{os.geteuid()}"
 

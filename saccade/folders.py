@@ -19,7 +19,10 @@ def require_empty(folder: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_folder(purpose: str) -> Iterator[Path]:
-    """Yields a new folder that only this user can read, and removes it; raises UserError if there is no place."""
+    """Yields a new folder that only this user can read, and removes it.
+
+    Raises UserError if there is no place for it.
+    """
     try:
         made = tempfile.mkdtemp(prefix=f"saccade-{purpose}-")
     except OSError as error:

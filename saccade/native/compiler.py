@@ -29,15 +29,15 @@ _FLAGS = [
 _HERE = Path(__file__).parent
 _OPENMP = {"clang": "__kmpc_fork_call", "gcc": "GOMP_parallel"}
 _TRIAL, _PATIENCE = 15.0, 240.0
-"""Seconds for a trial of the compiler, and for all of the kernels, which take several. A compiler that hangs must
-not hang us."""
+"""Seconds for a trial of the compiler, and for all of the kernels, which take several. A compiler that hangs
+must not hang us."""
 
 
 class CompilerError(Exception):
     """A compiler failed; the message names it and its first complaint."""
 
 
-class CompilerHangs(CompilerError):
+class CompilerHangsError(CompilerError):
     """A compiler did not end in time."""
 
 
@@ -135,7 +135,7 @@ def _run(command: Sequence[str], *, until: float) -> str:
         try:
             out, complaints = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
-            raise CompilerHangs(f"{command[0]} was still running after {patience:.0f} seconds") from None
+            raise CompilerHangsError(f"{command[0]} was still running after {patience:.0f} seconds") from None
         finally:
             if process.returncode is None:
                 with contextlib.suppress(OSError):

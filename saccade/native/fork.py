@@ -14,8 +14,8 @@ from saccade.errors import Unsupported
 ValueT = TypeVar("ValueT")
 
 BUILDING = threading.RLock()
-"""Held while something is made once for all threads: kernels, an engine, a table. No other thread holds it while
-the process forks, so that it is free in the child."""
+"""Held while something is made once for all threads: kernels, an engine, a table. No other thread holds it
+while the process forks, so that it is free in the child."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(

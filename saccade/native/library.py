@@ -167,6 +167,6 @@ def _compile(commands: Sequence[Sequence[str]], key: str, folder: Path) -> ctype
         except OSError as error:  # not a library of this system
             file.unlink(missing_ok=True)
             failures.append(error)
-    if any(isinstance(failure, compiler.CompilerHangs) for failure in failures):
+    if any(isinstance(failure, compiler.CompilerHangsError) for failure in failures):
         cache.remember(folder, key, str(failures[0]))
     raise failures[0]
