@@ -1,8 +1,8 @@
 """Where things are kept that can be made again: folders that only this user can write, found again each time.
 
 The home folder may be missing, read-only or another user's, and the user may have no entry in the list of
-users: so it is in containers. Then a private folder among the temporary files serves. Other packages that keep
-files in the home folder are given a place in ours.
+users: so it is in containers. Then a private folder among the temporary files serves. Other packages that
+keep files in the home folder are given a place in ours.
 """
 
 import contextlib

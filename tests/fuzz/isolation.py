@@ -22,8 +22,8 @@ _ADDRESSES = 4 << 30  # beyond what is there already: more is refused by the sys
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended. code: of its exit, or minus the signal; peak: bytes that it took besides those it was
-    born with."""
+    """How a child ended. code: of its exit, or minus the signal; peak: bytes that it took besides those it
+    began with."""
 
     code: int
     out: str

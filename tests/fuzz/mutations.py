@@ -260,9 +260,10 @@ def _hostile(draws: random.Random, outside: Path) -> Any:
     return draws.choice(
         (
             None, True, -1, 0, 1, 3, 65_536, 10**6, 2**31, 2**63, 2**64, 10**30, -(10**30), 0.5, 1e308,
-            -1e308, float("nan"), float("inf"), "", "x", "\0", "\ud800", "../../outside/victim", "x/../../../victim",
-            str(outside / "victim"), "/etc/passwd", "x" * 100_000, [], [[]], {}, [0] * 100_000,
-            ["../../../outside/victim"], {"a": {"b": []}}, [1, "x", None], [10**9], "1", "Infinity",
+            -1e308, float("nan"), float("inf"), "", "x", "\0", "\ud800", "../../outside/victim",
+            "x/../../../victim", str(outside / "victim"), "/etc/passwd", "x" * 100_000, [], [[]], {},
+            [0] * 100_000, ["../../../outside/victim"], {"a": {"b": []}}, [1, "x", None], [10**9], "1",
+            "Infinity",
         )
     )  # fmt: skip
 

@@ -140,12 +140,10 @@ def _options(right: list[str], command: Any) -> Iterator[Line]:
             yield f"bad value for {option}", [*right, option, value]
 
 
+_FILES = ("source", "target", "valid_source", "valid_target", "reference", "prefix_file", "text")
 _BAD: dict[str, list[str]] = {
-    **dict.fromkeys(
-        ("source", "target", "valid_source", "valid_target", "reference", "prefix_file", "text"),
-        ["not/there", "/", "EMPTY"],
-    ),
-    **dict.fromkeys(("reranker", "init_from"), ["not/there", "EMPTY", "FILE"]),
+    **{name: ["not/there", "/", "EMPTY"] for name in _FILES},
+    **{name: ["not/there", "EMPTY", "FILE"] for name in ("reranker", "init_from")},
     "out": ["/proc/x/y", "FILE"],
     "overrides": ["", "x", "=", "x=1", "x.y=1", ".=", "decoding.no_such=1", "decoding=1"],
     "device": ["", "x", "cuda:99", "tpu"],
@@ -180,7 +178,8 @@ SETTINGS = [
 DECODING = [
     "decoding.beam=0", "decoding.beam=x", "decoding.beam=-1", "decoding.beam=1.5", "decoding.alpha=nan",
     "decoding.alpha=-1", "decoding.max_length=0", "decoding.batch_tokens=0", "decoding.no_such=1",
-    "model.width=8", "decoding.length_penalty=x", "decoding.early_stopping=7", "decoding.banned=[-1]", "training.steps=3",
+    "model.width=8", "decoding.length_penalty=x", "decoding.early_stopping=7",
+    "decoding.banned=[-1]", "training.steps=3",
 ]  # fmt: skip
 WRONG: list[Line] = [
     ("another family", ["translate", "LM", "TEST_EN"]),
