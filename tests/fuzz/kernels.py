@@ -258,15 +258,18 @@ def decoding(draws: random.Random) -> None:
 
 def at_once(draws: random.Random) -> None:
     """A body that writes all positions at once, in C beside its network."""
-    table = {"kind": "nonautoregressive", "decoder": draws.choice(("ctc", "mask-predict", "fertility"))}
+    table = {"kind": "nonautoregressive", "decoder": "ctc"}
     sizes = {"width": 32, "heads": 2, "feed_forward": 48, "encoder_layers": 1, "decoder_layers": 1}
     network: Any = build_model(model_config({**table, **sizes, "dropout": 0.0}), vocabulary(_SIZE))
     randomise(network.eval())
     rows = [[draws.randrange(4, _SIZE) for _ in range(_length(draws))] for _ in range(draws.randint(1, 4))]
     with torch.inference_mode():
         engine, batch = make_engine(network), padded(rows)
-        near(engine.encode(*batch).lengths, network.encode(*batch).lengths)
-        scheme(engine).write(engine.encode(*batch))
+        mine, found = scheme(engine).write(engine.encode(*batch))
+        exact, count = scheme(network).write(network.encode(*batch))
+    assert torch.equal(found, count)
+    real = torch.arange(mine.size(1)) < found[:, None]
+    near(mine[real], exact[real], 5e-4)
 
 
 def refused(call: Callable[[], object]) -> None:

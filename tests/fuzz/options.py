@@ -130,13 +130,13 @@ def _options(right: list[str], command: Any) -> Iterator[Line]:
         names = [name for name in parameter.opts if name.startswith("--")]
         if not names or names[0] == "--help" or parameter.hidden:
             continue
-        option, kind = names[0], parameter.type
+        option = names[0]
         if parameter.is_flag:
             yield "value for a flag", [*right, f"{option}=x"]
             continue
         yield "misspelt", [*right, f"{option[:-1]}q", "1"]
         yield "without a value", [*right, option]
-        for value in _bad(parameter, kind):
+        for value in _bad(parameter):
             yield f"bad value for {option}", [*right, option, value]
 
 
@@ -151,12 +151,16 @@ _BAD: dict[str, list[str]] = {
 """Bad values by the parameter's name."""
 
 
-def _bad(parameter: Any, kind: Any) -> list[str]:
-    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
+def _bad(parameter: Any) -> list[str]:
+    # Where the bounds are depends on typer's version.
+    low, high = (
+        getattr(parameter, name, getattr(getattr(parameter, "type", None), name, None))
+        for name in ("min", "max")
+    )
     bad = list(_BAD.get(parameter.name, ()))
-    if "integer" in kind.name:
+    if parameter.metavar == "N":
         bad += ["x", "1.5", "", "1e3", "nan", "--"]
-    elif "float" in kind.name:
+    elif parameter.metavar == "X":
         bad += ["x", "", "nan", "inf", "1,5"]
     elif "|" in (parameter.metavar or ""):
         bad += ["x", "", parameter.metavar]
