@@ -136,8 +136,11 @@ def _options(right: list[str], command: Any) -> Iterator[Line]:
             continue
         yield "misspelt", [*right, f"{option[:-1]}q", "1"]
         yield "without a value", [*right, option]
+        if parameter.metavar in ("N", "X"):
+            yield "given twice", [*right, option, "2", option, "3"]
         for value in _bad(parameter):
-            yield f"bad value for {option}", [*right, option, value]
+            if (right[0], value) not in (("distill", "FILE"), ("align", "FILE")):  # which write files
+                yield f"bad value for {option}", _with(right, option, value)
 
 
 _FILES = ("source", "target", "valid_source", "valid_target", "reference", "prefix_file", "text")
@@ -149,6 +152,14 @@ _BAD: dict[str, list[str]] = {
     "device": ["", "x", "cuda:99", "tpu"],
 }
 """Bad values by the parameter's name."""
+
+
+def _with(right: list[str], option: str, value: str) -> list[str]:
+    """The line with another value for an option."""
+    if option not in right:
+        return [*right, option, value]
+    place = right.index(option) + 1
+    return [*right[:place], value, *right[place + 1 :]]
 
 
 def _bad(parameter: Any) -> list[str]:
