@@ -30,17 +30,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=20.0, help="for all of them together")
     parser.add_argument("--share", type=float, default=1.0, help="of the cases of each")
+    parser.add_argument("--brief", action="store_true", help="fewer models and runs; the cases are others")
     parser.add_argument("--replay", metavar="SEED/CAMPAIGN/NUMBER", help="one case again; its folder is kept")
     given = parser.parse_args()
     library()  # compiled once, and not in each child
     if given.replay:
-        return replay(given.replay)
+        return replay(given.replay, brief=given.brief)
     if unknown := set(given.campaigns) - CAMPAIGNS.keys():
         parser.error(f"no campaign {', '.join(sorted(unknown))}; there are {', '.join(CAMPAIGNS)}")
     deadline, tallies = time.monotonic() + 60 * given.minutes, []
     for name in given.campaigns or CAMPAIGNS:
         with tempfile.TemporaryDirectory(prefix=f"saccade-fuzz-{name}-") as place:
-            campaign = CAMPAIGNS[name](given.seed, Path(place))
+            campaign = CAMPAIGNS[name](given.seed, Path(place), brief=given.brief)
             campaign.prepare()
             count = max(1, round(given.share * campaign.full()))
             tallies.append(run(campaign, count=count, minutes=(deadline - time.monotonic()) / 60))
@@ -48,11 +49,11 @@ def main() -> int:
     return report(tallies, given.seed)
 
 
-def replay(which: str) -> int:
+def replay(which: str, *, brief: bool) -> int:
     """Tries one case again, and says what came of it and where its files are."""
     seed, name, number = which.split("/")
     place = Path(tempfile.mkdtemp(prefix=f"saccade-fuzz-{name}-"))
-    campaign: Campaign = CAMPAIGNS[name](int(seed), place)
+    campaign: Campaign = CAMPAIGNS[name](int(seed), place, brief=brief)
     campaign.prepare()
     outcome = tried(campaign, int(number))
     print(f"{which}: {outcome.word}\n{outcome.fault or ''}\nfiles: {place}")

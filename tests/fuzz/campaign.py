@@ -25,13 +25,14 @@ class Outcome:
 
 
 class Campaign(ABC):
-    """Cases that are tried one by one. place: a folder of its own, which exists."""
+    """Cases that are tried one by one. place: a folder of its own, which exists. brief: fewer things are made
+    for the cases, so that they are others."""
 
     name: str
     workers = 2
 
-    def __init__(self, seed: int, place: Path) -> None:
-        self.seed, self.place = seed, place
+    def __init__(self, seed: int, place: Path, *, brief: bool = False) -> None:
+        self.seed, self.place, self.brief = seed, place, brief
 
     @abstractmethod
     def full(self) -> int:

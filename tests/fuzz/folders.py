@@ -33,7 +33,7 @@ class Folders(Campaign):
         """Trains and writes the folders that are damaged."""
         ready = self.place / "subjects"
         ready.mkdir()
-        self.subjects = [*subjects.models(ready), *subjects.runs(ready)]
+        self.subjects = [*subjects.models(ready), *subjects.runs(ready, brief=self.brief)]
         self.text = subjects.corpus(ready)
 
     def case(self, number: int) -> Outcome:

@@ -90,6 +90,11 @@ def _in_child(
     try:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
+        # Not those of the parent: a test may have others in their place.
+        sys.stdin, sys.stdout, sys.stderr = (
+            os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
+            for number, mode in enumerate("rww")
+        )
         os.setsid()
         os.chdir(place)
         most = _born_with() + _ADDRESSES + _addresses()

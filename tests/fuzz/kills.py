@@ -37,8 +37,8 @@ class Kills(Campaign):
     name = "kills"
 
     def full(self) -> int:
-        """One hundred kills of single processes, and some cases of other kinds."""
-        return 20 + 4 + 3
+        """Enough for more than a hundred kills of single processes, five of two, and five full disks."""
+        return 45
 
     def prepare(self) -> None:
         """Trains each run once, unkilled."""
@@ -71,11 +71,13 @@ class Kills(Campaign):
 
     def _killed(self, run: Path, name: str, draws: random.Random) -> Outcome:
         killed = 0
-        for _ in range(KILLS):
-            # The first moments, in which text is prepared, and the last ones as well.
-            ended = self._go_on(run, name, kill_after=draws.uniform(0, self.seconds[name]))
-            killed += ended.code == -signal.SIGKILL
-        return self._to_the_end(run, name, f"times {KILLS} kills")
+        for _ in range(4 * KILLS):
+            # The first moments, in which text is prepared, as well as the last ones.
+            after = draws.uniform(0.0, 0.7) * self.seconds[name]
+            killed += self._go_on(run, name, kill_after=after).code == -signal.SIGKILL
+            if killed == KILLS or finished(run):
+                break
+        return self._to_the_end(run, name, f"times {killed} kills")
 
     def _full_disk(self, run: Path, name: str, draws: random.Random) -> Outcome:
         for _ in range(3):
@@ -154,6 +156,15 @@ def started(words: list[Any], rank: int, port: str, errors: Path) -> int:
             code = end.code if isinstance(end.code, int) else 0
     finally:
         os._exit(code)
+
+
+def finished(run: Path) -> bool:
+    """Whether the run has come to its end, after which there is nothing to kill."""
+    path = run / "checkpoints" / "last" / "training.json"
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["counters"]["finished"])
+    except (OSError, ValueError):
+        return False
 
 
 def free_port() -> int:

@@ -173,8 +173,8 @@ def _model(place: Path, name: str, table: dict[str, Any], **stored: Any) -> Subj
     return Subject(name, place / name, reads_text, run=False)
 
 
-def runs(place: Path) -> list[Subject]:
-    """Killed runs, which differ in what their folders hold."""
+def runs(place: Path, *, brief: bool) -> list[Subject]:
+    """Killed runs, which differ in what their folders hold; brief: one."""
     everything = {"training.ema": 0.9, "training.average": 2, "training.accumulate": 2}
     wanted: Sequence[tuple[str, str, dict[str, Any]]] = (
         ("run", "transformer", {}),
@@ -185,5 +185,5 @@ def runs(place: Path) -> list[Subject]:
     )
     return [
         Subject(name, killed_run(kind, place, name, **changes), KINDS[kind].family is LanguageModel, run=True)
-        for name, kind, changes in wanted
+        for name, kind, changes in wanted[: 1 if brief else None]
     ]

@@ -29,7 +29,7 @@ def fuzz(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("campaign", ["folders", "options", "kernels"])
 def test_a_short_form_of_the_campaign_finds_nothing(campaign: str) -> None:
-    done = fuzz(campaign, "--share", "0.01", "--seed", "3")
+    done = fuzz(campaign, "--brief", "--share", "0.01", "--seed", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 faults " in done.stdout
 
@@ -53,14 +53,14 @@ def test_how_a_child_ends_is_seen(tmp_path: Path) -> None:
         raise KeyError("x")
 
     def grow() -> None:
-        bytearray(700 << 20)[::4096] = b"x" * (700 << 8)
+        bytearray(900 << 20)[::4096] = b"x" * (900 << 8)
 
     def sleep() -> None:
         time.sleep(30)
 
     assert isolated(lambda: None, place=tmp_path).fault() is None
     assert isolated(refuse, place=tmp_path).fault() is None
-    for work, word in ((crash, "exit code -11"), (raise_, "KeyError"), (grow, "takes 7"), (sleep, "hangs")):
+    for work, word in ((crash, "exit code -11"), (raise_, "KeyError"), (grow, "takes 8"), (sleep, "hangs")):
         fault = isolated(work, place=tmp_path, seconds=1.0 if work is sleep else 20.0).fault()
         assert fault is not None and word in fault
 
