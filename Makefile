@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format docs bench compare clean
+.PHONY: help install demo test test-slow fuzz lint format docs bench compare clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: $(STAMP)  ## the tests, without the slow ones
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(STAMP)  ## the slow tests: those that train
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+fuzz: $(STAMP)  ## hostile input, kills, threads, sanitizers: 20 minutes; FUZZ="folders --seed 2", FUZZ="--replay 1/folders/7"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: $(STAMP)  ## ruff and mypy; changes nothing
 	$(BIN)/ruff check .

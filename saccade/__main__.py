@@ -8,6 +8,7 @@ import errno
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -30,7 +31,7 @@ from saccade.commands.streams import NOBODY_READS, settle_streams
 from saccade.commands.train import check, train
 from saccade.commands.translate import translate
 from saccade.distribution import version
-from saccade.errors import Interrupted, UserError
+from saccade.errors import Interrupted, SlowWarning, UserError
 
 COMMANDS = (
     train,
@@ -75,7 +76,9 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **options)
+            with warnings.catch_warnings():
+                warnings.showwarning = functools.partial(_note, warnings.showwarning)
+                command(*arguments, **options)
         except UserError as error:
             report(error)
             raise typer.Exit(2) from None
@@ -94,6 +97,14 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise
 
     return run
+
+
+def _note(other: Callable[..., None], message: Warning | str, *about: Any, **details: Any) -> None:
+    """Shows warnings of ours as commands show notes, and those of others as `other` does."""
+    if isinstance(message, SlowWarning):
+        typer.echo(f"Note: {message}", err=True)
+    else:
+        other(message, *about, **details)
 
 
 def _end(message: str, code: int) -> NoReturn:

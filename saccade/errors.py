@@ -76,3 +76,7 @@ class StorageError(UserError):
 
 class Interrupted(Exception):
     """Work that was asked to stop and has saved its state, as the message says; exit code 130."""
+
+
+class SlowWarning(UserWarning):
+    """Something works, but more slowly than it could; the message says why and what helps."""

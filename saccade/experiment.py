@@ -17,6 +17,7 @@ from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
 from saccade.models.interface import Vocabulary
 from saccade.models.outline import require_room
+from saccade.native.fork import survive_fork
 from saccade.resuming import (
     Change,
     changes,
@@ -191,6 +192,7 @@ def _require_steps(experiment: Experiment, last: Path) -> None:
 
 def _compose(experiment: Experiment, run: Path, group: Group, *, say: Say) -> tuple[Setup, bool]:
     """The parts of a run, and whether it continues from a checkpoint."""
+    survive_fork()
     task = task_for(experiment.model)
     material = task.material(experiment, run / "data", group)
     resumes = has_last(run)

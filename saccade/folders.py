@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,24 @@ def require_empty(folder: Path) -> None:
         make_partial(home / made.name, Path.mkdir)[0].rmdir()
     except OSError as error:
         raise disk_error(folder, error) from error
+
+
+@contextlib.contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """Yields a new folder that only this user can read, and removes it.
+
+    Raises UserError if there is no place for it.
+    """
+    try:
+        made = tempfile.mkdtemp(prefix=f"saccade-{purpose}-")
+    except OSError as error:
+        raise StorageError(
+            f"no folder for temporary files can be written ({error}). Name one in TMPDIR."
+        ) from error
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextlib.contextmanager

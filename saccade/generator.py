@@ -20,6 +20,7 @@ from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import ConfigError, InputError
 from saccade.machine import chosen_device, usable_device
 from saccade.models.families import LanguageModel, expect
+from saccade.native.fork import survive_fork
 from saccade.nn.loss import linear_cross_entropy
 from saccade.nn.reading import OVERRIDABLE, LanguageModelConfig, MemoryConfig
 from saccade.problems import unknown_text
@@ -92,6 +93,7 @@ class TextGenerator(Reopened):
 
         Raises UserError for a model that is not a language model, or does not have such a setting.
         """
+        survive_fork()
         expect(model.network, LanguageModel)
         self.model = _changed(model, settings) if settings else model
         self.network = expect(self.model.network, LanguageModel)

@@ -21,6 +21,7 @@ from saccade.decoding.scoring import TargetScore
 from saccade.errors import TooLong, Unsupported
 from saccade.machine import chosen_device, usable_device
 from saccade.models.recording import AttentionMap
+from saccade.native.fork import survive_fork
 from saccade.opening import Engine, decoder_for, make_reranker
 from saccade.problems import LineChecks
 from saccade.quantisation import Precision
@@ -60,6 +61,7 @@ class Translator(Reopened):
     ) -> None:
         """settings: the settings `[decoding]` of the model that differ from the defaults. seen: the lengths
         of the text that it was trained on, if they are known."""
+        survive_fork()
         self.decoder, self.tokenizer, self.settings, self.seen = decoder, tokenizer, settings, seen
         self.device = torch.device(device)
 

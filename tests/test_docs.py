@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [page for page in (ROOT / "README.md", ROOT / "README.zh-CN.md", *DOCS) if page.exists()]
+ABOVE = [ROOT / name for name in ("README.md", "README.zh-CN.md", "SECURITY.md")]
+PAGES = [page for page in (*ABOVE, *DOCS) if page.exists()]
 
 
 def generator() -> ModuleType:

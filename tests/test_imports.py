@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 BENEATH = {"errors", "structured"}
 """What the files that all may import are made of."""
 EVERYWHERE = {
+    "caches",
     "config",
     "digests",
     "distribution",
@@ -44,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "leftovers": set(),
     "folders": {"leftovers"},
     "files": {"folders", "leftovers"},
+    "caches": set(),
     "digests": set(),
     "foreign": set(),
     "machine": set(),
@@ -71,9 +73,9 @@ ALLOWED: dict[str, set[str]] = {
     "reopening": set(),
     "attending": {"decoding.interface", "models.recording", "text"},
     "translator": {"attending", "checkpoint", "decoding", "opening", "problems", "reopening", "results"}
-    | {"models.recording", "quantisation", "text"},
+    | {"models.recording", "native", "quantisation", "text"},
     "generator": {"problems", "reopening", "results"}
-    | {"checkpoint", "decoding", "text", "models.interface", "models.families", "nn"},
+    | {"checkpoint", "decoding", "native", "text", "models.interface", "models.families", "nn"},
     "loading": INFERENCE,
     "description": {"checkpoint", "manifest", "models", "text"},
     "evaluation": INFERENCE,

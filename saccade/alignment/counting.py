@@ -1,10 +1,9 @@
 """Alignments by counting the pieces that occur together (eflomal: Östling and Tiedemann 2016)."""
 
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from saccade.distribution import missing
+from saccade.folders import temporary_folder
 
 
 def aligned_by_counting(
@@ -25,8 +24,8 @@ def aligned_by_counting(
     found: list[list[int]] = [[] for _ in sources]
     if not usable:
         return found
-    with tempfile.TemporaryDirectory(prefix="saccade-align-") as folder:
-        links = Path(folder) / "links"
+    with temporary_folder("align") as folder:
+        links = folder / "links"
         # Ids instead of pieces, which eflomal would convert to lower case and split at spaces.
         eflomal.Aligner().align(
             [_line(sources[i]) for i in usable], [_line(targets[i]) for i in usable], str(links)

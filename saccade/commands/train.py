@@ -182,11 +182,10 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
       saccade check examples/multi30k-en-de.toml
       saccade check --source train.en --target train.de --preset tiny
     """
-    from tempfile import TemporaryDirectory
-
     from saccade import experiment
     from saccade.config import dump_toml
     from saccade.distribution import install_hint
+    from saccade.folders import temporary_folder
     from saccade.run_folder import with_kept_text
     from saccade.tasks import task_for
     from saccade.tasks.advice import model_size
@@ -195,9 +194,9 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
     overrides = wanted.settings or []
     plan = experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
     task = task_for(plan.model)
-    with TemporaryDirectory(prefix="saccade-check-") as folder:
-        readable = with_kept_text(plan, Path(folder) / "text", say=experiment.silent)
-        report = experiment.check(readable, Path(folder) / "data")
+    with temporary_folder("check") as folder:
+        readable = with_kept_text(plan, folder / "text", say=experiment.silent)
+        report = experiment.check(readable, folder / "data")
         warnings = experiment.warnings(readable, report)
     typer.echo(dump_toml(plan.tables()))
     for line in report.summary():

@@ -1,8 +1,9 @@
 """A value that is made when it is first needed, once, however many threads ask for it."""
 
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from saccade.native.fork import BUILDING
 
 ValueT = TypeVar("ValueT")
 
@@ -11,13 +12,13 @@ class Lazy(Generic[ValueT]):
     """Calls `make` at the first `get`; later calls give the same value without waiting."""
 
     def __init__(self, make: Callable[[], ValueT]) -> None:
-        self._make, self._lock = make, threading.Lock()
+        self._make = make
         self._made: list[ValueT] = []
 
     def get(self) -> ValueT:
         """The value; what `make` raises is raised, and the next call tries again."""
         if not self._made:
-            with self._lock:
+            with BUILDING:
                 if not self._made:
                     self._made.append(self._make())
         return self._made[0]

@@ -1,7 +1,6 @@
 """Blocks of a Transformer as C reads them: flat, packed weights, and whole sequences sent through them."""
 
 import ctypes
-import threading
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from saccade.native.fork import BUILDING
 from saccade.native.library import kernels, library
 from saccade.native.linear import PackedLinear, pack
 from saccade.native.structs import CLayer, CLayerNorm, CLinear, CSequences, CStack
@@ -103,7 +103,6 @@ class PackedStack:
             pre_norm=config.norm == "pre",
             activation=_ACTIVATIONS[config.activation],
         )
-        self._growing = threading.Lock()
         self._tables = self._make_tables(0)
 
     def position_tables(self, length: int) -> PositionTables:
@@ -111,7 +110,7 @@ class PackedStack:
         tables = self._tables
         if length <= tables.length:
             return tables
-        with self._growing:
+        with BUILDING:
             if length > self._tables.length:
                 self._tables = self._make_tables(length)
             return self._tables

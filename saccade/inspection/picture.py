@@ -11,6 +11,7 @@ from unicodedata import east_asian_width
 import torch
 from torch import Tensor
 
+from saccade.caches import place_others
 from saccade.distribution import missing
 from saccade.errors import ConfigError, Unsupported
 from saccade.files import replace_file
@@ -36,6 +37,7 @@ def check_picture(path: Path) -> None:
     """Raises UserError if matplotlib is missing or the file name has an unsupported ending."""
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{path}: the picture's name must end in {', '.join(SUFFIXES)}.")
+    place_others()
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

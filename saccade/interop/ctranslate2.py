@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from saccade.decoding.memory import check_search
 from saccade.decoding.options import DecodingConfig
 from saccade.distribution import missing
 from saccade.errors import Unsupported
+from saccade.folders import temporary_folder
 from saccade.interop.exported import (
     Exported,
     about_transformer,
@@ -25,6 +25,7 @@ from saccade.interop.exported import (
     transformer_of,
 )
 from saccade.models.transformer import Transformer
+from saccade.native.fork import ThisProcess
 from saccade.nn.embedding import Embedding
 from saccade.quantisation import Precision
 from saccade.text.tokenizer import Tokenizer
@@ -100,7 +101,7 @@ class CTranslate2Decoder(Decoder):
     options = DecodingConfig
 
     def __init__(self, exported: Exported, engine: Any) -> None:
-        self._engine, self.vocabulary = engine, exported.vocabulary
+        self._engine, self.vocabulary = ThisProcess(engine), exported.vocabulary
         self.max_source_length = self.max_target_length = exported.longest
         self._source_names, self._target_names = vocabularies(exported.tokenizer)
         self._target_ids = {name: number for number, name in enumerate(self._target_names)}
@@ -139,7 +140,7 @@ class CTranslate2Decoder(Decoder):
         found: list[list[Hypothesis]] = [[] for _ in rows]
         for longest, group in groupby(sorted(range(len(rows)), key=limit), key=limit):
             indices = list(group)
-            results = self._engine.translate_batch(
+            results = self._engine.get().translate_batch(
                 [rows[index] for index in indices],
                 [forced[index] for index in indices],
                 beam_size=options.beam,
@@ -189,8 +190,8 @@ def about_ctranslate2(model: Model) -> dict[str, Any]:
 
 def convert_and_open(model: Model, *, device: str | None = None, threads: int | None = None) -> Translator:
     """Converts a model, which takes seconds, and opens a translator over the result."""
-    with TemporaryDirectory(prefix="saccade-ctranslate2-") as place:
-        about, folder = about_ctranslate2(model), Path(place) / "model"
+    with temporary_folder("ctranslate2") as place:
+        about, folder = about_ctranslate2(model), place / "model"
         with exported_folder(folder, model, target="ctranslate2", about=about) as new:
             write_ctranslate2(model, new)
         return open_ctranslate2(folder, device=device, threads=threads)

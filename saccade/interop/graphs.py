@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from saccade.distribution import missing
 from saccade.errors import DamagedFile
+from saccade.native.fork import ThisProcess
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 _LARGEST_IN_ONE_FILE = 1 << 30  # bytes of weights; protobuf ends at 2 GiB
@@ -55,7 +56,7 @@ def export_graph(
     exporter.setLevel(level)
 
 
-def sessions(folder: Path, *, threads: int | None) -> tuple[Any, Any]:
+def sessions(folder: Path, *, threads: int | None) -> tuple[ThisProcess[Any], ThisProcess[Any]]:
     """Encoder and decoder on the CPU; raises UserError if onnxruntime is missing or cannot load them."""
     try:
         import onnxruntime
@@ -72,10 +73,10 @@ def sessions(folder: Path, *, threads: int | None) -> tuple[Any, Any]:
         )
     except Exception as error:  # onnxruntime has a dozen exceptions without a common class
         raise DamagedFile(f"{folder}: onnxruntime cannot load it: {error}.") from error
-    return encoder, decoder
+    return ThisProcess(encoder), ThisProcess(decoder)
 
 
-def run(session: Any, **inputs: Tensor) -> list[Tensor]:
+def run(session: ThisProcess[Any], **inputs: Tensor) -> list[Tensor]:
     """Runs a graph; returns its outputs."""
     arrays = {name: tensor.contiguous().numpy() for name, tensor in inputs.items()}
-    return [torch.from_numpy(array) for array in session.run(None, arrays)]
+    return [torch.from_numpy(array) for array in session.get().run(None, arrays)]

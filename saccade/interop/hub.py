@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from saccade.caches import place_others
 from saccade.distribution import missing
 from saccade.errors import NotFound
 
@@ -21,6 +22,7 @@ def located(name: str) -> Path:
         if not folder.exists():
             raise NotFound(f"{name}: no such folder. Give a model's folder, or its hub name (owner/model).")
         return folder
+    place_others()
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:

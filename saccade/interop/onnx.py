@@ -215,7 +215,7 @@ class OnnxTransformer:
         self.vocabulary = exported.vocabulary
         self.max_source_length = self.max_target_length = exported.longest
         self._encoder, self._decoder = sessions(folder, threads=threads)
-        positions = next(one for one in self._decoder.get_inputs() if one.name == "position")
+        positions = next(one for one in self._decoder.get().get_inputs() if one.name == "position")
         self.joins = len(positions.shape) > 0
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> _Memory:

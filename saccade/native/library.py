@@ -4,11 +4,15 @@ import contextlib
 import ctypes
 import functools
 import os
-import threading
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from saccade import caches
+from saccade.errors import SlowWarning
 from saccade.native import cache, compiler
+from saccade.native.fork import BUILDING
 from saccade.native.structs import mismatch
 
 # Types of arguments: pointer, long, int, float, 32 and 64 bits.
@@ -45,7 +49,8 @@ _BAD = {
     3: "a target is not one of the classes",
     4: "a length, or the number of a sentence or of a hypothesis, is out of range",
 }
-_LOADING = threading.Lock()
+_PATIENCE = 300.0
+"""Seconds to wait for another process that compiles the same."""
 
 
 @functools.cache
@@ -92,7 +97,7 @@ def _raise(status: int, function: Any, arguments: tuple[Any, ...]) -> int:  # no
 
 
 def _attempt() -> tuple[ctypes.CDLL | None, str | None]:
-    with _LOADING:  # threads that come first at the same time compile once
+    with BUILDING:  # threads that come first at the same time compile once
         return _load()
 
 
@@ -102,37 +107,66 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
         return None, "switched off by SACCADE_NATIVE=0"
     if os.name != "posix":
         return None, "they are only compiled on POSIX systems"
-    commands, folders = compiler.compilers(), list(cache.folders())
+    commands = compiler.compilers()
     if not commands:
         return None, "no C compiler (cc, gcc or clang)"
-    key = compiler.build_key(commands)
+    try:
+        key = compiler.build_key(commands)
+        found = _stored(caches.folders(), key) or _compiled(commands, key)
+    except (compiler.CompilerError, OSError) as error:
+        warnings.warn(
+            f"plain torch is used, which is slower: {error}. Name a C compiler that works in CC, or set "
+            "SACCADE_NATIVE=0.",
+            SlowWarning,
+            stacklevel=2,
+        )
+        return None, str(error)
+    return found, None
+
+
+def _stored(folders: Iterable[Path], key: str) -> ctypes.CDLL | None:
     for folder in folders:
         for file in cache.stored(folder, key):
             with contextlib.suppress(OSError):
-                return opened(file), None
-    reasons = ["no folder to keep them in"]
+                return opened(file)
+    return None
+
+
+def _compiled(commands: Sequence[Sequence[str]], key: str) -> ctypes.CDLL:
+    """The kernels, compiled by the first compiler that can and kept; by one process if several come at once.
+
+    Raises CompilerError, or OSError where they can't be kept.
+    """
+    folder = next(filter(cache.has_room, caches.writable_folders(programs=True)), None)
+    if folder is None:
+        raise OSError(
+            "there is no folder of this user's own with 4 MB of room to keep compiled kernels in, and to run "
+            "them from; XDG_CACHE_HOME names one"
+        )
+    with cache.claimed(folder, patience=_PATIENCE) as alone:
+        if found := _stored([folder], key):
+            return found
+        if failure := cache.remembered(folder, key):
+            raise compiler.CompilerError(f"{failure} when it was last tried, less than an hour ago")
+        if not alone:
+            raise compiler.CompilerError(f"another process was still compiling after {_PATIENCE:.0f} seconds")
+        return _compile(commands, key, folder)
+
+
+def _compile(commands: Sequence[Sequence[str]], key: str, folder: Path) -> ctypes.CDLL:
+    failures: list[Exception] = []
     for command in commands:
         try:
-            content = compiler.build(command)
-        except (compiler.CompilerError, OSError) as error:
-            reasons.append(str(error))
+            content = compiler.build(command, place=folder)
+        except compiler.CompilerError as error:
+            failures.append(error)
             continue
-        for folder in folders:
-            try:
-                return _kept(folder, key, content), None
-            except OSError as error:
-                reasons.append(str(error))
-    return None, reasons[min(1, len(reasons) - 1)]
-
-
-def _kept(folder: Path, key: str, content: bytes) -> ctypes.CDLL:
-    """Puts the kernels into the cache and loads them from there.
-
-    A folder from which no programs may run (noexec) does not keep them.
-    """
-    file = cache.store(folder, key, content)
-    try:
-        return opened(file)
-    except OSError:
-        file.unlink(missing_ok=True)
-        raise
+        file = cache.store(folder, key, content)
+        try:
+            return opened(file)
+        except OSError as error:  # not a library of this system
+            file.unlink(missing_ok=True)
+            failures.append(error)
+    if any(isinstance(failure, compiler.CompilerHangsError) for failure in failures):
+        cache.remember(folder, key, str(failures[0]))
+    raise failures[0]

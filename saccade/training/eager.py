@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saccade.caches import place_others
 from saccade.errors import UserError
 from saccade.training.batch import Share
 from saccade.training.distributed import Group
@@ -132,6 +133,7 @@ def _compiled(loss: nn.Module) -> nn.Module:
     for module in loss.modules():
         for name in getattr(module, "uncompiled", ()):
             setattr(module, name, torch.compiler.disable(getattr(module, name)))
+    place_others()
     # With static shapes, each batch shape would be compiled separately.
     compiled: nn.Module = torch.compile(loss, dynamic=True)  # type: ignore[assignment]
     return compiled

@@ -34,6 +34,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "CTC": {"kind": "nonautoregressive", "decoder": "ctc", **LAYERS},
     "Transformer in torch": {"kind": "transformer", "heads": 4, "width": 24, **LAYERS},
     "rotary Transformer in torch": {"kind": "transformer", "positions": "rotary", **LAYERS},
+    "relative Transformer in torch": {"kind": "transformer", "positions": "relative", **LAYERS},
+    "ALiBi Transformer in torch": {"kind": "transformer", "positions": "alibi", **LAYERS},
+    "recurrent": {"kind": "recurrent", "embedding": 16, **LAYERS},
+    "convolutional": {"kind": "convolutional", "embedding": 16, "max_positions": 200, **LAYERS},
     "CTC in torch": {"kind": "nonautoregressive", "decoder": "ctc", "heads": 4, "width": 24, **LAYERS},
 }
 
@@ -48,7 +52,10 @@ def lines(count: int, *, longest: int = 140) -> list[str]:
 def translator(name: str) -> Translator:
     """A new one, with the same weights each time: nothing in it has been used yet."""
     torch.manual_seed(0)
-    config = model_config({**SIZES, **KINDS[name]})
+    table = {**SIZES, **KINDS[name]}
+    if table["kind"] in ("recurrent", "convolutional"):
+        table = {key: value for key, value in table.items() if key not in ("heads", "feed_forward")}
+    config = model_config(table)
     network: Any = build_model(config, vocabulary(90))
     randomise(network, scale=0.2)
     return Translator.of(Model(network.eval(), config, Words(90)))
@@ -72,7 +79,7 @@ def shares(of: Sequence[str]) -> list[list[str]]:
 
 
 def assert_threads_agree(name: str, count: int, *, chunk: int) -> None:
-    options = {"max_length": 6, "beam": 2} if "Transformer" in name else {}
+    options = {} if KINDS[name]["kind"] == "nonautoregressive" else {"max_length": 6, "beam": 2}
     text = lines(count)
     alone = translator(name)
     expected = {line: alone.translate([line], **options)[0] for line in set(text)}

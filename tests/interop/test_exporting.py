@@ -18,6 +18,7 @@ from saccade.interop.ctranslate2 import convert_and_open, vocabularies
 from saccade.interop.exported import Target
 from saccade.interop.exporting import export_model, open_exported, sample_lines, store_model
 from saccade.models.transformer import Transformer
+from saccade.native.fork import ThisProcess
 from saccade.translator import Translator
 from tests import kinds
 from tests.continuous import alone, as_they_come, jobs
@@ -147,7 +148,7 @@ def test_sentences_come_and_go_in_onnx_too(earlier: bool, tmp_path: Path) -> Non
     graphs: Any = cast(Any, open_exported(tmp_path / "out", threads=1)).decoder.engine
     assert graphs.joins
     if earlier:
-        graphs.joins, graphs._decoder = False, OnePosition(graphs._decoder)
+        graphs.joins, graphs._decoder = False, ThisProcess(OnePosition(graphs._decoder.get()))
     work = jobs(8, seed=7)
     found = as_they_come(graphs, work, seed=7, cancelled={2})
     for number, hypotheses in found.items():

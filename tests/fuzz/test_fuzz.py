@@ -1,0 +1,75 @@
+"""The short form of the campaigns, and that they would notice what they look for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.isolation import isolated
+
+ROOT = Path(__file__).parents[2]
+
+
+def fuzz(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("campaign", ["folders", "options", "kernels"])
+def test_a_short_form_of_the_campaign_finds_nothing(campaign: str) -> None:
+    done = fuzz(campaign, "--brief", "--share", "0.01", "--seed", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 faults " in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("campaign", ["kills", "threads", "sanitized"])
+def test_a_part_of_the_longer_campaigns_finds_nothing(campaign: str) -> None:
+    done = fuzz(campaign, "--share", "0.1", "--seed", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_how_a_child_ends_is_seen(tmp_path: Path) -> None:
+    def refuse() -> None:
+        print("Error: no.", file=sys.stderr)
+        sys.exit(2)
+
+    def crash() -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def raise_() -> None:
+        raise KeyError("x")
+
+    def grow() -> None:
+        bytearray(900 << 20)[::4096] = b"x" * (900 << 8)
+
+    def sleep() -> None:
+        time.sleep(30)
+
+    assert isolated(lambda: None, place=tmp_path).fault() is None
+    assert isolated(refuse, place=tmp_path).fault() is None
+    for work, word in ((crash, "exit code -11"), (raise_, "KeyError"), (grow, "takes 8"), (sleep, "hangs")):
+        fault = isolated(work, place=tmp_path, seconds=1.0 if work is sleep else 20.0).fault()
+        assert fault is not None and word in fault
+
+
+def test_a_child_that_is_killed_or_meets_a_full_disk(tmp_path: Path) -> None:
+    def write() -> None:
+        (tmp_path / "file").write_bytes(b"x" * 5000)
+
+    assert isolated(lambda: time.sleep(30), place=tmp_path, kill_after=0.1).code == -signal.SIGKILL
+    ended = isolated(write, place=tmp_path, file_bytes=1000)
+    assert "File too large" in ended.err
+    assert (tmp_path / "file").stat().st_size == 1000
