@@ -19,9 +19,9 @@ import torch
 
 from benchmarks.common import show
 from saccade.errors import Interrupted, UserError
-from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.runs.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import Group
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 KINDS = ("sinusoidal", "learned", "relative", "rotary", "alibi", "none")
 PAIRS = 50_000

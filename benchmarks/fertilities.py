@@ -17,9 +17,9 @@ from benchmarks.common import ROOT, show
 from saccade.alignment.attention import aligned_by_attention
 from saccade.alignment.counting import aligned_by_counting
 from saccade.alignment.fertilities import counted
-from saccade.checkpoint import find_model, read_description
+from saccade.model_folder.checkpoint import find_model, read_description
 from saccade.text.corpus import read_parallel
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 Rows = Sequence[Sequence[int]]
 

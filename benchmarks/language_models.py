@@ -18,9 +18,9 @@ from typing import Any
 import torch
 
 from benchmarks.common import show
-from saccade.generator import TextGenerator
 from saccade.nn.reading import MemoryConfig
 from saccade.text.reading import read_text
+from saccade.use.generator import TextGenerator
 
 LENGTHS = (0, 16, 32, 64, 128, 256, 512, 1024)
 

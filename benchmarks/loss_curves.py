@@ -18,8 +18,8 @@ from benchmarks.common import arguments, prepare_corpus, show
 from benchmarks.training import BATCH_TOKENS
 from benchmarks.training_peers import MarianTransformer, plain_update
 from benchmarks.training_speed import Update, our_update_of, training_lines
-from saccade.checkpoint import vocabulary_of
 from saccade.interop.weights import load_published
+from saccade.model_folder.checkpoint import vocabulary_of
 from saccade.models import model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig

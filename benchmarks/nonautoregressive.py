@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import arguments, corpus, show
-from saccade.checkpoint import Model, load_model, vocabulary_of
 from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.engine import make_engine
 from saccade.evaluation import score_text
+from saccade.model_folder.checkpoint import Model, load_model, vocabulary_of
 from saccade.models import build_model, model_config
 from saccade.models.interface import IncrementalDecoder
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer, TokenizerConfig
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 ROUNDS = (1, 4, 10)
 CANDIDATES = 10

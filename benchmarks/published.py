@@ -16,14 +16,14 @@ import sentencepiece
 import torch
 from rich.console import Console
 
-from saccade.checkpoint import Model, load_model, save_model, unique_tensors, vocabulary_of
 from saccade.config import build
-from saccade.experiment import read_experiment, resume_run, start_run
 from saccade.interop.importing import import_folder
 from saccade.interop.marian import marian_model, marian_tokenizer
 from saccade.interop.published import Settings
 from saccade.interop.weights import published_names
+from saccade.model_folder.checkpoint import Model, load_model, save_model, unique_tensors, vocabulary_of
 from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.runs.experiment import read_experiment, resume_run, start_run
 from saccade.text.reading import read_text
 from saccade.training.distributed import Group
 

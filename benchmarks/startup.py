@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import Corpus, arguments, corpus, show
-from saccade.checkpoint import Model, save_model, vocabulary_of
 from saccade.interop.ctranslate2 import write_ctranslate2
+from saccade.model_folder.checkpoint import Model, save_model, vocabulary_of
 from saccade.models import build_model, model_config
 from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig
 

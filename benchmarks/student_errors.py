@@ -29,7 +29,7 @@ from saccade.text.batching import plan_for_inference
 from saccade.text.corpus import read_parallel
 from saccade.text.fertilities import fertilities_of
 from saccade.text.reading import read_text
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 Rows = Sequence[Sequence[int]]
 TEXT = ROOT / "../shared/data/multi30k/test_2016_flickr.en"

@@ -18,7 +18,7 @@ import torch
 from benchmarks.common import arguments, prepare_corpus, show, spread
 from benchmarks.training_peers import MarianTransformer, TorchTransformer, plain_update
 from benchmarks.training_speed import Update, our_update, update_speed
-from saccade.checkpoint import vocabulary_of
+from saccade.model_folder.checkpoint import vocabulary_of
 from saccade.models import model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import TransformerConfig

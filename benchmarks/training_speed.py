@@ -11,8 +11,8 @@ from typing import Protocol, cast
 import torch
 from torch import nn
 
-from saccade.checkpoint import vocabulary_of
 from saccade.config import Section
+from saccade.model_folder.checkpoint import vocabulary_of
 from saccade.models import build_model
 from saccade.models.interface import Vocabulary
 from saccade.text.batching import Batch

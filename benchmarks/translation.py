@@ -20,11 +20,11 @@ import sacrebleu
 import torch
 
 from benchmarks.common import arguments, corpus, show
-from saccade.checkpoint import Model, load_model
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
 from saccade.engine import make_engine
 from saccade.interop.ctranslate2 import vocabularies, write_ctranslate2
+from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models import build_model, model_config
 from saccade.models.interface import IncrementalDecoder, Vocabulary
 from saccade.models.transformer import Transformer

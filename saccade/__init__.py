@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
-    from saccade.generator import TextGenerator
     from saccade.models.recording import AttentionMap
-    from saccade.translator import Translation, Translator
+    from saccade.use.generator import TextGenerator
+    from saccade.use.translator import Translation, Translator
 
 __all__ = [
     "AttentionMap",
@@ -40,16 +40,16 @@ def load(folder: str | Path, *, device: str | None = None, **options: Any) -> An
 
     Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """
-    from saccade.loading import load as load_folder
+    from saccade.use.loading import load as load_folder
 
     return load_folder(folder, device=device, **options)
 
 
 _HOMES = {
     "AttentionMap": "saccade.models.recording",
-    "TextGenerator": "saccade.generator",
-    "Translation": "saccade.translator",
-    "Translator": "saccade.translator",
+    "TextGenerator": "saccade.use.generator",
+    "Translation": "saccade.use.translator",
+    "Translator": "saccade.use.translator",
 }
 
 

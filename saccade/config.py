@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from saccade.errors import ConfigError, NotFound
-from saccade.structured import NotUtf8Error, parse_toml, read_utf8, reason
+from saccade.storage.structured import NotUtf8Error, parse_toml, read_utf8, reason
 
 _LARGEST = 1 << 20  # bytes of a configuration
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saccade import experiment
 from saccade.config import dump_toml, load_toml
 from saccade.errors import Conflict, StorageError
 from saccade.evaluation import Scores, evaluate
-from saccade.files import write_text
-from saccade.folders import disk_error
 from saccade.inspection.curves import draw_curves
 from saccade.inspection.picture import draw_attention
+from saccade.runs import experiment
+from saccade.storage.files import write_text
+from saccade.storage.folders import disk_error
 from saccade.text.corpus import read_parallel
 from saccade.text.numbers import write_corpus
 from saccade.training.distributed import Group
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 SETTINGS = Path(__file__).with_name("demo.toml")
 _MARKER = ".made-by-saccade-demo"

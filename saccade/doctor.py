@@ -14,20 +14,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saccade.checkpoint import WEIGHTS, find_model, load_model
-from saccade.digests import verify
 from saccade.distribution import extras as declared_extras
 from saccade.distribution import install_hint, version
 from saccade.errors import DamagedFile
 from saccade.interop.exported import exported_target, is_exported, load_exported
 from saccade.machine import default_device, free_memory, gigabytes
-from saccade.manifest import DESCRIPTION
+from saccade.model_folder.checkpoint import WEIGHTS, find_model, load_model
+from saccade.model_folder.manifest import DESCRIPTION
 from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.outline import parameters_in
 from saccade.models.transformer import Transformer
 from saccade.native.library import why_not
-from saccade.structured import is_plain
+from saccade.storage.digests import verify
+from saccade.storage.structured import is_plain
 from saccade.text.batching import Batch, PaddedColumn
 from saccade.text.translation import translation_batch
 from saccade.training.distributed import Group

@@ -11,7 +11,7 @@ from saccade.decoding.keywords import DecodingOptions
 from saccade.errors import ConfigError, InputError, Unsupported
 from saccade.text.lines import require_lines
 from saccade.text.scripts import bleu_tokenizer
-from saccade.translator import Translation, Translator
+from saccade.use.translator import Translation, Translator
 
 Tokenize = Literal["13a", "none", "char", "zh", "ja-mecab", "ko-mecab", "intl", "flores101", "flores200"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from saccade.checkpoint import Model, vocabulary_of
+from saccade.model_folder.checkpoint import Model, vocabulary_of
 from saccade.models import build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.text.tokenizer import Tokenizer

@@ -24,12 +24,12 @@ import torch
 
 import saccade
 from saccade.__main__ import app
-from saccade.generator import TextGenerator
 from saccade.models import KINDS
 from saccade.models.families import LanguageModel, NonAutoregressive
 from saccade.models.nonautoregressive import SCHEMES
 from saccade.text.numbers import write_corpus
 from saccade.text.reading import read_text
+from saccade.use.generator import TextGenerator
 
 UPDATES = 8
 SETTINGS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from saccade.experiment import Experiment, read_experiment
+from saccade.runs.experiment import Experiment, read_experiment
 from saccade.tasks import task_for
 from saccade.tasks.advice import model_size
 from saccade.tasks.interface import Report

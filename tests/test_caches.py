@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from saccade import caches
+from saccade.storage import caches
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import saccade.checkpoint
-import saccade.folders
-from saccade.checkpoint import (
+from saccade.errors import UserError
+from saccade.model_folder import checkpoint
+from saccade.model_folder.checkpoint import (
     FORMAT,
     Model,
     average_weights,
@@ -31,10 +31,10 @@ from saccade.checkpoint import (
     unique_tensors,
     vocabulary_of,
 )
-from saccade.errors import UserError
-from saccade.folders import replace_folder, settle_folder
+from saccade.storage import folders
+from saccade.storage.folders import replace_folder, settle_folder
 from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 from tests import kinds, tiny
 
 
@@ -387,7 +387,11 @@ def test_a_full_disk_keeps_what_was_there(
     if existing:
         save_model(folder, model)
     with monkeypatch.context() as patch:
-        patch.setattr(saccade.folders if name.startswith("_") else saccade.checkpoint, name, failure)
+        patch.setattr(
+            folders if name.startswith("_") else checkpoint,
+            name,
+            failure,
+        )
         with pytest.raises(UserError) as caught:
             save_model(folder, newer)
     assert "the disk is full" in str(caught.value)
@@ -514,7 +518,7 @@ def dying_at(moment: int) -> Iterator[None]:
             (os, "fsync"),
             (os, "rmdir"),
             (os, "unlink"),
-            (saccade.checkpoint, "save_file"),
+            (checkpoint, "save_file"),
         ):
             patch.setattr(owner, name, deadly(getattr(owner, name)))
         yield

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from saccade.errors import UserError
-from saccade.experiment import read_experiment, start_run
+from saccade.runs.experiment import read_experiment, start_run
 from saccade.training.distributed import Group
 from tests.training.conftest import drive, write_corpus
 

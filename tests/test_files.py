@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from saccade import leftovers
 from saccade.errors import Conflict, StorageError
-from saccade.files import check_writable, replace_file, write_text
-from saccade.folders import replace_folder, require_empty
-from saccade.leftovers import make_partial, partial_folder, remove_leftovers_in
+from saccade.storage import leftovers
+from saccade.storage.files import check_writable, replace_file, write_text
+from saccade.storage.folders import replace_folder, require_empty
+from saccade.storage.leftovers import make_partial, partial_folder, remove_leftovers_in
 
 
 def names(folder: Path) -> list[str]:
@@ -130,7 +130,7 @@ def test_a_file_beside_which_nothing_may_be_written_is_written_in_place(
     def closed(place: Path, make: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("saccade.files.make_partial", closed)
+    monkeypatch.setattr("saccade.storage.files.make_partial", closed)
     (tmp_path / "out").write_text("old")
     fail_after(b"new", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "old"
@@ -274,8 +274,8 @@ def killed(work: str, folder: Path) -> int:
 
 
 INTERRUPTED = """
-from saccade.files import replace_file
-from saccade.leftovers import partial_folder
+from saccade.storage.files import replace_file
+from saccade.storage.leftovers import partial_folder
 file = replace_file(folder / "out"); file.__enter__().write(b"half")
 data = partial_folder(folder / "train"); (data.__enter__() / "half").touch()
 """

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 import saccade
 from saccade.__main__ import app
-from saccade.checkpoint import load_model, save_model
 from saccade.errors import UserError
-from saccade.foreign import IMPORTABLE
 from saccade.interop.importing import ARCHITECTURES, import_folder
+from saccade.model_folder.checkpoint import load_model, save_model
+from saccade.storage.foreign import IMPORTABLE
 from tests import tiny
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 300000000\n"

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import Model, save_model, vocabulary_of
 from saccade.errors import UserError
-from saccade.generator import TextGenerator
+from saccade.model_folder.checkpoint import Model, save_model, vocabulary_of
 from saccade.models import build_model, model_config
 from saccade.text.tokenizer import Tokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
-from saccade.translator import Translator
+from saccade.use.generator import TextGenerator
+from saccade.use.translator import Translator
 from tests import tiny
 from tests.models.test_language_models import KINDS
 from tests.tiny import LINES, randomise, sentence_pieces

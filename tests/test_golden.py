@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from saccade.checkpoint import FORMAT, load_model
-from saccade.translator import Translator
+from saccade.model_folder.checkpoint import FORMAT, load_model
+from saccade.use.translator import Translator
 
 FOLDERS = sorted((Path(__file__).parent / "data").glob("model-v*"))
 

@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import saccade
-import saccade.checkpoint
-from saccade.checkpoint import average_weights, load_model, save_model
-from saccade.description import describe
-from saccade.digests import DIGESTS, verify, write_digests
+import saccade.model_folder.checkpoint
 from saccade.doctor import check_model
 from saccade.errors import DamagedFile, UserError
 from saccade.interop.exported import load_exported
+from saccade.model_folder.checkpoint import average_weights, load_model, save_model
+from saccade.model_folder.description import describe
 from saccade.quantisation import quantise
+from saccade.storage.digests import DIGESTS, verify, write_digests
 from tests import kinds, tiny
 
 
@@ -39,7 +39,7 @@ def nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("built before the sizes were compared")
 
     for name in ("build_model", "read_all"):
-        monkeypatch.setattr(saccade.checkpoint, name, refuse)
+        monkeypatch.setattr(saccade.model_folder.checkpoint, name, refuse)
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object], name: str = "model.json") -> None:

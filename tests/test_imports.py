@@ -17,37 +17,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BENEATH = {"errors", "structured"}
+BENEATH = {"errors", "storage"}
 """What the files that all may import are made of."""
-EVERYWHERE = {
-    "caches",
-    "config",
-    "digests",
-    "distribution",
-    "files",
-    "folders",
-    "foreign",
-    "leftovers",
-    "machine",
-} | BENEATH
-STORED = {"manifest", "tensors", "checkpoint"}
-"""The files of a model folder."""
-BELOW_TRANSLATOR = {"quantisation", "text", "native", "nn", "models", "engine", "decoding"} | STORED
-INFERENCE = BELOW_TRANSLATOR | {"translator", "generator", "results", "problems"}
-INFERENCE |= {"attending", "opening", "reopening"}
+EVERYWHERE = {"config", "distribution", "machine"} | BENEATH
+INFERENCE = {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "model_folder", "use"}
 
 # Unit (a package or a file of saccade/) -> what it may import besides EVERYWHERE and itself.
 # "models.interface" stands for that one file or folder; "models" for the whole package.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "structured": set(),
+    "storage": set(),
     "config": set(),
-    "leftovers": set(),
-    "folders": {"leftovers"},
-    "files": {"folders", "leftovers"},
-    "caches": set(),
-    "digests": set(),
-    "foreign": set(),
     "machine": set(),
     "distribution": set(),
     "text": set(),
@@ -64,20 +44,8 @@ ALLOWED: dict[str, set[str]] = {
         "models.nonautoregressive",
     },
     "engine": {"quantisation", "native", "nn", "models"},
-    "manifest": {"models.interface"},
-    "tensors": {"quantisation"},
-    "checkpoint": {"quantisation", "native", "text", "models", "manifest", "tensors"},
-    "results": {"models.recording"},
-    "problems": {"decoding.hypothesis", "results", "text"},
-    "opening": {"checkpoint", "decoding", "engine", "models.families", "quantisation", "text"},
-    "reopening": set(),
-    "attending": {"decoding.interface", "models.recording", "text"},
-    "translator": {"attending", "checkpoint", "decoding", "opening", "problems", "reopening", "results"}
-    | {"models.recording", "native", "quantisation", "text"},
-    "generator": {"problems", "reopening", "results"}
-    | {"checkpoint", "decoding", "native", "text", "models.interface", "models.families", "nn"},
-    "loading": INFERENCE,
-    "description": {"checkpoint", "manifest", "models", "text"},
+    "model_folder": {"quantisation", "native", "text", "models"},
+    "use": {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "model_folder"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
     "inspection": INFERENCE,
@@ -85,18 +53,16 @@ ALLOWED: dict[str, set[str]] = {
     "interop": INFERENCE,
     "training": INFERENCE | {"evaluation"},
     "tasks": INFERENCE | {"evaluation", "training"},
-    "run_folder": INFERENCE | {"training", "tasks"},
-    "resuming": INFERENCE | {"training", "tasks"},
-    "experiment": INFERENCE | {"training", "tasks", "resuming", "run_folder"},
+    "runs": INFERENCE | {"training", "tasks"},
     "doctor": INFERENCE | {"interop", "training"},
-    "demo": INFERENCE | {"evaluation", "inspection", "training", "experiment"},
-    "__init__": INFERENCE | {"loading"},
+    "demo": INFERENCE | {"evaluation", "inspection", "training", "runs"},
+    "__init__": INFERENCE,
     "commands": INFERENCE
-    | {"evaluation", "comparison", "inspection", "alignment", "interop", "training", "tasks", "experiment"}
-    | {"description", "doctor", "demo"},
+    | {"evaluation", "comparison", "inspection", "alignment", "interop", "training", "tasks", "runs"}
+    | {"doctor", "demo"},
     "__main__": {"commands", "training"},
 }
-TRAINING = {"training", "tasks", "resuming", "experiment", "doctor", "demo", "commands"}
+TRAINING = {"training", "tasks", "runs", "doctor", "demo", "commands"}
 
 
 def unit_of(module: str) -> str:

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import saccade
 from saccade.__main__ import app
-from saccade.checkpoint import save_model
 from saccade.errors import UserError
 from saccade.interop.exporting import open_exported
 from saccade.machine import is_shortage, named_shortage, possible_threads, require_memory, usable_device
-from saccade.translator import Translator
+from saccade.model_folder.checkpoint import save_model
+from saccade.use.translator import Translator
 from tests import tiny
 
 BAD = ["meta", "nonsense", "cuda:99", "", "cpu:x", "gpu", "meta:0", "cpu" * 1000]

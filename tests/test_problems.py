@@ -15,14 +15,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.checkpoint import Model, save_model
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.errors import TooLong
-from saccade.problems import LineChecks, Loop, repetition
-from saccade.results import ProblemCode, Translation
+from saccade.model_folder.checkpoint import Model, save_model
 from saccade.text.lengths import SeenLengths, default_limit
 from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig
-from saccade.translator import Translator
+from saccade.use.problems import LineChecks, Loop, repetition
+from saccade.use.results import ProblemCode, Translation
+from saccade.use.translator import Translator
 from tests import kinds, tiny
 from tests.decoding.test_strategy import DECODERS
 from tests.decoding.test_strategy import model as non_autoregressive

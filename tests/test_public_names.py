@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import saccade
-from saccade.checkpoint import save_model
+from saccade.model_folder.checkpoint import save_model
 from tests import tiny
 from tests.decoding.test_strategy import model as non_autoregressive
 from tests.test_generator import model as language_model

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from saccade.checkpoint import unique_tensors
+from saccade.model_folder.checkpoint import unique_tensors
 from saccade.quantisation import quantise, quantised, restored
 from tests.tiny import transformer
 

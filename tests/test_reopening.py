@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import saccade
-from saccade.checkpoint import save_model
 from saccade.errors import ConfigError, UserError
-from saccade.generator import TextGenerator
-from saccade.translator import Translator
+from saccade.model_folder.checkpoint import save_model
+from saccade.use.generator import TextGenerator
+from saccade.use.translator import Translator
 from tests import tiny
 from tests.decoding.test_strategy import model as non_autoregressive
 from tests.test_generator import model as language_model

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from saccade.checkpoint import find_model, load_model, save_model
 from saccade.errors import UserError
-from saccade.folders import read_whole, replace_folder
+from saccade.model_folder.checkpoint import find_model, load_model, save_model
+from saccade.storage.folders import read_whole, replace_folder
 from tests import tiny
 
 PARTS = [f"part-{number}" for number in range(5)]
@@ -64,7 +64,7 @@ def test_a_model_that_is_replaced_between_two_of_its_files_is_read_again(
     first, second = (tiny.model(dtype=tiny.torch.float32, seed=seed) for seed in (0, 1))
     save_model(folder, first)
     pending = [second]
-    from saccade import checkpoint
+    from saccade.model_folder import checkpoint
 
     load = checkpoint.load_tokenizer
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import read_json, read_tensors, write_json, write_tensors
 from saccade.errors import ConfigError, Conflict, DamagedFile, InputError, UserError
-from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.model_folder.checkpoint import read_json, read_tensors, write_json, write_tensors
+from saccade.runs.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import Group
 from saccade.training.eager import EagerStep
 from saccade.training.run_lock import owned
@@ -235,7 +235,7 @@ def test_a_model_that_does_not_fit_into_memory_gives_its_folder_back(
     files = [f"data.source={places / 'train.en'}", f"data.target={places / 'train.de'}", "data.holdout=8"]
     plan = read_experiment(overrides=[*files, *TINY, "training.steps=1"])
     with monkeypatch.context() as patch:
-        patch.setattr("saccade.experiment.build_model", lacking)
+        patch.setattr("saccade.runs.experiment.build_model", lacking)
         with pytest.raises(UserError, match="out of memory"):
             start_run(plan, tmp_path / "runs" / "first", Group())
     assert not (tmp_path / "runs").exists()

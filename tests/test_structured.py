@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 
 from saccade.config import load_toml
 from saccade.errors import ConfigError, DamagedFile, NotFound, UserError
-from saccade.structured import (
+from saccade.storage.structured import (
     DEEPEST,
     parse_json,
     parse_toml,

@@ -16,10 +16,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saccade.checkpoint import Model, save_model
 from saccade.errors import UserError
+from saccade.model_folder.checkpoint import Model, save_model
 from saccade.models import build_model, model_config
-from saccade.translator import Translation, Translator
+from saccade.use.translator import Translation, Translator
 from tests import kinds, tiny
 
 END = tiny.END
@@ -425,7 +425,7 @@ def test_in_float32_alone_and_in_bulk_give_the_same_strings() -> None:
 
 def test_translating_does_not_load_the_compiler_of_torch() -> None:
     """It takes longer to import than torch itself; one decorator at import would bring it."""
-    code = "import sys, saccade.translator; sys.exit('torch._dynamo' in sys.modules)"
+    code = "import sys, saccade.use.translator; sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.checkpoint import Model, vocabulary_of
+from saccade.model_folder.checkpoint import Model, vocabulary_of
 from saccade.models.interface import Vocabulary
 from saccade.models.nonautoregressive import SCHEMES
 from saccade.models.recording import AttentionMap, record_attention

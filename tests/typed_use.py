@@ -6,7 +6,7 @@ A `type: ignore` that is not needed is an error, so each of them shows that a wr
 from typing import assert_type
 
 from saccade import TextGenerator, Translation, Translator
-from saccade.generator import Continuation
+from saccade.use.generator import Continuation
 
 translator = Translator.load("runs/model", device="cpu", precision="int8")
 assert_type(translator.translate(["A dog runs."], beam=5, length_penalty="power"), list[Translation])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from saccade.experiment import read_experiment
+from saccade.runs.experiment import read_experiment
 from saccade.tasks.interface import Experiment
 
 

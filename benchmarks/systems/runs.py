@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from saccade.checkpoint import read_json
 from saccade.errors import UserError
-from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.model_folder.checkpoint import read_json
+from saccade.runs.experiment import read_experiment, resume_run, start_run
 from saccade.tasks.interface import Experiment
 from saccade.training.distributed import process_group
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from saccade.checkpoint import load_model
 from saccade.errors import UserError
 from saccade.evaluation import score_text
-from saccade.experiment import read_experiment
 from saccade.inspection.curves import read_metrics
+from saccade.model_folder.checkpoint import load_model
+from saccade.runs.experiment import read_experiment
 from saccade.text.corpus import DataConfig, read_parallel
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 RESULT, TRANSLATIONS = "test.json", "test.txt"
 EDGES = (8, 11, 14, 18)

@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.systems.scores import test_text
 from benchmarks.training_speed import peak_mb, training_speed
-from saccade.experiment import read_experiment
-from saccade.translator import Translator
+from saccade.runs.experiment import read_experiment
+from saccade.use.translator import Translator
 
 UPDATES, WARMUP = 20, 3
 SINGLE = 100

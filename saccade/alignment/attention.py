@@ -7,7 +7,7 @@ from torch import Tensor
 
 from saccade.errors import ConfigError, Unsupported
 from saccade.text.batching import plan_for_inference
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 _BATCH_TOKENS = 2048
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from saccade.distribution import missing
-from saccade.folders import temporary_folder
+from saccade.storage.folders import temporary_folder
 
 
 def aligned_by_counting(

@@ -7,7 +7,7 @@ from saccade.alignment.attention import aligned_by_attention
 from saccade.alignment.counting import aligned_by_counting
 from saccade.errors import ConfigError
 from saccade.text.lines import require_pairs
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 Method = Literal["attention", "eflomal"]
 

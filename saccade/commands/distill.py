@@ -14,7 +14,7 @@ from saccade.commands.problems import ProblemReport
 from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
-    from saccade.translator import Translator
+    from saccade.use.translator import Translator
 
 Method = Annotated[
     str,

@@ -20,8 +20,8 @@ def info(model: Model, *, as_json: Json = False) -> None:
       saccade info runs/en-de
       saccade info runs/en-de --json
     """
-    from saccade.description import common, describe
     from saccade.interop.exported import is_exported, read_exported
+    from saccade.model_folder.description import common, describe
 
     if is_exported(model):
         written = read_exported(model)

@@ -43,10 +43,10 @@ def import_(
       saccade import opus-mt-en-de --out models/en-de
       saccade import nllb-200-distilled-600M --source-language eng_Latn --target-language deu_Latn --out nllb
     """
-    from saccade.checkpoint import save_model
-    from saccade.folders import require_empty
     from saccade.interop.hub import located
     from saccade.interop.importing import import_folder
+    from saccade.model_folder.checkpoint import save_model
+    from saccade.storage.folders import require_empty
 
     require_empty(out)
     imported = import_folder(located(folder), **vars(languages))
@@ -88,12 +88,12 @@ def export(
       saccade export runs/en-de --to onnx --out exported
       saccade export runs/en-de --to saccade --precision int8 --out small
     """
-    from saccade.checkpoint import load_model
-    from saccade.folders import require_empty
     from saccade.interop.exporting import export_model, store_model
+    from saccade.model_folder.checkpoint import load_model
+    from saccade.storage.folders import require_empty
     from saccade.text.reading import read_text
     from saccade.text.tokenizer import between
-    from saccade.translator import Translator
+    from saccade.use.translator import Translator
 
     require_empty(out)
     lines = None if sample is None else read_text(sample)

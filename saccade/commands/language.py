@@ -14,7 +14,7 @@ from saccade.errors import UserError
 from saccade.nn.reading import OVERRIDABLE, DistanceConfig
 
 if TYPE_CHECKING:
-    from saccade.generator import Continuation, TextGenerator
+    from saccade.use.generator import Continuation, TextGenerator
 
 READING = Offer(DistanceConfig, *OVERRIDABLE, table="model")
 
@@ -113,8 +113,8 @@ def perplexity(
 
 
 def _load(model: Path, settings: Settings, running: Running) -> "TextGenerator":
-    from saccade.generator import TextGenerator
     from saccade.interop.exported import is_exported
+    from saccade.use.generator import TextGenerator
 
     running.set_up()
     if is_exported(model):

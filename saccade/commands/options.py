@@ -18,7 +18,7 @@ from saccade.errors import UserError
 if TYPE_CHECKING:
     from saccade.interop.exported import Target as ExportTarget
     from saccade.quantisation import Precision
-    from saccade.translator import Translator
+    from saccade.use.translator import Translator
 
 
 def choice(*allowed: str, **options: Any) -> Any:
@@ -141,7 +141,7 @@ def load_translator(
     """
     from saccade.interop.exported import is_exported
     from saccade.text.tokenizer import undecided_language
-    from saccade.translator import Translator
+    from saccade.use.translator import Translator
 
     use.set_up()
     if engine in (None, "saccade", "torch") and not is_exported(model):

@@ -26,7 +26,7 @@ def check_outputs(*outputs: Path | int | None, inputs: tuple[Path | int | None, 
     A file must not be read and written, or written twice, under whatever name. Pipes, devices and terminals
     may. None stands for an option that was not given.
     """
-    from saccade.files import check_writable
+    from saccade.storage.files import check_writable
 
     if STDIN in inputs and sys.stdin is None:
         raise InputError("standard input is closed: nothing to read. Give a file.")
@@ -72,7 +72,7 @@ def _name(file: Path | int) -> str:
 @contextmanager
 def output_file(path: Path | None) -> Iterator[BinaryIO]:
     """Standard output, or a file that has its name only when it is complete."""
-    from saccade.files import replace_file
+    from saccade.storage.files import replace_file
 
     if path is None:
         yield sys.stdout.buffer

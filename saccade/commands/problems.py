@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from saccade.results import Problem, Translation
+    from saccade.use.results import Problem, Translation
 
 SHOWN = 20
 """Number of lines that are named for each problem; the others are only counted."""

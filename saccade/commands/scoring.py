@@ -34,7 +34,7 @@ from saccade.errors import NotFound
 
 if TYPE_CHECKING:
     from saccade.evaluation import Scores
-    from saccade.results import Problem
+    from saccade.use.results import Problem
 
 
 def evaluate(

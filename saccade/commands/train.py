@@ -182,11 +182,11 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
       saccade check examples/multi30k-en-de.toml
       saccade check --source train.en --target train.de --preset tiny
     """
-    from saccade import experiment
     from saccade.config import dump_toml
     from saccade.distribution import install_hint
-    from saccade.folders import temporary_folder
-    from saccade.run_folder import with_kept_text
+    from saccade.runs import experiment
+    from saccade.runs.folder import with_kept_text
+    from saccade.storage.folders import temporary_folder
     from saccade.tasks import task_for
     from saccade.tasks.advice import model_size
     from saccade.text.language_id import available
@@ -216,7 +216,7 @@ def check(config: Config = None, *, wanted: Wanted) -> None:
 
 
 def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> None:
-    from saccade import experiment
+    from saccade.runs import experiment
     from saccade.training.allocator import steady_memory
     from saccade.training.distributed import process_group
 

@@ -30,7 +30,7 @@ from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
-    from saccade.translator import Translation
+    from saccade.use.translator import Translation
 
 SAMPLING = Offer(DecodingConfig, "nbest", "sample", "temperature", "top_k", "top_p", "seed", "min_length")
 
@@ -165,7 +165,7 @@ def _with_problems(
     results: Iterable[list["Translation"]], unread: dict[int, str]
 ) -> Iterator[list["Translation"]]:
     """The results, with the problems of the lines that could not be read."""
-    from saccade.results import Problem
+    from saccade.use.results import Problem
 
     number = 0
     for chunk in results:

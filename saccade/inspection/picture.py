@@ -11,11 +11,11 @@ from unicodedata import east_asian_width
 import torch
 from torch import Tensor
 
-from saccade.caches import place_others
 from saccade.distribution import missing
 from saccade.errors import ConfigError, Unsupported
-from saccade.files import replace_file
 from saccade.models.recording import AttentionMap
+from saccade.storage.caches import place_others
+from saccade.storage.files import replace_file
 from saccade.text.lines import require_many
 
 if TYPE_CHECKING:

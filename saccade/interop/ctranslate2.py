@@ -8,14 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.checkpoint import Model
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.memory import check_search
 from saccade.decoding.options import DecodingConfig
 from saccade.distribution import missing
 from saccade.errors import Unsupported
-from saccade.folders import temporary_folder
 from saccade.interop.exported import (
     Exported,
     about_transformer,
@@ -24,12 +22,14 @@ from saccade.interop.exported import (
     position_table,
     transformer_of,
 )
+from saccade.model_folder.checkpoint import Model
 from saccade.models.transformer import Transformer
 from saccade.native.fork import ThisProcess
 from saccade.nn.embedding import Embedding
 from saccade.quantisation import Precision
+from saccade.storage.folders import temporary_folder
 from saccade.text.tokenizer import Tokenizer
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH"}
 

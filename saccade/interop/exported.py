@@ -9,17 +9,17 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from saccade.checkpoint import Model, vocabulary_of, write_json
 from saccade.config import Section
-from saccade.digests import write_digests
 from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
-from saccade.folders import replace_folder
-from saccade.manifest import check_banned, check_entries, read_vocabulary
+from saccade.model_folder.checkpoint import Model, vocabulary_of, write_json
+from saccade.model_folder.manifest import check_banned, check_entries, read_vocabulary
 from saccade.models import LARGEST, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.nn.embedding import Embedding
-from saccade.structured import is_plain, read_object, reason
+from saccade.storage.digests import write_digests
+from saccade.storage.folders import replace_folder
+from saccade.storage.structured import is_plain, read_object, reason
 from saccade.text.lengths import SeenLengths
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 

@@ -10,9 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from saccade.checkpoint import Model, load_model, save_model
 from saccade.decoding.nonautoregressive.decoders import DECODERS
-from saccade.digests import verify
 from saccade.errors import Unsupported
 from saccade.interop.ctranslate2 import (
     about_ctranslate2,
@@ -28,14 +26,16 @@ from saccade.interop.onnx_nonautoregressive import (
     write_nonautoregressive_onnx,
 )
 from saccade.machine import possible_threads, usable_device
+from saccade.model_folder.checkpoint import Model, load_model, save_model
 from saccade.models import KINDS
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
 from saccade.models.transformer import Transformer
 from saccade.quantisation import Precision
+from saccade.storage.digests import verify
 from saccade.text.lines import require_lines
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
-from saccade.translator import Translator, make_reranker
+from saccade.use.translator import Translator, make_reranker
 
 _LINES, _LONGEST, _BEAM = 32, 64, 4
 _GREEDY = "greedy search"

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from saccade.caches import place_others
 from saccade.distribution import missing
 from saccade.errors import NotFound
+from saccade.storage.caches import place_others
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # Python files are never run: they show that a model is not what its config.json says.

@@ -7,11 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from saccade.checkpoint import Model, vocabulary_of
 from saccade.config import build
 from saccade.distribution import version as own_version
 from saccade.errors import DamagedFile, Unsupported, UserError
-from saccade.foreign import require_published
 from saccade.interop.generation import decoding_settings
 from saccade.interop.m2m import m2m_model, m2m_tokenizer
 from saccade.interop.marian import marian_model, marian_tokenizer
@@ -19,9 +17,11 @@ from saccade.interop.published import Settings, read_weights, weight_files
 from saccade.interop.recognised import require_recognised
 from saccade.interop.weights import check_unused, load_published
 from saccade.machine import named_shortage, require_memory
+from saccade.model_folder.checkpoint import Model, vocabulary_of
 from saccade.models.outline import outline, parameters_in
 from saccade.models.transformer import Transformer, TransformerConfig
-from saccade.structured import reason
+from saccade.storage.foreign import require_published
+from saccade.storage.structured import reason
 from saccade.text.corpus import file_hash
 from saccade.text.tokenizer import Tokenizer, between
 

@@ -11,7 +11,7 @@ from saccade.errors import DamagedFile, NotFound, Unsupported
 from saccade.interop.marian import sizes
 from saccade.interop.pieces import added_tokens, read_pieces, require_added, require_ids
 from saccade.interop.published import Settings, broken, optional_object, read_bytes
-from saccade.structured import read_utf8, reason
+from saccade.storage.structured import read_utf8, reason
 from saccade.text.imported import processor
 from saccade.text.m2m import Engine, FastPieces, ManyLanguagesConfig, ManyLanguagesTokenizer, SentencePieces
 

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from saccade.checkpoint import Model
 from saccade.decoding.autoregressive import SearchDecoder
 from saccade.interop.exported import Exported, about_transformer, position_table, transformer_of
 from saccade.interop.graphs import DECODER, ENCODER, export_graph, require_exporter, run, sessions
+from saccade.model_folder.checkpoint import Model
 from saccade.models.transformer import Transformer
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding

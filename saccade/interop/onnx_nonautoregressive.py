@@ -22,9 +22,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from saccade.checkpoint import Model
 from saccade.interop.exported import Exported
 from saccade.interop.graphs import DECODER, ENCODER, export_graph, require_exporter, run, sessions
+from saccade.model_folder.checkpoint import Model
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
 from saccade.models.nonautoregressive.interface import SourceMemory
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer

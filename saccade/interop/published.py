@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade import structured
 from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
-from saccade.structured import read_json, reason, require_plain
-from saccade.tensors import read_all, read_header
+from saccade.model_folder.tensors import read_all, read_header
+from saccade.storage import structured
+from saccade.storage.structured import read_json, reason, require_plain
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """File names of weights, in the order of preference; each may be split into parts listed in an index."""

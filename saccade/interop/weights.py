@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saccade.checkpoint import unique_tensors
 from saccade.errors import DamagedFile, Unsupported, UserError
+from saccade.model_folder.checkpoint import unique_tensors
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.nn.positions import FAIRSEQ_FIRST, sinusoids
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from saccade.caches import is_ours, is_private
+from saccade.storage.caches import is_ours, is_private
 
 _REMEMBERED = 3600.0
 """Seconds for which a compiler that hangs is not tried again."""

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from saccade import caches
 from saccade.errors import SlowWarning
 from saccade.native import cache, compiler
 from saccade.native.fork import BUILDING
 from saccade.native.structs import mismatch
+from saccade.storage import caches
 
 # Types of arguments: pointer, long, int, float, 32 and 64 bits.
 _TYPES: dict[str, Any] = {

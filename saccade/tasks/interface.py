@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from saccade.checkpoint import Model
 from saccade.config import Section
+from saccade.model_folder.checkpoint import Model
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.data import TrainingData
 from saccade.training.distributed import Group

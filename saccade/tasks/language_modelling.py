@@ -7,11 +7,10 @@ from typing import cast
 
 import torch
 
-from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import ConfigError
-from saccade.generator import TextGenerator, TextScore
+from saccade.model_folder.checkpoint import Model
 from saccade.models.families import LanguageModel
 from saccade.nn.reading import LanguageModelConfig
 from saccade.tasks.advice import text_advice
@@ -30,6 +29,7 @@ from saccade.training.distributed import Group
 from saccade.training.objective import NextToken, Objective
 from saccade.training.streams import TextStreams
 from saccade.training.validation import ValidationSchedule, ValidationScores
+from saccade.use.generator import TextGenerator, TextScore
 
 
 class TextValidationConfig(ValidationSchedule):

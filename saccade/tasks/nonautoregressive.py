@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import cast
 
-from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.errors import ConfigError
+from saccade.model_folder.checkpoint import Model
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig, SchemeName
 from saccade.tasks.interface import Experiment

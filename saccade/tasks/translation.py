@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from saccade.checkpoint import Model
 from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import ConfigError, DamagedFile
 from saccade.evaluation import Tokenize
+from saccade.model_folder.checkpoint import Model
 from saccade.models.nonautoregressive.config import SchemeName
 from saccade.tasks.advice import translation_advice
 from saccade.tasks.interface import Experiment, Material, Report, Task, named

@@ -8,14 +8,14 @@ from typing import Any, Literal
 import torch
 from pydantic import PositiveInt
 
-from saccade.checkpoint import Model
 from saccade.evaluation import Tokenize, evaluate
+from saccade.model_folder.checkpoint import Model
 from saccade.text.batching import plan_batches
 from saccade.text.cache import EncodedLines
 from saccade.text.translation import SIDES, collate_translation
 from saccade.training.objective import Objective
 from saccade.training.validation import ValidationSchedule, ValidationScores
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 
 
 class ValidationConfig(ValidationSchedule):

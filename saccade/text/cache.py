@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import DamagedFile, UserError
-from saccade.structured import SMALL, read_json, require_plain
+from saccade.storage.structured import SMALL, read_json, require_plain
 from saccade.text.columns import Column, require_aligned
 
 VERSION = 2

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import UserError
-from saccade.leftovers import partial_folder
+from saccade.storage.leftovers import partial_folder
 from saccade.text.cache import DESCRIPTION, VERSION, Stored, Values, described, digest_of
 from saccade.text.columns import Column, require_aligned
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import DamagedFile, InputError
-from saccade.leftovers import remove_leftovers_in
-from saccade.structured import reason, require_plain
+from saccade.storage.leftovers import remove_leftovers_in
+from saccade.storage.structured import reason, require_plain
 from saccade.text.cache import EncodedLines
 from saccade.text.cache_writer import write_cache
 from saccade.text.corpus import DataConfig, Line, read_aligned

@@ -8,7 +8,7 @@ from pathlib import Path
 import sentencepiece
 
 from saccade.errors import NotFound, UserError
-from saccade.structured import read_json
+from saccade.storage.structured import read_json
 from saccade.text.lines import require_lines
 from saccade.text.vocabulary import without_surrogates
 

@@ -15,8 +15,8 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from saccade.config import Section
 from saccade.errors import ConfigError, DamagedFile, InputError
-from saccade.files import write_text
-from saccade.structured import SMALL, read_json
+from saccade.storage.files import write_text
+from saccade.storage.structured import SMALL, read_json
 from saccade.text.cache import Ids, open_verified
 from saccade.text.cache_writer import write_cache
 from saccade.text.columns import Column

@@ -14,7 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from saccade.config import Section
 from saccade.distribution import missing
 from saccade.errors import InputError
-from saccade.structured import read_bytes, read_utf8
+from saccade.storage.structured import read_bytes, read_utf8
 from saccade.text.imported import (
     Pieces,
     check_ids,

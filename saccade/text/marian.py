@@ -14,7 +14,7 @@ import sentencepiece
 from pydantic import NonNegativeInt, PositiveInt
 
 from saccade.config import Section
-from saccade.structured import read_bytes
+from saccade.storage.structured import read_bytes
 from saccade.text.imported import (
     Pieces,
     check_ids,

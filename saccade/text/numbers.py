@@ -7,7 +7,7 @@ from pathlib import Path
 
 from num2words import num2words
 
-from saccade.files import write_text
+from saccade.storage.files import write_text
 
 SPLITS = ("train", "valid", "test")
 

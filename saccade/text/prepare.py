@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from saccade.errors import ConfigError, DamagedFile, InputError, StorageError
-from saccade.files import write_text
-from saccade.leftovers import remove_leftovers_in
-from saccade.structured import SMALL, read_json
+from saccade.storage.files import write_text
+from saccade.storage.leftovers import remove_leftovers_in
+from saccade.storage.structured import SMALL, read_json
 from saccade.text.batching import padding_share, plan_batches
 from saccade.text.cache import EncodedLines, open_verified
 from saccade.text.corpus import DataConfig, Line, file_hash, read_aligned

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.errors import DamagedFile, NotFound, UserError
-from saccade.structured import SMALL, read_json, reason
+from saccade.storage.structured import SMALL, read_json, reason
 
 SETTINGS_FILE = "tokenizer.json"
 

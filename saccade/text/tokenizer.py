@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, Self
 import sentencepiece
 
 from saccade.errors import DamagedFile, Unsupported
-from saccade.structured import read_bytes
+from saccade.storage.structured import read_bytes
 from saccade.text.corpus import file_hash
 from saccade.text.lines import require_lines, require_many
 from saccade.text.m2m import ManyLanguagesTokenizer

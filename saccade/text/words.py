@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from saccade.errors import ConfigError, InputError
-from saccade.structured import read_bytes
+from saccade.storage.structured import read_bytes
 from saccade.text.imported import one_line
 from saccade.text.lines import require_lines, require_many
 from saccade.text.settings import damaged, write_settings

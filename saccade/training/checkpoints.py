@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.checkpoint import (
+from saccade.errors import DamagedFile, NotFound
+from saccade.model_folder.checkpoint import (
     Model,
     average_weights,
     load_weights,
@@ -18,10 +19,9 @@ from saccade.checkpoint import (
     unique_tensors,
     write_model,
 )
-from saccade.errors import DamagedFile, NotFound
-from saccade.folders import replace_folder, settle_folder
-from saccade.leftovers import remove_leftovers_in
 from saccade.models import build_model
+from saccade.storage.folders import replace_folder, settle_folder
+from saccade.storage.leftovers import remove_leftovers_in
 from saccade.training.counters import Counters, damaged_state
 from saccade.training.distributed import Group
 from saccade.training.moving_average import MovingAverage

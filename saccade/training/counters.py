@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from saccade.checkpoint import read_json
 from saccade.errors import DamagedFile
+from saccade.model_folder.checkpoint import read_json
 
 STATE_FILE = "training.json"
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.caches import place_others
 from saccade.errors import UserError
+from saccade.storage.caches import place_others
 from saccade.training.batch import Share
 from saccade.training.distributed import Group
 from saccade.training.memory import lacks_memory

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from saccade.checkpoint import Model, unique_tensors
 from saccade.errors import Interrupted, UserError
+from saccade.model_folder.checkpoint import Model, unique_tensors
 from saccade.training.batch import Share
 from saccade.training.checkpoints import Checkpoints
 from saccade.training.counters import Counters, damaged_state

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from saccade.errors import DamagedFile
-from saccade.files import replace_file
-from saccade.folders import disk_error
+from saccade.storage.files import replace_file
+from saccade.storage.folders import disk_error
 
 _LONGEST = 1 << 20
 """Bytes of a line; a longer one is none of ours."""

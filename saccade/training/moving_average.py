@@ -5,7 +5,7 @@ import copy
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from saccade.checkpoint import unique_tensors
+from saccade.model_folder.checkpoint import unique_tensors
 from saccade.models.families import Network
 
 

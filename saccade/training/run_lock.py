@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from saccade.errors import Conflict
-from saccade.folders import disk_error
+from saccade.storage.folders import disk_error
 from saccade.training.distributed import Group
 
 LOCK, OWNER = ".lock", ".owner"

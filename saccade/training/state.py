@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.checkpoint import names_in, read_tensors, write_json, write_tensors
+from saccade.model_folder.checkpoint import names_in, read_tensors, write_json, write_tensors
 from saccade.training.counters import STATE_FILE, Counters, damaged_state, read_counters
 from saccade.training.state_checks import require_finite, require_generators, require_moments
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from saccade.checkpoint import Model, load_model
 from saccade.errors import ConfigError
+from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.families import Seq2Seq, expect
 from saccade.text.tokenizer import same_pieces
 from saccade.training.settings import TrainingConfig

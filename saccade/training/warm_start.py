@@ -6,12 +6,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from saccade.checkpoint import Model, find_model, load_weights, read_description, read_weights
 from saccade.errors import ConfigError
-from saccade.folders import Read, read_whole
+from saccade.model_folder.checkpoint import Model, find_model, load_weights, read_description, read_weights
 from saccade.models import kind_of, model_config
 from saccade.models.families import Network
 from saccade.nn.reading import OVERRIDABLE
+from saccade.storage.folders import Read, read_whole
 from saccade.text.corpus import file_hash
 from saccade.text.tokenizer import Tokenizer, load_tokenizer
 from saccade.training.settings import TrainingConfig

@@ -9,9 +9,9 @@ import torch
 
 from saccade.alignment.attention import aligned_by_attention
 from saccade.alignment.fertilities import counted, fertilities
-from saccade.checkpoint import Model
 from saccade.errors import UserError
-from saccade.translator import Translator
+from saccade.model_folder.checkpoint import Model
+from saccade.use.translator import Translator
 from tests import kinds, tiny
 from tests.models.test_nonautoregressive import network
 from tests.tiny import START, Words, padded, recorded_weights, sentences

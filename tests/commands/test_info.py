@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from saccade.checkpoint import FORMAT, load_model
+from saccade.model_folder.checkpoint import FORMAT, load_model
 from tests.commands.conftest import SMALLEST, Run, pair, refused, settings
 
 GOLDEN = Path(__file__).parents[1] / "data"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saccade.generator import TextGenerator
+from saccade.use.generator import TextGenerator
 from tests.commands.conftest import Run, refused, settings
 
 SMALLEST = [

@@ -17,7 +17,7 @@ from saccade.config import Section
 from saccade.errors import UserError
 from saccade.interop.exported import Target
 from saccade.quantisation import Precision
-from saccade.translator import Engine
+from saccade.use.translator import Engine
 from tests.commands.conftest import Run, refused
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from saccade.checkpoint import save_model
 from saccade.commands.problems import SHOWN
+from saccade.model_folder.checkpoint import save_model
 from tests import tiny
 from tests.commands.conftest import Run, refused
 from tests.decoding.test_strategy import model as non_autoregressive

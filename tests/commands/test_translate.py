@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import saccade as package
-from saccade.checkpoint import save_model
+from saccade.model_folder.checkpoint import save_model
 from tests import tiny
 from tests.commands.conftest import Run, environment, refused, snapshot
 

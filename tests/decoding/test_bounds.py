@@ -14,9 +14,9 @@ from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import ConfigError, UserError
-from saccade.generator import TextGenerator
 from saccade.nn.reading import DistanceConfig
-from saccade.translator import Translator
+from saccade.use.generator import TextGenerator
+from saccade.use.translator import Translator
 from tests import tiny
 from tests.decoding.test_strategy import model as non_autoregressive
 from tests.test_generator import model as language_model

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.checkpoint import Model
 from saccade.decoding.nonautoregressive.fertility import decode_fertility, fertility_sequences
 from saccade.decoding.nonautoregressive.forced_fertilities import most_likely_with_sum
 from saccade.decoding.nonautoregressive.options import FertilityDecoding
 from saccade.decoding.rerank import Reranker, target_log_probs
 from saccade.errors import UserError
-from saccade.translator import make_reranker
+from saccade.model_folder.checkpoint import Model
+from saccade.use.translator import make_reranker
 from tests.models.test_nonautoregressive import network
 from tests.reference.nonautoregressive import copied_by_fertility
 from tests.tiny import END, Words, padded, scheme, sentences, transformer

@@ -7,15 +7,15 @@ from typing import Any, cast
 import pytest
 import torch
 
-from saccade.checkpoint import Model, vocabulary_of
 from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
 from saccade.errors import UserError
+from saccade.model_folder.checkpoint import Model, vocabulary_of
 from saccade.models.nonautoregressive import SCHEMES
 from saccade.text.tokenizer import Tokenizer, same_pieces
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 from tests import tiny
 from tests.models.test_nonautoregressive import DECODERS, network
 from tests.tiny import END, Words, padded, scheme, transformer

@@ -11,14 +11,14 @@ from typing import Any, cast
 import pytest
 import torch
 
-from saccade.checkpoint import Model
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
 from saccade.engine.transformer import TransformerEngine
+from saccade.model_folder.checkpoint import Model
 from saccade.models import build_model, model_config
 from saccade.native.library import library, why_not
 from saccade.nn.positions import SinusoidalPositions, sinusoids
-from saccade.translator import Translation, Translator
+from saccade.use.translator import Translation, Translator
 from tests.tiny import Words, padded, randomise, vocabulary
 
 if library() is None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from saccade.__main__ import app
-from saccade.checkpoint import Model, save_model, vocabulary_of
+from saccade.model_folder.checkpoint import Model, save_model, vocabulary_of
 from saccade.models import KINDS, build_model, model_config
 from saccade.models.families import LanguageModel, NonAutoregressive
 from saccade.models.nonautoregressive import SCHEMES

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from saccade.checkpoint import Model
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import UserError
 from saccade.interop import exporting
 from saccade.interop.ctranslate2 import convert_and_open, vocabularies
 from saccade.interop.exported import Target
 from saccade.interop.exporting import export_model, open_exported, sample_lines, store_model
+from saccade.model_folder.checkpoint import Model
 from saccade.models.transformer import Transformer
 from saccade.native.fork import ThisProcess
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 from tests import kinds
 from tests.continuous import alone, as_they_come, jobs
 from tests.tiny import LINES, Words, model, sentence_pieces

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import load_model, save_model
 from saccade.interop.importing import import_folder
+from saccade.model_folder.checkpoint import load_model, save_model
 from saccade.models.transformer import Transformer
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 from tests.interop.published import generated, opus, teach, text
 
 transformers = pytest.importorskip("transformers")

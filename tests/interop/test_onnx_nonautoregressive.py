@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import Model, save_model
 from saccade.errors import UserError
 from saccade.interop.exporting import export_model, open_exported, store_model
-from saccade.translator import Translator
+from saccade.model_folder.checkpoint import Model, save_model
+from saccade.use.translator import Translator
 from tests import tiny
 from tests.decoding.test_strategy import model as non_autoregressive
 from tests.models.test_nonautoregressive import DECODERS

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from saccade.checkpoint import load_model, save_model
 from saccade.errors import UserError
 from saccade.interop.importing import import_folder
-from saccade.translator import Translator
+from saccade.model_folder.checkpoint import load_model, save_model
+from saccade.use.translator import Translator
 from tests.interop.published import many, opus
 from tests.interop.test_refusals import change, weights, write
 

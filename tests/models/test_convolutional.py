@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from saccade.checkpoint import unique_tensors
 from saccade.config import dump_toml, load_toml
 from saccade.errors import UserError
+from saccade.model_folder.checkpoint import unique_tensors
 from saccade.models import build_model, model_config
 from saccade.models.convolutional import PRESETS, Convolutional
 from tests.kinds import KINDS, network

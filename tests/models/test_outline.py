@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import unique_tensors
 from saccade.errors import ConfigError, UserError
+from saccade.model_folder.checkpoint import unique_tensors
 from saccade.models import KINDS, build_model, model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.outline import outline, parameters_in, require_room

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saccade.checkpoint import load_model, save_model
 from saccade.config import dump_toml, load_toml
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.search import search
 from saccade.errors import UserError
+from saccade.model_folder.checkpoint import load_model, save_model
 from saccade.models import model_config
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import Model, save_model, vocabulary_of
 from saccade.interop.exporting import export_model
+from saccade.model_folder.checkpoint import Model, save_model, vocabulary_of
 from saccade.models import build_model, model_config
 from tests import kinds
 from tests.tiny import model, randomise, sentence_pieces

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saccade.checkpoint import save_model
+from saccade.model_folder.checkpoint import save_model
 from saccade.native import compiler
 from saccade.native.library import library, why_not
 from tests.tiny import model

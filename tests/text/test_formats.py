@@ -25,7 +25,7 @@ CHINESE = "这里有一个数字，那里也有一个。\n" * 50
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (gzip.compress(b"text"), "gzip"),
+        (gzip.compress(b"text", mtime=0), "gzip"),
         (lzma.compress(b"text"), "xz"),
         (bz2.compress(b"text"), "bzip2"),
         (bz2.compress(b""), "bzip2"),
@@ -73,7 +73,7 @@ FOREIGN = {
     "safetensors": (b"\x40\0\0\0\0\0\0\0" + b'{"weight":{"dtype":"F32"}}', "a safetensors file"),
     "numbers": (np.arange(100).tobytes(), "binary data"),
     "zeros": (bytes(1000), "binary data"),
-    "twice": (gzip.compress(b"text"), "compressed twice (gzip inside)"),
+    "twice": (gzip.compress(b"text", mtime=0), "compressed twice (gzip inside)"),
 }
 
 

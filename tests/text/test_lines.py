@@ -16,16 +16,16 @@ import saccade
 from saccade import comparison, evaluation
 from saccade.alignment.fertilities import fertilities
 from saccade.config import apply_overrides
-from saccade.experiment import read_experiment
-from saccade.generator import TextGenerator
 from saccade.inspection.picture import draw_attention
 from saccade.interop.exporting import export_model, store_model
+from saccade.runs.experiment import read_experiment
 from saccade.text.language_model import text_size
 from saccade.text.lines import checked_lines, require_lines, require_pairs
 from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig, byte_pieces
 from saccade.text.vocabulary import learn_model, sample_lines
 from saccade.text.words import ByteTokenizer, WordTokenizer
-from saccade.translator import Translator
+from saccade.use.generator import TextGenerator
+from saccade.use.translator import Translator
 from tests import tiny
 from tests.test_generator import model as language_model
 
@@ -53,8 +53,8 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
         lambda: evaluation.score_text(LINE, ["x"]),
         lambda: evaluation.score_text(["x"], LINE),
     ],
-    "saccade.experiment.read_experiment": [lambda: read_experiment(overrides=LINE)],
-    "saccade.generator.TextGenerator.score": [lambda: GENERATOR.score(LINE)],
+    "saccade.runs.experiment.read_experiment": [lambda: read_experiment(overrides=LINE)],
+    "saccade.use.generator.TextGenerator.score": [lambda: GENERATOR.score(LINE)],
     "saccade.inspection.picture.draw_attention": [
         lambda: draw_attention([], LINE, ["a"], out=OUT),
         lambda: draw_attention([], ["a"], LINE, out=OUT),
@@ -81,20 +81,20 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
     "saccade.text.words.WordTokenizer.__init__": [lambda: WordTokenizer(LINE)],
     "saccade.text.words.WordTokenizer.encode_source": [lambda: WordTokenizer(["a"]).encode_source(LINE)],
     "saccade.text.words.WordTokenizer.learn": [lambda: WordTokenizer.learn(LINE, vocab_size=None)],
-    "saccade.translator.Translator.score": [
+    "saccade.use.translator.Translator.score": [
         lambda: TRANSLATOR.score(LINE, ["a"]),
         lambda: TRANSLATOR.score(["a"], LINE),
     ],
-    "saccade.translator.Translator.stream": [
+    "saccade.use.translator.Translator.stream": [
         lambda: TRANSLATOR.stream(LINE),
         lambda: TRANSLATOR.stream(["a"], prefixes=LINE),
     ],
-    "saccade.translator.Translator.stream_chunks": [
+    "saccade.use.translator.Translator.stream_chunks": [
         lambda: TRANSLATOR.stream_chunks(LINE),
         lambda: TRANSLATOR.stream_chunks([["a"]], prefixes=LINE),
         lambda: list(TRANSLATOR.stream_chunks([LINE])),
     ],
-    "saccade.translator.Translator.translate": [
+    "saccade.use.translator.Translator.translate": [
         lambda: TRANSLATOR.translate(LINE),
         lambda: TRANSLATOR.translate(["a"], prefixes=LINE),
     ],

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from saccade.errors import Interrupted, UserError
-from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.runs.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import process_group
 from saccade.training.eager import EagerStep
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saccade.checkpoint import read_tensors
+from saccade.model_folder.checkpoint import read_tensors
 from saccade.training.distributed import Group, process_group
 from saccade.training.wrapping import Replicated, Unwrapped
 from tests.tiny import batch

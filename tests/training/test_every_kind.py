@@ -12,7 +12,7 @@ import torch
 from saccade.models.recurrent import Attention
 from saccade.models.transformer import Positions
 from saccade.nn.recurrence import Cell
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 from tests.training.conftest import quick_drive
 from tests.training.test_resume import assert_same_run
 

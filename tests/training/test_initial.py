@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import load_model, save_model
 from saccade.errors import UserError
-from saccade.experiment import check, read_experiment, resume_run, start_run
+from saccade.model_folder.checkpoint import load_model, save_model
+from saccade.runs.experiment import check, read_experiment, resume_run, start_run
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.numbers import write_corpus
 from saccade.training.distributed import process_group

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from saccade.experiment import read_experiment, start_run
 from saccade.inspection.curves import read_metrics
+from saccade.runs.experiment import read_experiment, start_run
 from saccade.text.numbers import write_corpus
 from saccade.training.distributed import process_group
 

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from saccade.checkpoint import average_weights, load_model, read_json, read_tensors
 from saccade.errors import UserError
-from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.model_folder.checkpoint import average_weights, load_model, read_json, read_tensors
+from saccade.runs.experiment import read_experiment, resume_run, start_run
 from saccade.tasks import translation
 from saccade.tasks.translation_validation import Validation
 from saccade.training.counters import Counters, read_counters
 from saccade.training.distributed import Group
 from saccade.training.eager import EagerStep
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 from tests.training.conftest import drive
 from tests.training.drive import TINY
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from saccade.checkpoint import read_tensors
+from saccade.model_folder.checkpoint import read_tensors
 from saccade.models import build_model, model_config
 from saccade.nn.positions import SinusoidalPositions
 from saccade.training.moving_average import MovingAverage

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from saccade.alignment.fertilities import fertilities
-from saccade.checkpoint import find_model, read_description, read_tensors
 from saccade.errors import Interrupted, UserError
-from saccade.experiment import read_experiment, resume_run, start_run
+from saccade.model_folder.checkpoint import find_model, read_description, read_tensors
+from saccade.runs.experiment import read_experiment, resume_run, start_run
 from saccade.text.fertilities import fertilities_line
 from saccade.text.reading import read_text
 from saccade.training.distributed import Group
 from saccade.training.eager import EagerStep
-from saccade.translator import Translator
+from saccade.use.translator import Translator
 from tests.training.conftest import write_corpus
 from tests.training.drive import TINY
 

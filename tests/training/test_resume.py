@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saccade.checkpoint import read_json, read_tensors, write_json, write_tensors
+from saccade.model_folder.checkpoint import read_json, read_tensors, write_json, write_tensors
 from tests.training.conftest import drive, quick_drive
 
 NOISY = ("model.dropout=0.2",)

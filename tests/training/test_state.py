@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saccade.checkpoint import read_tensors, save_model, write_tensors
 from saccade.errors import DamagedFile
+from saccade.model_folder.checkpoint import read_tensors, save_model, write_tensors
 from saccade.training.counters import Counters, read_counters
 from saccade.training.state import TrainingState, generator_states, read_state, write_state
 from tests import tiny

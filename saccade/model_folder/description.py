@@ -4,12 +4,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from saccade.checkpoint import find_model
 from saccade.errors import UserError
-from saccade.folders import read_whole
-from saccade.manifest import DESCRIPTION, damaged, read_description, read_vocabulary
+from saccade.model_folder.checkpoint import find_model
+from saccade.model_folder.manifest import DESCRIPTION, damaged, read_description, read_vocabulary
 from saccade.models import model_config
 from saccade.models.outline import outline, parameters_in
+from saccade.storage.folders import read_whole
 from saccade.text.settings import read_settings
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from saccade.errors import StorageError
-from saccade.folders import disk_error
-from saccade.leftovers import hold, make_partial, remove_leftovers_of
+from saccade.storage.folders import disk_error
+from saccade.storage.leftovers import hold, make_partial, remove_leftovers_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from saccade.errors import Conflict, StorageError, UserError
-from saccade.leftovers import make_partial, partial_folder, remove_leftovers_of
+from saccade.storage.leftovers import make_partial, partial_folder, remove_leftovers_of
 
 Read = TypeVar("Read")
 

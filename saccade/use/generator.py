@@ -12,25 +12,25 @@ from typing import Any, Self, Unpack, cast
 import numpy as np
 import torch
 
-from saccade.checkpoint import Model, load_model
 from saccade.config import build, require_count
 from saccade.decoding.continuation import continue_text
 from saccade.decoding.keywords import ContinuationOptions
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import ConfigError, InputError
 from saccade.machine import chosen_device, usable_device
+from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.families import LanguageModel, expect
 from saccade.native.fork import survive_fork
 from saccade.nn.loss import linear_cross_entropy
 from saccade.nn.reading import OVERRIDABLE, LanguageModelConfig, MemoryConfig
-from saccade.problems import unknown_text
-from saccade.reopening import Reopened
-from saccade.results import Problem, described
 from saccade.text.cache import Ids
 from saccade.text.language_model import TextSize, text_size
 from saccade.text.lines import require_lines, require_text
 from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
+from saccade.use.problems import unknown_text
+from saccade.use.reopening import Reopened
+from saccade.use.results import Problem, described
 
 MOST_STREAMS = 100_000
 """Bound of the parts of a text that are read in parallel."""

@@ -5,12 +5,12 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from saccade.checkpoint import Model, load_model
 from saccade.decoding.interface import Decoder
 from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
 from saccade.engine import make_engine, unsupported_reason
 from saccade.errors import ConfigError, Unsupported
+from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.families import Seq2Seq, expect
 from saccade.quantisation import PRECISIONS, Precision
 from saccade.text.tokenizer import Tokenizer, same_pieces

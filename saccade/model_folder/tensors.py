@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from saccade.quantisation import SCALE
-from saccade.structured import require_plain
+from saccade.storage.structured import require_plain
 
 _LARGEST_HEADER = 1 << 24  # bytes; a tensor takes about a hundred
 _FLOATS = {"F64", "F32", "F16", "BF16"}

@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from saccade.checkpoint import Model, read_description, vocabulary_of
+from saccade.model_folder.checkpoint import Model, read_description, vocabulary_of
 from saccade.config import apply_overrides, build, check_sections, load_toml
 from saccade.distribution import version as own_version
 from saccade.errors import ConfigError, NotFound, UserError
-from saccade.folders import disk_error
+from saccade.storage.folders import disk_error
 from saccade.models import build_model, model_config
 from saccade.models.families import TranslationModel
 from saccade.models.interface import Vocabulary
 from saccade.models.outline import require_room
 from saccade.native.fork import survive_fork
-from saccade.resuming import (
+from saccade.runs.resuming import (
     Change,
     changes,
     check_prepared,
@@ -27,7 +27,7 @@ from saccade.resuming import (
     require_same_text,
     without_moves,
 )
-from saccade.run_folder import claimed, has_last, require_free, unclaim, with_absolute_paths, write_config
+from saccade.runs.folder import claimed, has_last, require_free, unclaim, with_absolute_paths, write_config
 from saccade.tasks import task_for
 from saccade.tasks.advice import model_size
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report

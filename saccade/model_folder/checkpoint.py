@@ -24,12 +24,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from saccade.config import Section
-from saccade.digests import verify, write_digests
 from saccade.errors import DamagedFile, UserError
-from saccade.folders import beside, read_whole, replace_folder
-from saccade.foreign import not_a_model, require_readable
 from saccade.machine import named_shortage, require_memory
-from saccade.manifest import (
+from saccade.model_folder.manifest import (
     DESCRIPTION,
     FORMAT,
     check_banned,
@@ -38,6 +35,7 @@ from saccade.manifest import (
     read_json,
     read_vocabulary,
 )
+from saccade.model_folder.tensors import read_all, read_header, restored_shapes
 from saccade.models import build_model, model_config
 from saccade.models.families import Network
 from saccade.models.interface import Vocabulary
@@ -45,8 +43,10 @@ from saccade.models.outline import outline, parameters_in
 from saccade.models.renamed import current_name
 from saccade.native.fork import survive_fork
 from saccade.quantisation import Precision, quantised, restored
-from saccade.structured import is_plain, reason
-from saccade.tensors import read_all, read_header, restored_shapes
+from saccade.storage.digests import verify, write_digests
+from saccade.storage.folders import beside, read_whole, replace_folder
+from saccade.storage.foreign import not_a_model, require_readable
+from saccade.storage.structured import is_plain, reason
 from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 __all__ = [

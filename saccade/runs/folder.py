@@ -8,9 +8,9 @@ from typing import Any
 
 from saccade.config import dump_toml
 from saccade.errors import Conflict
-from saccade.files import write_text
-from saccade.folders import disk_error, settle_folder
-from saccade.leftovers import remove_leftovers_of
+from saccade.storage.files import write_text
+from saccade.storage.folders import disk_error, settle_folder
+from saccade.storage.leftovers import remove_leftovers_of
 from saccade.tasks import task_for
 from saccade.tasks.interface import Experiment
 from saccade.text.opening import kept

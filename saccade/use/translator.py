@@ -10,8 +10,6 @@ from typing import Any, Self, Unpack
 import torch
 from torch import Tensor
 
-from saccade.attending import attended_pieces, attention_maps
-from saccade.checkpoint import Model, load_model
 from saccade.config import build, require_count
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
@@ -20,13 +18,10 @@ from saccade.decoding.padding import padded
 from saccade.decoding.scoring import TargetScore
 from saccade.errors import TooLong, Unsupported
 from saccade.machine import chosen_device, usable_device
+from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.recording import AttentionMap
 from saccade.native.fork import survive_fork
-from saccade.opening import Engine, decoder_for, make_reranker
-from saccade.problems import LineChecks
 from saccade.quantisation import Precision
-from saccade.reopening import Reopened
-from saccade.results import Alternative, Problem, Translation
 from saccade.text.batching import plan_for_inference
 from saccade.text.lengths import SeenLengths, default_limit
 from saccade.text.lines import (
@@ -38,6 +33,11 @@ from saccade.text.lines import (
     require_text,
 )
 from saccade.text.tokenizer import Tokenizer, between
+from saccade.use.attending import attended_pieces, attention_maps
+from saccade.use.decoders import Engine, decoder_for, make_reranker
+from saccade.use.problems import LineChecks
+from saccade.use.reopening import Reopened
+from saccade.use.results import Alternative, Problem, Translation
 
 _MOST_LINES = 1_000_000  # of a chunk; its lines and translations are in memory together
 

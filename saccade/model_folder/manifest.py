@@ -6,7 +6,7 @@ from typing import Any
 
 from saccade.errors import DamagedFile, UserError
 from saccade.models.interface import Vocabulary
-from saccade.structured import read_object
+from saccade.storage.structured import read_object
 
 FORMAT = 3
 """Format number, which increases when older versions of Saccade can no longer read a folder correctly. 2:

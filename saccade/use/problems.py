@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.errors import TooLong
-from saccade.results import Alternative, Problem, Translation
 from saccade.text.lengths import SeenLengths
 from saccade.text.tokenizer import Tokenizer, language_problem
+from saccade.use.results import Alternative, Problem, Translation
 
 _TIMES, _TOKENS, _PERIOD = 4, 12, 24
 """A repetition counts from this many times in a row and this many tokens on, for n-grams up to a length."""

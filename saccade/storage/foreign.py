@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from saccade.errors import DamagedFile, NotFound, Unsupported, UserError
-from saccade.structured import SMALL, is_plain, read_json, require_plain
+from saccade.storage.structured import SMALL, is_plain, read_json, require_plain
 
 IMPORTABLE = ("marian", "m2m_100")
 """The types of transformers' models that can be imported, as `model_type` of config.json names them."""

@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from saccade.checkpoint import Model, load_model
-from saccade.generator import TextGenerator
 from saccade.machine import chosen_device
+from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models import kind_of
 from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
-from saccade.translator import Translator
+from saccade.use.generator import TextGenerator
+from saccade.use.translator import Translator
 
 Use = Translator | TextGenerator
 """The classes that use a loaded model."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saccade.checkpoint import read_json
+from saccade.model_folder.checkpoint import read_json
 from saccade.config import Section
 from saccade.errors import ConfigError, DamagedFile, InputError
-from saccade.files import write_text
+from saccade.storage.files import write_text
 from saccade.tasks.interface import SECTIONS, Experiment
 from saccade.text.corpus import file_hash
 

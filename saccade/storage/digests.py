@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from saccade.errors import DamagedFile
-from saccade.structured import SMALL, read_utf8, reason, require_plain
+from saccade.storage.structured import SMALL, read_utf8, reason, require_plain
 
 DIGESTS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^/\\\0]+)")
