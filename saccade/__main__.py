@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from saccade.commands.check import check
 from saccade.commands.compare import compare
 from saccade.commands.demo import demo
 from saccade.commands.distill import align, distill
@@ -28,7 +29,7 @@ from saccade.commands.parameters import expanded
 from saccade.commands.renamed import RENAMED
 from saccade.commands.scoring import evaluate, score
 from saccade.commands.streams import NOBODY_READS, settle_streams
-from saccade.commands.train import check, train
+from saccade.commands.train import train
 from saccade.commands.translate import translate
 from saccade.distribution import version
 from saccade.errors import Interrupted, SlowWarning, UserError

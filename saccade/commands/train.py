@@ -1,117 +1,21 @@
-"""saccade train and saccade check: from text files or a configuration to a model, or to a report."""
+"""saccade train: from text files or a configuration to a model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saccade.commands.hints import report
 from saccade.commands.parameters import option
+from saccade.commands.run_options import Config, Wanted
 from saccade.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from saccade.tasks.interface import Experiment
     from saccade.training.counters import Counters
     from saccade.training.distributed import Group
-
-Config = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="CONFIG.toml", show_default=False, help="Configuration of the run; see examples/."
-    ),
-]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the options say of a run, besides its configuration file."""
-
-    source: Annotated[
-        list[Path] | None,
-        option(
-            "FILE",
-            "Training text to translate from, one sentence a line, plain or compressed; repeat the option "
-            "for several files.",
-        ),
-    ] = None
-    target: Annotated[
-        list[Path] | None,
-        option(
-            "FILE",
-            "Translation of the training text, with as many files; line N translates line N of the source.",
-        ),
-    ] = None
-    pairs: Annotated[
-        list[Path] | None,
-        option("FILE", "Training text with source and target on one line, separated by a tab (TSV)."),
-    ] = None
-    columns: Annotated[
-        str | None,
-        option(
-            "N,M", "Columns of source and target in TSV files, counted from 1.", default="a line has only two"
-        ),
-    ] = None
-    valid_source: Annotated[
-        list[Path] | None,
-        option("FILE", "Validation text to translate from.", default="pairs held out of the training text"),
-    ] = None
-    valid_target: Annotated[list[Path] | None, option("FILE", "Translation of the validation text.")] = None
-    valid_pairs: Annotated[
-        list[Path] | None, option("FILE", "Validation text with source and target on one line (TSV).")
-    ] = None
-    preset: Annotated[
-        str | None,
-        option(
-            "tiny|small|base|big",
-            "Size of the model; each kind of model has its own sizes.",
-            default="small without CONFIG.toml",
-        ),
-    ] = None
-    settings: Annotated[
-        list[str] | None,
-        option(
-            "KEY=VALUE",
-            "Any setting by its name in CONFIG.toml, for example training.steps=2000; may be repeated; "
-            "of one setting, the last value holds.",
-            "--set",
-        ),
-    ] = None
-    init_from: Annotated[
-        Path | None,
-        option("MODEL", "Model to continue from, with its weights and vocabulary.", default="random weights"),
-    ] = None
-    source_language: Annotated[
-        str | None, option("CODE", "Language of the source; with --init-from, as that model names it.")
-    ] = None
-    target_language: Annotated[
-        str | None, option("CODE", "Language of the target; with --init-from, as that model names it.")
-    ] = None
-
-    def tables(self, config: Path | None) -> dict[str, dict[str, Any]]:
-        """As tables of a configuration; without one, the options mean a small model."""
-        texts = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pairs")
-        data: dict[str, Any] = {name: [*map(str, files)] for name in texts if (files := getattr(self, name))}
-        for name in ("source_language", "target_language"):
-            if (language := getattr(self, name)) is not None:
-                data[name] = language
-        if self.columns is not None:
-            data["columns"] = _columns(self.columns)
-        preset = self.preset or ("small" if config is None and self.init_from is None else None)
-        tables = {
-            "data": data,
-            "model": {} if preset is None else {"preset": preset},
-            "training": {} if self.init_from is None else {"init_from": str(self.init_from)},
-        }
-        return {name: table for name, table in tables.items() if table}
-
-
-def _columns(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{text}: give two numbers, such as 1,2", param_hint="--columns") from None
 
 
 def train(
@@ -168,51 +72,6 @@ def train(
         if not (run / "config.toml").is_file():
             raise
         raise Interrupted(f"Interrupted. Resume with: saccade train --resume {run}") from None
-
-
-def check(config: Config = None, *, wanted: Wanted) -> None:
-    """Report on data and configuration without training.
-
-    Takes the same options as `saccade train`, learns the vocabulary and encodes the text in the same way,
-    and prints all settings, which sentence pairs are kept or dropped and why, the size of the model, and
-    warnings.
-
-    \b
-    Examples:
-      saccade check examples/multi30k-en-de.toml
-      saccade check --source train.en --target train.de --preset tiny
-    """
-    from saccade.config import dump_toml
-    from saccade.distribution import install_hint
-    from saccade.runs import experiment
-    from saccade.runs.folder import with_kept_text
-    from saccade.storage.folders import temporary_folder
-    from saccade.tasks import task_for
-    from saccade.tasks.advice import model_size
-    from saccade.text.language_id import available
-
-    overrides = wanted.settings or []
-    plan = experiment.read_experiment(config, tables=wanted.tables(config), overrides=overrides)
-    task = task_for(plan.model)
-    with temporary_folder("check") as folder:
-        readable = with_kept_text(plan, folder / "text", say=experiment.silent)
-        report = experiment.check(readable, folder / "data")
-        warnings = experiment.warnings(readable, report)
-    typer.echo(dump_toml(plan.tables()))
-    for line in report.summary():
-        typer.echo(line)
-    epochs = plan.training.steps * plan.training.accumulate / task.batches_an_epoch(plan, report)
-    typer.echo(f"model: {model_size(plan.model, report):,} parameters")
-    typer.echo(f"training: {plan.training.steps:,} updates, about {epochs:,.1f} epochs")
-    for warning in warnings:
-        typer.echo(f"Warning: {warning}")
-    if not warnings:
-        typer.echo("No problems found.")
-    if getattr(plan.data, "languages", None) and not available():
-        typer.echo(
-            "The languages of the text were not checked, which needs the package py3langid: "
-            f"{install_hint('langid')}."
-        )
 
 
 def _train(run: Path, config: Path | None, wanted: Wanted, *, resumes: bool) -> None:

@@ -38,6 +38,7 @@ from saccade.use.decoders import Engine, decoder_for, make_reranker
 from saccade.use.problems import LineChecks
 from saccade.use.reopening import Reopened
 from saccade.use.results import Alternative, Problem, Translation
+from saccade.use.scoring import score_pairs
 
 _MOST_LINES = 1_000_000  # of a chunk; its lines and translations are in memory together
 
@@ -228,7 +229,6 @@ class Translator(Reopened):
             for first, lines, own in prefixed(chunks, forced)
         )
 
-    @torch.inference_mode()
     def score(
         self,
         sources: Sequence[str],
@@ -265,17 +265,7 @@ class Translator(Reopened):
         decoding, forced = self.options(**options), self._forced(prefixes, len(sources))
         self.checks(decoding).require_fit(source_ids, target_ids)
         pairs = list(zip(source_ids, target_ids, strict=True))
-        lengths = [max(len(source), len(target)) for source, target in pairs]
-        scores = [TargetScore(0.0, 0.0, 0)] * len(lengths)
-        for batch in plan_for_inference(lengths, batch_tokens=decoding.batch_tokens):
-            rows = [int(index) for index in batch]
-            own = [forced[i] for i in rows]
-            values = self._log_probs([pairs[i] for i in rows], decoding, own)
-            for index, value in zip(rows, values, strict=True):
-                target, free = target_ids[index], getattr(decoding, "rules", "plain") != "plain"
-                score = self.decoder.score(value, len(target), options=decoding)
-                scores[index] = TargetScore(value, score, len(target) - free * len(forced[index]))
-        return scores
+        return score_pairs(self.decoder, pairs, forced, options=decoding, device=self.device)
 
     def _pair(self, source: str, target: str) -> tuple[list[int], list[int]]:
         require_text(source, "source")
@@ -284,14 +274,6 @@ class Translator(Reopened):
 
     def _attention(self, source: list[int], target: list[int]) -> tuple[AttentionMap, ...]:
         return attention_maps(self.decoder, self.tokenizer, self.padded([source]), target)
-
-    @torch.inference_mode()
-    def _log_probs(
-        self, pairs: list[tuple[list[int], list[int]]], options: Any, prefixes: list[list[int]]
-    ) -> list[float]:
-        sources, targets = zip(*pairs, strict=True)
-        values = self.decoder.log_probs(*self.padded(sources), targets, options=options, prefixes=prefixes)
-        return [float(value) for value in values.tolist()]
 
     def _decode(
         self,
