@@ -32,10 +32,11 @@ def lacks_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError | OSError | ImportError) and any(
-        sign.lower() in text for sign in _SIGNS
-    )
+    return isinstance(error, RuntimeError | OSError | ImportError) and _is_sign(str(error))
+
+
+def _is_sign(text: str) -> bool:
+    return any(sign.lower() in text.lower() for sign in _SIGNS)
 
 
 @contextmanager
@@ -48,7 +49,8 @@ def naming_lack_of_memory() -> Iterator[None]:
     except Exception as error:
         if not lacks_memory(error):
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = next((line.strip() for line in lines if _is_sign(line)), lines[0])
         raise UserError(
             f"out of memory ({reason[:200]}). Checkpoints that were saved are kept. Give the process more "
             "memory, or choose a smaller model or a smaller training.batch_tokens."
