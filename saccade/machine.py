@@ -1,5 +1,6 @@
 """What this machine offers: devices, memory and threads; and refusal of what is beyond them."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -13,7 +14,24 @@ from saccade.errors import ConfigError, Unsupported
 MOST_THREADS = 1024
 """Largest number of threads that can be asked for."""
 
-_SHORTAGE = ("allocate memory", "not enough memory", "out of memory", "could not create a primitive")
+_SIGNS = (
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "out of memory",
+    "could not create a primitive",
+    "could not create a memory",
+    "bad_alloc",
+    "cannot allocate memory",
+    "unable to allocate",
+    "can't start new thread",
+    "thread constructor failed",
+    "failed to map segment from shared object",
+    "unable to mmap",
+    "storage size calculation overflowed",
+    "numel: integer multiplication overflow",
+)
+"""Parts of messages that mean lack of memory: torch's allocator on CPUs, oneDNN, threads without room for a
+stack, libraries that cannot be mapped, and tensors larger than any memory have no exception type for it."""
 
 
 def usable_device(name: torch.device | str) -> torch.device:
@@ -58,6 +76,19 @@ def free_memory(device: torch.device) -> int:
     return min(_free_on_system(), *_free_in_process())
 
 
+def total_memory(device: torch.device | str) -> int | None:
+    """Number of bytes that this process may use on a device, whether free or not; None if unknown."""
+    kind = torch.device(device)
+    if kind.type == "cuda":
+        return torch.cuda.get_device_properties(kind).total_memory
+    try:
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not on every system
+        return None
+    limit = _number(Path("/sys/fs/cgroup/memory.max"), r"(\d+)")  # of a container
+    return found if limit is None else min(found, limit)
+
+
 def require_memory(size: float, what: str) -> None:
     """Raises UserError if `size` bytes are more than free memory and swap space. what: what needs them."""
     swap = _number(Path("/proc/meminfo"), r"SwapFree:\s+(\d+)") or 0
@@ -75,18 +106,25 @@ def named_shortage(what: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not is_shortage(error):
+        if not lacks_memory(error):
             raise
         raise Unsupported(
             f"there is not enough memory for {what}. Use a machine with more memory, or a smaller model."
         ) from error
 
 
-def is_shortage(error: BaseException) -> bool:
-    """Whether an error means that memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an exception means lack of memory, by its type or its message."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SHORTAGE)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError | OSError | ImportError) and names_shortage(str(error))
+
+
+def names_shortage(text: str) -> bool:
+    """Whether a message means lack of memory."""
+    return any(sign.lower() in text.lower() for sign in _SIGNS)
 
 
 def gigabytes(size: float) -> str:

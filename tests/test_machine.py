@@ -15,7 +15,7 @@ import saccade
 from saccade.__main__ import app
 from saccade.errors import UserError
 from saccade.interop.exporting import open_exported
-from saccade.machine import is_shortage, named_shortage, possible_threads, require_memory, usable_device
+from saccade.machine import lacks_memory, named_shortage, possible_threads, require_memory, usable_device
 from saccade.model_folder.checkpoint import save_model
 from saccade.use.translator import Translator
 from tests import tiny
@@ -86,7 +86,7 @@ def test_more_memory_than_there_is_is_refused() -> None:
     ],
 )
 def test_lack_of_memory_is_told_from_other_errors(error: Exception) -> None:
-    assert is_shortage(error)
+    assert lacks_memory(error)
     with pytest.raises(UserError, match="not enough memory for the model"), named_shortage("the model"):
         raise error
     with pytest.raises(RuntimeError, match="shape"), named_shortage("the model"):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import UserError
+from saccade.machine import lacks_memory
 from saccade.storage.caches import place_others
 from saccade.training.batch import Share
 from saccade.training.distributed import Group
-from saccade.training.memory import lacks_memory
 from saccade.training.settings import TrainingConfig, uses_bfloat16
 from saccade.training.step import UpdateResult
 

@@ -114,7 +114,7 @@ def test_banned_ids_must_exist() -> None:
 
 def test_hypotheses_that_memory_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_SMALL", 1_000)
-    monkeypatch.setattr(memory, "memory_of", lambda _: 100_000)
+    monkeypatch.setattr(memory, "total_memory", lambda _: 100_000)
     with pytest.raises(ConfigError, match=r"decoding\.beam = 1,000: a sentence would need about .* memory"):
         translator().translate(["a"], beam=1_000)
     with pytest.raises(ConfigError, match=r"decoding\.nbest = 1,000"):
@@ -123,7 +123,7 @@ def test_hypotheses_that_memory_cannot_hold_are_refused(monkeypatch: pytest.Monk
 
 
 def test_memory_is_what_the_machine_or_its_container_has() -> None:
-    found = memory.memory_of("cpu")
+    found = memory.total_memory("cpu")
     assert found is None or found > 100_000_000
 
 

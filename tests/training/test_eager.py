@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import UserError
+from saccade.machine import lacks_memory
 from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Transformer, TransformerConfig
 from saccade.text.batching import Batch
 from saccade.training.batch import Share
 from saccade.training.distributed import Group
 from saccade.training.eager import EagerStep
-from saccade.training.memory import lacks_memory
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
 from tests.tiny import batch, sentences
