@@ -87,7 +87,7 @@ def zipped(folder: Path) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "native Marian": (native, "Marian's own format .*convert_marian_to_pytorch --src"),
+    "native Marian": (native, "Marian's own format .* converted to the format of transformers"),
     "CTranslate2": (
         files(model__bin="x", config__json='{"decoder_start_token": "</s>"}', shared_vocabulary__json="[]"),
         "a model folder of CTranslate2, not of Saccade",

@@ -54,7 +54,7 @@ def test_a_pickle_finds_its_folder_from_another_one(
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert pickle.loads(data).translate(["a cat"], max_length=3)
     (folder / "model.json").unlink()
-    with pytest.raises(UserError, match=r"no model\.json"):
+    with pytest.raises(UserError, match=r"model\.json is missing"):
         pickle.loads(data)
 
 

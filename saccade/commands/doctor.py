@@ -22,7 +22,7 @@ def doctor(
         str, option("tiny|small|base|big", "Size of the Transformer that the batch is measured with.")
     ] = "small",
 ) -> None:
-    """Report on this machine and what it can train, or check a model.
+    """Report on this machine, or check the files of a model.
 
     With MODEL, reads all of its files, compares them with the digests that were stored when they were
     written, and loads the weights. With a run folder, it checks each checkpoint.

@@ -17,6 +17,9 @@ HINTS = {
     "reranker": "Give one with --reranker.",
     "fertilities": "Make them with `saccade align TEACHER --source S --target T --out FILE`.",
     "import": "Convert it with `saccade import {folder} --out MODEL`, then use MODEL.",
+    "native-marian": "transformers 4 has a script for this: python -m "
+    "transformers.models.marian.convert_marian_to_pytorch --src {folder} --dest CONVERTED. Then use "
+    "`saccade import CONVERTED --out MODEL`.",
     "language": "Choose one with --{side}-language.",
     "columns": "On the command line, --columns 1,2 chooses two columns.",
     "toml": "If it is one of several text files, repeat the option: --source FILE --source FILE.",

@@ -142,6 +142,7 @@ def resume_run(run: Path, group: Group, *, overrides: Iterable[str] = (), say: S
     overrides: settings to change, such as "training.steps=2000"; they are written to the run's config.toml.
     Raises UserError if a setting that a run keeps, or its text, has changed.
     """
+    require_many(overrides, "overrides")
     if not (run / "config.toml").is_file():
         raise NotFound(f"{run}: holds no run (no config.toml).", topic="no-run")
     overrides = list(overrides)

@@ -99,6 +99,8 @@ def read_whole(find: Callable[[], Path], read: Callable[[Path], Read]) -> Read:
     while True:
         folder = find()
         with _held(folder) as opened:
+            if opened is None and time.monotonic() < end:
+                continue  # it has just been replaced
             try:
                 result = read(folder)
             except Exception:
@@ -117,7 +119,10 @@ def _held(folder: Path) -> Iterator[tuple[int, int] | None]:
     try:
         # An open folder keeps its number even after it is deleted.
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # gone; or Windows, which opens no folders
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError:  # Windows opens no folders
         yield _identity(folder)
         return
     try:

@@ -222,7 +222,7 @@ def _transformers(folder: Path, names: Sequence[str]) -> Given | None:
     shown = f"{str(kind)[:40]}{f', {name[:80]}' if name else ''}"
     if isinstance(kind, str) and kind in IMPORTABLE:
         what = f"a folder of transformers ({shown}), not a Saccade model folder: model.json is missing"
-        return Given(what, "It has to be imported first.", "import")
+        return Given(what, "It has to be imported first.", topic="import")
     return Given(
         f"a folder of transformers ({shown}), which cannot be imported",
         f"Types of models that can be imported: {', '.join(IMPORTABLE)}.",
@@ -237,9 +237,8 @@ def _marian(_: Path, names: Sequence[str]) -> Given | None:
         return None
     return Given(
         f"a model in Marian's own format ({(native or ['decoder.yml'])[0]})",
-        "transformers 4 has a script that converts it: python -m "
-        "transformers.models.marian.convert_marian_to_pytorch --src FOLDER --dest CONVERTED. Then import the "
-        "converted folder.",
+        "It has to be converted to the format of transformers first.",
+        topic="native-marian",
     )
 
 

@@ -35,6 +35,6 @@ def standard_input() -> BinaryIO:
         raise InputError("standard input is closed; give a file.")
     try:
         handle = os.dup(sys.stdin.fileno())
-    except io.UnsupportedOperation:  # text in memory has taken its place
+    except (AttributeError, io.UnsupportedOperation):  # something in memory has taken its place
         return sys.stdin.buffer
     return cast(BinaryIO, io.BufferedReader(Input(handle, "r")))

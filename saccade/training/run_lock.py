@@ -56,7 +56,7 @@ def _taken(run: Path) -> Callable[[], None]:
     """Takes the lock; returns the function that releases it."""
     path = run / LOCK
     for _ in range(_ATTEMPTS):
-        run.mkdir(parents=True, exist_ok=True)
+        run.resolve().mkdir(parents=True, exist_ok=True)  # also if it is a link to a folder to be made
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except FileNotFoundError:  # another process has just removed the folder

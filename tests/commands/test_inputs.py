@@ -321,8 +321,9 @@ def test_a_line_without_an_end_is_reported_and_the_others_translated(saccade: Ru
     result = saccade("translate", run_folder, *QUICK, "--json", stdin=text)
     first, second, third = map(json.loads, result.lines)
     assert (second["text"], second["problem"]) == ("", "not translated: longer than 1 MiB")
-    assert "problem" not in first and "problem" not in third
-    assert result.err == "line 2: not translated: longer than 1 MiB\n"
+    assert second["problems"] == ["too-long"]
+    assert first["text"] and third["text"]
+    assert "line 2: not translated: longer than 1 MiB\n" in result.err
 
 
 def test_lines_that_training_cannot_use_are_dropped_and_counted(

@@ -161,7 +161,7 @@ def test_prefixes_that_do_not_match_the_lines_are_refused(
 REFUSED = {
     "no such model": (["{folder}/nowhere"], ["nowhere", "no such model folder"]),
     "a file for a model": (["{folder}/in"], ["in", "not a model folder"]),
-    "a foreign folder": (["{folder}/foreign"], ["foreign", "not a Saccade model folder"]),
+    "a foreign folder": (["{folder}/foreign"], ["foreign", "a folder of transformers"]),
     "a damaged model": (["{folder}/damaged"], ["damaged", "model.safetensors"]),
     "a newer model": (["{folder}/newer"], ["format 99", "newer"]),
     "no such text": (["{model}", "{folder}/nowhere.txt"], ["nowhere.txt", "no such file"]),

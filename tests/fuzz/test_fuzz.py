@@ -53,14 +53,16 @@ def test_how_a_child_ends_is_seen(tmp_path: Path) -> None:
         raise KeyError("x")
 
     def grow() -> None:
-        bytearray(900 << 20)[::4096] = b"x" * (900 << 8)
+        big = bytearray(b"x") * (1200 << 20)  # touches every page
+        time.sleep(0.5)
+        del big
 
     def sleep() -> None:
         time.sleep(30)
 
     assert isolated(lambda: None, place=tmp_path).fault() is None
     assert isolated(refuse, place=tmp_path).fault() is None
-    for work, word in ((crash, "exit code -11"), (raise_, "KeyError"), (grow, "takes 8"), (sleep, "hangs")):
+    for work, word in ((crash, "exit code -11"), (raise_, "KeyError"), (grow, "takes 1"), (sleep, "hangs")):
         fault = isolated(work, place=tmp_path, seconds=1.0 if work is sleep else 20.0).fault()
         assert fault is not None and word in fault
 

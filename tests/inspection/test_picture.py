@@ -106,7 +106,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
             [AttentionMap("encoder", 1, torch.rand(1, 2, 2))], SOURCE, TARGET, out=tmp_path / "a.png"
         )
     weights = maps(layers=1, heads=1, target=4, source=5)
-    with pytest.raises(UserError, match="cannot write the picture: No such file"):
+    with pytest.raises(UserError, match="cannot write: No such file"):
         draw_attention(weights, SOURCE, TARGET, out=tmp_path / "no" / "a.png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install .*\[plot\]'"):

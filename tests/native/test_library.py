@@ -102,7 +102,7 @@ def test_a_note_says_that_plain_torch_is_used(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.count("\n") == 1
-    assert done.stderr == (
+    assert done.stderr.startswith(
         f"Note: plain torch is used, which is slower: {broken} failed: exit 1. Name a C compiler that works "
         "in CC, or set SACCADE_NATIVE=0.\n"
     )

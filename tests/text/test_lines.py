@@ -18,7 +18,7 @@ from saccade.alignment.fertilities import fertilities
 from saccade.config import apply_overrides
 from saccade.inspection.picture import draw_attention
 from saccade.interop.exporting import export_model, store_model
-from saccade.runs.experiment import read_experiment
+from saccade.runs.experiment import read_experiment, resume_run
 from saccade.text.language_model import text_size
 from saccade.text.lines import checked_lines, require_lines, require_pairs
 from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig, byte_pieces
@@ -32,6 +32,7 @@ from tests.test_generator import model as language_model
 LINE: Any = "ninety-nine"
 TRANSLATOR = Translator.of(tiny.model())
 GENERATOR = TextGenerator(language_model("transformer-xl"))
+GROUP: Any = None
 OUT = Path("never-written.png")
 
 CALLS: dict[str, list[Callable[[], Any]]] = {
@@ -54,6 +55,7 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
         lambda: evaluation.score_text(["x"], LINE),
     ],
     "saccade.runs.experiment.read_experiment": [lambda: read_experiment(overrides=LINE)],
+    "saccade.runs.experiment.resume_run": [lambda: resume_run(OUT, GROUP, overrides=LINE)],
     "saccade.use.generator.TextGenerator.score": [lambda: GENERATOR.score(LINE)],
     "saccade.inspection.picture.draw_attention": [
         lambda: draw_attention([], LINE, ["a"], out=OUT),
@@ -85,6 +87,10 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
         lambda: TRANSLATOR.score(LINE, ["a"]),
         lambda: TRANSLATOR.score(["a"], LINE),
     ],
+    "saccade.use.translator.Translator.score_targets": [
+        lambda: TRANSLATOR.score_targets(LINE, ["a"]),
+        lambda: TRANSLATOR.score_targets(["a"], LINE),
+    ],
     "saccade.use.translator.Translator.stream": [
         lambda: TRANSLATOR.stream(LINE),
         lambda: TRANSLATOR.stream(["a"], prefixes=LINE),
@@ -110,8 +116,8 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
 ELSEWHERE = {
     # What they get was checked by the public function that calls them.
     r"saccade\.text\.(imported|m2m|marian|lines)\.\w+(\.\w+)?",
-    r"saccade\.problems\..*",
-    r"saccade\.attending\..*",
+    r"saccade\.use\.(problems|attending|scoring)\..*",
+    r"saccade\.text\.(repeats|findings|overlap|language_id|folding|scripts)\..*",
     r"saccade\.interop\.graphs\.export_graph",
     r"saccade\.text\.columns\..*",
     # The characters of a text are those of its lines.
@@ -119,6 +125,8 @@ ELSEWHERE = {
     # Protocols, and names that are no lines: sections, files and compiler options.
     r"saccade\.text\.tokenizer\.Tokenizer\..*",
     r"saccade\.config\.check_sections",
+    r"saccade\.storage\.digests\..*",
+    r"saccade\.interop\.recognised\..*",
     r"saccade\.(text\.(corpus|encode)|native\.compiler|models\.recording)\..*",
 }
 """Public functions that need no check of their own, as patterns."""

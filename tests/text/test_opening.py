@@ -8,6 +8,7 @@ import importlib.util
 import io
 import lzma
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -60,14 +61,20 @@ def test_damaged_compressed_text_gives_one_message(
     tmp_path_factory: pytest.TempPathFactory, pack: Callable[[bytes], bytes], cut: int, flip: int
 ) -> None:
     path = tmp_path_factory.mktemp("damaged") / "text"
-    packed = bytearray(pack(os.urandom(3000).hex().encode()))
+    text = os.urandom(3000).hex()
+    packed = bytearray(pack(text.encode()))
     path.write_bytes(packed[:cut])
     with pytest.raises(UserError, match="text: the .* data are (cut off|damaged)"):
         read_text(path)
     packed[flip] ^= 1
     path.write_bytes(packed)
-    with pytest.raises(UserError, match="text: the .* data are (cut off|damaged)"):
-        read_text(path)
+    message = ""
+    try:
+        read = read_text(path)
+    except UserError as error:
+        read, message = [text], str(error)
+    assert read == [text]  # some bits are never read
+    assert not message or re.search("text: the .* data are (cut off|damaged)", message)
 
 
 def test_zstandard_is_read_or_says_what_to_install(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
