@@ -58,7 +58,7 @@ def evaluate(
     precision: PrecisionName = None,
     use: Use,
 ) -> None:
-    """Score a model's translations of a text, or a file of translations.
+    """Score the translations of a model or in a file.
 
     Prints BLEU and chrF (by sacreBLEU), the share of exact matches, and sentences per second. Detokenised
     translations are compared with the reference as it is; each score comes with the signature that says how
