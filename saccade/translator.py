@@ -20,6 +20,8 @@ from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
 from saccade.engine import make_engine, unsupported_reason
 from saccade.errors import ConfigError, InputError, TooLong, Unsupported
+from saccade.inspection.record import Inspection
+from saccade.inspection.translation import TranslationInspector
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.recording import AttentionKind, AttentionMap
 from saccade.quantisation import Precision
@@ -203,6 +205,24 @@ class Translator:
         with torch.inference_mode():
             axis = self.decoder.axis(*self.padded([source_ids]), target_ids)
         return tokenizer.source_pieces(source_ids), tokenizer.target_pieces(axis)
+
+    def inspect(
+        self,
+        text: str,
+        target: str | None = None,
+        *,
+        attributions: bool = True,
+        name: str = "",
+        **options: Unpack[DecodingOptions],
+    ) -> Inspection:
+        """What the model does with a text: attention, search, and what each output token rests on.
+
+        target: a translation to look at, unset: the model's own. name: what the record is called on a page.
+        Options as in `translate`. See `TranslationInspector.inspect` for the errors.
+        """
+        inspector = TranslationInspector(self.decoder, self.tokenizer, device=self.device)
+        settings = self.options(**options)
+        return inspector.inspect(text, target, options=settings, attributions=attributions, name=name)
 
     def stream(
         self,

@@ -43,14 +43,14 @@ ALLOWED: dict[str, set[str]] = {
     },
     "engine": {"quantisation", "native", "nn", "models"},
     "checkpoint": {"quantisation", "native", "text", "models"},
-    "translator": {"checkpoint", "decoding", "engine", "quantisation", "text"}
+    "inspection": {"decoding", "text"} | {"models.families", "models.recording"},
+    "translator": {"checkpoint", "decoding", "engine", "inspection", "quantisation", "text"}
     | {"models.families", "models.recording"},
-    "generator": {"checkpoint", "decoding", "text", "models.interface", "models.families", "nn"},
+    "generator": {"checkpoint", "decoding", "inspection", "text", "models.interface", "models.families", "nn"},
     "loading": INFERENCE,
     "description": {"checkpoint", "models", "text"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
-    "inspection": INFERENCE,
     "alignment": INFERENCE,
     "interop": INFERENCE,
     "training": INFERENCE | {"evaluation"},

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from saccade.config import Section
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.trace import Trace
 from saccade.errors import Unsupported
 from saccade.models.interface import Vocabulary
 from saccade.models.recording import AttentionMap
@@ -46,6 +47,13 @@ class Decoder(ABC):
         prefixes: ids that each target must begin with.
         """
 
+    def traced(
+        self, source: Tensor, source_lengths: Tensor, *, options: Any, prefix: Sequence[int]
+    ) -> tuple[list[Hypothesis], Trace | None]:
+        """Decodes one sentence as `decode` does; also returns the trace of the search, None if there is none."""
+        [found] = self.decode(source, source_lengths, options=options, lines=[0], prefixes=[prefix])
+        return found, None
+
     def check(self, options: Any) -> None:  # noqa: B027 - most have no objections
         """Raises UserError for valid options that this decoder cannot follow."""
 
@@ -60,6 +68,12 @@ class Decoder(ABC):
     def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
         """The ids along the target axis of the maps that `attention` returns."""
         return list(target)
+
+    def fertilities(
+        self, source: Tensor, source_lengths: Tensor, target: Sequence[int]
+    ) -> list[int] | None:
+        """The number of target pieces of each source piece, 0 for the end symbol; None if there are none."""
+        return None
 
     def align(
         self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]

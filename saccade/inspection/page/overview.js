@@ -1,0 +1,24 @@
+// Every head of every layer at once, on one scale.
+
+function overviewView() {
+  if (!state.kind) return notice(t("absentMaps"));
+  const layers = layersOf(state.record, state.kind);
+  const most = Math.max(...layers.map((layer) => headsOf(state.record, state.kind, layer)));
+  const rows = layers.map((layer) => element("div", { class: "row" },
+    element("span", { class: "faint", text: t("layerNumber", layer) }),
+    ...Array.from({ length: headsOf(state.record, state.kind, layer) }, (_, i) => headButton(layer, i + 1))));
+  return element("div", {}, element("p", { class: "faint", text: t("scaleShared") }), scaleOf(1),
+    element("div", { class: "scroll" }, element("div", { class: "heads", style: { "--heads": String(most) } }, ...rows)));
+}
+
+function headButton(layer, head) {
+  const map = chosenMap(state.record, { layer, head });
+  const { entropy, distance } = cached(`statistics ${state.record} ${state.kind} ${layer} ${head} ${state.join}`, () => statisticsOf(map));
+  const name = `${t("layerNumber", layer)}, ${t("headNumber", head)}`;
+  const caption = t("headCaption", entropy.toFixed(1), distance.toFixed(1));
+  return element("button", {
+    class: "head", type: "button", "data-key": `head ${layer} ${head}`, "aria-label": `${name}: ${t("stats", entropy.toFixed(1), distance.toFixed(1))}`,
+    title: `${name}: ${t("stats", entropy.toFixed(2), distance.toFixed(2))}`, "aria-pressed": String(layer === state.layer && head === state.head),
+    onclick: () => change({ layer, head, view: "matrix" }),
+  }, pixels(map, 1), element("span", { class: "caption", text: `${head} · ${caption}` }));
+}

@@ -1,0 +1,62 @@
+"""Files of records: .json and .npz for programs, .html for readers."""
+
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from saccade.errors import ConfigError
+from saccade.folders import disk_error
+from saccade.inspection.document import document
+from saccade.inspection.page import page
+from saccade.inspection.record import Inspection
+
+SUFFIXES = (".html", ".json", ".npz")
+
+
+def save(records: Sequence[Inspection], path: Path) -> None:
+    """Writes records to a file, whose ending names its form; an .npz file holds one record.
+
+    Raises UserError for another ending, and if the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ConfigError(f"{path}: the file's name must end in {', '.join(SUFFIXES)}.")
+    if suffix == ".npz" and len(records) != 1:
+        raise ConfigError(f"{path}: an .npz file holds one record, not {len(records)}; write .json or .html.")
+    try:
+        if suffix == ".npz":
+            with path.open("wb") as stream:
+                np.savez_compressed(stream, **_arrays(records[0]))
+        elif suffix == ".json":
+            path.write_text(json.dumps(document(records), ensure_ascii=False) + "\n", encoding="utf-8")
+        else:
+            path.write_text(page(document(records)), encoding="utf-8")
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def frame(records: Sequence[Inspection]) -> str:
+    """HTML of a frame with the page inside, for notebooks."""
+    inner = html.escape(page(document(records)), quote=True)
+    return (
+        f'<iframe srcdoc="{inner}" sandbox="allow-scripts" style="width:100%;height:720px;border:0" '
+        'title="Saccade"></iframe>'
+    )
+
+
+def _arrays(one: Inspection) -> dict[str, np.ndarray]:
+    """Full-precision arrays by name: KIND_LAYER for maps, METHOD for attributions, SIDE_pieces, document."""
+    arrays = {f"{kept.kind}_{kept.layer}": kept.weights.float().numpy() for kept in one.maps}
+    arrays |= {kept.method: kept.values.numpy() for kept in one.attributions}
+    arrays |= {f"{side}_pieces": np.array(tokens.pieces) for side, tokens in one.tokens.items()}
+    if one.log_probs is not None:
+        arrays["log_probs"] = np.array(one.log_probs)
+    facts = document([one])
+    for kept in facts["records"][0]["maps"]:
+        del kept["weights"]
+    arrays["document"] = np.array(json.dumps(facts, ensure_ascii=False))
+    return arrays
+
