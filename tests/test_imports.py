@@ -46,7 +46,8 @@ ALLOWED: dict[str, set[str]] = {
     "inspection": {"decoding", "text"} | {"models.families", "models.recording"},
     "translator": {"checkpoint", "decoding", "engine", "inspection", "quantisation", "text"}
     | {"models.families", "models.recording"},
-    "generator": {"checkpoint", "decoding", "inspection", "text", "models.interface", "models.families", "nn"},
+    "generator": {"checkpoint", "decoding", "inspection", "text", "nn"}
+    | {"models.interface", "models.families"},
     "loading": INFERENCE,
     "description": {"checkpoint", "models", "text"},
     "evaluation": INFERENCE,

@@ -50,7 +50,7 @@ class Decoder(ABC):
     def traced(
         self, source: Tensor, source_lengths: Tensor, *, options: Any, prefix: Sequence[int]
     ) -> tuple[list[Hypothesis], Trace | None]:
-        """Decodes one sentence as `decode` does; also returns the trace of the search, None if there is none."""
+        """Decodes one sentence as `decode` does; also returns the trace of the search, or None."""
         [found] = self.decode(source, source_lengths, options=options, lines=[0], prefixes=[prefix])
         return found, None
 
@@ -69,9 +69,7 @@ class Decoder(ABC):
         """The ids along the target axis of the maps that `attention` returns."""
         return list(target)
 
-    def fertilities(
-        self, source: Tensor, source_lengths: Tensor, target: Sequence[int]
-    ) -> list[int] | None:
+    def fertilities(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int] | None:
         """The number of target pieces of each source piece, 0 for the end symbol; None if there are none."""
         return None
 

@@ -25,7 +25,6 @@ _FEWEST = 3
 """Number of keys from which on a rank correlation says something."""
 
 
-
 class SourceAttributor:
     """Attributes the tokens of a target (ids, end symbol last) to those of its source (1, source)."""
 
@@ -136,8 +135,7 @@ def gradient_times_input(
         with torch.enable_grad(), embedding_of(network, rows) as embedded:
             chosen = log_probs(rows)[torch.arange(len(part)), part]
             [inputs] = embedded
-            [gradient] = torch.autograd.grad(chosen.sum(), [inputs], allow_unused=True)
-        gradient = torch.zeros_like(inputs) if gradient is None else gradient
+            [gradient] = torch.autograd.grad(chosen.sum(), [inputs])
         found.append((gradient.double() * inputs.detach().double()).sum(-1).cpu())
     return torch.cat(found)
 

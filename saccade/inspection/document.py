@@ -3,13 +3,13 @@
 import base64
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from saccade.inspection.record import Attribution, Inspection, Search, Written
+from saccade.inspection.words import Tokens
 from saccade.models.recording import AttentionMap
 
 FORMAT, VERSION = "saccade-inspection", 1
@@ -31,7 +31,7 @@ def _record(one: Inspection) -> dict[str, Any]:
         "source": one.source,
         "output": one.output,
         "given": one.given,
-        "tokens": {side: asdict(tokens) for side, tokens in one.tokens.items()},
+        "tokens": {side: _tokens(tokens) for side, tokens in one.tokens.items()},
         "memory": one.memory,
         "maps": [
             {**_map(kept), "queries": queries, "keys": keys}
@@ -48,6 +48,10 @@ def _record(one: Inspection) -> dict[str, Any]:
     if one.search is not None:
         found["search"] = _search(one.search)
     return found
+
+
+def _tokens(one: Tokens) -> dict[str, Any]:
+    return {"pieces": list(one.pieces), "numbers": list(one.numbers), "words": list(one.words)}
 
 
 def _map(one: AttentionMap) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from saccade.models.recording import AttentionMap
 
 
 def facts(network: nn.Module | None, maps: Iterable[AttentionMap]) -> dict[str, Any]:
-    """The kind of model, the number of its parameters, and the heads of each layer of each kind of attention."""
+    """The kind of model, the number of its parameters, and the heads of each layer of each kind of map."""
     found: dict[str, Any] = {}
     if network is not None:
         config: Any = getattr(network, "config", None)

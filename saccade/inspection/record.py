@@ -51,7 +51,7 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Written:
-    """A hypothesis of search. path: the index of its candidate in each step, empty if it is not in the trace."""
+    """A hypothesis of search. path: the index of its candidate in each step, empty if the trace lacks it."""
 
     text: str
     pieces: tuple[str, ...]

@@ -4,16 +4,26 @@ import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from saccade.errors import ConfigError
+from saccade.errors import ConfigError, NotFound
 from saccade.folders import disk_error
 from saccade.inspection.document import document
 from saccade.inspection.page import page
+from saccade.inspection.picture import SUFFIXES as PICTURES
 from saccade.inspection.record import Inspection
 
 SUFFIXES = (".html", ".json", ".npz")
+
+
+def check(path: Path) -> None:
+    """Raises UserError for a file name with another ending, or in a folder that does not exist."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"{path}: the file's name must end in {', '.join((*SUFFIXES, *PICTURES))}.")
+    if not path.absolute().parent.is_dir():
+        raise NotFound(f"{path}: there is no folder {path.parent}. Make it, or choose another name.")
 
 
 def save(records: Sequence[Inspection], path: Path) -> None:
@@ -21,15 +31,15 @@ def save(records: Sequence[Inspection], path: Path) -> None:
 
     Raises UserError for another ending, and if the file cannot be written.
     """
+    check(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: the file's name must end in {', '.join(SUFFIXES)}.")
     if suffix == ".npz" and len(records) != 1:
         raise ConfigError(f"{path}: an .npz file holds one record, not {len(records)}; write .json or .html.")
     try:
         if suffix == ".npz":
             with path.open("wb") as stream:
-                np.savez_compressed(stream, **_arrays(records[0]))
+                arrays: dict[str, Any] = _arrays(records[0])
+                np.savez_compressed(stream, **arrays)
         elif suffix == ".json":
             path.write_text(json.dumps(document(records), ensure_ascii=False) + "\n", encoding="utf-8")
         else:
@@ -59,4 +69,3 @@ def _arrays(one: Inspection) -> dict[str, np.ndarray]:
         del kept["weights"]
     arrays["document"] = np.array(json.dumps(facts, ensure_ascii=False))
     return arrays
-

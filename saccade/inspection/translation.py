@@ -74,7 +74,14 @@ class TranslationInspector:
         if len(ids) > LONGEST:
             raise TooLong(f"the translation has {len(ids)} pieces, but at most {LONGEST} can be shown.")
         return self._record(
-            text, source, ids, given=target is not None, found=found, trace=trace, wanted=attributions, name=name
+            text,
+            source,
+            ids,
+            given=target is not None,
+            found=found,
+            trace=trace,
+            wanted=attributions,
+            name=name,
         )
 
     def _record(
@@ -197,7 +204,9 @@ class TranslationInspector:
 def _check(ids: Sequence[int], what: str, limit: int | None) -> None:
     most = LONGEST if limit is None else min(limit, LONGEST)
     if len(ids) > most:
-        raise TooLong(f"the {what} has {len(ids):,} pieces, but at most {most} can be shown; take a part of it.")
+        raise TooLong(
+            f"the {what} has {len(ids):,} pieces, but at most {most} can be shown; take a part of it."
+        )
 
 
 def _all_hypotheses(options: Any) -> Any:
@@ -213,7 +222,7 @@ def _single(one: AttentionMap) -> AttentionMap:
 
 
 def path_of(trace: Trace, tokens: Sequence[int], *, end: int) -> tuple[int, ...]:
-    """The index of a hypothesis' candidate in each step, its end last; empty if the trace has no such path."""
+    """The index of a hypothesis' candidate in each step, its end last; empty if the trace lacks it."""
     last = len(tokens)
     if last >= len(trace.steps):
         return ()

@@ -5,7 +5,9 @@ function attributionView() {
   if (!record.attributions.length) return notice(t("absentAttributions")[record.absent.attributions] || t("undefined"));
   const { side } = record.attributions[0];
   const kind = side === "source" ? "cross" : "decoder";
-  const keys = record.tokens[side].pieces;
+  // A token of a text rests on those before it alone.
+  const known = side === "source" ? Infinity : record.memory + state.token + 1;
+  const keys = record.tokens[side].pieces.slice(0, known);
   const map = kindsOf(state.record).includes(kind) ? attributionMap(kind) : null;
   const picked = element("div", { class: "tokens", role: "group", "aria-label": t("choose") },
     ...record.tokens.target.pieces.map((piece, place) => element("button", {
@@ -13,7 +15,10 @@ function attributionView() {
       title: record.log_probs ? t("logProb", record.log_probs[place]) : "", onclick: () => change({ token: place, step: place }),
     })));
   const columns = [];
-  if (map) columns.push({ name: t("attention"), values: rowOf(map.weights, map.columns, state.token), most: 1 });
+  if (map) {
+    const values = rowOf(map.weights, map.columns, state.token);
+    columns.push({ name: t("attention"), values, most: Math.max(...values, 1e-9) });
+  }
   for (const one of record.attributions) {
     const values = one.values[state.token];
     columns.push({ name: t(one.method), values, most: Math.max(...values.map((value) => Math.abs(value || 0)), 1e-9), signed: true });
@@ -46,12 +51,14 @@ function barTable(names, columns) {
 }
 
 function barOf(value, most, signed) {
-  if (value === null) return element("div", { class: "bar" }, element("b", { text: "–", title: t("undefined") }));
+  const track = element("div", { class: signed ? "track signed" : "track" });
+  if (value === null) return element("div", { class: "bar" }, track, element("b", { text: "–", title: t("undefined") }));
   const share = Math.min(Math.abs(value) / most, 1) * (signed ? 50 : 100);
   const left = signed ? (value < 0 ? 50 - share : 50) : 0;
-  return element("div", { class: "bar" },
-    element("i", { class: value < 0 ? "against" : "", style: { left: `${left}%`, width: `${share}%` } }),
-    element("b", { text: signed && value > 0 ? `+${value.toFixed(3)}` : value.toFixed(3) }));
+  const digits = Math.abs(value).toFixed(3);
+  const sign = !signed || Number(digits) === 0 ? "" : value < 0 ? "−" : "+";
+  track.append(element("i", { class: value < 0 ? "against" : "", style: { left: `${left}%`, width: `${share}%` } }));
+  return element("div", { class: "bar" }, track, element("b", { text: sign + digits, title: String(value) }));
 }
 
 /** The rank correlations of every head with each method; a head opens when it is selected. */

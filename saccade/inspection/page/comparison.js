@@ -11,9 +11,9 @@ function comparisonView() {
   if (!maps[0].rows || !maps[1].rows) return element("div", {}, texts, notice(t("empty")));
   const most = Math.max(largest(maps[0]), largest(maps[1]), 0.01), same = sameLabels(...maps);
   const matrices = [];
-  const width = Math.max((roomOf() - 28) / (roomOf() > 760 ? 2 : 1), 200);
+  const layout = layoutOf(maps, Math.max((roomOf() - 28) / (roomOf() > 760 ? 2 : 1), 200));
   const add = (map, title, options) => {
-    const own = matrixOf(map, { label: `${title}. ${t("matrixLabel")}`, width, ...options, tell: (cell) => {
+    const own = matrixOf(map, { label: `${title}. ${t("matrixLabel")}`, layout, ...options, tell: (cell) => {
       if (same) matrices.forEach((other) => other.point(cell));
       readout.textContent = cell ? spoken(maps, same ? null : map, cell) : "";
     } });

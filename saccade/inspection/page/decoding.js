@@ -25,9 +25,9 @@ function player(count) {
   const slider = element("input", { type: "range", min: "1", max: String(count), value: String(state.step + 1),
     "aria-label": t("step", state.step + 1, count), "data-key": "slider", oninput: (event) => stepTo(Number(event.target.value) - 1) });
   return element("div", { class: "player" },
-    button("first", "⏮", () => stepTo(0)), button("back", "◀", () => stepTo(state.step - 1)),
-    element("button", { type: "button", text: timer ? "⏸" : "▶▶", "aria-label": t(timer ? "pause" : "play"), title: t(timer ? "pause" : "play"), "data-key": "play", onclick: togglePlay }),
-    button("next", "▶", () => stepTo(state.step + 1)), button("last", "⏭", () => stepTo(count - 1)),
+    button("first", "|◀", () => stepTo(0)), button("back", "−1", () => stepTo(state.step - 1)),
+    element("button", { type: "button", text: timer ? "❚❚" : "▶", "aria-label": t(timer ? "pause" : "play"), title: t(timer ? "pause" : "play"), "data-key": "play", onclick: togglePlay }),
+    button("next", "+1", () => stepTo(state.step + 1)), button("last", "▶|", () => stepTo(count - 1)),
     slider, element("span", { id: "step", "aria-live": "polite", text: t("step", state.step + 1, count) }));
 }
 
@@ -83,7 +83,7 @@ function candidateTable(steps, result) {
 
 /** The tree: a column for each step, a box for each hypothesis kept or finished, and all of the step shown. */
 function treeOf(steps, result) {
-  const wide = 104, high = 30, rowsOf = steps.map((step, number) => step.map((one, index) => ({ one, index }))
+  const wide = 134, high = 30, rowsOf = steps.map((step, number) => step.map((one, index) => ({ one, index }))
     .filter(({ one, index }) => one.fate !== "dropped" || number === state.step || result[number] === index));
   const rows = Math.max(...rowsOf.map((list) => list.length));
   const width = wide * steps.length + 10, height = high * rows + 12;
@@ -115,7 +115,7 @@ function treeOf(steps, result) {
 function hypothesisTable(hypotheses) {
   const rows = hypotheses.map((one) => element("tr", {},
     element("td", { class: "number", text: one.score.toFixed(4) }), element("td", { class: "number", text: one.log_prob.toFixed(4) }),
-    element("td", { text: one.text, style: { "white-space": "normal" } })));
+    element("td", { class: "wraps", text: one.text })));
   return element("table", {}, element("tr", {}, ...[t("score"), t("total"), ""].map((text) => element("th", { text }))), ...rows);
 }
 

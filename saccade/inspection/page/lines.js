@@ -1,6 +1,6 @@
 // Lines between tokens: queries on the left, keys on the right, weights as opacity.
 
-const LINE = 26, LEAST = 0.01;
+const LINE = 26, LEAST = 0.02;  // pixels; the least share of the strongest weight that is drawn
 
 function linesView() {
   if (!state.kind) return notice(t("absentMaps"));
@@ -11,7 +11,7 @@ function linesView() {
   const legend = each ? element("div", { class: "legend" }, ...maps.map((_, i) => element("span", {},
     element("span", { class: "swatch", style: { background: HEADS[i % HEADS.length] } }),
     document.createTextNode(t("headNumber", i + 1))))) : null;
-  return element("div", {}, element("p", { class: "faint", text: t("linesHint") }), memoryNote(), legend,
+  return element("div", {}, element("p", { class: "faint", text: t("linesHint") }), memoryNote(), fertilityTable(), legend,
     connected(maps, each ? HEADS : [colour("accent")]));
 }
 
@@ -22,7 +22,7 @@ function memoryNote() {
 
 /** Two columns of tokens with lines between them. best: only the strongest key of each query. */
 function connected(maps, colours, best = false) {
-  const [first] = maps;
+  const [first] = maps, most = Math.max(...maps.map(largest), 1e-6);
   const height = LINE * Math.max(first.rows, first.columns);
   const canvas = element("canvas", { "aria-hidden": "true" });
   const columns = [tokenColumn(first, 0), tokenColumn(first, 1)];
@@ -51,8 +51,9 @@ function connected(maps, colours, best = false) {
       const row = map.weights.subarray(i * map.columns, (i + 1) * map.columns);
       const top = best ? strongest(row) : -1;
       for (let j = 0; j < map.columns; j++) {
-        if (row[j] < LEAST || (best && j !== top) || (chosen && chosen.side === 1 && chosen.place !== j)) continue;
-        context.globalAlpha = chosen || best ? Math.max(row[j], 0.15) : row[j];
+        const share = row[j] / most;  // of the strongest weight: enough to tell the lines of one token apart
+        if (share < LEAST || (best && j !== top) || (chosen && chosen.side === 1 && chosen.place !== j)) continue;
+        context.globalAlpha = chosen || best ? Math.max(share, 0.2) : row[j] ** 0.7;
         context.lineWidth = best ? 2.5 : 1 + 2.5 * row[j];
         context.beginPath();
         context.moveTo(2, (i + 0.5) * LINE + shift);
@@ -85,7 +86,9 @@ function tokenColumn(map, side) {
   const buttons = labels.map((label, place) => element("button", {
     class: "token", type: "button", tabindex: place ? "-1" : "0", "aria-pressed": "false",
   }, element("span", { text: shortened(label, 28) }), element("span", { class: "share" })));
-  const title = t(`side${map.sides[side][0].toUpperCase()}${map.sides[side].slice(1)}`);
+  const names = RECORDS[state.record].source === null ? { target: "predicted", read: "text" } : {};
+  const name = names[map.sides[side]] || map.sides[side];
+  const title = t(`side${name[0].toUpperCase()}${name.slice(1)}`);
   const node = element("div", { class: `column ${side ? "keys" : "queries"}` },
     element("div", { class: "title", text: title }), ...buttons);
   let held = null;
@@ -95,8 +98,8 @@ function tokenColumn(map, side) {
       const here = chosen !== null && chosen.side === own && chosen.place === place;
       button.setAttribute("aria-pressed", String(here));
       const share = chosen === null || chosen.side === own ? null : meanWeight(maps, chosen, place);
-      button.lastChild.textContent = share === null || share < LEAST ? "" : share.toFixed(2);
-      button.style.opacity = share !== null && share < LEAST ? "0.4" : "";
+      button.lastChild.textContent = share === null || share < 0.01 ? "" : share.toFixed(2);
+      button.style.opacity = share !== null && share < 0.01 ? "0.5" : "";
     });
   }
 
@@ -135,11 +138,11 @@ function alignmentView() {
   if (!kindsOf(state.record).includes("cross")) return notice(t("absentCross"));
   const layers = layersOf(state.record, "cross");
   const layer = layers.includes(state.layer) ? state.layer : layers[layers.length - 1];
-  const map = chosenMap(state.record, { kind: "cross", layer, join: true });
+  const map = chosenMap(state.record, { kind: "cross", layer, join: state.words });
   if (!map || !map.rows) return notice(t("empty"));
   const rows = map.queries.map((word, i) => {
     const row = map.weights.subarray(i * map.columns, (i + 1) * map.columns), top = strongest(row);
-    return element("tr", {}, element("td", { text: word }), element("td", { text: map.keys[top] }),
+    return element("tr", {}, element("td", { class: "wraps", text: word }), element("td", { class: "wraps", text: map.keys[top] }),
       element("td", { class: "number", text: row[top].toFixed(3) }));
   });
   const head = element("tr", {}, ...["alignedWord", "alignedTo", "weight"].map((key) => element("th", { text: t(key) })));

@@ -1,5 +1,7 @@
 // A map as a matrix with its labels; the cell under the pointer, or chosen by arrow keys, is read out.
 
+const LETTERS = 18;  // of a label
+
 function matrixView() {
   if (!state.kind) return notice(t("absentMaps"));
   const map = chosenMap();
@@ -10,19 +12,24 @@ function matrixView() {
   return element("div", {}, memoryNote(), fertilityTable(), readout, matrix.node, scaleOf(most));
 }
 
-function tell(readout, map, cell, changed = null) {
+function tell(readout, map, cell) {
   if (!cell) { readout.textContent = ""; return; }
-  const weight = (changed || map).weights[cell.row * map.columns + cell.column];
+  const weight = map.weights[cell.row * map.columns + cell.column];
   readout.textContent = t("attends", map.queries[cell.row], map.keys[cell.column], weight.toFixed(5));
 }
 
+/** The room for the labels and the size of a cell, the same for all of these maps. */
+function layoutOf(maps, width) {
+  const longest = (texts) => Math.min(Math.max(...texts.map((text) => widthOf(text)), 1), LETTERS);
+  const left = 14 + 7.2 * Math.max(...maps.map((map) => longest(map.queries)));
+  const top = 14 + 7.2 * Math.max(...maps.map((map) => longest(map.keys)));
+  return { left, top, cell: Math.min(Math.max((width - left - 4) / Math.max(...maps.map((map) => map.columns)), 11), 36) };
+}
+
 /** options: most (the weight of the darkest colour), signed, label, tell (called with the cell or null),
- *  width (of the room). Returns the node and `point`, which marks a cell from outside. */
-function matrixOf(map, { most, signed = false, label, tell: report, width = roomOf() }) {
-  const points = 12, letters = 18;
-  const left = 14 + 7.2 * Math.min(Math.max(...map.queries.map((text) => widthOf(text)), 1), letters);
-  const top = 14 + 7.2 * Math.min(Math.max(...map.keys.map((text) => widthOf(text)), 1), letters);
-  const cell = Math.min(Math.max((width - left - 4) / map.columns, 11), 36);
+ *  layout. Returns the node and `point`, which marks a cell from outside. */
+function matrixOf(map, { most, signed = false, label, tell: report, layout = layoutOf([map], roomOf()) }) {
+  const { left, top, cell } = layout;
   const size = { width: left + cell * map.columns + 2, height: top + cell * map.rows + 2 };
   const { canvas, context } = canvasOf(size.width, size.height);
   context.imageSmoothingEnabled = false;
@@ -30,16 +37,16 @@ function matrixOf(map, { most, signed = false, label, tell: report, width = room
   context.strokeStyle = colour("rule");
   context.strokeRect(left - 0.5, top - 0.5, cell * map.columns + 1, cell * map.rows + 1);
   context.fillStyle = colour("ink");
-  context.font = `${Math.min(points, cell + 1)}px system-ui, "Noto Sans CJK SC", sans-serif`;
+  context.font = `${Math.min(12, cell + 1)}px system-ui, "Noto Sans CJK SC", sans-serif`;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  map.queries.forEach((text, i) => context.fillText(shortened(text, letters), left - 6, top + (i + 0.5) * cell));
+  map.queries.forEach((text, i) => context.fillText(shortened(text, LETTERS), left - 6, top + (i + 0.5) * cell));
   context.textAlign = "left";
   map.keys.forEach((text, j) => {
     context.save();
     context.translate(left + (j + 0.5) * cell, top - 6);
     context.rotate(-Math.PI / 2);
-    context.fillText(shortened(text, letters), 0, 0);
+    context.fillText(shortened(text, LETTERS), 0, 0);
     context.restore();
   });
   const over = canvasOf(size.width, size.height);

@@ -20,5 +20,5 @@ function headButton(layer, head) {
     class: "head", type: "button", "data-key": `head ${layer} ${head}`, "aria-label": `${name}: ${t("stats", entropy.toFixed(1), distance.toFixed(1))}`,
     title: `${name}: ${t("stats", entropy.toFixed(2), distance.toFixed(2))}`, "aria-pressed": String(layer === state.layer && head === state.head),
     onclick: () => change({ layer, head, view: "matrix" }),
-  }, pixels(map, 1), element("span", { class: "caption", text: `${head} · ${caption}` }));
+  }, pixels(map, 1), element("span", { class: "caption", text: t("headNumber", head) }), element("span", { class: "caption", text: caption }));
 }

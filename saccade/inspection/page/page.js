@@ -70,7 +70,7 @@ function controlsOf() {
   if (!kind) return found;
   const own = ["decoding", "alignment"].includes(view) || (view === "attribution" && RECORDS[record].source !== null) ? ["cross"] : kindsOf(record);
   const shown = own.includes(kind) ? kind : "cross";
-  const kinds = kindsOf(record).filter((one) => own.includes(one)).map((one) => [one, t(one)]);
+  const kinds = kindsOf(record).filter((one) => own.includes(one)).map((one) => [one, t(RECORDS[record].source === null ? "reading" : one)]);
   if (!kinds.length) return found;
   found.push(selectOf("kind", kinds, shown, (value) => change({ kind: value })));
   if (view === "overview") return [...found, joinBox()];
@@ -81,6 +81,7 @@ function controlsOf() {
   heads.push(["mean", t("layerMean")], ["all", t("allMean")]);
   found.push(selectOf("head", heads, head === "each" && view !== "lines" ? "mean" : head, (value) => change({ kind: shown, head: value })));
   if (["lines", "matrix", "comparison"].includes(view)) found.push(joinBox());
+  if (view === "alignment") found.push(joinBox("words"));
   const map = view === "comparison" || !own.includes(kind) ? null : chosenMap();
   if (map) {
     const { entropy, distance } = statisticsOf(map);
@@ -89,9 +90,9 @@ function controlsOf() {
   return found;
 }
 
-function joinBox() {
-  const box = element("input", { type: "checkbox", "data-key": "join", onchange: () => change({ join: !state.join }) });
-  box.checked = state.join;
+function joinBox(key = "join") {
+  const box = element("input", { type: "checkbox", "data-key": "join", onchange: () => change({ [key]: !state[key] }) });
+  box.checked = state[key];
   return element("label", {}, box, element("span", { text: t("join") }));
 }
 
@@ -116,7 +117,7 @@ const KEYS = {
   L: () => state.kind && change({ layer: cycled(layersOf(state.record, state.kind), state.layer, -1) }),
   h: () => state.kind && nextHead(1), H: () => state.kind && nextHead(-1),
   m: () => change({ head: "mean" }), a: () => state.kind && change({ kind: cycled(kindsOf(state.record), state.kind, 1) }),
-  w: () => change({ join: !state.join }), r: () => change({ record: (state.record + 1) % RECORDS.length }),
+  w: () => change(state.view === "alignment" ? { words: !state.words } : { join: !state.join }), r: () => change({ record: (state.record + 1) % RECORDS.length }),
   p: () => state.view === "decoding" && RECORDS[state.record].search && togglePlay(),
   n: () => stepTo(state.step + 1), b: () => stepTo(state.step - 1),
   g: turnLanguage, d: turnTheme, "?": showHelp,

@@ -1,7 +1,7 @@
 // What is being shown. `change` is the only way to another state; it draws the page again.
 
 const state = {
-  view: "lines", record: 0, other: Math.min(1, RECORDS.length - 1), kind: null, layer: 1, head: 1, join: false,
+  view: "lines", record: 0, other: Math.min(1, RECORDS.length - 1), kind: null, layer: 0, head: "mean", join: false, words: true,
   token: 0, step: 0, language: (navigator.language || "en").startsWith("zh") ? "zh" : "en",
   theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light",
 };
