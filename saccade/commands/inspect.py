@@ -132,18 +132,21 @@ def _called(folder: Path) -> str:
 def _records(
     folders: dict[str, Path], texts: Sequence[str], target: str | None, settings: Settings, use: Use
 ) -> "list[Inspection]":
-    """A record for each model and text. The translations of the first model are the targets of the others."""
+    """A record for each model and text. Several models share a target: the translation by the first one."""
+    from saccade.translator import Translator
+
     records: list[Inspection] = []
     targets: list[str | None] = [target] * len(texts)
     for place, (name, folder) in enumerate(folders.items()):
         model = _opened(folder, settings, use)
+        if place == 0 and len(folders) > 1 and target is None and isinstance(model, Translator):
+            # As text, so that all models read the same pieces of it.
+            targets = [one.text or None for one in model.translate(texts, **settings["decoding"])]
         for number, text in enumerate(texts):
-            record = _inspected(
-                model, text, targets[number], settings, name=_title(name, text, folders, texts)
-            )
-            if place == 0 and record.source is not None and target is None:
+            title = _title(name, text, folders, texts)
+            record = _inspected(model, text, targets[number], settings, name=title)
+            if place == 0 and target is None and isinstance(model, Translator):
                 typer.echo(record.output)
-                targets[number] = record.output if len(folders) > 1 else None
             records.append(record)
     return records
 

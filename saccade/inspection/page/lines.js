@@ -92,14 +92,17 @@ function tokenColumn(map, side) {
   const node = element("div", { class: `column ${side ? "keys" : "queries"}` },
     element("div", { class: "title", text: title }), ...buttons);
   let held = null;
+  const shown = labels.map(() => "false ");
 
   function mark(chosen, own, maps) {
     buttons.forEach((button, place) => {
       const here = chosen !== null && chosen.side === own && chosen.place === place;
-      button.setAttribute("aria-pressed", String(here));
       const share = chosen === null || chosen.side === own ? null : meanWeight(maps, chosen, place);
-      button.lastChild.textContent = share === null || share < 0.01 ? "" : share.toFixed(2);
-      button.style.opacity = share !== null && share < 0.01 ? "0.5" : "";
+      const text = share === null || share < 0.01 ? "" : share.toFixed(2);
+      if (shown[place] === `${here} ${text}`) return;  // most tokens stay as they are
+      shown[place] = `${here} ${text}`;
+      button.setAttribute("aria-pressed", String(here));
+      button.lastChild.textContent = text;
     });
   }
 
