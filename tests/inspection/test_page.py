@@ -120,7 +120,7 @@ def test_layer_head_and_kind_are_chosen_and_the_matrix_follows(browser: Any, fil
         page.select_option("[data-key=kind]", label="encoder (source to source)")
         page.focus("[data-key=matrix]")
         piece = stored["records"][0]["tokens"]["source"]["pieces"][0]
-        assert page.inner_text("#readout").startswith(f"{piece} attends to {piece}")
+        assert page.inner_text("#readout").startswith(f"“{piece}” attends to “{piece}”")
 
 
 def browser_json(file: Path) -> str:

@@ -67,9 +67,9 @@ function candidateTable(steps, result) {
   const best = candidates.length ? candidates[0].total : 0;
   const rows = candidates.map((one, index) => {
     const prefix = state.step ? prefixOf(steps, state.step - 1, one.parent) : [];
-    const ending = prefix.slice(-4).join("");
+    const ending = prefix.slice(-3).join("");
     return element("tr", { class: `${one.fate}${result[state.step] === index ? " chosen" : ""}` },
-      element("td", { class: "prefix", text: prefix.length ? `${prefix.length > 4 ? "…" : ""}${ending}` : t("start"), title: prefix.join("") }),
+      element("td", { class: "prefix", text: prefix.length ? `${prefix.length > 3 ? "…" : ""}${ending}` : t("start"), title: prefix.join("") }),
       element("td", { text: one.piece }),
       element("td", { class: "number", text: Math.exp(one.log_prob).toFixed(4) }),
       element("td", { class: "number", text: one.total.toFixed(3) }),
