@@ -55,7 +55,7 @@ def attention(
     settings: Annotated[Settings, Offer(DecodingConfig, "beam"), Offer(DistanceConfig, table="model")],
     use: Use,
 ) -> None:
-    """Show what a model attends to, how it searched, and what each word rests on.
+    """Show what a model attends to, and how it searched.
 
     Writes one page that opens in any browser, without a network: attention as lines and matrices, all heads
     at a glance, the beam search step by step, and the attribution of each output token to the source by
