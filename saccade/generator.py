@@ -159,7 +159,7 @@ class TextGenerator:
         return inspect_text(
             self.network,
             self.model.tokenizer,
-            without_surrogates(text),
+            text,
             segment=self.config.segment,
             device=self.device,
             attributions=attributions,

@@ -28,6 +28,8 @@ class Decoder(ABC):
     """The longest target that can be written; None means no limit."""
     options: type[Section]
     """The class of the section `[decoding]`; its `batch_tokens` and `rows_per_sentence` size the batches."""
+    network: Any = None
+    """The trained network; None for an exported model."""
     reads_target: bool = True
     """Whether the attention that `attention` records depends on the target."""
 

@@ -10,17 +10,19 @@ compares the two.
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saccade.models.families import LanguageModel, Memory, Seq2Seq
+from saccade.models.families import LanguageModel, Memory, Network, Seq2Seq
 from saccade.models.recording import AttentionMap
 
 _ROW_TOKENS = 8192
 """Tokens that are read at a time: source and target together, over all rows."""
+_LOGITS = 1 << 22
+"""Logits that are held at a time: 32 MB in float64."""
 _FEWEST = 3
 """Number of keys from which on a rank correlation says something."""
 
@@ -30,23 +32,25 @@ class SourceAttributor:
 
     def __init__(self, network: Seq2Seq[Any, Any], source: Tensor, target: Sequence[int]) -> None:
         self.network, self.source = network, source
-        self.target = torch.tensor([list(target)], device=source.device)
+        self.target = torch.tensor(target, device=source.device)
 
-    def log_probs(self, source: Tensor) -> Tensor:
-        """Log-probabilities in nats, float64 (rows, target), given sources (rows, source) without padding."""
+    def hidden(self, source: Tensor) -> Tensor:
+        """Hidden states (rows, target, width) given sources (rows, source) without padding."""
         rows, network = source.size(0), self.network
         lengths = torch.full((rows,), source.size(1), device=source.device)
         gold = self.target.expand(rows, -1)
         start = torch.full_like(gold[:, :1], network.vocabulary.start)
-        hidden = network.decode(torch.cat([start, gold[:, :-1]], 1), network.encode(source, lengths))
-        return picked(network.output, hidden, gold)
+        return network.decode(torch.cat([start, gold[:, :-1]], 1), network.encode(source, lengths))
+
+    @torch.inference_mode()
+    def log_probs(self, source: Tensor) -> Tensor:
+        """Log-probabilities in nats, float64 (rows, target), given sources (rows, source)."""
+        return picked(self.network.output, self.hidden(source), self.target.expand(source.size(0), -1))
 
     def gradient(self) -> Tensor:
         """Gradient x input, float64 (target, source)."""
-        count = self.target.size(1)
-        return gradient_times_input(self.network, self.source, self.log_probs, outputs=range(count))
+        return gradient_times_input(self.network, self.source, self.hidden, self.target)
 
-    @torch.inference_mode()
     def erasure(self) -> Tensor:
         """Erasure, float64 (target, source); NaN if the source has a single token."""
         whole = self.log_probs(self.source)[0]
@@ -62,29 +66,30 @@ class SourceAttributor:
 class TextAttributor:
     """Attributes each token of a text to those before it in the segment that a language model reads.
 
-    read (1, length): the segment, after `memory`; target (1, length): the token that follows each.
+    read (1, length): the segment, after `memory`; target (length,): the token that follows each.
     """
 
     def __init__(self, network: LanguageModel, read: Tensor, target: Tensor, memory: Memory) -> None:
         self.network, self.read, self.target, self.memory = network, read, target, memory
 
-    def log_probs(self, read: Tensor, target: Tensor | None = None) -> Tensor:
-        """Log-probabilities in nats, float64 (rows, length), of what follows each token of read."""
+    def hidden(self, read: Tensor) -> Tensor:
+        """Hidden states (rows, length, width) of read (rows, length)."""
         rows = read.size(0)
         memory = tuple(tensor.expand(rows, *tensor.shape[1:]) for tensor in self.memory)
-        hidden, _ = self.network.read(read, memory)
-        gold = self.target.expand(rows, -1) if target is None else target
-        return picked(self.network.output, hidden, gold)
+        return self.network.read(read, memory)[0]
+
+    @torch.inference_mode()
+    def log_probs(self, read: Tensor, target: Tensor) -> Tensor:
+        """Log-probabilities in nats, float64 (rows, length), of the token after each; target (length,)."""
+        return picked(self.network.output, self.hidden(read), target.expand(read.size(0), -1))
 
     def gradient(self) -> Tensor:
         """Gradient x input, float64 (target, read); 0 for tokens that come later."""
-        count = self.target.size(1)
-        return gradient_times_input(self.network, self.read, self.log_probs, outputs=range(count))
+        return gradient_times_input(self.network, self.read, self.hidden, self.target)
 
-    @torch.inference_mode()
     def erasure(self) -> Tensor:
         """Erasure, float64 (target, read); 0 for tokens that come later, NaN if nothing is left."""
-        whole = self.log_probs(self.read)[0].cpu()
+        whole = self.log_probs(self.read, self.target)[0].cpu()
         length = self.read.size(1)
         found = torch.zeros(length, length, dtype=torch.float64)
         found[0, 0] = torch.nan
@@ -92,24 +97,22 @@ class TextAttributor:
             return found
         shorter = without_each(self.read[0])  # (read, read - 1)
         # Without token j, what follows token i >= j is predicted one place earlier.
-        following = self.target[0, 1:].expand(length, -1)
-        step = max(_ROW_TOKENS // length, 1)
-        without = torch.cat(
-            [
-                self.log_probs(rows, gold)
-                for rows, gold in zip(shorter.split(step), following.split(step), strict=True)
-            ]
-        ).cpu()
+        parts = shorter.split(max(_ROW_TOKENS // length, 1))
+        without = torch.cat([self.log_probs(rows, self.target[1:]) for rows in parts]).cpu()
         for token in range(length):
             found[max(token, 1) :, token] = whole[max(token, 1) :] - without[token, max(token, 1) - 1 :]
         return found
 
 
 def picked(output: nn.Module, hidden: Tensor, gold: Tensor) -> Tensor:
-    """Log-probabilities in nats, float64 (rows, length), of gold; hidden (rows, length, width)."""
-    log_probs = output(hidden).double().log_softmax(-1)
-    found: Tensor = log_probs.gather(-1, gold[..., None]).squeeze(-1)
-    return found
+    """Log-probabilities in nats, float64 (rows, length), of gold; hidden (rows, length, width).
+
+    Logits are made for a few positions at a time, so that a large vocabulary fits in memory.
+    """
+    step = max(_LOGITS // cast(nn.Linear, output).out_features, 1)
+    parts = zip(hidden.flatten(0, 1).split(step), gold.flatten().split(step), strict=True)
+    found = [output(part).double().log_softmax(-1).gather(1, own[:, None])[:, 0] for part, own in parts]
+    return torch.cat(found).view(gold.shape)
 
 
 def without_each(ids: Tensor) -> Tensor:
@@ -121,19 +124,21 @@ def without_each(ids: Tensor) -> Tensor:
 
 @torch.inference_mode(False)
 def gradient_times_input(
-    network: nn.Module, ids: Tensor, log_probs: Callable[[Tensor], Tensor], *, outputs: Sequence[int]
+    network: Network, ids: Tensor, hidden: Callable[[Tensor], Tensor], target: Tensor
 ) -> Tensor:
-    """Gradient x input, float64 (outputs, length), of ids (1, length).
+    """Gradient x input, float64 (target, length), of ids (1, length).
 
-    log_probs: from ids (rows, length) to log-probabilities (rows, target). Each output has a row of its own,
-    so that one backward pass gives the gradients of several.
+    hidden: from ids (rows, length) to hidden states (rows, target, width). Each output token has a row of its
+    own, so that one backward pass gives the gradients of several.
     """
     length, found = ids.size(1), []
-    step = max(_ROW_TOKENS // (length + len(outputs)), 1)
-    for part in torch.tensor(outputs).split(step):
+    step = max(min(_ROW_TOKENS // (length + len(target)), _LOGITS // network.output.out_features), 1)
+    for part in torch.arange(len(target), device=ids.device).split(step):
         rows = ids.clone().expand(len(part), -1)
         with torch.enable_grad(), embedding_of(network, rows) as embedded:
-            chosen = log_probs(rows)[torch.arange(len(part)), part]
+            states = hidden(rows)[torch.arange(len(part), device=ids.device), part]  # (rows, width)
+            log_probs = network.output(states).double().log_softmax(-1)
+            chosen = log_probs.gather(1, target[part, None].clone())
             [inputs] = embedded
             [gradient] = torch.autograd.grad(chosen.sum(), [inputs])
         found.append((gradient.double() * inputs.detach().double()).sum(-1).cpu())

@@ -17,6 +17,7 @@ from saccade.inspection.words import Tokens, tokens_of
 from saccade.models.families import LanguageModel, Memory
 from saccade.models.recording import AttentionMap, record_attention
 from saccade.text.tokenizer import Tokenizer
+from saccade.text.vocabulary import without_surrogates
 
 
 def inspect_text(
@@ -34,6 +35,7 @@ def inspect_text(
     The model reads `segment` tokens at a time. The record shows the last segment, and as keys also the tokens
     before it that the model's memory holds. Raises UserError for an empty text, and one that is too long.
     """
+    text = without_surrogates(text)
     if not text.strip():
         raise InputError("the text is empty: there is nothing to show.")
     ids = list(chain.from_iterable(tokenizer.encode_target(text.split("\n"))))
@@ -45,7 +47,7 @@ def inspect_text(
     first = (len(ids) - 1) // segment * segment  # of the segment that is shown
     memory = _memory(network, read[:first], segment=segment, device=device)
     own = torch.tensor([read[first:]], device=device)
-    gold = torch.tensor([target[first:]], device=device)
+    gold = torch.tensor(target[first:], device=device)
     maps = _maps(network, own, memory)
     held = max((one.weights.size(2) - own.size(1) for one in maps), default=0)
     tokens: dict[Side, Tokens] = {
@@ -53,15 +55,14 @@ def inspect_text(
         "read": tokens_of(tokenizer, tokenizer.target_pieces(read[first - held :])),
     }
     attributor = TextAttributor(network, own, gold, memory)
-    with torch.inference_mode():
-        log_probs = tuple(attributor.log_probs(own)[0].tolist())
+    log_probs = tuple(attributor.log_probs(own, gold)[0].tolist())
     absent: dict[Part, Reason] = {"search": "language-model"}
     if not maps:
         absent["maps"] = "no-attention"
     if not attributions:
         absent["attributions"] = "switched-off"
     return Inspection(
-        name=name,
+        name=without_surrogates(name),
         model=facts(network, maps),
         source=None,
         output=text,

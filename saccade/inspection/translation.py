@@ -28,6 +28,7 @@ from saccade.inspection.record import (
 from saccade.inspection.words import Tokens, tokens_of
 from saccade.models.recording import AttentionKind, AttentionMap
 from saccade.text.tokenizer import Tokenizer
+from saccade.text.vocabulary import without_surrogates
 
 LONGEST = 256
 """Number of pieces of a text that can be shown."""
@@ -56,6 +57,7 @@ class TranslationInspector:
         for each source token. Raises UserError for an empty text, one that is too long, and a model without
         the weights of its network.
         """
+        text = without_surrogates(text)
         source = self._source(text)
         prefix = self.tokenizer.encode_target([""])[0][:-1]
         found, trace = self.decoder.traced(
@@ -65,7 +67,7 @@ class TranslationInspector:
             raise Unsupported("no translation within the length limits was found.")
         end = self.decoder.vocabulary.end
         own = [*found[0].tokens, end]
-        ids = own if target is None else self._target(target)
+        ids = own if target is None else self._target(without_surrogates(target))
         if not self.decoder.reads_target and ids != own:
             raise Unsupported(
                 "the attention of this model does not depend on the target, so that only its own translation "
@@ -108,8 +110,8 @@ class TranslationInspector:
         if not maps:
             absent["maps"] = "no-attention"
         return Inspection(
-            name=name,
-            model=facts(getattr(decoder, "network", None), maps),
+            name=without_surrogates(name),
+            model=facts(decoder.network, maps),
             source=text,
             output=self.tokenizer.decode(target),
             given=given,
@@ -130,8 +132,7 @@ class TranslationInspector:
         if not isinstance(self.decoder, Autoregressive):
             return (), None, {"attributions": "all-at-once", "log_probs": "all-at-once"}
         attributor = SourceAttributor(self.decoder.network, source, target)
-        with torch.inference_mode():
-            log_probs = tuple(attributor.log_probs(source)[0].tolist())
+        log_probs = tuple(attributor.log_probs(source)[0].tolist())
         if not wanted:
             return (), log_probs, {"attributions": "switched-off"}
         cross = [one for one in maps if one.kind == "cross"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from unicodedata import category, name
 
+from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.tokenizer import Tokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
 
@@ -38,6 +39,8 @@ def tokens_of(tokenizer: Tokenizer, pieces: Sequence[str]) -> Tokens:
         begins = [_begins_bytes(pieces, place) for place in range(len(pieces))]
     else:
         begins = [_begins(pieces, place) for place in range(len(pieces))]
+    for place in _languages(tokenizer, pieces):
+        begins[place : place + 2] = [True] * len(begins[place : place + 2])
     numbers, number = [], -1
     for first in begins:
         number += first or number < 0
@@ -46,6 +49,14 @@ def tokens_of(tokenizer: Tokenizer, pieces: Sequence[str]) -> Tokens:
     for piece, place in zip(pieces, numbers, strict=True):
         groups[place].append(piece)
     return Tokens(tuple(pieces), tuple(numbers), tuple(map(_spelled, groups)))
+
+
+def _languages(tokenizer: Tokenizer, pieces: Sequence[str]) -> list[int]:
+    """The places of the tokens of languages: behind the start symbol, first, or last."""
+    if not isinstance(tokenizer, ManyLanguagesTokenizer):
+        return []
+    places = {0, 1, len(pieces) - 1} & set(range(len(pieces)))
+    return sorted(place for place in places if pieces[place] in tokenizer.config.languages)
 
 
 def _begins_bytes(pieces: Sequence[str], place: int) -> bool:

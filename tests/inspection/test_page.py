@@ -51,6 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     first = shown_first()
     save([first, translator("transformer").inspect(LINE, "a cat eats", name="second")], folder / "two.html")
+    save([first, replace(first, name="second"), replace(first, name="third")], folder / "three.html")
     for kind in ("recurrent, additive", "recurrent, none", "convolutional", "mask-predict", "ctc"):
         record(kind).save(folder / f"{kind}.html")
     at_once("fertility").inspect(LINE, "a cat eats", name="fertility").save(folder / "fertility.html")
@@ -214,6 +215,14 @@ def test_two_records_are_compared_and_differences_coloured(browser: Any, files: 
         assert page.locator(".pair .matrix").count() == 3
         assert "mean absolute difference 0.0000" in page.inner_text("#view")
         assert page.locator(".differs").count() == 0
+
+
+def test_the_checkpoints_of_a_run_stand_in_a_row(browser: Any, files: Path) -> None:
+    with opened(browser, files / "three.html") as page:
+        page.keyboard.press("7")
+        assert page.locator(".strip .head").count() == 3
+        page.click('[data-key="strip 2"]')
+        assert page.locator("[data-key=other]").input_value() == "third"
 
 
 def test_the_keyboard_alone_reaches_everything(browser: Any, files: Path) -> None:

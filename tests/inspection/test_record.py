@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -100,6 +101,24 @@ def test_a_language_model_shows_its_last_segment_and_the_memory_before(kind: str
     whole = reader(kind).inspect(text)
     assert whole.log_probs is not None and whole.memory == 0
     assert -sum(whole.log_probs) == pytest.approx(reader(kind).score([text]).nats, rel=1e-4)
+
+
+def test_samples_and_greedy_search_have_traces_too() -> None:
+    own = translator("transformer")
+    for options in ({"beam": 1}, {"sample": True, "nbest": 3}):
+        found = own.inspect(LINE, **options)
+        assert found.search is not None and len(found.hypotheses) == options.get("nbest", 1)
+        for one in found.hypotheses:
+            steps = zip(found.search.trace.steps, one.path, strict=False)
+            total = sum(step[place].log_prob for step, place in steps)
+            assert not one.path or total == pytest.approx(one.log_prob, abs=1e-4)
+
+
+def test_a_lone_surrogate_is_no_obstacle(tmp_path: Path) -> None:
+    found = translator("transformer").inspect("the \ud800 dog", "a \udcff cat", name="\udcff")
+    found.save(tmp_path / "one.html")
+    assert found.source == "the \ufffd dog" and found.name == "\ufffd"
+    reader("transformer-xl").inspect("the \ud800 dog").save(tmp_path / "two.json")
 
 
 def test_text_that_cannot_be_shown_is_refused() -> None:

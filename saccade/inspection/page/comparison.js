@@ -5,7 +5,8 @@ function comparisonView() {
   const pair = [state.record, state.other];
   const maps = pair.map((record) => chosenMap(record));
   const readout = element("p", { class: "readout", "aria-live": "polite" });
-  const texts = element("div", { class: "pair" }, ...pair.map((record, side) => outputOf(record, pair[1 - side])));
+  const texts = element("div", {}, stripOf(),
+    element("div", { class: "pair" }, ...pair.map((record, side) => outputOf(record, pair[1 - side]))));
   if (!maps[0]) return element("div", {}, texts, notice(t("absentMaps")));
   if (!maps[1]) return element("div", {}, texts, notice(t("noOther")));
   if (!maps[0].rows || !maps[1].rows) return element("div", {}, texts, notice(t("empty")));
@@ -40,6 +41,17 @@ function spoken(maps, alone, { row, column }) {
   const numbers = weights.map((weight) => weight.toFixed(4)).join(" → ");
   const change = alone ? "" : ` (${weights[1] < weights[0] ? "−" : "+"}${Math.abs(weights[1] - weights[0]).toFixed(4)})`;
   return t("attends", first.queries[row], first.keys[column], numbers + change);
+}
+
+/** The same map in every record, such as the checkpoints of a run, if there are more than two. */
+function stripOf() {
+  if (RECORDS.length < 3) return null;
+  const maps = RECORDS.map((_, record) => chosenMap(record));
+  return element("div", {}, element("p", { class: "faint", text: t("everyRecord") }), scaleOf(1), element("div", { class: "strip" },
+    ...maps.map((map, record) => element("button", {
+      class: "head", type: "button", "data-key": `strip ${record}`, "aria-pressed": String(record === state.other),
+      "aria-label": `${t("other")}: ${RECORDS[record].name}`, onclick: () => change({ other: record }),
+    }, map ? pixels(map, 1) : element("canvas"), element("span", { class: "caption", text: RECORDS[record].name })))));
 }
 
 /** The output of a record, with the pieces marked that the other one does not have in this order. */
