@@ -45,7 +45,7 @@ HOVER = """async (selector) => {
 
 
 def write_page(path: Path) -> None:
-    """Writes the page of a model with random weights, whose maps are sharp enough to look at."""
+    """Writes the page of a model with random weights: even maps, so that no line is too weak to be drawn."""
     torch.manual_seed(0)
     letters = [" ".join(_LETTERS[place:] + _LETTERS[:place]) for place in range(26)]
     settings = TokenizerConfig(vocab_size=300)
@@ -60,9 +60,6 @@ def write_page(path: Path) -> None:
         }
     )
     network: Any = build_model(config, vocabulary_of(tokenizer))
-    for name, parameter in network.named_parameters():
-        if "query" in name:
-            parameter.data.mul_(3)
     text = tokenizer.decode(tokenizer.encode_source([" ".join(letters)])[0][: TOKENS - 1])
     translator = Translator.of(Model(network.eval(), config, tokenizer))
     record = translator.inspect(text, text, name=f"{TOKENS} tokens, {LAYERS} layers of {HEADS} heads")

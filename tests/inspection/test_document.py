@@ -16,8 +16,10 @@ import torch
 from saccade.errors import ConfigError, NotFound, StorageError
 from saccade.inspection.document import LEVELS, document, packed, unpacked
 from saccade.inspection.page import SCRIPTS, embedded, page
+from saccade.inspection.record import Side
 from saccade.inspection.saving import save
 from saccade.inspection.words import Tokens
+from saccade.models.recording import AttentionKind, AttentionMap
 from tests.inspection.records import ALL, LINE, record, translator
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\u2029 <!-- {{DATA}} ' \""
@@ -76,6 +78,31 @@ def test_files_are_json_or_a_page_and_other_names_are_refused(tmp_path: Path) ->
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(StorageError, match="cannot write"):
         found.save(tmp_path / "folder.json")
+
+
+def test_sixty_tokens_through_six_layers_of_eight_heads_fit_in_three_megabytes() -> None:
+    found = record("transformer")
+    pieces = tuple(f"▁token{number}" for number in range(60))
+    tokens = Tokens(pieces, tuple(range(60)), pieces)
+    kinds: list[tuple[AttentionKind, tuple[Side, Side]]] = [
+        ("encoder", ("source", "source")),
+        ("decoder", ("target", "read")),
+        ("cross", ("target", "source")),
+    ]
+    large = replace(
+        found,
+        tokens={"source": tokens, "target": tokens, "read": tokens},
+        maps=tuple(
+            AttentionMap(kind, layer, torch.randn(8, 60, 60).softmax(-1))
+            for kind, _ in kinds
+            for layer in range(1, 7)
+        ),
+        sides=tuple(sides for _, sides in kinds for _ in range(6)),
+        attributions=tuple(
+            replace(one, values=torch.randn(60, 60, dtype=torch.float64)) for one in found.attributions
+        ),
+    )
+    assert len(page(large.to_json()).encode()) < 3_000_000
 
 
 class Elements(HTMLParser):

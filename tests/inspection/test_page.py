@@ -305,6 +305,15 @@ CONTRAST = """() => {
 }"""
 
 
+def test_a_notebook_shows_the_page(browser: Any) -> None:
+    page = browser.new_page(locale="en-GB")
+    page.set_content(shown_first()._repr_html_())
+    frame = page.frame_locator("iframe")
+    frame.locator("#tabs button").nth(1).click()
+    assert frame.locator(".matrix").count() == 1
+    page.close()
+
+
 def test_hostile_tokens_are_shown_as_text(browser: Any, files: Path) -> None:
     with opened(browser, files / "hostile.html") as page:
         for number in range(1, len(VIEWS) + 1):

@@ -5,9 +5,9 @@ function attributionView() {
   if (!record.attributions.length) return notice(t("absentAttributions")[record.absent.attributions] || t("undefined"));
   const { side } = record.attributions[0];
   const kind = side === "source" ? "cross" : "decoder";
-  // A token of a text rests on those before it alone.
-  const known = side === "source" ? Infinity : record.memory + state.token + 1;
-  const keys = record.tokens[side].pieces.slice(0, known);
+  // A token of a text rests on those before it alone, as far as they are not in memory.
+  const [first, end] = side === "source" ? [0, Infinity] : [record.memory, record.memory + state.token + 1];
+  const keys = record.tokens[side].pieces.slice(first, end);
   const map = kindsOf(state.record).includes(kind) ? attributionMap(kind) : null;
   const picked = element("div", { class: "tokens", role: "group", "aria-label": t("choose") },
     ...record.tokens.target.pieces.map((piece, place) => element("button", {
@@ -16,14 +16,15 @@ function attributionView() {
     })));
   const columns = [];
   if (map) {
-    const values = rowOf(map.weights, map.columns, state.token);
+    const values = rowOf(map.weights, map.columns, state.token).slice(first, end);
     columns.push({ name: t("attention"), values, most: Math.max(...values, 1e-9) });
   }
   for (const one of record.attributions) {
-    const values = one.values[state.token];
+    const values = one.values[state.token].slice(first, end);
     columns.push({ name: t(one.method), values, most: Math.max(...values.map((value) => Math.abs(value || 0)), 1e-9), signed: true });
   }
   return element("div", {}, element("p", { class: "faint", text: t("attributionNote") }), picked,
+    first ? element("p", { class: "faint", text: t("memoryLeftOut", first) }) : null,
     barTable(keys, columns), correlationTables(record));
 }
 
