@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow fuzz lint format docs bench compare clean
+.PHONY: help install demo test test-slow test-browser fuzz lint format docs bench compare clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,13 @@ test-slow: $(STAMP)  ## the slow tests: those that train
 
 fuzz: $(STAMP)  ## hostile input, kills, threads, sanitizers: 20 minutes; FUZZ="folders --seed 2", FUZZ="--replay 1/folders/7"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+test-browser: export OMP_NUM_THREADS = 1
+test-browser: $(STAMP)  ## the tests of the page, in the Chromium that is installed (or SACCADE_BROWSER)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
+	@test -n "$$SACCADE_BROWSER" || command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ echo "No Chromium was found: install it (Debian: apt-get install chromium) or name it in SACCADE_BROWSER." >&2; exit 2; }
+	$(BIN)/python -m pytest -m browser tests/inspection
 
 lint: $(STAMP)  ## ruff and mypy; changes nothing
 	$(BIN)/ruff check .

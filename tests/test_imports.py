@@ -45,10 +45,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "engine": {"quantisation", "native", "nn", "models"},
     "model_folder": {"quantisation", "native", "text", "models"},
-    "use": {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "model_folder"},
+    "inspection": {"decoding", "text"} | {"models.families", "models.recording"},
+    "use": {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "model_folder"}
+    | {"inspection"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},
-    "inspection": INFERENCE,
     "alignment": INFERENCE,
     "interop": INFERENCE,
     "training": INFERENCE | {"evaluation"},

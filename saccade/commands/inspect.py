@@ -1,7 +1,8 @@
 """saccade attention: what a model looks at."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,39 +10,96 @@ from saccade.commands.options import Model, Use, load_translator
 from saccade.commands.output import check_outputs
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
+from saccade.errors import ConfigError, InputError, NotFound
+from saccade.nn.reading import DistanceConfig
+
+if TYPE_CHECKING:
+    from saccade.inspection.record import Inspection
+    from saccade.use.generator import TextGenerator
+    from saccade.use.translator import Translator
+
+_NAME = 40  # characters of a text that a record is called by
 
 
 def attention(
     model: Model,
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", show_default=False, help="The sentence to translate.")
+    texts: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT...",
+            show_default=False,
+            help="The sentence to translate, or several to compare; for a language model, a text.",
+        ),
     ],
     *,
     target: Annotated[
         str | None,
-        option("TEXT", "The translation to draw the attention for.", default="the model's translation"),
+        option("TEXT", "The translation to show the attention for.", default="the model's translation"),
     ] = None,
-    out: Annotated[Path, option("FILE", "The picture: .png, .svg or .pdf.", "--out", "-o")] = Path(
-        "attention.png"
-    ),
-    settings: Annotated[Settings, Offer(DecodingConfig, "beam", "max_source_length")],
+    compare: Annotated[
+        Path | None,
+        option("MODEL", "A second model, which is shown beside the first with the same translation."),
+    ] = None,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Show all checkpoints of the run MODEL side by side.")
+    ] = False,
+    out: Annotated[
+        Path,
+        option(
+            "FILE",
+            "The page (.html), its data (.json, .npz), or a picture of the cross-attention (.png, .svg, "
+            ".pdf; needs the extra `plot`).",
+            "--out",
+            "-o",
+        ),
+    ] = Path("attention.html"),
+    settings: Annotated[
+        Settings,
+        Offer(DecodingConfig, "beam", "max_source_length"),
+        Offer(DistanceConfig, table="model"),
+    ],
     use: Use,
 ) -> None:
-    """Draw the cross-attention of every decoder head.
+    """Show what a model attends to, and how it searched.
 
-    The picture shows the mean of all heads, large, and below it each head of each decoder layer. Rows are the
-    pieces of the translation, columns those of the source; darker cells mean higher attention weights. Needs
-    the extra `plot`.
+    Writes one page that opens in any browser, without a network: attention as lines and matrices, all heads
+    at a glance, the beam search step by step, and the attribution of each output token to the source by
+    gradient and by erasure. See docs/explorer.md. A language model shows how it reads the text.
 
     \b
-    Example:
-      saccade attention runs/model "A dog runs." --out dog.png
+    Examples:
+      saccade attention runs/en-de "A dog runs." --out dog.html
+      saccade attention runs/en-de "A dog runs." "A dog sleeps." --out dogs.html
+      saccade attention runs/en-de "A dog runs." --compare runs/other --out models.html
+      saccade attention runs/en-de "A dog runs." --out dog.png
     """
-    from saccade.inspection.picture import check_picture, draw_attention
+    from saccade.inspection import picture, saving
 
-    check_picture(out)
     check_outputs(out)
-    translator = load_translator(model, use, settings)
+    several = compare is not None or checkpoints or len(texts) > 1
+    if out.suffix.lower() in picture.SUFFIXES:
+        picture.check_picture(out)
+        if several:
+            raise ConfigError(
+                f"{out}: a picture shows one sentence and one model; write a .html page instead."
+            )
+        if _reads_text(model):
+            raise ConfigError(f"{out}: a language model has no cross-attention to draw; write a .html page.")
+        _refuse_reading(settings)
+        _draw(load_translator(model, use, settings), texts[0], target, settings, out)
+    else:
+        saving.check(out)
+        folders = _folders(model, compare, checkpoints=checkpoints)
+        records = _records(folders, texts, target, settings, use)
+        saving.save(records, out)
+    typer.echo(f"{out}: written", err=True)
+
+
+def _draw(translator: "Translator", text: str, target: str | None, settings: Settings, out: Path) -> None:
+    from saccade.inspection.picture import draw_attention
+
+    if not text.strip():
+        raise InputError("the text is empty: there is nothing to show.")
     found: str | None = None
     if target is None:
         [translation] = translator.translate([text], **settings["decoding"])
@@ -55,6 +113,105 @@ def attention(
     source_pieces, target_pieces = translator.pieces(text, target)
     for note in draw_attention(maps, source_pieces, target_pieces, out=out):
         typer.echo(note, err=True)
-    typer.echo(f"{out}: written", err=True)
     if found is not None:
         typer.echo(found)
+
+
+def _folders(model: Path, compare: Path | None, *, checkpoints: bool) -> dict[str, Path]:
+    """The model folders to show, by the names that their records get; the first one leads."""
+    if not checkpoints:
+        folders = {_called(model): model}
+        if compare is not None:
+            folders[_called(compare) if _called(compare) not in folders else str(compare)] = compare
+        return folders
+    if compare is not None:
+        raise ConfigError("the checkpoints of a run are shown by themselves; leave the second model out.")
+    from saccade.model_folder.checkpoint import find_model
+    from saccade.model_folder.manifest import read_description
+
+    best = find_model(model)
+    found = sorted(path for path in (model / "checkpoints").glob("*") if (path / "model.json").is_file())
+    if not found:
+        raise NotFound(f"{model}: not a run folder with checkpoints. Give the folder that training wrote.")
+    steps = {path: int(read_description(path)["provenance"].get("step", 0)) for path in found}
+    named = {f"step {steps[path]:,} ({path.name})": path for path in sorted(found, key=steps.__getitem__)}
+    return {name: path for name, path in named.items() if path == best} | named
+
+
+def _called(folder: Path) -> str:
+    """The name of a model on the page: that of its run or folder, without the path to it."""
+    place = folder.resolve()
+    return f"{place.parent.parent.name}/{place.name}" if place.parent.name == "checkpoints" else place.name
+
+
+def _records(
+    folders: dict[str, Path], texts: Sequence[str], target: str | None, settings: Settings, use: Use
+) -> "list[Inspection]":
+    """A record for each model and text. Several models share a target: the translation by the first one."""
+    from saccade.use.translator import Translator
+
+    records: list[Inspection] = []
+    targets: list[str | None] = [target] * len(texts)
+    for place, (name, folder) in enumerate(folders.items()):
+        model = _opened(folder, settings, use)
+        if place == 0 and len(folders) > 1 and target is None and isinstance(model, Translator):
+            # As text, so that all models read the same pieces of it.
+            targets = [one.text or None for one in model.translate(texts, **settings["decoding"])]
+        for number, text in enumerate(texts):
+            title = _title(name, text, folders, texts)
+            record = _inspected(model, text, targets[number], settings, name=title)
+            if place == 0 and target is None and isinstance(model, Translator):
+                typer.echo(record.output)
+            records.append(record)
+    return records
+
+
+def _title(name: str, text: str, folders: dict[str, Path], texts: Sequence[str]) -> str:
+    short = text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
+    if len(texts) == 1:
+        return name
+    return short if len(folders) == 1 else f"{name}: {short}"
+
+
+def _opened(folder: Path, settings: Settings, use: Use) -> "Translator | TextGenerator":
+    from saccade.use.generator import TextGenerator
+
+    if _reads_text(folder):
+        use.set_up()
+        generator = TextGenerator.load(folder, device=use.device, **settings["model"])
+        generator.options(**settings["decoding"])
+        return generator
+    _refuse_reading(settings)
+    return load_translator(folder, use, settings)
+
+
+def _refuse_reading(settings: Settings) -> None:
+    """Raises UserError for settings of language models, which a translator does not have."""
+    if settings["model"]:
+        raise ConfigError(f"model.{next(iter(settings['model']))}: only for language models; leave it out.")
+
+
+def _reads_text(folder: Path) -> bool:
+    """Whether a folder holds a language model, which reads one text and translates nothing."""
+    from saccade.interop.exported import is_exported
+    from saccade.model_folder.checkpoint import find_model
+    from saccade.model_folder.manifest import read_description
+    from saccade.models import kind_of, model_config
+    from saccade.models.families import LanguageModel
+
+    if is_exported(folder):
+        return False
+    config = model_config(read_description(find_model(folder))["model"])
+    return issubclass(kind_of(config).family, LanguageModel)
+
+
+def _inspected(
+    model: "Translator | TextGenerator", text: str, target: str | None, settings: Settings, *, name: str
+) -> "Inspection":
+    from saccade.use.translator import Translator
+
+    if isinstance(model, Translator):
+        return model.inspect(text, target, name=name, **settings["decoding"])
+    if target is not None:
+        raise InputError("a language model reads one text and has no target; leave the target out.")
+    return model.inspect(text, name=name)

@@ -15,6 +15,7 @@ from saccade.decoding.options import DecodingConfig, length_penalty
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import target_log_probs
 from saccade.decoding.search import search
+from saccade.decoding.trace import Trace
 from saccade.models.families import Seq2Seq
 from saccade.models.interface import IncrementalDecoder, Vocabulary
 from saccade.models.recording import AttentionMap, record_attention
@@ -62,6 +63,16 @@ class SearchDecoder(Decoder):
     ) -> list[list[Hypothesis]]:
         """See `Decoder.decode`."""
         return search(self.engine, source, source_lengths, options=options, lines=lines, prefixes=prefixes)
+
+    def traced(
+        self, source: Tensor, source_lengths: Tensor, *, options: DecodingConfig, prefix: Sequence[int]
+    ) -> tuple[list[Hypothesis], Trace | None]:
+        """See `Decoder.traced`."""
+        trace = Trace()
+        [found] = search(
+            self.engine, source, source_lengths, options=options, prefixes=[prefix], traces=[trace]
+        )
+        return found, trace
 
     def score(self, log_prob: float, length: int, *, options: DecodingConfig) -> float:
         """See `Decoder.score`."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from saccade.config import Section
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.trace import Trace
 from saccade.errors import Unsupported
 from saccade.models.interface import Vocabulary
 from saccade.models.recording import AttentionMap
@@ -27,6 +28,8 @@ class Decoder(ABC):
     """The longest target that can be written; None means no limit."""
     options: type[Section]
     """The class of the section `[decoding]`; its `batch_tokens` and `rows_per_sentence` size the batches."""
+    network: Any = None
+    """The trained network; None for an exported model."""
     reads_target: bool = True
     """Whether the attention that `attention` records depends on the target."""
 
@@ -45,6 +48,13 @@ class Decoder(ABC):
         options: an instance of `options`. lines: the sentences' line numbers, which seed random draws.
         prefixes: ids that each target must begin with.
         """
+
+    def traced(
+        self, source: Tensor, source_lengths: Tensor, *, options: Any, prefix: Sequence[int]
+    ) -> tuple[list[Hypothesis], Trace | None]:
+        """Decodes one sentence as `decode` does; also returns the trace of the search, or None."""
+        [found] = self.decode(source, source_lengths, options=options, lines=[0], prefixes=[prefix])
+        return found, None
 
     def check(self, options: Any) -> None:  # noqa: B027 - most have no objections
         """Raises UserError for valid options that this decoder cannot follow."""
@@ -72,6 +82,10 @@ class Decoder(ABC):
     def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
         """The ids along the target axis of the maps that `attention` returns."""
         return list(target)
+
+    def fertilities(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int] | None:
+        """The number of target pieces of each source piece, 0 for the end symbol; None if there are none."""
+        return None
 
     def align(
         self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]

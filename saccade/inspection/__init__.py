@@ -1,4 +1,6 @@
-"""Inspection: `picture` draws attention maps, `curves` the metrics of a training run.
+"""Inspection: what a model attends to, how it searched, and what its output rests on.
 
-matplotlib is optional, and imported only where it is used.
+`translation` and `language_model` make a `record.Inspection`; `document` is its form as JSON, which `page`
+shows in a browser. `picture` draws attention maps, `curves` the metrics of a training run; both import
+matplotlib, which is optional, only when they are used.
 """

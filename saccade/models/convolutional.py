@@ -215,9 +215,12 @@ class Convolutional(Seq2Seq[ConvolutionalMemory, ConvolutionalState]):
         x = self.enter(embedded)
         for layer in self.encoder:
             x = layer(x, real=real)
-        # Every decoder layer's attention sends its gradient here (section 3.5; the published code halves it).
-        factor = 1 / (2 * len(self.decoder.layers))
-        keys = ScaleGradient.apply(self.leave(x), factor)  # type: ignore[no-untyped-call]
+        keys: Tensor = self.leave(x)
+        if self.training:
+            # Every decoder layer's attention sends its gradient here (section 3.5; the published code halves
+            # it). In evaluation mode the gradient is the true one, which attributions need.
+            factor = 1 / (2 * len(self.decoder.layers))
+            keys = ScaleGradient.apply(keys, factor)  # type: ignore[no-untyped-call]
         values = (keys + embedded) * HALF
         root = source_lengths.to(keys.dtype).sqrt()[:, None, None]  # (batch, 1, 1)
         return ConvolutionalMemory((keys, values, root), visible)

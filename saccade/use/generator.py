@@ -17,6 +17,8 @@ from saccade.decoding.continuation import continue_text
 from saccade.decoding.keywords import ContinuationOptions
 from saccade.decoding.text_options import ContinuationConfig
 from saccade.errors import ConfigError, InputError
+from saccade.inspection.language_model import inspect_text
+from saccade.inspection.record import Inspection
 from saccade.machine import chosen_device, usable_device
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.families import LanguageModel, expect
@@ -175,6 +177,22 @@ class TextGenerator(Reopened):
             )
             for one in found
         ]
+
+    def inspect(self, text: str, *, attributions: bool = True, name: str = "") -> Inspection:
+        """What the model does with a text: attention, and what the probability of each token rests on.
+
+        The text is read in segments, of which the last is shown, with the memory before it. name: what the
+        record is called on a page. Raises UserError for an empty text, and one that is too long.
+        """
+        return inspect_text(
+            self.network,
+            self.model.tokenizer,
+            text,
+            segment=self.config.segment,
+            device=self.device,
+            attributions=attributions,
+            name=name,
+        )
 
     def unknown(self, text: str) -> int:
         """Number of tokens of a text for words or characters outside the vocabulary."""

@@ -17,6 +17,8 @@ from saccade.decoding.keywords import DecodingOptions
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import TargetScore
 from saccade.errors import TooLong, Unsupported
+from saccade.inspection.record import Inspection
+from saccade.inspection.translation import TranslationInspector
 from saccade.machine import chosen_device, usable_device
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.recording import AttentionMap
@@ -194,6 +196,24 @@ class Translator(Reopened):
         """Source and target pieces as the model sees them, along the axes of `attention`."""
         source_ids, target_ids = self._pair(source, target)
         return attended_pieces(self.decoder, self.tokenizer, self.padded([source_ids]), target_ids)
+
+    def inspect(
+        self,
+        text: str,
+        target: str | None = None,
+        *,
+        attributions: bool = True,
+        name: str = "",
+        **options: Unpack[DecodingOptions],
+    ) -> Inspection:
+        """What the model does with a text: attention, search, and what each output token rests on.
+
+        target: a translation to look at, unset: the model's own. name: what the record is called on a page.
+        Options as in `translate`. See `TranslationInspector.inspect` for the errors.
+        """
+        inspector = TranslationInspector(self.decoder, self.tokenizer, device=self.device)
+        settings = self.options(**options)
+        return inspector.inspect(text, target, options=settings, attributions=attributions, name=name)
 
     def stream(
         self,

@@ -31,7 +31,7 @@ SEVERAL = {
 SEVERAL["check"] = SEVERAL["train"]
 
 WRITTEN = {"output", "out", "fertilities"}
-FOLDERS = {"model", "reranker", "init_from", "resume"}
+FOLDERS = {"model", "compare", "reranker", "init_from", "resume"}
 
 
 def parameters(name: str) -> list[Any]:

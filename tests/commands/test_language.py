@@ -122,7 +122,6 @@ def test_training_goes_on_from_it_with_another_memory(
     [
         ["translate", "{lm}"],
         ["score", "{lm}", "--source", "{text}", "--target", "{text}"],
-        ["attention", "{lm}", "one", "--out", "{folder}/x.png"],
         ["evaluate", "{lm}", "--source", "{text}", "--reference", "{text}"],
         ["compare", "{lm}", "{text}", "--source", "{text}", "--reference", "{text}"],
     ],

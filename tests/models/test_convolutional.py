@@ -135,7 +135,7 @@ def test_a_search_works_with_folded_weights_and_leaves_the_model_alone(kind: str
 @pytest.mark.parametrize("kind", CONVOLUTIONAL)
 def test_the_encoders_gradient_is_divided_by_twice_the_number_of_attentions(kind: str) -> None:
     """And that of the source embeddings which are added to its output is not."""
-    model = network(kind, tied_embeddings="none")
+    model = network(kind, tied_embeddings="none").train()  # without dropout
     source, target = sentences([5, 3]), sentences([4, 4], seed=1)
 
     def gradients() -> dict[str, Tensor]:

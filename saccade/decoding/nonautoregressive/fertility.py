@@ -38,10 +38,13 @@ class FertilityDecoder(NonAutoregressiveDecoder[Fertility]):
         """See `NonAutoregressiveDecoder.force`: the most likely fertilities that add up to the length."""
         scheme = self.trained
         memory = scheme.body.encode(source, source_lengths)
-        log_probs = scheme.logits(memory)[0].log_softmax(-1)[scheme.has_fertility(memory)[0]]
-        chosen = most_likely_with_sum(log_probs, len(pieces))
-        chosen += [0] * (source.size(1) - len(chosen))
+        chosen = _forced(scheme, memory, len(pieces))
         scheme.write(torch.tensor([chosen], device=source.device), memory)
+
+    def fertilities(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
+        """See `Decoder.fertilities`: those with which `attention` forces the target."""
+        scheme = self.trained
+        return _forced(scheme, scheme.body.encode(source, source_lengths), len(target) - 1)
 
 
 def decode_fertility(
@@ -79,6 +82,13 @@ def decode_fertility(
     own_limits = (limits[sentence] for sentence in sentences.tolist())
     found = (_hypothesis(*one) for one in zip(*words, own_limits, strict=True))
     return rerank([[next(found) for _ in own] for own in distinct], source, source_lengths, reranker)
+
+
+def _forced(scheme: Fertility, memory: AnyMemory, length: int) -> list[int]:
+    """The most likely fertilities of one sentence that add up to `length`, 0 for the end symbol."""
+    log_probs = scheme.logits(memory)[0].log_softmax(-1)[scheme.has_fertility(memory)[0]]
+    chosen = most_likely_with_sum(log_probs, length)
+    return chosen + [0] * (memory.source.size(1) - len(chosen))
 
 
 def fertility_sequences(

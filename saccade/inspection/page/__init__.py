@@ -1,0 +1,45 @@
+"""The page that shows records: one HTML file with its styles, scripts and data, which needs no network."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+SCRIPTS = (
+    "strings.js",
+    "data.js",
+    "drawing.js",
+    "state.js",
+    "lines.js",
+    "matrix.js",
+    "overview.js",
+    "decoding.js",
+    "attribution.js",
+    "comparison.js",
+    "page.js",
+)
+"""The scripts in the order in which they are joined; each may use those before it."""
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """The page that shows a document of `saccade.inspection.document`."""
+    here = files(__package__)
+    parts = {
+        "STYLE": (here / "page.css").read_text(encoding="utf-8"),
+        "DATA": embedded(document),
+        "SCRIPT": "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
+    }
+    before, *rest = (here / "page.html").read_text(encoding="utf-8").split("{{")
+    return before + "".join(parts[name] + after for name, _, after in (part.partition("}}") for part in rest))
+
+
+def embedded(document: Mapping[str, Any]) -> str:
+    """The document as JSON that can stand in a script element, whatever text it contains.
+
+    "<" is escaped, so that no text can end the element, and so are the two line ends that JSON allows in
+    strings and older JavaScript does not.
+    """
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    for character in ("<", "\N{LINE SEPARATOR}", "\N{PARAGRAPH SEPARATOR}"):
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

@@ -1,0 +1,38 @@
+// What is being shown. `change` is the only way to another state; it draws the page again.
+
+const state = {
+  view: "lines", record: 0, other: Math.min(1, RECORDS.length - 1), kind: null, layer: 0, head: "mean", join: false, words: true,
+  token: 0, step: 0, language: (navigator.language || "en").startsWith("zh") ? "zh" : "en",
+  theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light",
+};
+
+function change(changes) {
+  Object.assign(state, changes);
+  settle();
+  draw();
+}
+
+/** Brings a state into the bounds of the record that it shows. */
+function settle() {
+  const kinds = kindsOf(state.record);
+  if (!kinds.includes(state.kind)) state.kind = kinds[0] || null;
+  const layers = state.kind ? layersOf(state.record, state.kind) : [];
+  if (layers.length && !layers.includes(state.layer)) state.layer = layers[layers.length - 1];
+  const heads = state.kind ? headsOf(state.record, state.kind, state.layer) : 0;
+  if (typeof state.head === "number" && state.head > heads) state.head = Math.max(heads, 1);
+  const record = RECORDS[state.record];
+  state.token = Math.max(0, Math.min(state.token, record.tokens.target.pieces.length - 1));
+  state.step = Math.max(0, Math.min(state.step, (record.search ? record.search.steps.length : 1) - 1));
+}
+
+/** The map that is chosen; a head "each" counts as the layer's mean where one map is shown. */
+function chosenMap(record = state.record, changes = {}) {
+  const { kind, layer, head, join } = { ...state, ...changes };
+  return kind ? mapOf(record, kind, layer, head === "each" ? "mean" : head, join) : null;
+}
+
+/** The next of some values, or the previous one. */
+function cycled(values, value, by) {
+  const place = values.indexOf(value);
+  return values[(place + by + values.length) % values.length];
+}

@@ -1,0 +1,337 @@
+"""The page in a real browser. `make test-browser` runs these; without a browser they are skipped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saccade.inspection.record import Inspection
+from saccade.inspection.saving import save
+from saccade.inspection.words import Tokens
+from tests.inspection.records import LINE, at_once, reader, record, translator
+
+pytestmark = pytest.mark.browser
+
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"),
+    "--disable-component-update",
+]
+VIEWS = ("lines", "matrix", "overview", "decoding", "attribution", "alignment", "comparison")
+HOSTILE = "<img src=x onerror=\"document.title='broken'\"></script><b>"
+
+
+def browser_path() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("SACCADE_BROWSER") or next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test-browser")
+    path = browser_path()
+    if path is None:
+        pytest.skip("needs Chromium on the PATH, or its path in SACCADE_BROWSER")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with two records of one model, and one page for other families."""
+    folder = tmp_path_factory.mktemp("pages")
+    first = shown_first()
+    save([first, translator("transformer").inspect(LINE, "a cat eats", name="second")], folder / "two.html")
+    save([first, replace(first, name="second"), replace(first, name="third")], folder / "three.html")
+    for kind in ("recurrent, additive", "recurrent, none", "convolutional", "mask-predict", "ctc"):
+        record(kind).save(folder / f"{kind}.html")
+    at_once("fertility").inspect(LINE, "a cat eats", name="fertility").save(folder / "fertility.html")
+    reader("transformer-xl", segment=6).inspect(LINE, name="text").save(folder / "text.html")
+    reader("recurrent-lm, lstm").inspect(LINE, name="text").save(folder / "recurrent-lm.html")
+    hostile(first).save(folder / "hostile.html")
+    return folder
+
+
+def shown_first() -> Inspection:
+    """The first record of the page; its translation has a few pieces."""
+    return translator("transformer").inspect(LINE, name="first", beam=3, min_length=5, max_length=9)
+
+
+def hostile(found: Inspection) -> Inspection:
+    pieces = (HOSTILE, *found.tokens["source"].pieces[1:])
+    words = (HOSTILE, *found.tokens["source"].words[1:])
+    source = Tokens(pieces, found.tokens["source"].numbers, words)
+    return replace(found, name=HOSTILE, source=HOSTILE, tokens={**found.tokens, "source": source})
+
+
+@contextmanager
+def opened(browser: Any, file: Path, **options: Any) -> Iterator[Any]:
+    """The page of a file; an error in the console or a request for anything else fails the test."""
+    context = browser.new_context(
+        **{"viewport": {"width": 1200, "height": 800}, "locale": "en-GB", **options}
+    )
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: request.url != file.as_uri() and wrong.append(request.url))
+    page.goto(file.as_uri())
+    yield page
+    context.close()
+    assert not wrong
+
+
+def focused(page: Any) -> str | None:
+    key: str | None = page.evaluate("document.activeElement.dataset.key || null")
+    return key
+
+
+def test_every_view_of_every_family_opens_without_an_error(browser: Any, files: Path) -> None:
+    for file in sorted(files.glob("*.html")):
+        with opened(browser, file) as page:
+            for number in range(1, len(VIEWS) + 1):
+                page.keyboard.press(str(number))
+                assert page.locator("#view > *").count() == 1, file
+                assert page.locator("#tabs [aria-selected=true]").count() == 1
+
+
+def test_layer_head_and_kind_are_chosen_and_the_matrix_follows(browser: Any, files: Path) -> None:
+    stored = json.loads(browser_json(files / "two.html"))
+    with opened(browser, files / "two.html") as page:
+        page.click("text=Matrix")
+        shown = set()
+        for layer in ("1", "2"):
+            page.select_option("[data-key=layer]", label=layer)
+            for head in ("head 1", "head 3", "mean of the layer", "mean of all layers"):
+                page.select_option("[data-key=head]", label=head)
+                page.focus("[data-key=matrix]")
+                shown.add(page.inner_text("#readout"))
+                if head == "mean of all layers":
+                    page.select_option("[data-key=head]", label="head 1")
+        assert len(shown) == 7  # the mean of all layers is the same twice
+        page.select_option("[data-key=kind]", label="encoder (source to source)")
+        page.focus("[data-key=matrix]")
+        piece = stored["records"][0]["tokens"]["source"]["pieces"][0]
+        assert page.inner_text("#readout").startswith(f"“{piece}” attends to “{piece}”")
+
+
+def browser_json(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    return text.split('id="data">', 1)[1].split("</script>", 1)[0]
+
+
+def test_the_cell_under_the_pointer_is_read_out_exactly(browser: Any, files: Path) -> None:
+    own = shown_first()
+    cross = next(one for one in own.maps if one.kind == "cross" and one.layer == 1)
+    with opened(browser, files / "two.html") as page:
+        page.keyboard.press("2")
+        page.select_option("[data-key=layer]", label="1")
+        page.select_option("[data-key=head]", label="head 2")
+        page.focus("[data-key=matrix]")
+        for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+            page.keyboard.press(key)
+        row, column = 1, 2
+        text = page.inner_text("#readout")
+        assert float(text.rsplit(" ", 1)[1]) == pytest.approx(float(cross.weights[1, row, column]), abs=2e-5)
+        box = page.locator(".matrix").bounding_box()
+        page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] - 8)
+        corner = page.inner_text("#readout")
+        assert float(corner.rsplit(" ", 1)[1]) == pytest.approx(float(cross.weights[1, -1, -1]), abs=2e-5)
+        assert own.tokens["source"].pieces[-1] in corner
+
+
+def test_words_join_pieces_and_rows_still_sum_to_one(browser: Any, files: Path) -> None:
+    own = shown_first()
+    with opened(browser, files / "two.html") as page:
+        assert page.locator(".keys .token").count() == len(own.tokens["source"].pieces)
+        page.check("[data-key=join]")
+        assert page.locator(".keys .token").count() == len(own.tokens["source"].words)
+        page.locator(".queries .token").first.hover()
+        shares = page.locator(".keys .share").all_inner_texts()
+        assert sum(float(share) for share in shares if share) == pytest.approx(1.0, abs=0.06)
+
+
+def test_the_overview_opens_a_head(browser: Any, files: Path) -> None:
+    with opened(browser, files / "two.html") as page:
+        page.keyboard.press("3")
+        assert page.locator(".head").count() == 6
+        page.click('[data-key="head 1 3"]')
+        assert page.locator("[aria-selected=true]").inner_text() == "Matrix"
+        assert page.locator("[data-key=layer]").input_value() == "1"
+        assert page.locator("[data-key=head]").input_value() == "head 3"
+
+
+def test_decoding_is_stepped_played_and_jumped_through(browser: Any, files: Path) -> None:
+    own = shown_first()
+    assert own.search is not None
+    steps = own.search.trace.steps
+    with opened(browser, files / "two.html") as page:
+        page.keyboard.press("4")
+        for number in range(min(3, len(steps))):
+            candidates = page.locator("#candidates tr").all_inner_texts()[1:]
+            assert len(candidates) == len(steps[number])
+            assert f"{steps[number][0].total:.3f}" in candidates[0]
+            page.click("[data-key=next]")
+        page.click("[data-key=last]")
+        assert page.inner_text("#step") == f"Step {len(steps)} of {len(steps)}"
+        page.click("[data-key=first]")
+        page.locator(".tree .node").last.click()
+        assert page.inner_text("#step") == f"Step {len(steps)} of {len(steps)}"
+        page.click("[data-key=first]")
+        page.keyboard.press("p")
+        page.wait_for_function("document.getElementById('step').textContent.startsWith('Step 2 ')")
+        page.keyboard.press("p")
+        assert page.locator("[data-key=play]").get_attribute("aria-label") in ("Play", "Pause")
+
+
+def test_an_output_token_shows_its_attributions(browser: Any, files: Path) -> None:
+    own = shown_first()
+    with opened(browser, files / "two.html") as page:
+        page.keyboard.press("5")
+        page.click('[data-key="output 1"]')
+        bars = page.locator(".bar b").all_inner_texts()
+        count = len(own.tokens["source"].pieces)
+        assert len(bars) == 3 * count
+        for column, one in enumerate(own.attributions, start=1):
+            shown = [float(text.replace("−", "-")) for text in bars[column::3]]
+            assert shown == pytest.approx([float(value) for value in one.values[1]], abs=6e-4)
+        assert page.locator(".correlations button").count() == 2 * 2 * 3
+
+
+def test_two_records_are_compared_and_differences_coloured(browser: Any, files: Path) -> None:
+    with opened(browser, files / "two.html") as page:
+        page.keyboard.press("7")
+        assert page.locator(".pair .matrix").count() >= 2
+        page.select_option("[data-key=other]", label="first")
+        assert page.locator(".pair .matrix").count() == 3
+        assert "mean absolute difference 0.0000" in page.inner_text("#view")
+        assert page.locator(".differs").count() == 0
+
+
+def test_the_checkpoints_of_a_run_stand_in_a_row(browser: Any, files: Path) -> None:
+    with opened(browser, files / "three.html") as page:
+        page.keyboard.press("7")
+        assert page.locator(".strip .head").count() == 3
+        page.click('[data-key="strip 2"]')
+        assert page.locator("[data-key=other]").input_value() == "third"
+
+
+def test_the_keyboard_alone_reaches_everything(browser: Any, files: Path) -> None:
+    with opened(browser, files / "two.html") as page:
+        reached = set()
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            reached.add(focused(page))
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none" or page.evaluate("document.activeElement === document.body")
+        assert {"language", "theme", "help", "tab lines", "kind", "layer", "head", "join"} <= reached
+        page.keyboard.press("?")
+        assert page.locator("#help").is_visible()
+        page.keyboard.press("Escape")
+        assert not page.locator("#help").is_visible()
+        page.focus('[data-key="tab lines"]')
+        page.keyboard.press("ArrowRight")
+        assert focused(page) == "tab matrix" and page.locator("[data-key=matrix]").count() == 1
+        before = page.locator("[data-key=layer]").input_value()
+        page.keyboard.press("l")
+        assert page.locator("[data-key=layer]").input_value() != before
+        page.keyboard.press("h")
+        assert page.locator("[data-key=head]").input_value() == "head 1"
+        page.keyboard.press("1")
+        page.locator(".queries .token").first.focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.closest('.keys') !== null")
+
+
+def test_the_page_speaks_chinese_and_english(browser: Any, files: Path) -> None:
+    with opened(browser, files / "two.html", locale="zh-CN") as page:
+        assert page.locator("html").get_attribute("lang") == "zh-Hans"
+        assert page.inner_text("#tabs").split() == ["连线", "矩阵", "全部头", "解码", "归因", "对齐", "比较"]
+        page.keyboard.press("g")
+        assert page.locator("html").get_attribute("lang") == "en"
+        assert "Decoding" in page.inner_text("#tabs")
+        assert focused(page) is None
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_nothing_is_wider_than_the_screen(browser: Any, files: Path, width: int) -> None:
+    for file in ("two.html", "text.html", "fertility.html"):
+        with opened(browser, files / file, viewport={"width": width, "height": 800}) as page:
+            for number in range(1, len(VIEWS) + 1):
+                page.keyboard.press(str(number))
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, (file, number)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_dark(browser: Any, files: Path, scheme: str) -> None:
+    with opened(browser, files / "two.html", color_scheme=scheme) as page:
+        assert page.locator("html").get_attribute("data-theme") == scheme
+        for number in range(1, len(VIEWS) + 1):
+            page.keyboard.press(str(number))
+            assert page.evaluate(CONTRAST) >= 4.5, VIEWS[number - 1]
+
+
+CONTRAST = """() => {
+  const luminance = (text) => {
+    const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
+      .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (node) => {
+    for (let one = node; one; one = one.parentElement) {
+      const colour = getComputedStyle(one).backgroundColor;
+      if (!colour.startsWith("rgba(") || !colour.endsWith(" 0)")) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  let least = 21;
+  const shown = "h1, h2, p, dt, dd, button, td, th, figcaption, label span, .bar b, .caption";
+  for (const node of document.querySelectorAll(shown)) {
+    if (!node.textContent.trim() || !node.offsetParent) continue;
+    const one = luminance(getComputedStyle(node).color), other = luminance(behind(node));
+    least = Math.min(least, (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05));
+  }
+  return least;
+}"""
+
+
+def test_a_notebook_shows_the_page(browser: Any) -> None:
+    page = browser.new_page(locale="en-GB")
+    page.set_content(shown_first()._repr_html_())
+    frame = page.frame_locator("iframe")
+    frame.locator("#tabs button").nth(1).click()
+    assert frame.locator(".matrix").count() == 1
+    page.close()
+
+
+def test_hostile_tokens_are_shown_as_text(browser: Any, files: Path) -> None:
+    with opened(browser, files / "hostile.html") as page:
+        for number in range(1, len(VIEWS) + 1):
+            page.keyboard.press(str(number))
+            assert page.locator("img").count() == 0 and page.title() == "Saccade: Attention explorer"
+        assert HOSTILE in page.inner_text("#header")
+
+
+def test_a_text_shows_its_memory_and_a_model_says_what_it_lacks(browser: Any, files: Path) -> None:
+    with opened(browser, files / "text.html") as page:
+        assert "tokens in memory" in page.inner_text("#view")
+        page.keyboard.press("4")
+        assert "language model" in page.inner_text("#view")
+    with opened(browser, files / "recurrent, none.html") as page:
+        assert "no attention" in page.inner_text("#view")
+        page.keyboard.press("5")
+        assert page.locator(".bar").count() > 0
+    with opened(browser, files / "fertility.html") as page:
+        assert page.locator("#fertilities td").count() > 0
+        page.keyboard.press("5")
+        assert "not defined" in page.inner_text("#view")
