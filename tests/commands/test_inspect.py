@@ -96,7 +96,7 @@ def test_input_that_cannot_be_shown_is_one_clear_message(
     out = tmp_path / "out.html"
     refused(saccade("attention", run_folder, " ", "-o", out), "the text is empty")
     refused(saccade("attention", run_folder, "one " * 2000, "-o", out), "at most 256 can be shown")
-    refused(saccade("attention", run_folder, "one", "--set", "model.segment=5", "-o", out), "model.segment")
+    refused(saccade("attention", run_folder, "one", "--set", "model.segment=5", "-o", out), "[model]")
     refused(saccade("attention", run_folder / "data", "one", "--checkpoints", "-o", out), "data")
     refused(
         saccade("attention", run_folder, "one", "--checkpoints", "--compare", run_folder, "-o", out),
