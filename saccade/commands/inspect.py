@@ -9,6 +9,7 @@ import typer
 from saccade.commands.options import Model, Use, load_translator
 from saccade.commands.output import check_outputs
 from saccade.commands.parameters import Offer, Settings, option
+from saccade.config import check_sections
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import ConfigError, InputError, NotFound
 from saccade.nn.reading import DistanceConfig
@@ -85,8 +86,7 @@ def attention(
             )
         if _reads_text(model):
             raise ConfigError(f"{out}: a language model has no cross-attention to draw; write a .html page.")
-        _refuse_reading(settings)
-        _draw(load_translator(model, use, settings), texts[0], target, settings, out)
+        _draw(_translator(model, settings, use), texts[0], target, settings, out)
     else:
         saving.check(out)
         folders = _folders(model, compare, checkpoints=checkpoints)
@@ -181,14 +181,13 @@ def _opened(folder: Path, settings: Settings, use: Use) -> "Translator | TextGen
         generator = TextGenerator.load(folder, device=use.device, **settings["model"])
         generator.options(**settings["decoding"])
         return generator
-    _refuse_reading(settings)
+    return _translator(folder, settings, use)
+
+
+def _translator(folder: Path, settings: Settings, use: Use) -> "Translator":
+    """A translator, whose model has no settings to change."""
+    check_sections({name: table for name, table in settings.items() if table}, ["decoding"])
     return load_translator(folder, use, settings)
-
-
-def _refuse_reading(settings: Settings) -> None:
-    """Raises UserError for settings of language models, which a translator does not have."""
-    if settings["model"]:
-        raise ConfigError(f"model.{next(iter(settings['model']))}: only for language models; leave it out.")
 
 
 def _reads_text(folder: Path) -> bool:

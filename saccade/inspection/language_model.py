@@ -36,13 +36,7 @@ def inspect_text(
     before it that the model's memory holds. Raises UserError for an empty text, and one that is too long.
     """
     text = without_surrogates(text)
-    if not text.strip():
-        raise InputError("the text is empty: there is nothing to show.")
-    ids = list(chain.from_iterable(tokenizer.encode_target(text.split("\n"))))
-    if len(ids) > LONGEST:
-        raise TooLong(
-            f"the text has {len(ids):,} pieces, but at most {LONGEST} can be shown; take a part of it."
-        )
+    ids = _ids(tokenizer, text)
     read, target = [tokenizer.end, *ids[:-1]], ids
     first = (len(ids) - 1) // segment * segment  # of the segment that is shown
     memory = _memory(network, read[:first], segment=segment, device=device)
@@ -56,11 +50,6 @@ def inspect_text(
     }
     attributor = TextAttributor(network, own, gold, memory)
     log_probs = tuple(attributor.log_probs(own, gold)[0].tolist())
-    absent: dict[Part, Reason] = {"search": "language-model"}
-    if not maps:
-        absent["maps"] = "no-attention"
-    if not attributions:
-        absent["attributions"] = "switched-off"
     return Inspection(
         name=without_surrogates(name),
         model=facts(network, maps),
@@ -73,8 +62,29 @@ def inspect_text(
         log_probs=log_probs,
         attributions=_attributions(attributor, maps, held) if attributions else (),
         memory=held,
-        absent=absent,
+        absent=_absent(maps, attributions=attributions),
     )
+
+
+def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text, line ends included."""
+    if not text.strip():
+        raise InputError("the text is empty: there is nothing to show.")
+    ids = list(chain.from_iterable(tokenizer.encode_target(text.split("\n"))))
+    if len(ids) > LONGEST:
+        raise TooLong(
+            f"the text has {len(ids):,} pieces, but at most {LONGEST} can be shown; take a part of it."
+        )
+    return ids
+
+
+def _absent(maps: Sequence[AttentionMap], *, attributions: bool) -> dict[Part, Reason]:
+    absent: dict[Part, Reason] = {"search": "language-model"}
+    if not maps:
+        absent["maps"] = "no-attention"
+    if not attributions:
+        absent["attributions"] = "switched-off"
+    return absent
 
 
 @torch.no_grad()

@@ -104,7 +104,7 @@ def test_input_that_cannot_be_shown_is_one_clear_message(
     out = tmp_path / "out.html"
     refused(saccade("attention", run_folder, " ", "-o", out), "the text is empty")
     refused(saccade("attention", run_folder, "one " * 2000, "-o", out), "at most 256 can be shown")
-    refused(saccade("attention", run_folder, "one", "--set", "model.segment=5", "-o", out), "model.segment")
+    refused(saccade("attention", run_folder, "one", "--set", "model.segment=5", "-o", out), "[model]")
     refused(saccade("attention", run_folder / "data", "one", "--checkpoints", "-o", out), "data")
     refused(
         saccade("attention", run_folder, "one", "--checkpoints", "--compare", run_folder, "-o", out),
@@ -122,7 +122,10 @@ def test_other_endings_and_a_missing_matplotlib_are_refused_before_the_model_is_
     saccade: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused(saccade("attention", tmp_path, "one", "--out", tmp_path / "maps.txt"), "maps.txt", ".html, ")
-    refused(saccade("attention", tmp_path, "one", "--out", tmp_path / "no" / "a.html"), "No such file or directory")
+    refused(
+        saccade("attention", tmp_path, "one", "--out", tmp_path / "no" / "a.html"),
+        "No such file or directory",
+    )
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     refused(saccade("attention", tmp_path, "one", "-o", tmp_path / "a.png"), "pip install", "[plot]'")
 

@@ -3,91 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from saccade.inspection.record import Inspection
-from saccade.inspection.saving import save
-from saccade.inspection.words import Tokens
-from tests.inspection.records import LINE, at_once, reader, record, translator
+from tests.inspection.browser import CONTRAST, HOSTILE, opened, shown_first
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"),
-    "--disable-component-update",
-]
 VIEWS = ("lines", "matrix", "overview", "decoding", "attribution", "alignment", "comparison")
-HOSTILE = "<img src=x onerror=\"document.title='broken'\"></script><b>"
-
-
-def browser_path() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("SACCADE_BROWSER") or next(filter(None, map(shutil.which, names)), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test-browser")
-    path = browser_path()
-    if path is None:
-        pytest.skip("needs Chromium on the PATH, or its path in SACCADE_BROWSER")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with two records of one model, and one page for other families."""
-    folder = tmp_path_factory.mktemp("pages")
-    first = shown_first()
-    save([first, translator("transformer").inspect(LINE, "a cat eats", name="second")], folder / "two.html")
-    save([first, replace(first, name="second"), replace(first, name="third")], folder / "three.html")
-    for kind in ("recurrent, additive", "recurrent, none", "convolutional", "mask-predict", "ctc"):
-        record(kind).save(folder / f"{kind}.html")
-    at_once("fertility").inspect(LINE, "a cat eats", name="fertility").save(folder / "fertility.html")
-    reader("transformer-xl", segment=6).inspect(LINE, name="text").save(folder / "text.html")
-    reader("recurrent-lm, lstm").inspect(LINE, name="text").save(folder / "recurrent-lm.html")
-    hostile(first).save(folder / "hostile.html")
-    return folder
-
-
-def shown_first() -> Inspection:
-    """The first record of the page; its translation has a few pieces."""
-    return translator("transformer").inspect(LINE, name="first", beam=3, min_length=5, max_length=9)
-
-
-def hostile(found: Inspection) -> Inspection:
-    pieces = (HOSTILE, *found.tokens["source"].pieces[1:])
-    words = (HOSTILE, *found.tokens["source"].words[1:])
-    source = Tokens(pieces, found.tokens["source"].numbers, words)
-    return replace(found, name=HOSTILE, source=HOSTILE, tokens={**found.tokens, "source": source})
-
-
-@contextmanager
-def opened(browser: Any, file: Path, **options: Any) -> Iterator[Any]:
-    """The page of a file; an error in the console or a request for anything else fails the test."""
-    context = browser.new_context(
-        **{"viewport": {"width": 1200, "height": 800}, "locale": "en-GB", **options}
-    )
-    page = context.new_page()
-    wrong: list[str] = []
-    page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: request.url != file.as_uri() and wrong.append(request.url))
-    page.goto(file.as_uri())
-    yield page
-    context.close()
-    assert not wrong
 
 
 def focused(page: Any) -> str | None:
@@ -279,30 +204,6 @@ def test_text_can_be_read_in_light_and_dark(browser: Any, files: Path, scheme: s
         for number in range(1, len(VIEWS) + 1):
             page.keyboard.press(str(number))
             assert page.evaluate(CONTRAST) >= 4.5, VIEWS[number - 1]
-
-
-CONTRAST = """() => {
-  const luminance = (text) => {
-    const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
-      .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (node) => {
-    for (let one = node; one; one = one.parentElement) {
-      const colour = getComputedStyle(one).backgroundColor;
-      if (!colour.startsWith("rgba(") || !colour.endsWith(" 0)")) return colour;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  let least = 21;
-  const shown = "h1, h2, p, dt, dd, button, td, th, figcaption, label span, .bar b, .caption";
-  for (const node of document.querySelectorAll(shown)) {
-    if (!node.textContent.trim() || !node.offsetParent) continue;
-    const one = luminance(getComputedStyle(node).color), other = luminance(behind(node));
-    least = Math.min(least, (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05));
-  }
-  return least;
-}"""
 
 
 def test_a_notebook_shows_the_page(browser: Any) -> None:
