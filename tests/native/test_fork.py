@@ -107,8 +107,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize("native", ["1", "0"], ids=["kernels", "plain torch"])
-@pytest.mark.parametrize("when", ["loaded", "used"])
+@pytest.mark.parametrize(
+    ("when", "native"),
+    [
+        pytest.param("used", "1", id="used, kernels"),
+        pytest.param("loaded", "0", id="loaded, plain torch"),
+        pytest.param("loaded", "1", id="loaded, kernels", marks=pytest.mark.slow),
+        pytest.param("used", "0", id="used, plain torch", marks=pytest.mark.slow),
+    ],
+)
 def test_a_forked_child_uses_the_models_of_its_parent(folders: list[Path], when: str, native: str) -> None:
     assert_works(*folders, when=when, SACCADE_NATIVE=native)
 

@@ -9,7 +9,7 @@ from saccade.model_folder.checkpoint import read_tensors
 from saccade.training.distributed import Group, process_group
 from saccade.training.wrapping import Replicated, Unwrapped
 from tests.tiny import batch
-from tests.training.conftest import drive
+from tests.training.conftest import drive, quick_drive
 from tests.training.test_resume import losses, weights
 
 # A bias of the keys cannot change attention: its gradient is rounding noise, which Adam would blow up
@@ -18,7 +18,7 @@ EXACT = ("model.dropout=0", "training.accumulate=2", "training.epsilon=1e-3")
 
 
 def test_two_processes_equal_one_on_the_same_global_batch(corpus: Path) -> None:
-    assert drive(corpus / "one", *EXACT).returncode == 0
+    assert quick_drive(corpus / "one", *EXACT) == 0
     two = drive(corpus / "two", *EXACT, processes=2)
     assert two.returncode == 0, two.stderr
     for (step, one), (other_step, other) in zip(losses(corpus / "one"), losses(corpus / "two"), strict=True):
@@ -31,7 +31,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(corpus: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_carry_the_memory_that_one_carries(corpus: Path) -> None:
     settings = (*EXACT, "model.kind=transformer-xl")
-    assert drive(corpus / "one", *settings).returncode == 0
+    assert quick_drive(corpus / "one", *settings) == 0
     two = drive(corpus / "two", *settings, processes=2)
     assert two.returncode == 0, two.stderr
     for (_, one), (_, other) in zip(losses(corpus / "one"), losses(corpus / "two"), strict=True):
@@ -47,9 +47,9 @@ def test_two_processes_carry_the_memory_that_one_carries(corpus: Path) -> None:
 
 
 def test_batches_with_fewer_rows_than_processes_leave_no_rank_waiting(corpus: Path) -> None:
-    alone = drive(corpus / "one", "training.batch_tokens=4", "training.steps=3", "model.dropout=0")
-    assert alone.returncode == 0, alone.stderr
-    two = drive(corpus / "two", "training.batch_tokens=4", "training.steps=3", "model.dropout=0", processes=2)
+    few = ("training.batch_tokens=4", "training.steps=3", "model.dropout=0")
+    assert quick_drive(corpus / "one", *few) == 0
+    two = drive(corpus / "two", *few, processes=2)
     assert two.returncode == 0, two.stderr
     for (_, one), (_, other) in zip(losses(corpus / "one"), losses(corpus / "two"), strict=True):
         assert abs(one - other) < 1e-5
