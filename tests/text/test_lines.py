@@ -127,6 +127,7 @@ ELSEWHERE = {
     r"saccade\.config\.check_sections",
     r"saccade\.storage\.digests\..*",
     r"saccade\.interop\.recognised\..*",
+    r"saccade\.inspection\.words\..*",
     r"saccade\.(text\.(corpus|encode)|native\.compiler|models\.recording)\..*",
 }
 """Public functions that need no check of their own, as patterns."""

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,14 +41,33 @@ _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(["saccade.runs.experiment", "torch.utils.tensorboard"])
 
 
-def quick_drive(run: Path, *arguments: str) -> int | None:
-    """`drive.py` in a process that has torch already: for tests with many of them. Returns the exit code."""
+def quick_drive(run: Path, *arguments: str, processes: int = 1) -> int | None:
+    """`drive.py` in processes that have torch already: for tests with many of them.
+
+    Several processes get the variables that torchrun would set. Returns the exit code, of several processes
+    the first one that is not 0.
+    """
     from tests.training.drive import life
 
-    process = _FORKING.Process(target=life, args=(str(run), *arguments))
-    process.start()
-    process.join(300)
-    return process.exitcode
+    group = [{}] if processes == 1 else _as_torchrun_sets_them(processes)
+    started = [
+        _FORKING.Process(target=life, args=(str(run), *arguments), kwargs={"environment": environment})
+        for environment in group
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(300)
+    return next((process.exitcode for process in started if process.exitcode != 0), 0)
+
+
+def _as_torchrun_sets_them(processes: int) -> list[dict[str, str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
+    each = ({**shared, "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank} for rank in range(processes))
+    return [{name: str(value) for name, value in one.items()} for one in each]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -112,8 +113,9 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def life(*words: str) -> None:
+def life(*words: str, environment: Mapping[str, str]) -> None:
     """`main` as all that a process of `multiprocessing` does."""
+    os.environ.update(environment)
     sys.exit(main(list(words)))
 
 
