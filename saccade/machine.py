@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,27 @@ def possible_threads(count: int) -> int:
     if type(count) is not int or not 1 <= count <= MOST_THREADS:
         raise ConfigError(f"threads = {count!r}: a whole number from 1 to {MOST_THREADS} is possible.")
     return count
+
+
+def require_threads(count: int) -> None:
+    """Raises MemoryError if `count` more threads cannot be started because the address space is limited.
+
+    A library that starts them itself would abort the process.
+    """
+    if not _address_space_is_limited():
+        return
+    end, started = threading.Event(), list[threading.Thread]()
+    try:
+        for _ in range(count):
+            started.append(threading.Thread(target=end.wait, daemon=True))
+            started[-1].start()
+    except RuntimeError as error:
+        started.pop()
+        raise MemoryError(f"no room for {count} threads") from error
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
 
 
 def free_memory(device: torch.device) -> int:
@@ -139,6 +161,12 @@ def _free_on_system() -> int:
     limit = _number(Path("/sys/fs/cgroup/memory.max"), r"(\d+)")
     used = _number(Path("/sys/fs/cgroup/memory.current"), r"(\d+)")
     return system * 1024 if limit is None or used is None else min(system * 1024, max(limit - used, 0))
+
+
+def _address_space_is_limited() -> bool:
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _free_in_process() -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import sentencepiece
 
 from saccade.errors import NotFound, UserError
+from saccade.machine import require_threads
 from saccade.storage.structured import read_json
 from saccade.text.lines import require_lines
 from saccade.text.vocabulary import without_surrogates
@@ -44,6 +45,7 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
 def cut(model: sentencepiece.SentencePieceProcessor, lines: Sequence[str]) -> list[list[str]]:
     """The pieces of each line, as text; characters outside the model's own vocabulary are kept."""
     texts = [without_surrogates(line) for line in require_lines(lines, "lines")]
+    require_threads(_THREADS)
     pieces: list[list[str]] = model.encode(texts, out_type=str, num_threads=_THREADS)
     return pieces
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol, Self
 import sentencepiece
 
 from saccade.errors import DamagedFile, Unsupported
+from saccade.machine import require_threads
 from saccade.storage.structured import read_bytes
 from saccade.text.corpus import file_hash
 from saccade.text.lines import require_lines, require_many
@@ -186,6 +187,7 @@ class SentencePieceTokenizer:
         if seed is None or self.config.sampling == 0.0:
             if len(lines) == 1:  # without starting threads
                 return [processor.encode(lines[0], out_type=int, add_eos=True)]
+            require_threads(_ENCODING_THREADS)
             ids: list[list[int]] = processor.encode(
                 lines, out_type=int, add_eos=True, num_threads=_ENCODING_THREADS
             )

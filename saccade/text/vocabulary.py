@@ -14,6 +14,7 @@ from pydantic import Field
 
 from saccade.config import Section
 from saccade.errors import ConfigError, InputError
+from saccade.machine import require_threads
 from saccade.text.lines import require_many
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
@@ -135,6 +136,7 @@ def _train(
     config: TokenizerConfig, sample: Sequence[str], *, side: str, vocab_size: int, coverage: float
 ) -> bytes:
     model = io.BytesIO()
+    require_threads(_THREADS)
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(sample),
