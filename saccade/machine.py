@@ -70,21 +70,23 @@ def possible_threads(count: int) -> int:
     return count
 
 
-def require_threads(count: int) -> None:
-    """Raises MemoryError if `count` more threads cannot be started because the address space is limited.
+def has_room_for_threads(count: int) -> bool:
+    """Whether `count` more threads can be started, which a limit of the address space may prevent.
 
-    A library that starts them itself would abort the process.
+    A library that starts them nevertheless would abort the process.
     """
     if not _address_space_is_limited():
-        return
+        return True
     end, started = threading.Event(), list[threading.Thread]()
     try:
         for _ in range(count):
             started.append(threading.Thread(target=end.wait, daemon=True))
             started[-1].start()
-    except RuntimeError as error:
+    except RuntimeError:
         started.pop()
-        raise MemoryError(f"no room for {count} threads") from error
+        return False
+    else:
+        return True
     finally:
         end.set()
         for thread in started:

@@ -8,7 +8,7 @@ from pathlib import Path
 import sentencepiece
 
 from saccade.errors import NotFound, UserError
-from saccade.machine import require_threads
+from saccade.machine import has_room_for_threads
 from saccade.storage.structured import read_json
 from saccade.text.lines import require_lines
 from saccade.text.vocabulary import without_surrogates
@@ -45,8 +45,8 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
 def cut(model: sentencepiece.SentencePieceProcessor, lines: Sequence[str]) -> list[list[str]]:
     """The pieces of each line, as text; characters outside the model's own vocabulary are kept."""
     texts = [without_surrogates(line) for line in require_lines(lines, "lines")]
-    require_threads(_THREADS)
-    pieces: list[list[str]] = model.encode(texts, out_type=str, num_threads=_THREADS)
+    threads = _THREADS if has_room_for_threads(_THREADS) else 1
+    pieces: list[list[str]] = model.encode(texts, out_type=str, num_threads=threads)
     return pieces
 
 

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, Self
 import sentencepiece
 
 from saccade.errors import DamagedFile, Unsupported
-from saccade.machine import require_threads
+from saccade.machine import has_room_for_threads
 from saccade.storage.structured import read_bytes
 from saccade.text.corpus import file_hash
 from saccade.text.lines import require_lines, require_many
@@ -187,10 +187,8 @@ class SentencePieceTokenizer:
         if seed is None or self.config.sampling == 0.0:
             if len(lines) == 1:  # without starting threads
                 return [processor.encode(lines[0], out_type=int, add_eos=True)]
-            require_threads(_ENCODING_THREADS)
-            ids: list[list[int]] = processor.encode(
-                lines, out_type=int, add_eos=True, num_threads=_ENCODING_THREADS
-            )
+            threads = _ENCODING_THREADS if has_room_for_threads(_ENCODING_THREADS) else 1
+            ids: list[list[int]] = processor.encode(lines, out_type=int, add_eos=True, num_threads=threads)
             return ids
         return _encode_sampled(processor, lines, alpha=self.config.sampling, seed=seed)
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from saccade.config import Section
 from saccade.errors import ConfigError, InputError
-from saccade.machine import require_threads
+from saccade.machine import has_room_for_threads
 from saccade.text.lines import require_many
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
@@ -136,7 +136,8 @@ def _train(
     config: TokenizerConfig, sample: Sequence[str], *, side: str, vocab_size: int, coverage: float
 ) -> bytes:
     model = io.BytesIO()
-    require_threads(_THREADS)
+    if not has_room_for_threads(_THREADS):
+        raise MemoryError(f"no room for {_THREADS} threads")
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(sample),
