@@ -168,7 +168,8 @@ def _bad(parameter: Any) -> list[str]:
         getattr(parameter, name, getattr(getattr(parameter, "type", None), name, None))
         for name in ("min", "max")
     )
-    bad = list(_BAD.get(parameter.name, ()))
+    # A parameter may be a file of one command and a text of another, which takes any value.
+    bad = [] if parameter.metavar == "TEXT" else list(_BAD.get(parameter.name, ()))
     if parameter.metavar == "N":
         bad += ["x", "1.5", "", "1e3", "nan", "--"]
     elif parameter.metavar == "X":
