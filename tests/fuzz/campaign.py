@@ -99,7 +99,8 @@ def _taken(tally: Tally, line: str) -> bool:
     tally.words[word] += 1
     if fault is not None:
         tally.faults[number] = fault
-        print(f"FAULT {tally.name}/{number}: {word}: {fault[:400]}", file=sys.stderr, flush=True)
+        shown = fault if len(fault) <= 1600 else f"{fault[:300]} ... {fault[-1300:]}"
+        print(f"FAULT {tally.name}/{number}: {word}: {shown}", file=sys.stderr, flush=True)
     return True
 
 
