@@ -53,7 +53,6 @@ def compare(
     """
     from saccade import comparison
     from saccade.text.corpus import read_side_by_side
-    from saccade.text.reading import read_text
 
     if len(systems) < 2 or len(set(systems)) < len(systems):
         raise typer.BadParameter(
@@ -66,18 +65,7 @@ def compare(
         sources, (first, *more) = None, read_side_by_side(reference)
     else:
         sources, first, *more = read_side_by_side([source, *reference])
-    outputs = {}
-    for path in systems:
-        if sources is not None and path.is_dir():
-            translator = load_translator(path, use, settings)
-            results = translator.translate(sources, **settings["decoding"])
-            problems = ProblemReport(str(path))
-            for number, result in enumerate(results, start=1):
-                problems.at(number, result)
-            problems.end()
-            outputs[str(path)] = [result.text for result in results]
-        else:
-            outputs[str(path)] = read_text(path)
+    outputs = {str(path): _output(path, sources, settings, use) for path in systems}
     found = comparison.compare(
         outputs,
         first,
@@ -89,6 +77,21 @@ def compare(
         most=lines,
     )
     typer.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(_table(found)))
+
+
+def _output(path: Path, sources: list[str] | None, settings: Settings, use: Use) -> list[str]:
+    """The lines of a system: those of a text file, or the translations by the model in a folder."""
+    from saccade.text.reading import read_text
+
+    if sources is None or not path.is_dir():
+        return read_text(path)
+    translator = load_translator(path, use, settings)
+    results = translator.translate(sources, **settings["decoding"])
+    problems = ProblemReport(str(path))
+    for number, result in enumerate(results, start=1):
+        problems.at(number, result)
+    problems.end()
+    return [result.text for result in results]
 
 
 def _table(found: "Comparison") -> list[str]:
