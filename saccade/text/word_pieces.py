@@ -21,7 +21,7 @@ def word_numbers(
 
     ids: those that the tokeniser cut the lines of this side into, in any segmentation, with the end symbol. A
     piece that touches several words counts for the first one, and a blank of its own for the word behind it.
-    If the words of a line cannot be told from its pieces, none of its pieces has a word.
+    If the words of a line cannot be found from its pieces, none of its pieces has a word.
     """
     encode = tokenizer.encode_source if side == "source" else tokenizer.encode_target
     pieces = tokenizer.source_pieces if side == "source" else tokenizer.target_pieces
