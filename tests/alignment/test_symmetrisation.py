@@ -31,7 +31,7 @@ def test_a_link_that_is_left_out_has_a_word_that_is_linked(one: Links, other: Li
 
 def test_an_example_grows_along_the_diagonal_and_ends_with_free_words() -> None:
     one = {(0, 0), (1, 1), (2, 1), (4, 4)}
-    other = {(0, 0), (1, 1), (1, 2), (3, 0), (5, 5)}
-    # Both have 0-0 and 1-1. Beside them 1-2 and 2-1 join, whose other word is new; 3-0 has no neighbour and
-    # its target has a link. 4-4 joins at the end, and then 5-5, because their words are free.
+    other = {(0, 0), (1, 1), (1, 2), (4, 0), (5, 5)}
+    # Both have 0-0 and 1-1. Beside them 1-2 and 2-1 join, whose other word is new. At the end 4-4 joins and
+    # then 5-5, because their words are free. 4-0 has no neighbour, and both of its words are linked by then.
     assert grow_diag_final_and(one, other) == {(0, 0), (1, 1), (1, 2), (2, 1), (4, 4), (5, 5)}
