@@ -68,8 +68,8 @@ def tables(records: list[Inspection]) -> dict[str, Rows]:
             for name, value in figures.items():
                 sums[key][name].append(value)
     found: dict[str, Rows] = defaultdict(list)
-    for (kind, layer, head), figures in sums.items():
-        means = {name: f"{sum(values) / len(values):.2f}" for name, values in figures.items()}
+    for (kind, layer, head), lists in sums.items():
+        means = {name: f"{sum(values) / len(values):.2f}" for name, values in lists.items()}
         found[kind].append({"layer": layer, "head": head, **means})
     return found
 
