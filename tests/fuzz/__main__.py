@@ -40,11 +40,13 @@ def main() -> int:
         parser.error(f"no campaign {', '.join(sorted(unknown))}; there are {', '.join(CAMPAIGNS)}")
     deadline, tallies = time.monotonic() + 60 * given.minutes, []
     for name in given.campaigns or CAMPAIGNS:
+        started, used = time.monotonic(), cpu_seconds()
         with tempfile.TemporaryDirectory(prefix=f"saccade-fuzz-{name}-") as place:
             campaign = CAMPAIGNS[name](given.seed, Path(place), brief=given.brief)
             campaign.prepare()
             count = max(1, round(given.share * campaign.full()))
             tallies.append(run(campaign, count=count, minutes=(deadline - time.monotonic()) / 60))
+        tallies[-1].seconds, tallies[-1].cpu = time.monotonic() - started, cpu_seconds() - used
         print(line(tallies[-1]), flush=True)
     return report(tallies, given.seed)
 
@@ -65,8 +67,13 @@ def line(tally: Tally) -> str:
     words = ", ".join(f"{count:,} {word}" for word, count in sorted(tally.words.items()))
     return (
         f"{tally.name:<10} {tally.done:>7,} of {tally.planned:>7,}  {len(tally.faults):>5} faults  "
-        f"{tally.seconds:>6.0f} s  {words}"
+        f"{tally.seconds:>6.0f} s  {tally.cpu:>6.0f} s of CPU  {words}"
     )
+
+
+def cpu_seconds() -> float:
+    """Seconds of computing by this process and its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def report(tallies: list[Tally], seed: int) -> int:

@@ -59,6 +59,8 @@ class Tally:
     words: Counter[str] = field(default_factory=Counter)
     faults: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu: float = 0.0
+    """Seconds of all processors together, in this process and its children."""
 
     @property
     def done(self) -> int:
@@ -67,8 +69,7 @@ class Tally:
 
 def run(campaign: Campaign, *, count: int, minutes: float) -> Tally:
     """Runs the first `count` cases, shared among processes, as long as there is time."""
-    tally, started = Tally(campaign.name, count), time.monotonic()
-    deadline = started + 60 * minutes
+    tally, deadline = Tally(campaign.name, count), time.monotonic() + 60 * minutes
     workers = min(campaign.workers, count)
     with selectors.DefaultSelector() as waiting:
         children = []
@@ -88,7 +89,6 @@ def run(campaign: Campaign, *, count: int, minutes: float) -> Tally:
                     key.fileobj.close()
         for child in children:
             os.waitpid(child, 0)
-    tally.seconds = time.monotonic() - started
     return tally
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from tests.fuzz import subjects
 from tests.fuzz.campaign import Campaign, Outcome
 from tests.fuzz.isolation import Ended, isolated
+from tests.fuzz.warming import import_what_training_imports
 
 _ALL = {"training.ema": 0.9, "training.average": 2, "training.accumulate": 2}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -37,12 +38,13 @@ class Kills(Campaign):
     name = "kills"
 
     def full(self) -> int:
-        """Enough for more than a hundred kills of single processes, five of two, and five full disks."""
-        return 45
+        """Enough for more than a hundred kills of single processes, some of two, and some full disks."""
+        return 36
 
     def prepare(self) -> None:
         """Trains each run once, unkilled."""
         self.place = self.place.resolve()
+        import_what_training_imports(self.place)
         self.whole, self.seconds = {}, {}
         for name, (kind, changes) in RUNS.items():
             started = time.monotonic()
