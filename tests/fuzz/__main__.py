@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=20.0, help="for all of them together")
     parser.add_argument("--share", type=float, default=1.0, help="of the cases of each")
+    parser.add_argument("--workers", type=int, default=2, help="cases at the same time")
     parser.add_argument("--brief", action="store_true", help="fewer models and runs; the cases are others")
     parser.add_argument("--replay", metavar="SEED/CAMPAIGN/NUMBER", help="one case again; its folder is kept")
     given = parser.parse_args()
@@ -45,7 +46,7 @@ def main() -> int:
             campaign = CAMPAIGNS[name](given.seed, Path(place), brief=given.brief)
             campaign.prepare()
             count = max(1, round(given.share * campaign.full()))
-            tallies.append(run(campaign, count=count, minutes=(deadline - time.monotonic()) / 60))
+            tallies.append(run(campaign, count=count, workers=given.workers, deadline=deadline))
         tallies[-1].seconds, tallies[-1].cpu = time.monotonic() - started, cpu_seconds() - used
         print(line(tallies[-1]), flush=True)
     return report(tallies, given.seed)

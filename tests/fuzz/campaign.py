@@ -29,7 +29,8 @@ class Campaign(ABC):
     for the cases, so that they are others."""
 
     name: str
-    workers = 2
+    alone = False
+    """Whether a case keeps several processors busy by itself, so that no other is tried at the same time."""
 
     def __init__(self, seed: int, place: Path, *, brief: bool = False) -> None:
         self.seed, self.place, self.brief = seed, place, brief
@@ -67,10 +68,13 @@ class Tally:
         return self.words.total()
 
 
-def run(campaign: Campaign, *, count: int, minutes: float) -> Tally:
-    """Runs the first `count` cases, shared among processes, as long as there is time."""
-    tally, deadline = Tally(campaign.name, count), time.monotonic() + 60 * minutes
-    workers = min(campaign.workers, count)
+def run(campaign: Campaign, *, count: int, workers: int, deadline: float) -> Tally:
+    """Runs the first `count` cases, shared among processes, as long as there is time.
+
+    deadline: of time.monotonic().
+    """
+    tally = Tally(campaign.name, count)
+    workers = 1 if campaign.alone else min(workers, count)
     with selectors.DefaultSelector() as waiting:
         children = []
         for worker in range(workers):

@@ -121,7 +121,7 @@ class Kills(Campaign):
             words = ["train", *text, "--out", run]
         port, errors = str(free_port()), self.place / f"{run.name}.errors"
         children = [started(words, rank, port, errors) for rank in range(2)]
-        limit = kill_after if isinstance(kill_after, float) else 120.0
+        limit = kill_after if isinstance(kill_after, float) else 600.0
         deadline, left, codes = time.monotonic() + limit, dict.fromkeys(children), []
         while left:
             for child in list(left):
