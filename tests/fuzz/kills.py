@@ -56,29 +56,31 @@ class Kills(Campaign):
         """One run."""
         draws, run = self.random(number), self.place / f"case-{number}"
         name = draws.choice(sorted(RUNS))
+        expected = self.whole[name]
         if number % 9 == 4:
-            word, end, expected = self._killed_pair(run, draws), None, self.pair
+            word, expected = self._killed_pair(run, draws), self.pair
         elif number % 9 == 7:
-            word, end, expected = self._full_disk(run, name, draws), None, self.whole[name]
+            word = self._full_disk(run, name, draws)
         else:
-            word, end, expected = self._killed(run, name, draws), None, self.whole[name]
-        if word.fault is not None:
-            return word
-        end = end_of(run)
-        different = sorted(key for key in end.keys() | expected.keys() if end.get(key) != expected.get(key))
-        if different:
-            return Outcome("fault", f"{name}: {run} ends differently: {different}")
-        shutil.rmtree(run)
+            word = self._killed(run, name, draws)
+        if word.fault is None and (fault := difference(run, expected)):
+            word = Outcome("fault", f"{name}: {fault}")
+        if word.fault is None:
+            shutil.rmtree(run)
         return word
 
     def _killed(self, run: Path, name: str, draws: random.Random) -> Outcome:
         killed = 0
-        for _ in range(4 * KILLS):
+        for _ in range(8 * KILLS):
             # The first moments, in which text is prepared, as well as the last ones.
             after = draws.uniform(0.0, 0.7) * self.seconds[name]
             killed += self._go_on(run, name, kill_after=after).code == -signal.SIGKILL
-            if killed == KILLS or finished(run):
+            if killed == KILLS:
                 break
+            if finished(run):  # there is nothing more to kill: another one is begun
+                if fault := difference(run, self.whole[name]):
+                    return Outcome("fault", f"{name}: {fault}")
+                shutil.rmtree(run)
         return self._to_the_end(run, name, f"times {killed} kills")
 
     def _full_disk(self, run: Path, name: str, draws: random.Random) -> Outcome:
@@ -174,6 +176,13 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def difference(run: Path, expected: dict[str, Any]) -> str | None:
+    """What is not as in the run that nobody killed, or None."""
+    end = end_of(run)
+    different = sorted(key for key in end.keys() | expected.keys() if end.get(key) != expected.get(key))
+    return f"{run} ends differently: {different}" if different else None
 
 
 def end_of(run: Path) -> dict[str, Any]:
