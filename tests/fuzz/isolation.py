@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import selectors
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 20.0
-"""Longest that one case may take, besides waiting for a processor that others use."""
+"""Longest that one case may take, on a machine that has nothing else to do."""
 GROWTH = 512 << 20
 """Most bytes of memory that one case may take besides what the campaign itself has."""
 _ADDRESSES = 4 << 30  # beyond what is there already: more is refused by the system, and protects the machine
@@ -73,8 +74,8 @@ def isolated(
         child = os.fork()
         if not child:
             streams = (given.fileno(), out.write, err.write)
-            _in_child(work, place, streams, file_bytes=file_bytes)
-        limit = _Limit(child, started, seconds, kill_after)
+            _in_child(work, place, streams, seconds=seconds, file_bytes=file_bytes)
+        limit = _Limit(started, seconds, kill_after)
         status, usage, in_time = _waited(child, limit, (out, err))
         return Ended(
             os.waitstatus_to_exitcode(status),
@@ -113,7 +114,12 @@ class _Pipe:
 
 
 def _in_child(
-    work: Callable[[], None], place: Path, streams: tuple[int, int, int], *, file_bytes: int | None
+    work: Callable[[], None],
+    place: Path,
+    streams: tuple[int, int, int],
+    *,
+    seconds: float,
+    file_bytes: int | None,
 ) -> None:
     code = 1
     try:
@@ -129,6 +135,8 @@ def _in_child(
         most = _born_with() + _ADDRESSES + _addresses()
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        computing = math.ceil(seconds) * (os.cpu_count() or 1)
+        resource.setrlimit(resource.RLIMIT_CPU, (computing, computing + 1))
         if file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
         work()
@@ -146,9 +154,8 @@ def _in_child(
 
 @dataclass(frozen=True)
 class _Limit:
-    """When a child has had its time, to which its waiting for a processor that others use is added."""
+    """When a child has had its time, which is longer on a machine that is busy with other work."""
 
-    child: int
     started: float
     seconds: float
     kill_after: float | None
@@ -158,14 +165,7 @@ class _Limit:
         used = time.monotonic() - self.started
         if self.kill_after is not None:
             return min(self.kill_after, self.seconds) - used
-        return self.seconds - used if used < self.seconds else self.seconds + self._kept_waiting() - used
-
-    def _kept_waiting(self) -> float:
-        try:
-            tasks = list(Path(f"/proc/{self.child}/task").iterdir())
-            return max(int((task / "schedstat").read_text("ascii").split()[1]) for task in tasks) / 1e9
-        except OSError:  # it ends just now, or the system does not count
-            return 0.0
+        return self.seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) - used
 
 
 def _waited(child: int, limit: _Limit, pipes: tuple[_Pipe, ...]) -> tuple[int, resource.struct_rusage, bool]:

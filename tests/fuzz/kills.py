@@ -78,7 +78,8 @@ class Kills(Campaign):
             if killed == KILLS:
                 break
             if finished(run):  # there is nothing more to kill: another one is begun
-                if fault := difference(run, self.whole[name]):
+                word = self._to_the_end(run, name, "")
+                if fault := word.fault or difference(run, self.whole[name]):
                     return Outcome("fault", f"{name}: {fault}")
                 shutil.rmtree(run)
         return self._to_the_end(run, name, f"times {killed} kills")
