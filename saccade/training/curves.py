@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from saccade.errors import DamagedFile
 from saccade.storage.files import write_whole
 from saccade.storage.folders import disk_error
 
@@ -16,7 +17,8 @@ class Curves:
     """An event file of TensorBoard, to which each value is written at once.
 
     TensorBoard's own writer has a thread, in which a full disk is a traceback. Raises StorageError if the
-    file cannot be written.
+    file cannot be written, and DamagedFile if something else is in the folder's place: a link might lead out
+    of the run.
 
     Args:
         folder: gets one more event file, whose values replace those of older files after `step`.
@@ -29,6 +31,8 @@ class Curves:
 
         self._event: Any = Event
         self._summary: Any = Summary
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise DamagedFile(f"{folder}: not a folder, so no curves can be written to it. Move it away.")
         # TensorBoard sorts the files of a folder by name, and reads those whose name contains "tfevents".
         moment = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
         self.path = folder / f"events.out.tfevents.{moment}"

@@ -12,7 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from saccade.errors import DamagedFile, StorageError
+from saccade.errors import DamagedFile, UserError
 from saccade.storage.files import replace_file, write_whole
 from saccade.storage.folders import disk_error
 from saccade.training.curves import Curves, curves
@@ -43,7 +43,7 @@ class MetricsLog:
             raise disk_error(self._path, error) from error
         try:
             self._curves = curves(run / "tensorboard", step=step)
-        except StorageError:
+        except UserError:
             self._file.close()
             raise
         if self.console.is_terminal:

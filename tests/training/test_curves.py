@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saccade.errors import StorageError
+from saccade.errors import DamagedFile, StorageError
 from saccade.training.curves import Curves, curves
 from saccade.training.metrics_log import MetricsLog
 
@@ -55,6 +55,19 @@ def test_a_full_disk_is_one_error_that_names_the_file(tmp_path: Path) -> None:
         MetricsLog(tmp_path, step=0, steps=5) as log,
     ):
         log.record("valid", 1, {"sentence": "x" * 200})
+
+
+def test_curves_are_not_written_through_a_link_out_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run" / "tensorboard").symlink_to(tmp_path / "outside")
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "run" / "tensorboard", tmp_path / "file"):
+        with pytest.raises(DamagedFile, match=f"{folder.name}: not a folder"):
+            Curves(folder, step=0)
+    with pytest.raises(DamagedFile):
+        MetricsLog(tmp_path / "run", step=0, steps=5)
+    assert not list((tmp_path / "outside").iterdir())
 
 
 def test_without_tensorboard_there_are_no_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
