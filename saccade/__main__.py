@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 
 import typer
 
+from saccade.commands.align import align
 from saccade.commands.check import check
 from saccade.commands.compare import compare
 from saccade.commands.demo import demo
-from saccade.commands.distill import align, distill
+from saccade.commands.distill import distill
 from saccade.commands.doctor import doctor
 from saccade.commands.hints import report
 from saccade.commands.info import info

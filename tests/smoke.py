@@ -96,7 +96,7 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
 def fertilities(teacher: object, folder: Path) -> dict[str, object]:
     for split in ("train", "valid"):
         sides = ("--source", folder / f"{split}.en", "--target", folder / f"{split}.de")
-        command("align", teacher, *sides, "--out", folder / f"{split}.fert")
+        command("align", teacher, *sides, "--fertilities", folder / f"{split}.fert")
     return {"data.fertilities": folder / "train.fert", "data.valid_fertilities": folder / "valid.fert"}
 
 

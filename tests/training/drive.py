@@ -68,6 +68,8 @@ def overrides(folder: Path, settings: list[str]) -> list[str]:
     if kind in TEXT_SIZES:
         return [f"data.text={english}", f"data.valid_text={german}", *TINY_TEXT, *TEXT_SIZES[kind]]
     files = [f"data.source={english}", f"data.target={german}", "data.holdout=20"]
+    if (folder / "train.links").exists():
+        files.append(f"data.alignments={folder / 'train.links'}")
     return [*files, *TINY, *SIZES[kind]]
 
 
