@@ -5,7 +5,18 @@ from collections.abc import Sequence
 
 from saccade.errors import NotFound
 from saccade.lab.experiment import Experiment
-from saccade.lab.experiments import heads, masks, positions, scaling
+from saccade.lab.experiments import (
+    depth,
+    distance,
+    heads,
+    lookup,
+    masks,
+    parallel,
+    pointing,
+    positions,
+    scaling,
+    translation,
+)
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     scaling.SCALING,
@@ -15,9 +26,26 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     heads.SEVERAL,
     heads.IDENTITIES,
     heads.QUERY_KEY,
+    lookup.ADDITIVE,
+    lookup.LOOKUP,
     positions.SINUSOIDS,
     positions.EXTRAPOLATION,
     positions.ADDING,
+    depth.RESIDUALS,
+    depth.NORMS,
+    depth.WARMUP,
+    translation.SMOOTHING,
+    translation.EXPOSURE,
+    distance.FORGETTING,
+    distance.COST,
+    translation.FIXED,
+    distance.CONTEXT,
+    parallel.PARALLEL,
+    translation.BEAMS_BETTER,
+    pointing.ALIGNMENT,
+    translation.DATA,
+    distance.INDUCTION,
+    pointing.PRONOUN,
 )
 """All experiments, in the order of the pages."""
 

@@ -13,7 +13,7 @@ from saccade.storage.files import write_text
 
 OUTCOMES: dict[Outcome, Words] = {
     "holds": Words("holds", "成立"),
-    "only if": Words("holds only if …", "有条件成立"),
+    "only if": Words("holds only under a condition", "有条件成立"),
     "does not hold": Words("does not hold", "不成立"),
 }
 """What each outcome is called."""

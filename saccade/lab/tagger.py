@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from saccade.lab.toys import FIRST, Pair, column
 from saccade.models.transformer import Positions
+from saccade.models.transformer_encoder import final_norm
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
-from saccade.nn.layers import BlockSettings, EncoderLayer
+from saccade.nn.layers import BlockSettings, EncoderLayer, Norm
 from saccade.nn.linear import Linear
 from saccade.nn.loss import linear_cross_entropy
 from saccade.nn.masks import padding_mask
@@ -42,6 +43,7 @@ class Shape:
     causal: bool = False
     outputs: int | None = None
     feed_forward: int = 128
+    norm: Norm = "post"
 
 
 class Tagger(nn.Module):
@@ -55,11 +57,12 @@ class Tagger(nn.Module):
         self.shape = shape
         added = _added(shape.positions, shape.width)
         self.embedding = Embedding(FIRST + shape.symbols, shape.width, positions=added, dropout=0.0)
-        blocks = BlockSettings(shape.width, shape.heads, shape.feed_forward)
+        blocks = BlockSettings(shape.width, shape.heads, shape.feed_forward, norm=shape.norm)
         self.layers = nn.ModuleList(
             EncoderLayer(blocks, positions=inner() if inner else _inside(shape), causal=shape.causal)
             for _ in range(shape.layers)
         )
+        self.norm = final_norm(shape.width, shape.norm)
         self.output = Linear(shape.width, FIRST + (shape.outputs or shape.symbols))
         xavier(self, but=self.output)
 
@@ -73,7 +76,8 @@ class Tagger(nn.Module):
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Hidden states (batch, length, width) of tokens (batch, length)."""
         visible = None if lengths is None else padding_mask(lengths, tokens.size(1))
-        return self.states(self.embedding(tokens), visible=visible)[-1]
+        hidden: Tensor = self.norm(self.states(self.embedding(tokens), visible=visible)[-1])
+        return hidden
 
 
 def _added(positions: Positions, width: int) -> nn.Module:

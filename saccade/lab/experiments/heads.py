@@ -62,7 +62,7 @@ def _measure_heads(settings: Settings) -> Figures:
             seeded(seed)
             model = Tagger(Shape(SYMBOLS, width=32, heads=heads, outputs=SYMBOLS**2, feed_forward=64))
             batches = stream(seed, neighbours, rows=32, batch=tags_batch, **task)
-            fit(model, batches, steps=settings.pick(250, 3), objective=Tagging(), peak_rate=5e-3)
+            fit(model, batches, steps=settings.pick(300, 3), objective=Tagging(), peak_rate=1e-2)
             scores[str(heads)].append(tag_accuracy(model, test))
             parameters[str(heads)] = sum(one.numel() for one in model.parameters())
             if heads == 4:
@@ -251,7 +251,7 @@ def _previous_tagger(seed: int, settings: Settings, *, tied: bool) -> tuple[floa
             register_parametrization(joint, name, SameMatrix())
     task = {"symbols": 10, "lengths": range(6, 11)}
     batches = stream(seed, previous, rows=32, batch=tags_batch, **task)
-    fit(model, batches, steps=settings.pick(150, 3), objective=Tagging(), peak_rate=5e-3)
+    fit(model, batches, steps=settings.pick(200, 3), objective=Tagging(), peak_rate=1e-2)
     test = tags_batch(draw(random.Random(-1), previous, rows=150, **task))
     with torch.no_grad():
         x = model.embedding(test["source"].values[:, :6])

@@ -46,7 +46,7 @@ def _learned(rule: Rule, *, positions: Positions, seed: int, settings: Settings)
     sizes = {"width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
     model = new_model("transformer", vocabulary(8), seed=seed, positions=positions, **sizes)
     task = {"symbols": 8, "lengths": range(4, 5), "distinct": True}
-    fit(model, stream(seed, rule, rows=32, **task), steps=settings.pick(250, 3), peak_rate=5e-3)
+    fit(model, stream(seed, rule, rows=32, **task), steps=settings.pick(150, 3), peak_rate=5e-3)
     return exact(model, draw(random.Random(-1), rule, rows=settings.pick(200, 10), **task))
 
 
@@ -240,7 +240,7 @@ def _measure_extrapolation(settings: Settings) -> Figures:
             seeded(seed)
             model = Tagger(Shape(10, width=32, heads=2, positions=kind, causal=True, feed_forward=64))
             batches = stream(seed, previous, symbols=10, lengths=TRAINED, rows=16, batch=tags_batch)
-            fit(model, batches, steps=settings.pick(200, 3), objective=Tagging(), peak_rate=6e-3)
+            fit(model, batches, steps=settings.pick(200, 3), objective=Tagging(), peak_rate=1e-2)
             generator = random.Random(-1)
             tests = [
                 tags_batch(draw(generator, previous, rows=40, symbols=10, lengths=range(n, n + 1)))
@@ -364,7 +364,7 @@ def _adding(seed: int, settings: Settings) -> tuple[float, float, float, dict[st
             model.embedding.positions = Concatenated(width)
         task = {"symbols": 16, "lengths": range(6, 17)}
         batches = stream(seed, previous, rows=32, batch=tags_batch, **task)
-        fit(model, batches, steps=settings.pick(120, 3), objective=Tagging(), peak_rate=5e-3)
+        fit(model, batches, steps=settings.pick(200, 3), objective=Tagging(), peak_rate=1e-2)
         test = tags_batch(draw(random.Random(-1), previous, rows=100, **task))
         accuracy.append(tag_accuracy(model, test))
     words = model.embedding.tokens.weight.detach()[FIRST:]
