@@ -14,6 +14,7 @@ from saccade.lab.experiments import (
     parallel,
     pointing,
     positions,
+    rungs,
     scaling,
     translation,
 )
@@ -23,6 +24,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     masks.FUTURE,
     masks.PADDING,
     positions.ORDER,
+    rungs.LADDER,
     heads.SEVERAL,
     heads.IDENTITIES,
     heads.QUERY_KEY,

@@ -127,8 +127,8 @@ LOOKUP = Experiment(
 
 # --- additive or dot product -----------------------------------------------------------------------
 
-KEYS, ITEMS = 16, 8
-SMALL, LARGE = 8, 256
+KEYS, ITEMS = 16, 6
+SMALL, LARGE = 16, 128
 
 
 class ScaledAlignment(DotAlignment):
@@ -246,8 +246,8 @@ def _measure_additive(settings: Settings) -> Figures:
             for seed in settings.seeds:
                 seeded(seed)
                 model = Reader(width, make(width))
-                rate = 1e-2 if width == SMALL else 2e-3
-                steps = settings.pick(250, 3)
+                rate = 1e-2 if width == SMALL else 3e-3
+                steps = settings.pick(200, 3)
                 fit(model, lookups(seed), steps=steps, objective=Answering(), peak_rate=rate)
                 found.append(_answered(model, next(lookups(-1, rows=1000))))
             scores[str(width)][name] = found
@@ -275,7 +275,8 @@ def _judge_additive(figures: Figures) -> Verdict:
     if not clearly_above(large["additive"], large["dot"]):
         return Verdict("does not hold", because)
     similar = not clearly_above(small["additive"], small["dot"])
-    cured = not clearly_above(large["additive"], large["scaled"])
+    gap = mean(large["additive"]) - mean(large["dot"])
+    cured = mean(large["scaled"]) - mean(large["dot"]) > 0.8 * gap
     return Verdict("holds" if similar and cured else "only if", because)
 
 

@@ -31,7 +31,7 @@ from saccade.training.fertility import FertilityCrossEntropy
 THANK, YOU, DANKE, SCHOEN, VIELEN, DANK = range(FIRST, FIRST + 6)
 SOURCE = [THANK, YOU]
 TRANSLATIONS = ([DANKE, SCHOEN], [VIELEN, DANK], [DANK, DANKE], [SCHOEN, DANK])
-"""The translations of "thank you" in the corpus; the last two make up for a richer language than ours."""
+"""The translations of the source in the corpus; the words are those of "danke schön" and "vielen Dank"."""
 SIZES = {"width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
 
 

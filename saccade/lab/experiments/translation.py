@@ -89,8 +89,8 @@ def _measure_smoothing(settings: Settings) -> Figures:
         rows = []
         for seed in settings.seeds:
             settings.say(f"smoothing {smoothing}, seed {seed}")
-            train, test = split(settings.pick(250, 40), settings.pick(300, 20), seed=seed)
-            model = translator(train, seed=seed, steps=settings.pick(250, 3), smoothing=smoothing)
+            train, test = split(settings.pick(100, 40), settings.pick(300, 20), seed=seed)
+            model = translator(train, seed=seed, steps=settings.pick(150, 3), smoothing=smoothing)
             pairs = [pair(number) for number in test]
             batch = pairs_batch(pairs)
             scores, real = log_probs(model, batch)[batch["target"].real], batch["target"].real
@@ -204,8 +204,8 @@ def _measure_exposure(settings: Settings) -> Figures:
     forced, free = [], []
     for seed in settings.seeds:
         settings.say(f"seed {seed}")
-        train, test = split(settings.pick(250, 40), settings.pick(400, 20), seed=seed)
-        model = translator(train, seed=seed, steps=settings.pick(200, 3))
+        train, test = split(settings.pick(100, 40), settings.pick(400, 20), seed=seed)
+        model = translator(train, seed=seed, steps=settings.pick(150, 3))
         own = _errors(model, [pair(number) for number in test], PLACES)
         forced.append(own[0])
         free.append(own[1])
@@ -217,16 +217,19 @@ def _measure_exposure(settings: Settings) -> Figures:
 
 def _judge_exposure(figures: Figures) -> Verdict:
     forced, free = figures["forced"], figures["free"]
+    own, given = ([mean(seed) for seed in zip(*side, strict=True)] for side in (free, forced))
+    gaps = [mean(a) - mean(b) for a, b in zip(free, forced, strict=True)]
+    half = PLACES // 2
     because = Words(
-        f"At place 1 the model is wrong in {mean(forced[0]):.1%} of the numbers either way. At place {PLACES} it "
-        f"is wrong in {mean(forced[-1]):.1%} with the right prefix and in {mean(free[-1]):.1%} with its own.",
-        f"第 1 个位置，两种方式的错误率都是 {mean(forced[0]):.1%}。第 {PLACES} 个位置，前缀正确时错误率 {mean(forced[-1]):.1%}，"
-        f"使用自己的前缀时 {mean(free[-1]):.1%}。",
+        f"Over the first {PLACES} places, {mean(given):.1%} of the tokens are wrong with the right prefix and "
+        f"{mean(own):.1%} with the model's own. The difference is {mean(gaps[:half]):.1%} in the first {half} "
+        f"places and {mean(gaps[-half:]):.1%} in the last {half}.",
+        f"前 {PLACES} 个位置：前缀正确时错误率 {mean(given):.1%}，使用自己的前缀时 {mean(own):.1%}。"
+        f"两者之差在前 {half} 个位置为 {mean(gaps[:half]):.1%}，在后 {half} 个位置为 {mean(gaps[-half:]):.1%}。",
     )
-    if clearly_above(free[-1], forced[-1]):
-        growing = mean(free[-1]) - mean(forced[-1]) > mean(free[1]) - mean(forced[1])
-        return Verdict("holds" if growing else "only if", because)
-    return Verdict("does not hold", because)
+    if not clearly_above(own, given):
+        return Verdict("does not hold", because)
+    return Verdict("holds" if mean(gaps[-half:]) > 2 * mean(gaps[:half]) else "only if", because)
 
 
 def _chart_exposure(figures: Figures) -> Chart:
