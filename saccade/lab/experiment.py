@@ -91,10 +91,11 @@ class Code:
 
     def place(self) -> tuple[str, int, str]:
         """The file from the package on, the line's number and the line. Raises ValueError if it is gone."""
-        lines, first = inspect.getsourcelines(self.where)
+        function = inspect.unwrap(self.where)
+        lines, first = inspect.getsourcelines(function)
         for number, text in enumerate(lines):
             if self.line in text:
-                file = Path(inspect.getsourcefile(self.where) or "").relative_to(PACKAGE.parent)
+                file = Path(inspect.getsourcefile(function) or "").relative_to(PACKAGE.parent)
                 return file.as_posix(), first + number, text.strip()
         raise ValueError(f"{self.where.__qualname__} has no line with {self.line!r}")
 

@@ -3,11 +3,13 @@
 They are drawn from results alone; see `write_pages` for the files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from saccade.lab.drawing import drawn, label
-from saccade.lab.experiment import Chart, Experiment, Language, Outcome, Series, Words
+from saccade.lab.experiment import Chart, Experiment, Language, Outcome, Series, Words, mean
+from saccade.lab.interactive import CALCULATOR, LADDER, POSITIONS, RACE, interactive_page
 from saccade.lab.results import Result
 from saccade.storage.files import write_text
 
@@ -42,6 +44,11 @@ _ABOUT = Words(
     "学习笔记和教程里反复出现同样的说法。这里的每一条都配有一个可能推翻它的实验，结论由测得的数据算出。"
     "`saccade lab` 重新测量全部论断，`saccade lab NAME` 只测一条；这些页面由 `saccade lab --out docs/lab` 生成。",
 )
+_PLAY = Words(
+    "Pages to play with, which a browser opens without a network: [query, key, value](calculator.html), "
+    "[positions](positions.html), [the ladder](ladder.html), [the race of the decoders](race.html).",
+    "可以动手试的页面（用浏览器打开，无需联网）：[查询、键、值](calculator.html)，[位置编码](positions.html)，[阶梯](ladder.html)，[解码器赛跑](race.html)。",
+)
 _SEEDS = Words(
     "Where scores are compared, a model was trained with each of several seeds. One side counts as better if "
     "all of its seeds are better than all of the other side's. In tables, ± is half the range over seeds.",
@@ -56,12 +63,16 @@ def page_name(name: str, language: Language) -> str:
 
 
 def write_pages(found: Sequence[tuple[Experiment, Result]], out: Path, *, pictures: bool) -> None:
-    """Writes `index.md`, `NAME.md`, their Chinese versions `.zh.md`, and `pictures/NAME.LANGUAGE.svg`.
+    """Writes `index.md`, `NAME.md`, their Chinese versions `.zh.md`, and `pictures/NAME.LANGUAGE.svg`, and the
+    pages to play with: `calculator.html`, `positions.html`, and `ladder.html` and `race.html` if these were
+    measured.
 
     pictures: whether to draw pictures, for which matplotlib is needed.
     """
     if pictures:
         (out / "pictures").mkdir(parents=True, exist_ok=True)
+    for name in (CALCULATOR, POSITIONS):
+        write_text(out / f"{name}.html", interactive_page(name))
     for language in _SUFFIX:
         write_text(out / page_name("index", language), index(found, language))
         for experiment, result in found:
@@ -70,6 +81,26 @@ def write_pages(found: Sequence[tuple[Experiment, Result]], out: Path, *, pictur
                 write_text(out / picture, drawn(experiment.chart(result.figures), language))
             text = page(experiment, result, language, picture=picture)
             write_text(out / page_name(experiment.name, language), text)
+    for experiment, result in found:
+        if experiment.name in PLAYED:
+            data = PLAYED[experiment.name](result)
+            write_text(out / f"{experiment.name}.html", interactive_page(experiment.name, data))
+
+
+def ladder_data(result: Result) -> dict[str, Any]:
+    """What the page of the ladder shows, from the result of its experiment."""
+    shown = {key: result.figures[key] for key in ("sources", "references", "written")}
+    return {**shown, "bleu": [mean(row) for row in result.figures["bleu"]]}
+
+
+def race_data(result: Result) -> dict[str, Any]:
+    """What the page of the race shows, from the result of its experiment."""
+    shown = {key: result.figures[key] for key in ("sources", "references", "steps", "milliseconds")}
+    return {**shown, "bleu": {racer: mean(row) for racer, row in result.figures["bleu"].items()}}
+
+
+PLAYED: dict[str, Callable[[Result], dict[str, Any]]] = {LADDER: ladder_data, RACE: race_data}
+"""The experiments with a page to play with, and what it shows."""
 
 
 def index(found: Sequence[tuple[Experiment, Result]], language: Language) -> str:
@@ -77,7 +108,7 @@ def index(found: Sequence[tuple[Experiment, Result]], language: Language) -> str
     other, name = _OTHER[language]
     heads = [_CLAIM.in_(language), _VERDICT.in_(language), Words("Why", "依据").in_(language)]
     lines = [f"# {_TITLE.in_(language)}", "", f"[{name}]({page_name('index', other)})", ""]
-    lines += [_ABOUT.in_(language), "", _SEEDS.in_(language), ""]
+    lines += [_ABOUT.in_(language), "", _SEEDS.in_(language), "", _PLAY.in_(language), ""]
     lines += [f"| {' | '.join(heads)} |", "|---|---|---|"]
     for experiment, result in found:
         verdict = experiment.judge(result.figures)

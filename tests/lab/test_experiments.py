@@ -62,7 +62,7 @@ def test_an_experiment_measures_judges_and_draws(name: str) -> None:
 
 
 def test_all_claims_have_names_of_their_own_and_texts_in_both_languages() -> None:
-    assert len(set(NAMES)) == len(NAMES) == 28
+    assert len(set(NAMES)) == len(NAMES) == 29
     for experiment in EXPERIMENTS:
         for words in (experiment.title, experiment.claim, experiment.prediction, experiment.correction):
             assert words.en.isascii() or "–" in words.en or any(c in "“”’′·²√−×ε–≤≥…" for c in words.en)
@@ -105,20 +105,6 @@ def swap(table: dict[str, Any], first: str, second: str) -> None:
 
 def set_rows(rows: list[list[float]], place: int, value: float) -> None:
     rows[place] = [value] * len(rows[place])
-
-
-def turn(
-    figures: dict[str, Any],
-    experiment: Experiment,
-    change: Callable[[dict[str, Any]], None],
-    *choices: dict[str, Any],
-) -> None:
-    """Applies the first of some changes that gives another verdict than the figures have."""
-    before = experiment.judge(figures).outcome
-    for choice in choices:
-        change(choice)
-        if experiment.judge(figures).outcome != before:
-            return
 
 
 def turn_heads(figures: dict[str, Any]) -> None:
@@ -193,7 +179,7 @@ TURNED: dict[str, Callable[[dict[str, Any]], None]] = {
     "lookup": lambda f: f["weights"].update({"4": [1.0] * 6}),
     "sinusoids": lambda f: swap(f, "both", "sine"),
     "extrapolation": lambda f: f["accuracy"].update(sinusoidal=[[1.0, 1.0, 1.0]] * 4),
-    "adding": lambda f: turn(f, one("adding"), f.update, {"added": [0.1] * 3}, {"added": [1.0] * 3}),
+    "adding": lambda f: f.update(added=[0.1] * 3),
     "residuals": lambda f: (swap(f["accuracy"], "with", "without"), swap(f["probe"], "with", "without")),
     "norms": lambda f: f["batch"].update(company=[0.0] * 3),
     "warmup": turn_warmup,
@@ -205,6 +191,7 @@ TURNED: dict[str, Callable[[dict[str, Any]], None]] = {
     "context": lambda f: equal(f, "loss_by_place", "with", like="without"),
     "parallel": lambda f: f["raw"].update(mixed=[0.0] * 3),
     "beams": turn_beams,
+    "race": lambda f: f["milliseconds"].update(ctc=1e9),
     "alignment": turn_alignment,
     "data": turn_data,
     "induction": lambda f: swap(f["accuracy"], "1", "2"),

@@ -267,9 +267,10 @@ def _judge_pronoun(figures: Figures) -> Verdict:
         f"从 “it” 出发，最好的单个头在 {mean(figures['best_head']):.0%} 的句子里偏向该名词，所有头平均则为 {mean(figures['all_heads']):.0%}；"
         f"逐个删去名词的方法有 {mean(figures['erasure']):.0%} 找对。",
     )
-    if min(figures["accuracy"]) < 0.9 or min(figures["best_head"]) < 0.9:
+    readings = [min(figures[name]) >= 0.9 for name in ("best_head", "all_heads")]
+    if min(figures["accuracy"]) < 0.9 or not any(readings):
         return Verdict("does not hold", because)
-    return Verdict("holds" if min(figures["all_heads"]) >= 0.9 else "only if", because)
+    return Verdict("holds" if all(readings) else "only if", because)
 
 
 def _chart_pronoun(figures: Figures) -> Chart:
@@ -309,9 +310,10 @@ PRONOUN = Experiment(
     judge=_judge_pronoun,
     chart=_chart_pronoun,
     correction=Words(
-        "The picture shows one chosen head of one model. In a model of your own, look at all heads and check with "
-        "erasure (`saccade attention`). No published translator was examined here.",
-        "那幅图只是某个模型里挑出来的一个头。看自己的模型时，要看全部的头，并用删词法核对（`saccade attention`）。这里没有检验任何公开发布的翻译模型。",
+        "The picture shows one chosen head of one model. Whether a single head or the mean of all shows the noun "
+        "differs from model to model, so look at all of them and check with erasure (`saccade attention`). No "
+        "published translator was examined here.",
+        "那幅图只是某个模型里挑出来的一个头。究竟是某个头还是所有头的平均能看出名词，因模型而异，所以要全部查看，并用删词法核对（`saccade attention`）。这里没有检验任何公开发布的翻译模型。",
     ),
     code=(Code(SelfAttention.weights, "attention_weights(query, key"),),
     seconds=30,

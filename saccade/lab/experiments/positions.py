@@ -405,7 +405,8 @@ def _judge_adding(figures: Figures) -> Verdict:
         f"同样大小的随机子空间为 {chance:.0%}。相邻位置向量的余弦为 {figures['neighbour_cosine']:.2f}，"
         f"随机向量余弦的标准差只有 {figures['random_cosine']:.2f}。四项之和等于得分（误差 {error:.0e}）。",
     )
-    if clearly_above(apart, added) or error > 1e-3:
+    worse = clearly_above(apart, added) and mean(apart) - mean(added) > 0.02
+    if worse or error > 1e-3:
         return Verdict("does not hold", because)
     orthogonal = overlap <= 1.25 * chance and figures["neighbour_cosine"] < 3 * figures["random_cosine"]
     return Verdict("holds" if orthogonal else "only if", because)
