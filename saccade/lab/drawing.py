@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _COLOURS = ("#1f5fa8", "#d1662a", "#2c8a4b", "#8a4fa3", "#b8860b", "#555555", "#c23b6e")
 _MARKERS = "osD^vPX"
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "saccade",  # equal charts give equal files
     "font.family": "sans-serif",
