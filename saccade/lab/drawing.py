@@ -1,6 +1,7 @@
 """Charts as SVG files, by matplotlib. Text stays text, which the reader's fonts draw, Chinese included."""
 
 import io
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _COLOURS = ("#1f5fa8", "#d1662a", "#2c8a4b", "#8a4fa3", "#b8860b", "#555555", "#c23b6e")
 _MARKERS = "osD^vPX"
+_LABEL = 14  # letters in a line below a bar
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "saccade",  # equal charts give equal files
@@ -52,7 +54,7 @@ def drawn(chart: Chart, language: Language) -> str:
         axes.grid(axis="y", alpha=0.3)
         if len(chart.series) > 1:
             figure.legend(
-                loc="outside upper left", ncols=min(len(chart.series), 4), frameon=False, fontsize=9
+                loc="outside upper left", ncols=min(len(chart.series), 3), frameon=False, fontsize=9
             )
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
@@ -78,7 +80,8 @@ def _bars(axes: "Axes", chart: Chart, language: Language) -> None:
             color=_COLOURS[number % len(_COLOURS)],
             label=series.name.in_(language),
         )
-    axes.set_xticks(range(len(chart.positions)), [label(one, language) for one in chart.positions])
+    names = [textwrap.fill(label(one, language), _LABEL) for one in chart.positions]
+    axes.set_xticks(range(len(chart.positions)), names)
 
 
 def _curves(axes: "Axes", chart: Chart, language: Language) -> None:

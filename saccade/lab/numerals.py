@@ -51,8 +51,8 @@ def _lexicon(language: str) -> dict[str, int]:
 
 def vocabulary() -> Vocabulary:
     """The vocabulary of both sides, one for each."""
-    sizes = (FIRST + len(_lexicon(language)) for language in ("en", "de"))
-    return Vocabulary(*sizes, pad=PAD, start=START, end=END, shared=False)
+    source, target = (FIRST + len(_lexicon(language)) for language in ("en", "de"))
+    return Vocabulary(source, target, pad=PAD, start=START, end=END, shared=False)
 
 
 def pair(number: int) -> Pair:

@@ -51,8 +51,10 @@ _PLAY = Words(
 )
 _SEEDS = Words(
     "Where scores are compared, a model was trained with each of several seeds. One side counts as better if "
-    "all of its seeds are better than all of the other side's. In tables, ± is half the range over seeds.",
-    "凡是比较得分的地方，都用几个随机种子各训练一次；只有一方的所有种子都优于另一方的所有种子，才算更好。"
+    "all of its seeds are better than all of the other side's; two measurements of the same models are compared "
+    "seed by seed. In tables, ± is half the range over seeds.",
+    "凡是比较得分的地方，都用几个随机种子各训练一次；只有一方的所有种子都优于另一方的所有种子，才算更好；"
+    "对同一批模型的两种测量，则逐个种子比较。"
     "表中的 ± 是各种子取值范围的一半。",
 )
 
@@ -129,8 +131,10 @@ def page(experiment: Experiment, result: Result, language: Language, *, picture:
     named = ((_CLAIM, experiment.claim), (_SOURCE, experiment.source), (_PREDICTION, experiment.prediction))
     for head, text in named:
         lines += [f"**{head.in_(language)}{colon.rstrip()}** {text.in_(language)}", ""]
-    head = f"{_VERDICT.in_(language)}{colon}{OUTCOMES[verdict.outcome].in_(language)}{_PERIOD.in_(language)}"
-    lines += [f"**{head}** {verdict.because.in_(language)}", ""]
+    result_line = (
+        f"{_VERDICT.in_(language)}{colon}{OUTCOMES[verdict.outcome].in_(language)}{_PERIOD.in_(language)}"
+    )
+    lines += [f"**{result_line}** {verdict.because.in_(language)}", ""]
     if picture is not None:
         lines += [f"![{experiment.title.in_(language)}]({picture})", ""]
     lines += [f"**{_INSTEAD.in_(language)}{colon.rstrip()}** {experiment.correction.in_(language)}", ""]
@@ -142,8 +146,8 @@ def page(experiment: Experiment, result: Result, language: Language, *, picture:
     ]
     lines += [f"## {_CODE.in_(language)}", ""]
     for code in experiment.code:
-        file, _, text = code.place()
-        lines += [f"`{file}::{code.where.__qualname__}`", "", "```python", text, "```", ""]
+        file, _, line = code.place()
+        lines += [f"`{file}::{code.where.__qualname__}`", "", "```python", line, "```", ""]
     lines += [f"## {_MEASURED.in_(language)}", "", _provenance(result, language), ""]
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ from saccade.lab.experiment import (
 from saccade.lab.learning import fit, seeded
 from saccade.lab.tagger import Shape, Tagger, Tagging, tag_accuracy, tags_batch
 from saccade.lab.toys import FIRST, draw, previous, stream
-from saccade.nn.layers import Residual
+from saccade.nn.layers import Norm, Residual
 from saccade.training.optim import learning_rate
 
 RESIDUALS_OF = ("self_attention_residual", "feed_forward_residual")
@@ -269,15 +269,14 @@ NORMS = Experiment(
 
 def _measure_warmup(settings: Settings) -> Figures:
     scores: dict[str, list[float]] = {}
-    for norm in ("post", "pre"):
+    norms: tuple[Norm, ...] = ("post", "pre")
+    for norm in norms:
         for warmup in (0, 40):
             found = []
             for seed in settings.seeds:
                 settings.say(f"{norm}-norm, warm-up {warmup}, seed {seed}")
                 seeded(seed)
-                model = Tagger(
-                    Shape(10, width=32, heads=2, layers=4, feed_forward=64, norm=norm)  # type: ignore[arg-type]
-                )
+                model = Tagger(Shape(10, width=32, heads=2, layers=4, feed_forward=64, norm=norm))
                 batches = stream(seed, previous, symbols=10, lengths=range(6, 11), rows=32, batch=tags_batch)
                 fit(
                     model,

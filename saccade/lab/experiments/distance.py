@@ -49,7 +49,8 @@ class RecurrentBody(nn.Module):
 
     def forward(self, x: Tensor, *, visible: Tensor | None = None) -> Tensor:  # noqa: ARG002 - as a layer
         """See `EncoderLayer.forward`."""
-        return self.recurrence(x, [(x.new_zeros(x.size(0), x.size(2)),)])
+        out: Tensor = self.recurrence(x, [(x.new_zeros(x.size(0), x.size(2)),)])
+        return out
 
 
 class ConvolutionalBody(nn.Module):
@@ -307,9 +308,10 @@ COST = Experiment(
     judge=_judge_cost,
     chart=_chart_cost,
     correction=Words(
-        "For long sequences attention costs more, in time and (if the weights are kept) in memory. Its gains are "
-        "the short path and that all positions are computed at once.",
-        "长序列时，注意力在时间上（若保留权重，还有内存上）代价更大。它的好处是路径短，而且所有位置同时计算。",
+        "Counted in multiplications, attention costs more than recurrence from a length of about 3 d on. The time "
+        "depends on the machine, because a recurrent layer takes its n steps one after the other. The gains of "
+        "attention are the short path and that all positions are computed at once.",
+        "按乘法次数算，长度超过约 3d 之后，注意力比循环层更贵。实际耗时取决于机器，因为循环层的 n 步只能依次进行。注意力的好处是路径短，而且所有位置同时计算。",
     ),
     code=(Code(attend, "scaled_dot_product_attention(\n".strip()),),
     seconds=5,

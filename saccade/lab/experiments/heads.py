@@ -1,6 +1,7 @@
 """Heads: whether several see more than one, what they compute, and why queries and keys are projected apart."""
 
 import random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from saccade.lab.learning import fit, seeded
 from saccade.lab.tagger import Shape, Tagger, Tagging, tag_accuracy, tags_batch
 from saccade.lab.toys import FIRST, draw, previous, stream
 from saccade.nn.attention import SelfAttention, attention_weights, merge_heads, split_heads
+from saccade.text.batching import Batch
 
 _EXACT = 1e-10  # what rounding can do in float64
 
@@ -39,20 +41,21 @@ def neighbours(source: list[int]) -> list[int]:
     return [FIRST + SYMBOLS * (a - FIRST) + b - FIRST for a, b in zip(left, right, strict=True)]
 
 
-def without_head(model: Tagger, head: int, test: object) -> float:
+def without_head(model: Tagger, head: int, test: Batch) -> float:
     """The accuracy if the output of one head is left out."""
-    attention = model.layers[0].self_attention
+    layer: Any = model.layers[0]
+    attention = layer.self_attention
     size = attention.output.in_features // attention.heads
     weight, part = attention.output.weight.data, slice(head * size, (head + 1) * size)
     kept = weight[:, part].clone()
     weight[:, part] = 0
-    found = tag_accuracy(model, test)  # type: ignore[arg-type]
+    found = tag_accuracy(model, test)
     weight[:, part] = kept
     return found
 
 
 def _measure_heads(settings: Settings) -> Figures:
-    task = {"symbols": SYMBOLS, "lengths": range(6, 11)}
+    task: dict[str, Any] = {"symbols": SYMBOLS, "lengths": range(6, 11)}
     test = tags_batch(draw(random.Random(-1), neighbours, rows=150, **task))
     scores: dict[str, list[float]] = {str(heads): [] for heads in HEADS}
     parameters, removed = {}, []
@@ -245,11 +248,12 @@ def _previous_tagger(seed: int, settings: Settings, *, tied: bool) -> tuple[floa
     """Accuracy at naming the left neighbour, and how far the scores are from symmetric."""
     seeded(seed)
     model = Tagger(Shape(10, width=32, feed_forward=64))
-    joint = model.layers[0].self_attention.query_key_value
+    layer: Any = model.layers[0]
+    joint = layer.self_attention.query_key_value
     if tied:
         for name in ("weight", "bias"):
             register_parametrization(joint, name, SameMatrix())
-    task = {"symbols": 10, "lengths": range(6, 11)}
+    task: dict[str, Any] = {"symbols": 10, "lengths": range(6, 11)}
     batches = stream(seed, previous, rows=32, batch=tags_batch, **task)
     fit(model, batches, steps=settings.pick(200, 3), objective=Tagging(), peak_rate=1e-2)
     test = tags_batch(draw(random.Random(-1), previous, rows=150, **task))
@@ -311,9 +315,9 @@ QUERY_KEY = Experiment(
     judge=_judge_query_key,
     chart=_chart_query_key,
     correction=Words(
-        "One matrix forces s(i, j) = s(j, i). That hurts where attention has a direction; where similarity is "
-        "all that is wanted, it may do.",
-        "共用矩阵会迫使 s(i,j)=s(j,i)。注意力有方向性时这是缺陷；只需要相似度时也许够用。",
+        "One matrix forces s(i, j) = s(j, i), but not equal weights: each row of the softmax is normalised by itself, "
+        "so that a direction can still be learned. Two matrices make it easier; “need” says too much.",
+        "共用矩阵会迫使 s(i,j)=s(j,i)，但权重不必相等：softmax 逐行归一化，所以仍有可能学到方向。两个矩阵让它更容易，但“需要”说得过头了。",
     ),
     code=(Code(SelfAttention._project, "self.query_key_value(x).unflatten"),),  # noqa: SLF001
     seconds=20,

@@ -207,7 +207,8 @@ class Reader(nn.Module):
         """Contexts (rows, width) of what is asked for."""
         annotations = self.keys(batch.keys) + self.values(batch.values)  # (rows, items, width)
         memory = self.alignment.project_memory(annotations)
-        return self.alignment(self.asked(batch.asked), memory)[:, 0]
+        found: Tensor = self.alignment(self.asked(batch.asked), memory)[:, 0]
+        return found
 
 
 class Answering(Objective):

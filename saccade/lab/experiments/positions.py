@@ -1,6 +1,7 @@
 """Positions: whether attention knows order without them, and what sinusoids can and cannot do."""
 
 import random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ def _learned(rule: Rule, *, positions: Positions, seed: int, settings: Settings)
     """The share of sequences that an encoder-decoder with these positions writes without a mistake."""
     sizes = {"width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
     model = new_model("transformer", vocabulary(8), seed=seed, positions=positions, **sizes)
-    task = {"symbols": 8, "lengths": range(4, 5), "distinct": True}
+    task: dict[str, Any] = {"symbols": 8, "lengths": range(4, 5), "distinct": True}
     fit(model, stream(seed, rule, rows=32, **task), steps=settings.pick(150, 3), peak_rate=5e-3)
     return exact(model, draw(random.Random(-1), rule, rows=settings.pick(200, 10), **task))
 
@@ -317,7 +318,8 @@ class Concatenated(nn.Module):
     def forward(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:
         """See `SinusoidalPositions.forward`."""
         words = x[..., : x.size(-1) // 2]
-        return torch.cat([words, self.places(torch.zeros_like(words), start=start)], -1)
+        out: Tensor = torch.cat([words, self.places(torch.zeros_like(words), start=start)], -1)
+        return out
 
 
 def _principal(table: Tensor, size: int) -> Tensor:
@@ -331,9 +333,10 @@ def _terms(model: Tagger, tokens: Tensor) -> dict[str, float]:
 
     (Wq (x + p)) · (Wk (y + r)) = Wq x · Wk y + Wq x · Wk r + Wq p · Wk y + Wq p · Wk r, biases with x and y.
     """
-    attention: nn.Module = model.layers[0].self_attention
+    layer: Any = model.layers[0]
+    attention = layer.self_attention
     words = model.embedding.scaled(tokens)
-    places = model.embedding.positions(torch.zeros_like(words))
+    places: Tensor = model.embedding.positions(torch.zeros_like(words))
     width = words.size(-1)
     weight, bias = attention.query_key_value.weight, attention.query_key_value.bias
     sides = []
@@ -362,7 +365,7 @@ def _adding(seed: int, settings: Settings) -> tuple[float, float, float, dict[st
         model = Tagger(Shape(16, width=width, heads=2, feed_forward=64))
         if not added:
             model.embedding.positions = Concatenated(width)
-        task = {"symbols": 16, "lengths": range(6, 17)}
+        task: dict[str, Any] = {"symbols": 16, "lengths": range(6, 17)}
         batches = stream(seed, previous, rows=32, batch=tags_batch, **task)
         fit(model, batches, steps=settings.pick(200, 3), objective=Tagging(), peak_rate=1e-2)
         test = tags_batch(draw(random.Random(-1), previous, rows=100, **task))

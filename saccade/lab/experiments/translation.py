@@ -90,7 +90,7 @@ def _measure_smoothing(settings: Settings) -> Figures:
         for seed in settings.seeds:
             settings.say(f"smoothing {smoothing}, seed {seed}")
             train, test = split(settings.pick(100, 40), settings.pick(300, 20), seed=1)
-            model = translator(train, seed=seed, steps=settings.pick(150, 3), smoothing=smoothing)
+            model = translator(train, seed=seed, steps=settings.pick(250, 3), smoothing=smoothing)
             pairs = [pair(number) for number in test]
             batch = pairs_batch(pairs)
             scores, real = log_probs(model, batch)[batch["target"].real], batch["target"].real
@@ -227,7 +227,7 @@ def _judge_exposure(figures: Figures) -> Verdict:
         f"前 {PLACES} 个位置：前缀正确时错误率 {mean(given):.1%}，使用自己的前缀时 {mean(own):.1%}。"
         f"两者之差在前 {half} 个位置为 {mean(gaps[:half]):.1%}，在后 {half} 个位置为 {mean(gaps[-half:]):.1%}。",
     )
-    if not clearly_above(own, given):
+    if not all(one > other for one, other in zip(own, given, strict=True)):
         return Verdict("does not hold", because)
     return Verdict("holds" if mean(gaps[-half:]) > 2 * mean(gaps[:half]) else "only if", because)
 
@@ -273,7 +273,7 @@ EXPOSURE = Experiment(
 # --- beams -------------------------------------------------------------------------------------------
 
 BEAMS = (1, 2, 4, 8, 16, 32, 64)
-CUT = 0.15
+CUT = 0.3
 
 
 def cut_batches(numbers: Sequence[int], *, seed: int) -> Any:
@@ -289,9 +289,9 @@ def cut_batches(numbers: Sequence[int], *, seed: int) -> Any:
 def _measure_beams(settings: Settings) -> Figures:
     found: dict[str, list[list[float]]] = {"bleu": [], "penalised": [], "length": []}
     for seed in settings.seeds:
-        train, test = split(settings.pick(2000, 40), settings.pick(60, 6), seed=seed)
+        train, test = split(settings.pick(80, 40), settings.pick(60, 6), seed=seed)
         model = new_model("transformer", vocabulary(), seed=seed, **SIZES["transformer"])
-        fit(model, cut_batches(train, seed=seed), steps=settings.pick(250, 3), peak_rate=6e-3)
+        fit(model, cut_batches(train, seed=seed), steps=settings.pick(150, 3), peak_rate=6e-3)
         pairs = [pair(number) for number in test]
         sources, right = [source for source, _ in pairs], sum(len(target) for _, target in pairs)
         rows: dict[str, list[float]] = {name: [] for name in found}
@@ -348,9 +348,9 @@ BEAMS_BETTER = Experiment(
         "学习笔记的默认想法；反例见 Koehn 与 Knowles 2017、Stahlberg 与 Byrne 2019。",
     ),
     prediction=Words(
-        "Trained on text in which 15% of the targets are cut short, a larger beam finds the short outputs that "
+        "Trained on text in which 30% of the targets are cut short, a larger beam finds the short outputs that "
         "are likely and wrong. A length penalty counteracts.",
-        "训练数据中有 15% 的目标被截断，束宽越大，越容易找到又短又“可能”的错误输出；长度惩罚可以抵消。",
+        "训练数据中有 30% 的目标被截断，束宽越大，越容易找到又短又“可能”的错误输出；长度惩罚可以抵消。",
     ),
     measure=_measure_beams,
     judge=_judge_beams,
