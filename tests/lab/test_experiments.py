@@ -18,7 +18,17 @@ import torch
 
 from saccade.lab.catalogue import EXPERIMENTS, find
 from saccade.lab.experiment import Experiment, Settings, clearly_above
-from saccade.lab.experiments import depth, distance, heads, lookup, masks, pointing, positions, scaling
+from saccade.lab.experiments import (
+    depth,
+    distance,
+    heads,
+    layers,
+    lookup,
+    masks,
+    pointing,
+    positions,
+    scaling,
+)
 from saccade.lab.pages import OUTCOMES, index, number, page
 from saccade.lab.results import Result, new_result, read_result
 from saccade.nn.attention import AttentionPositions
@@ -296,8 +306,8 @@ def test_residual_connections_that_are_not_left_out_are_noticed(monkeypatch: Pat
 
 
 def test_a_memory_that_is_not_passed_on_is_noticed(monkeypatch: Patch) -> None:
-    reader = distance._reader
-    monkeypatch.setattr(distance, "_reader", lambda memory, seed: reader(0, seed))
+    reader = layers._reader
+    monkeypatch.setattr(layers, "_reader", lambda memory, seed: reader(0, seed))
     assert outcome("context") == "does not hold"
 
 
