@@ -25,6 +25,7 @@ from saccade.commands.info import info
 from saccade.commands.inputs import StrictCommand, separate_inputs
 from saccade.commands.inspect import attention
 from saccade.commands.interop import export, import_
+from saccade.commands.lab import lab
 from saccade.commands.language import generate, perplexity
 from saccade.commands.parameters import expanded
 from saccade.commands.renamed import RENAMED
@@ -52,6 +53,7 @@ COMMANDS = (
     export,
     doctor,
     demo,
+    lab,
 )
 """The commands in the order of the help."""
 
