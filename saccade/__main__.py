@@ -26,6 +26,7 @@ from saccade.commands.inspect import attention
 from saccade.commands.interop import export, import_
 from saccade.commands.language import generate, perplexity
 from saccade.commands.parameters import expanded
+from saccade.commands.predict import predict
 from saccade.commands.renamed import RENAMED
 from saccade.commands.scoring import evaluate, score
 from saccade.commands.streams import NOBODY_READS, settle_streams
@@ -42,6 +43,7 @@ COMMANDS = (
     compare,
     generate,
     perplexity,
+    predict,
     check,
     info,
     attention,
