@@ -76,7 +76,9 @@ def features(rows: list[tuple[str, tuple[str, ...]]], words: dict[str, int]) -> 
         if word.lower() in words
     ]
     index = torch.tensor(places).t()
-    return torch.sparse_coo_tensor(index, torch.ones(index.size(1)), (len(rows), len(words))).coalesce()
+    size = (len(rows), len(words))
+    ones = torch.ones(index.size(1))
+    return torch.sparse_coo_tensor(index, ones, size, check_invariants=False).coalesce()
 
 
 def gold(rows: list[tuple[str, tuple[str, ...]]], labels: list[str]) -> torch.Tensor:
