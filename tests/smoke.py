@@ -82,10 +82,7 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
             continue
         if record.family is MaskedLanguageModel:
             text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
-            yield (
-                kind,
-                {**SETTINGS, **text, "model.kind": kind, "data.block": 32, "tokenizer.vocab_size": 300},
-            )
+            yield kind, {**SETTINGS, **text, "model.kind": kind, "data.block": 32}
             continue
         if record.family is Classifier:
             text = {f"data.{split}text": folder / f"{split or 'train_'}texts.tsv" for split in ("", "valid_")}
@@ -112,7 +109,7 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
         own = {**SETTINGS, **pairs, "model.kind": kind, "data.max_dropped": 1.0}
         if record.family is not NonAutoregressive:
             teacher = teacher or folder / kind
-            yield kind, {**own, "tokenizer.vocab_size": 300}
+            yield kind, {**own}
             continue
         for decoder in SCHEMES:
             yield f"{kind}-{decoder}", {**own, "model.decoder": decoder, "training.teacher": teacher}
