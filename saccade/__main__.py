@@ -28,6 +28,7 @@ from saccade.commands.interop import export, import_
 from saccade.commands.lab import lab
 from saccade.commands.language import generate, perplexity
 from saccade.commands.parameters import expanded
+from saccade.commands.predict import predict
 from saccade.commands.renamed import RENAMED
 from saccade.commands.scoring import evaluate, score
 from saccade.commands.streams import NOBODY_READS, settle_streams
@@ -44,6 +45,7 @@ COMMANDS = (
     compare,
     generate,
     perplexity,
+    predict,
     check,
     info,
     attention,

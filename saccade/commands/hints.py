@@ -7,6 +7,7 @@ from saccade.errors import UserError
 HINTS = {
     "language-model": "Use `saccade generate` to continue text or `saccade perplexity` to score it.",
     "translator": "Use `saccade translate`, or `saccade evaluate` to score its translations.",
+    "predictor": "Use `saccade predict`.",
     "out": "Choose another --out.",
     "closed-output": "Give a file with --output.",
     "run-exists": "Resume it with `saccade train --resume {run}`, or choose another --out.",
