@@ -67,6 +67,8 @@ class NonAutoregressiveTranslation(Translation):
             raise ConfigError(
                 f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1]."
             )
+        if training.r_drop:
+            raise ConfigError("training.r_drop: only for models that write token by token; leave it out.")
         if training.compile:
             raise ConfigError(
                 "training.compile: the shapes in a non-autoregressive model depend on its data, so that "

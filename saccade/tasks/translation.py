@@ -28,6 +28,7 @@ from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.objective import LABEL_SMOOTHING, CrossEntropy, Objective
+from saccade.training.r_drop import RDrop
 
 
 class Translation(Task):
@@ -119,8 +120,9 @@ class Translation(Task):
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""
-        smoothing = plan.training.label_smoothing
-        return CrossEntropy(LABEL_SMOOTHING if smoothing is None else smoothing)
+        given, strength = plan.training.label_smoothing, plan.training.r_drop
+        smoothing = LABEL_SMOOTHING if given is None else given
+        return RDrop(strength, smoothing) if strength else CrossEntropy(smoothing)
 
     def validation_objective(self, plan: Experiment) -> Objective:
         """The objective that training minimises, without smoothing."""

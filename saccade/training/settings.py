@@ -34,6 +34,9 @@ class TrainingConfig(OptimizerConfig):
     label_smoothing: float | None = Field(None, ge=0, lt=1)
     """Share of each target that is spread over the vocabulary (section 5.4). Unset: 0.1, or 0 for language
     models and non-autoregressive models."""
+    r_drop: float = Field(0.0, ge=0)
+    """Weight of the divergence between two passes with different dropout (R-Drop, Liang et al. 2021), which
+    take twice the time and memory. 0: one pass; the paper uses 5 for translation."""
     glancing: tuple[float, float] | None = None
     """Shares of the wrong slots whose tokens are revealed at the start and at the end of training
     (model.decoder = "ctc" only); [0.0, 0.0] is plain CTC. Unset: [0.5, 0.3], as in the paper."""
