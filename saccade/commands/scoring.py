@@ -16,7 +16,7 @@ from saccade.commands.options import (
     SEARCH,
     Json,
     Lowercase,
-    Model,
+    Models,
     PrecisionName,
     References,
     Reranker,
@@ -24,6 +24,7 @@ from saccade.commands.options import (
     Target,
     Tokenize,
     Use,
+    ensemble,
     load_translator,
 )
 from saccade.commands.output import check_outputs, output_file
@@ -43,7 +44,8 @@ def evaluate(
         typer.Argument(
             metavar="MODEL_OR_TEXT",
             show_default=False,
-            help="A run or model folder, or a file of translations, one a line.",
+            help="A run or model folder, several separated by commas (an ensemble), or a file of "
+            "translations, one a line.",
         ),
     ],
     *,
@@ -83,7 +85,7 @@ def evaluate(
         texts, references, *how["more_references"] = read_side_by_side([model, *reference])
         _show(evaluation.score_text(texts, references, **how), as_json=as_json)
         return
-    if not model.exists():
+    if not model.exists() and not ensemble(model):
         raise NotFound(f"{model}: no such file or folder.")
     if source is None:
         raise typer.BadParameter(f"needed to translate with {model}", param_hint="--source")
@@ -141,7 +143,7 @@ def _show(scores: "Scores", seconds: float | None = None, *, as_json: bool) -> N
 
 
 def score(
-    model: Model,
+    model: Models,
     *,
     source: Source,
     target: Target,

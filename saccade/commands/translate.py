@@ -16,7 +16,7 @@ from saccade.commands.options import (
     FERTILITIES,
     ITERATIONS,
     SEARCH,
-    Model,
+    Models,
     PrecisionName,
     Reranker,
     Use,
@@ -36,7 +36,7 @@ SAMPLING = Offer(DecodingConfig, "nbest", "sample", "temperature", "top_k", "top
 
 
 def translate(
-    model: Model,
+    model: Models,
     file: Annotated[
         Path,
         typer.Argument(

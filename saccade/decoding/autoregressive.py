@@ -101,11 +101,7 @@ class Autoregressive(SearchDecoder):
         prefixes: Sequence[Sequence[int]] = (),
     ) -> Tensor:
         """See `Decoder.log_probs`."""
-        limits = None
-        if options is not None and options.rules != "plain":
-            every, prefixes = [options] * len(targets), prefixes or [()] * len(targets)
-            limits = limits_of(self.network, source_lengths, options=every, prefixes=prefixes)
-        return target_log_probs(self.network, source, source_lengths, targets, limits=limits)
+        return scored(self.network, source, source_lengths, targets, options=options, prefixes=prefixes)
 
     def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
         """See `Decoder.attention`: one teacher-forced pass."""
@@ -126,3 +122,20 @@ class Autoregressive(SearchDecoder):
         with record_attention(self.network) as maps:
             self.network.decode(shifted, self.network.encode(source, source_lengths))
         return list(maps.values())
+
+
+def scored(
+    model: Any,
+    source: Tensor,
+    source_lengths: Tensor,
+    targets: Sequence[Sequence[int]],
+    *,
+    options: DecodingConfig | None,
+    prefixes: Sequence[Sequence[int]],
+) -> Tensor:
+    """What `Decoder.log_probs` returns, by a model that is `IncrementalDecoder` and `TeacherForced`."""
+    limits = None
+    if options is not None and options.rules != "plain":
+        every, prefixes = [options] * len(targets), prefixes or [()] * len(targets)
+        limits = limits_of(model, source_lengths, options=every, prefixes=prefixes)
+    return target_log_probs(model, source, source_lengths, targets, limits=limits)
