@@ -32,7 +32,10 @@ from saccade.errors import UserError
 if TYPE_CHECKING:
     from saccade.use.translator import Translation
 
-SAMPLING = Offer(DecodingConfig, "nbest", "sample", "temperature", "top_k", "top_p", "seed", "min_length")
+SAMPLING = Offer(
+    DecodingConfig, "nbest", "mbr", "sample", "temperature", "top_k", "top_p", "seed", "min_length"
+)
+REPETITION = Offer(DecodingConfig, "no_repeat_ngram_size", "repetition_penalty", "coverage_penalty")
 
 
 def translate(
@@ -56,7 +59,7 @@ def translate(
             default="standard output",
         ),
     ] = None,
-    settings: Annotated[Settings, SEARCH, SAMPLING, CANDIDATES, ITERATIONS, FERTILITIES],
+    settings: Annotated[Settings, SEARCH, SAMPLING, REPETITION, CANDIDATES, ITERATIONS, FERTILITIES],
     reranker: Reranker = None,
     prefix_file: Annotated[
         Path | None,
@@ -93,7 +96,8 @@ def translate(
     an empty line, and a message with its number on standard error; so does a translation that is doubtful,
     because it was cut, repeats itself or is very short. Only the newline character ends a line. Bytes that
     are not UTF-8 are replaced, with a message; a text that is mostly not UTF-8 is refused. With --nbest, each
-    translation is printed as `index ||| text ||| score`, where the index counts input lines from 0.
+    translation is printed as `index ||| text ||| score`, where the index counts input lines from 0. With
+    --mbr, one of the --nbest translations is chosen and printed alone.
 
     Lines from a pipe or a terminal are translated as soon as no more of them arrive. A program can thus send
     a line and wait for its translation.
@@ -104,6 +108,7 @@ def translate(
       saccade translate runs/model input.txt --beam 5 --output translations.txt
       saccade translate runs/model input.txt --precision int8
       saccade translate runs/model input.txt --sample --top-k 10 --seed 7
+      saccade translate runs/model input.txt --sample --nbest 32 --mbr chrf
     """
     from saccade.text.opening import is_standard_input, reads_once
 
@@ -118,7 +123,8 @@ def translate(
     chunks = (cut if is_plain(place) else arriving)(_lines(file, unread), most=CHUNK)
     results = translator.stream_chunks(chunks, prefixes=prefixes, **options)
     summed = translator.decoder.sums_over(translator.options(**options), given=False)
-    show = partial(_as_json, summed=summed) if as_json else _as_nbest if "nbest" in options else _as_text
+    several = "nbest" in options and translator.options(**options).mbr is None
+    show = partial(_as_json, summed=summed) if as_json else _as_nbest if several else _as_text
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     progress = Progress(_count(file)) if visible and not reads_once(file) else None
     _write(_with_problems(results, unread), show, output, progress=progress)

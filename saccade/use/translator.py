@@ -14,6 +14,7 @@ from saccade.config import build, require_count
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.keywords import DecodingOptions
+from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import TargetScore
 from saccade.errors import ConfigError, TooLong, Unsupported
@@ -37,6 +38,7 @@ from saccade.text.lines import (
 from saccade.text.tokenizer import Tokenizer, between
 from saccade.use.attending import attended_pieces, attention_maps
 from saccade.use.decoders import Engine, decoder_for, ensemble_of, make_reranker
+from saccade.use.minimum_risk import by_minimum_risk
 from saccade.use.problems import LineChecks
 from saccade.use.reopening import Reopened
 from saccade.use.results import Alternative, Problem, Translation
@@ -364,6 +366,8 @@ class Translator(Reopened):
                 lines=[first_line + index for index in rows],
                 prefixes=[forced[index] for index in rows],
             )
+            if getattr(options, "mbr", None) is not None:
+                found = [self._by_risk(hypotheses, options) for hypotheses in found]
             yield from zip(rows, found, strict=True)
 
     def padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -376,6 +380,12 @@ class Translator(Reopened):
         limit = default_limit(self.seen) if chosen is None else chosen or None
         reads, writes = self.decoder.max_source_length, self.decoder.max_target_length
         return LineChecks(self.tokenizer, self.seen, limit, reads, writes)
+
+    def _by_risk(self, hypotheses: list[Hypothesis], options: DecodingConfig) -> list[Hypothesis]:
+        """The hypotheses of a line by expected utility, the greatest first."""
+        texts = [self.tokenizer.decode(one.tokens) for one in hypotheses]
+        assert options.mbr is not None
+        return by_minimum_risk(hypotheses, texts, utility=options.mbr, sampled=options.sample)
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
         """The ids that each target must begin with: its prefix, or the token of the target language."""

@@ -18,8 +18,9 @@ _AT_ONCE = "all positions are written at once, there is no search from word to w
 _DRAWN = "words are not sampled, the most likely one is taken at each position"
 _LENGTH = "the length is decided before the words, so that scores need no length penalty or limit"
 _OF_SEARCH = {
-    "nbest": "there is one translation a sentence",
+    **dict.fromkeys(("nbest", "mbr"), "there is one translation a sentence"),
     **dict.fromkeys(("beam", "early_stopping", "rules", "banned"), _AT_ONCE),
+    **dict.fromkeys(("no_repeat_ngram_size", "repetition_penalty", "coverage_penalty"), _AT_ONCE),
     **dict.fromkeys(("sample", "temperature", "top_k", "top_p", "seed"), _DRAWN),
     **dict.fromkeys(
         ("length_penalty", "alpha", "min_length", "max_length", "max_ratio", "max_extra"), _LENGTH
