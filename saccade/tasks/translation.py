@@ -152,15 +152,16 @@ class Translation(Task):
     def refuse_schemes(self, plan: Experiment, *, but: SchemeName | None) -> None:
         """Raises UserError for settings that belong to another scheme of non-autoregressive models."""
         training, data = plan.training, cast(DataConfig, plan.data)
-        owned: dict[str, tuple[bool, SchemeName]] = {
-            "training.glancing": (training.glancing is not None, "ctc"),
-            "training.fine_tuning": (training.fine_tuning > 0, "fertility"),
-            "data.fertilities": (bool(data.fertilities), "fertility"),
-            "data.valid_fertilities": (bool(data.valid_fertilities), "fertility"),
+        owned: dict[str, tuple[bool, tuple[SchemeName, ...]]] = {
+            "training.glancing": (training.glancing is not None, ("ctc", "dag")),
+            "training.fine_tuning": (training.fine_tuning > 0, ("fertility",)),
+            "data.fertilities": (bool(data.fertilities), ("fertility",)),
+            "data.valid_fertilities": (bool(data.valid_fertilities), ("fertility",)),
         }
-        for name, (given, owner) in owned.items():
-            if given and but != owner:
-                raise ConfigError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
+        for name, (given, owners) in owned.items():
+            if given and but not in owners:
+                known = " or ".join(f'"{owner}"' for owner in owners)
+                raise ConfigError(f"{name}: only for models with decoder = {known}; leave it out.")
 
     def require_teacher(self, plan: Experiment) -> None:
         """Raises UserError for settings that need a teacher if there is none."""

@@ -27,6 +27,7 @@ _OF_SEARCH = {
     ),
 }
 _OF_SCHEMES = {
+    "path": "dag",
     "fertilities": "fertility",
     "iterations": "mask-predict, which works in rounds",
 }
@@ -91,6 +92,24 @@ class CtcDecoding(NonAutoregressiveDecoding):
     candidates: int = Field(1, ge=1, le=MOST_HYPOTHESES)
     """Number of candidate translations. 1: the most likely path, collapsed; more: width of a prefix search
     that sums over the paths to each target; the likelihood or a reranker chooses among its results."""
+
+    @property
+    def rows_per_sentence(self) -> int:
+        """Rows that a sentence occupies while it is decoded, one for each target."""
+        return self.candidates
+
+
+class DagDecoding(NonAutoregressiveDecoding):
+    """Options with `decoder = "dag"` (Huang et al. 2022, section 3.5)."""
+
+    path: Literal["lookahead", "greedy"] = "lookahead"
+    """Path that one candidate takes: from each vertex the likeliest link (greedy), or the likeliest link and
+    token together (lookahead)."""
+    candidates: int = Field(1, ge=1, le=MOST_HYPOTHESES)
+    """Number of candidate translations. 1: one path; more: width of a beam search that sums over the paths to
+    each target; the score or a reranker chooses among its results."""
+    alpha: float = Field(1.0, ge=0, le=10)
+    """Exponent of the length, end symbol counted, by which log-probabilities of the beam are divided."""
 
     @property
     def rows_per_sentence(self) -> int:
