@@ -178,7 +178,6 @@ def _measure(preset: str, parameters: int, device: torch.device) -> tuple[float,
         group=group,
         clip_norm=1.0,
         autocast=uses_bfloat16("auto", device),
-        compiled=False,
     )
     step([group.share(_batch(_LENGTH, device))], rate=1e-4)  # makes the optimiser's state
     sizes, peaks = (large // 4 // _LENGTH * _LENGTH, large // _LENGTH * _LENGTH), []

@@ -12,6 +12,8 @@ from saccade.models.nonautoregressive.config import NonAutoregressiveConfig, Sch
 from saccade.tasks.interface import Experiment
 from saccade.tasks.translation import Translation
 from saccade.text.corpus import DataConfig
+from saccade.text.prepare import Prepared
+from saccade.text.shapes import Shapes
 from saccade.training.fertility import FertilityCrossEntropy
 from saccade.training.fine_tuning import FineTuning
 from saccade.training.glancing import GlancingCtc
@@ -67,15 +69,14 @@ class NonAutoregressiveTranslation(Translation):
             raise ConfigError(
                 f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1]."
             )
-        if training.compile:
-            raise ConfigError(
-                "training.compile: the shapes in a non-autoregressive model depend on its data, so that "
-                "nearly every step would be compiled again; leave it out."
-            )
         if self.validation_of(plan).beam > 1:
             raise ConfigError("validation.beam: a non-autoregressive model has no beam search; leave it out.")
         if DECODERS[scheme].scheme.needs_fertilities:
             _require_fertilities(data)
+
+    def shapes(self, prepared: Prepared, *, batch_tokens: int) -> Callable[[], Shapes] | None:
+        """None, because the lengths in these models depend on their data anyway."""
+        return None
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""
