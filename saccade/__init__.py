@@ -33,10 +33,10 @@ def load(folder: str | Path, *, device: str | None = None, **options: Any) -> An
     """Loads the model in a model folder or a run folder (its best model), ready for use.
 
     A translation model is loaded as a `Translator`, a language model as a `TextGenerator`. device: "cpu",
-    "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models: precision, "float32" or
-    "int8", which is faster on CPUs but quantises the weights (unset: as stored in the folder); reranker, a
-    model folder, which picks among the candidates of a non-autoregressive model. Options of language models
-    are settings that their weights do not depend on, such as memory.
+    "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models: precision, "float32",
+    "int8", which is faster on CPUs but quantises the weights, "bfloat16" or "float16" on a GPU (unset: as
+    stored in the folder); reranker, a model folder, which picks among the candidates of a non-autoregressive
+    model. Options of language models are settings that their weights do not depend on, such as memory.
 
     Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """

@@ -8,11 +8,11 @@ import torch
 from saccade.decoding.interface import Decoder
 from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
-from saccade.engine import make_engine, unsupported_reason
+from saccade.engine import make_engine, require_possible, unsupported_reason
 from saccade.errors import ConfigError, Unsupported
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.families import Seq2Seq, expect
-from saccade.quantisation import PRECISIONS, Precision
+from saccade.quantisation import PRECISIONS, RunPrecision
 from saccade.text.tokenizer import Tokenizer, same_pieces
 
 Engine = Literal["saccade", "torch"]
@@ -23,15 +23,17 @@ def decoder_for(
     model: Model,
     *,
     device: torch.device | str,
-    precision: Precision | None,
+    precision: RunPrecision | None,
     reranker: Model | str | Path | None,
     engine: Engine,
 ) -> Decoder:
     """The decoder of a model; the arguments are those of `Translator.of`."""
     _require_known(engine, precision)
     network = model.network.to(device)
-    if engine == "torch" and precision == "int8":
-        raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
+    if engine == "torch" and precision not in {None, "float32"}:
+        raise Unsupported(f"precision {precision} needs Saccade's own engine; torch computes in float32.")
+    if precision is not None:
+        require_possible(network, precision)
     if isinstance(reranker, str | Path):
         reranker = load_model(Path(reranker))
     judge = None if reranker is None else make_reranker(reranker, model.tokenizer, device)

@@ -23,7 +23,7 @@ from saccade.machine import chosen_device, usable_device
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.recording import AttentionMap
 from saccade.native.fork import survive_fork
-from saccade.quantisation import Precision
+from saccade.quantisation import RunPrecision
 from saccade.text.batching import plan_for_inference
 from saccade.text.lengths import SeenLengths, default_limit
 from saccade.text.lines import (
@@ -74,15 +74,16 @@ class Translator(Reopened):
         model: Model,
         *,
         device: torch.device | str = "cpu",
-        precision: Precision | None = None,
+        precision: RunPrecision | None = None,
         reranker: Model | str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
         """Makes a translator from a model in memory.
 
         Search may use a copy of the weights, made at the first translation, so that a model that is trained
-        further needs a new Translator. precision: numeric precision of matrix products in search; int8 is
-        faster but quantises the weights; None: as stored in the folder, or float32 if int8 is not possible.
+        further needs a new Translator. precision: numeric precision of matrix products in search. int8 is
+        faster on a CPU but quantises the weights; bfloat16 and float16 are for GPUs; None: as stored in the
+        folder, or float32 if int8 is not possible.
         reranker: a model, or its folder, that picks among the candidates of a non-autoregressive one. engine:
         see `Engine`.
 
@@ -99,7 +100,7 @@ class Translator(Reopened):
         folder: str | Path,
         *,
         device: torch.device | str | None = None,
-        precision: Precision | None = None,
+        precision: RunPrecision | None = None,
         reranker: str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
