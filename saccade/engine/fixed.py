@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ class FixedTransformer(FixedDecoder):
     def empty(self, sentences: int, hypotheses: int, columns: int, source: int) -> FixedState:
         """See `FixedDecoder.empty`."""
         config, like = self.network.config, self.network.output.weight
-        self.network.target_embedding.positions.reserve(columns)
+        cast(Any, self.network.target_embedding.positions).reserve(columns)
         ancestry = Ancestry.empty(sentences, hypotheses, columns, device=like.device)
         shape = (sentences, config.heads, source, config.head_width)
         past = []

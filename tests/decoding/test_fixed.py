@@ -189,3 +189,17 @@ def test_positions_that_are_a_bias_have_no_fixed_step() -> None:
     for positions in ("alibi", "relative"):
         assert unsupported_reason(transformer(positions=positions))
     assert unsupported_reason(transformer(positions="rotary")) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_replayed_step_on_a_gpu_gives_what_search_on_a_cpu_gives(beam: int) -> None:
+    model, config = transformer(seed=3), DecodingConfig(beam=beam, nbest=beam, max_extra=20)
+    batches = [padded(sentences([7, 5, 9, 4, 8], seed=seed)) for seed in range(3)]
+    expected = [search(model, *source, options=config) for source in batches]
+    engine, workspaces = FixedTransformer(model.cuda()), Workspaces()
+    for source, texts in zip(batches, expected, strict=True):
+        placed = tuple(tensor.cuda() for tensor in source)
+        found = search(engine, *placed, options=config, workspaces=workspaces)
+        for one, other in zip(found, texts, strict=True):
+            same(one, other)

@@ -359,3 +359,17 @@ def test_a_compiled_model_learns_as_the_eager_one_does() -> None:
     for first in range(0, 300, 50):  # rounding grows from update to update
         means = [sum(losses[first : first + 50]) / 50 for losses in (compiled, plain)]
         assert means[0] == pytest.approx(means[1], rel=0.01)
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_is_that_of_the_cpu() -> None:
+    mine, theirs = tiny_model().cuda(), tiny_model()
+    step, eager = device_step(mine, clip_norm=0.1), step_of(theirs, clip_norm=0.1)
+    step.group = Group(device=torch.device("cuda"))
+    for seed in range(3):
+        batch = random_batch(7, seed=seed).filled(8, {"source": 12, "target": 12})
+        found = step([Share(batch.pin(), 1.0, batch.target_tokens)], rate=0.01)
+        assert not found.ready
+        assert found.read().loss == pytest.approx(eager(shares(batch), rate=0.01).loss, rel=1e-6)
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.cpu(), other, atol=1e-6, rtol=0)
