@@ -94,6 +94,12 @@ def test_the_advice_is_filled_in_and_stays_out_of_the_message() -> None:
     assert described(UserError("plain")) == "plain"
 
 
+def test_advice_follows_a_whole_sentence() -> None:
+    for message in ("Two columns", "Two columns."):
+        advised = described(UserError(message, topic="columns"))
+        assert advised.startswith("Two columns. On the command line")
+
+
 def test_errors_survive_a_process_boundary() -> None:
     error = pickle.loads(pickle.dumps(errors.TooLong("line 3", topic="out", run="x")))
     assert (type(error), str(error), error.topic, error.details) == (

@@ -31,7 +31,11 @@ HINTS = {
 def described(error: UserError) -> str:
     """The message and, where the command line has some, its advice."""
     hint = HINTS.get(error.topic or "")
-    return str(error) if hint is None else f"{error} {hint.format_map(error.details)}"
+    if hint is None:
+        return str(error)
+    message = str(error)
+    end = "" if message.endswith((".", ":", "!", "?")) else "."
+    return f"{message}{end} {hint.format_map(error.details)}"
 
 
 def report(error: UserError) -> None:

@@ -69,8 +69,8 @@ def translate(
         typer.Option(
             "--json",
             help="Print a JSON object for each line: text, score, log_prob (nats), tokens, alternatives, "
-            "problem (a message) and problems (codes: too-long, prefix, no-translation, unknown, long, cut, "
-            "repeats, short).",
+            "problem (a message) and problems (codes: too-long, prefix, no-translation, unknown, breaks, "
+            "long, cut, repeats, short).",
         ),
     ] = False,
     engine: Annotated[

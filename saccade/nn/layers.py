@@ -87,6 +87,19 @@ class BlockSettings:
         """Makes the residual connection around a sub-layer."""
         return Residual(self.width, norm=self.norm, dropout=self.dropout)
 
+    def self_attention(
+        self, *, causal: bool, window: int | None, positions: AttentionPositions | None
+    ) -> SelfAttention:
+        """Makes the attention of a sequence to itself; window, positions: see `SelfAttention`."""
+        return SelfAttention(
+            self.width,
+            heads=self.heads,
+            causal=causal,
+            dropout=self.attention_dropout,
+            window=window,
+            positions=positions,
+        )
+
     def cross_attention(self) -> CrossAttention:
         """Makes the attention of the target to the source."""
         return CrossAttention(self.width, heads=self.heads, dropout=self.attention_dropout)
@@ -113,14 +126,7 @@ class EncoderLayer(nn.Module):
     ) -> None:
         """window, positions: see `SelfAttention`."""
         super().__init__()
-        self.self_attention = SelfAttention(
-            settings.width,
-            heads=settings.heads,
-            causal=causal,
-            dropout=settings.attention_dropout,
-            window=window,
-            positions=positions,
-        )
+        self.self_attention = settings.self_attention(causal=causal, window=window, positions=positions)
         self.feed_forward = settings.feed_forward_network()
         self.self_attention_residual = settings.residual()
         self.feed_forward_residual = settings.residual()
@@ -146,14 +152,7 @@ class DecoderLayer(nn.Module):
     ) -> None:
         """window, positions: see `SelfAttention`."""
         super().__init__()
-        self.self_attention = SelfAttention(
-            settings.width,
-            heads=settings.heads,
-            causal=True,
-            dropout=settings.attention_dropout,
-            window=window,
-            positions=positions,
-        )
+        self.self_attention = settings.self_attention(causal=True, window=window, positions=positions)
         self.cross_attention = settings.cross_attention()
         self.feed_forward = settings.feed_forward_network()
         self.self_attention_residual = settings.residual()

@@ -4,24 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from saccade.errors import DamagedFile, NotFound, UserError
-from saccade.storage.structured import SMALL, read_json, reason
+from saccade.errors import DamagedFile, UserError
+from saccade.storage.structured import read_object, reason
 
 SETTINGS_FILE = "tokenizer.json"
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """Reads tokenizer.json; raises UserError if it is missing or damaged."""
-    path = folder / SETTINGS_FILE
-    try:
-        settings = read_json(path, limit=SMALL)
-    except FileNotFoundError as error:
-        raise NotFound(f"{path}: not found, so {folder} holds no tokeniser.") from error
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path}: the tokeniser is damaged: {reason(error)}.") from error
-    if not isinstance(settings, dict):
-        raise DamagedFile(f"{path}: the tokeniser is damaged: not a JSON object.")
-    return settings
+    return read_object(folder / SETTINGS_FILE, advice=f"Without it, {folder} holds no tokeniser.")
 
 
 def write_settings(folder: Path, *, kind: str, config: dict[str, Any]) -> None:

@@ -15,20 +15,8 @@ from torch import nn
 
 from saccade.interop.m2m import M2M_100
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-"""Real text, where there is some."""
-
 
 def text(language: str, count: int) -> list[str]:
-    """Lines of Multi30k where it is, else sentences of made-up words."""
-    file = DATA / "multi30k" / f"train.{language}"
-    if not file.is_file():
-        return made_up(language, count)
-    with file.open(encoding="utf-8", newline="\n") as stream:
-        return [line.rstrip("\n") for line, _ in zip(stream, range(count), strict=False)]
-
-
-def made_up(language: str, count: int) -> list[str]:
     """Sentences of words of one to four syllables, the same for the same arguments."""
     generator = random.Random(language)
     syllables = [first + second for first in "bdfgklmnprst" for second in "aeiou"]
