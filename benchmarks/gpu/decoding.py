@@ -34,7 +34,7 @@ def decode(ours: Decoder, source: tuple[Tensor, Tensor], options: Any) -> Any:
 
 
 def exact(tokens: int, beam: int) -> DecodingConfig:
-    """Options under which every translation has just so many tokens."""
+    """Options under which every translation has exactly that number of tokens."""
     return DecodingConfig(beam=beam, min_length=tokens - 1, max_length=tokens)
 
 
@@ -69,7 +69,7 @@ def marian(run: Run, dtype: torch.dtype) -> Any:
 
 
 def generate(model: Any, source: tuple[Tensor, Tensor], tokens: int, beam: int) -> Any:
-    """transformers' generate, with just so many tokens."""
+    """transformers' generate, with exactly that number of tokens."""
     ids, _ = source
     return model.generate(
         input_ids=ids,

@@ -39,6 +39,11 @@ class Run:
         return "bfloat16" if self.device.type == "cuda" else "float32"
 
     @property
+    def backend(self) -> str:
+        """What compiles: torch's own compiler, or with tiny sizes nothing but its analysis, which is fast."""
+        return "eager" if self.tiny else "inductor"
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """32,768 shared pieces, as in the figures to compare with."""
         size = 200 if self.tiny else 32_768

@@ -37,7 +37,7 @@ def step_of(
         group=Group(device=run.device),
         clip_norm=1.0,
         autocast=uses_bfloat16(precision or run.precision, run.device),
-        regions=CompiledRegions(loss) if compiled else None,
+        regions=CompiledRegions(loss, backend=run.backend) if compiled else None,
     )
 
 
@@ -116,7 +116,7 @@ def preset(run: Run, name: str) -> None:
         torch.manual_seed(1)
         module = kind(config, words)
         if compiled:
-            module = cast(nn.Module, torch.compile(module, dynamic=True))
+            module = cast(nn.Module, torch.compile(module, dynamic=True, backend=run.backend))
         return plain_update(module, group, run.precision, pad=words.pad)
 
     loops: dict[str, tuple[Callable[[], Train], list[Batch]]] = {

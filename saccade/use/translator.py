@@ -1,7 +1,7 @@
 """Translating lines: the common path of command line, Python, validation and inspection."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -35,6 +35,7 @@ from saccade.text.lines import (
     require_text,
 )
 from saccade.text.tokenizer import Tokenizer, between
+from saccade.use.ahead import ahead
 from saccade.use.attending import attended_pieces, attention_maps
 from saccade.use.decoders import Engine, decoder_for, make_reranker
 from saccade.use.problems import LineChecks
@@ -45,6 +46,21 @@ from saccade.use.scoring import score_pairs
 _MOST_LINES = 1_000_000  # of a chunk; its lines and translations are in memory together
 
 __all__ = ["Alternative", "Engine", "Problem", "Translation", "Translator", "make_reranker"]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Lines on their way through a translator. results: of each line, None for those that are decoded;
+    pending: the indices of these."""
+
+    lines: list[str]
+    ids: list[list[int]]
+    forced: list[list[int]]
+    pending: list[int]
+    results: list[Translation | None]
+    checks: LineChecks
+    decoding: Any
+    first_line: int
 
 
 class Translator(Reopened):
@@ -154,6 +170,18 @@ class Translator(Reopened):
         translation; nothing is truncated silently. first_line: number of the first line if `lines` are part
         of a longer text; line numbers seed sampling. Raises TypeError unless both are lists of str.
         """
+        request = self._request(lines, prefixes, first_line=first_line, **options)
+        return self._results(request, self._decoded(request), attention=attention)
+
+    def _request(
+        self,
+        lines: Sequence[str],
+        prefixes: Sequence[str] | None,
+        *,
+        first_line: int,
+        **options: Unpack[DecodingOptions],
+    ) -> "_Request":
+        """Lines cut into pieces, and the results of those that are not decoded."""
         lines, decoding = require_lines(lines, "lines"), self.options(**options)
         prefixes = None if prefixes is None else require_lines(prefixes, "prefixes")
         ids = self.tokenizer.encode_source(lines)
@@ -169,8 +197,31 @@ class Translator(Reopened):
                 results[index] = Translation(source=line, text="", problems=(problem,))
             else:
                 pending.append(index)
-        for index, hypotheses in self._decode(pending, ids, forced, decoding, first_line=first_line):
-            result = checks.translation(lines[index], ids[index], hypotheses)
+        return _Request(lines, ids, forced, pending, results, checks, decoding, first_line)
+
+    def _decoded(self, request: "_Request") -> list[tuple[int, list[Hypothesis]]]:
+        """The hypotheses of the lines that are decoded, each with the index of its line."""
+        return list(
+            self._decode(
+                request.pending,
+                request.ids,
+                request.forced,
+                request.decoding,
+                first_line=request.first_line,
+            )
+        )
+
+    def _results(
+        self,
+        request: "_Request",
+        decoded: Sequence[tuple[int, list[Hypothesis]]],
+        *,
+        attention: bool = False,
+    ) -> list[Translation]:
+        """A translation for each line."""
+        lines, ids, results = request.lines, request.ids, request.results
+        for index, hypotheses in decoded:
+            result = request.checks.translation(lines[index], ids[index], hypotheses)
             if attention and hypotheses:
                 maps = self._attention(ids[index], [*hypotheses[0].tokens, self.decoder.vocabulary.end])
                 result = replace(result, attention=maps)
@@ -242,13 +293,20 @@ class Translator(Reopened):
         prefixes: Sequence[str] | None = None,
         **options: Unpack[DecodingOptions],
     ) -> Iterator[list[Translation]]:
-        """Translates the lines of each chunk together, as `stream` does; yields their translations."""
+        """Translates the lines of each chunk together, as `stream` does; yields their translations.
+
+        On a GPU, other threads cut the next chunk into pieces and decode, so that the GPU does not wait for
+        tokenising and for what is done with the translations.
+        """
         require_many(chunks, "chunks")
         forced = None if prefixes is None else require_lines(prefixes, "prefixes")
-        return (
-            self.translate(lines, prefixes=own, first_line=first, **options)
+        overlap: Callable[[Iterable[Any]], Iterable[Any]] = iter if self.device.type == "cpu" else ahead
+        requests = overlap(
+            self._request(lines, own, first_line=first, **options)
             for first, lines, own in prefixed(chunks, forced)
         )
+        found = overlap((request, self._decoded(request)) for request in requests)
+        return (self._results(request, decoded) for request, decoded in found)
 
     def score(
         self,
