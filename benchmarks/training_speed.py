@@ -54,7 +54,6 @@ def our_update_of(module: nn.Module, group: Group, precision: str) -> Update:
         group=group,
         clip_norm=0.0,
         autocast=uses_bfloat16(precision, group.device),
-        compiled=False,
     )
 
     def update(batches: Sequence[Batch], *, rate: float = RATE) -> tuple[int, float]:

@@ -45,9 +45,10 @@ def load(folder: "str | Path | Sequence[str | Path]", *, device: str | None = No
     folders makes an ensemble: a `Translator` that averages the probabilities of models with one vocabulary.
 
     device: "cpu", "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models:
-    precision, "float32" or "int8", which is faster on CPUs but quantises the weights (unset: as stored in the
-    folder); reranker, a model folder, which picks among the candidates of a non-autoregressive model. Options
-    of language models are settings that their weights do not depend on, such as memory.
+    precision, "float32", "int8", which is faster on CPUs but quantises the weights, "bfloat16" or "float16"
+    on a GPU (unset: as stored in the folder); reranker, a model folder, which picks among the candidates of a
+    non-autoregressive model. Options of language models are settings that their weights do not depend on,
+    such as memory.
 
     Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """

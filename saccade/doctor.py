@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -30,11 +31,13 @@ from saccade.storage.digests import verify
 from saccade.storage.structured import is_plain
 from saccade.text.batching import Batch, PaddedColumn
 from saccade.text.translation import translation_batch
+from saccade.training.choosing import make_step
 from saccade.training.distributed import Group
 from saccade.training.eager import EagerStep
 from saccade.training.objective import CrossEntropy, Loss
 from saccade.training.optim import OptimizerConfig, make_optimizer
-from saccade.training.settings import uses_bfloat16
+from saccade.training.settings import TrainingConfig, uses_bfloat16
+from saccade.training.throughput import matrix_ceiling, training_flops
 
 SAFE = 0.8
 """Share of the free memory that a batch may use."""
@@ -69,6 +72,21 @@ class LargestBatch:
     bytes_per_token: float
     bytes_fixed: float
     free: int
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """What training reaches here: target tokens a second, and floating-point operations a second of the
+    linear layers, beside the most that products of matrices reach (`ceiling`)."""
+
+    tokens_per_second: float
+    flops: float
+    ceiling: float
+
+    @property
+    def share(self) -> float:
+        """Share of the ceiling."""
+        return self.flops / self.ceiling
 
 
 def facts() -> dict[str, str]:
@@ -147,6 +165,39 @@ def largest_batch(preset: str, *, device: torch.device | None = None) -> Largest
     return LargestBatch(_round_down((SAFE * free - fixed) / per_token), True, per_token, fixed, free)
 
 
+def training_speed(preset: str, *, device: torch.device | None = None) -> TrainingSpeed | None:
+    """Times updates of a preset, compiled on a GPU, beside large products in the same precision.
+
+    None for a model that is too large for a CPU. preset: as for `largest_batch`.
+    """
+    device = device or default_device()
+    on_cpu = device.type == "cpu"
+    with torch.device("meta"):
+        parameters = parameters_in(_network(preset))
+    if on_cpu and parameters > _MOST_PARAMETERS:
+        return None
+    network = _network(preset)
+    low = uses_bfloat16("auto", device)
+    ceiling = matrix_ceiling(device, torch.bfloat16 if low else torch.float32)
+    network = network.to(device)
+    step = make_step(
+        Loss(network, CrossEntropy(0.1)),
+        make_optimizer(network, OptimizerConfig()),
+        group=Group(device=device),
+        config=TrainingConfig(compile=not on_cpu),
+    )
+    tokens = round(min(max(_WORK / parameters, 512), 2048)) if on_cpu else 25_000
+    shares = [Group().share(_batch(tokens // _LENGTH * _LENGTH, device))]
+    seconds = []
+    for _ in range(3 if on_cpu else 20):
+        started = time.perf_counter()
+        step(shares, rate=1e-4).read()
+        seconds.append(time.perf_counter() - started)
+    count, best = shares[0].target_tokens, min(seconds[1:])
+    flops = training_flops(network, source=count, target=count)
+    return TrainingSpeed(count / best, flops / best, ceiling)
+
+
 def _saved_by_backward(preset: str) -> tuple[int, float]:
     """Number of parameters, and bytes per token saved for the backward pass, without computing anything."""
     with torch.device("meta"):
@@ -178,7 +229,6 @@ def _measure(preset: str, parameters: int, device: torch.device) -> tuple[float,
         group=group,
         clip_norm=1.0,
         autocast=uses_bfloat16("auto", device),
-        compiled=False,
     )
     step([group.share(_batch(_LENGTH, device))], rate=1e-4)  # makes the optimiser's state
     sizes, peaks = (large // 4 // _LENGTH * _LENGTH, large // _LENGTH * _LENGTH), []

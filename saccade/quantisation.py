@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 
 Precision = Literal["float32", "int8"]
-PRECISIONS = get_args(Precision)
+"""Precision of stored weights."""
+RunPrecision = Literal["float32", "int8", "bfloat16", "float16"]
+"""Precision of search: int8 on a CPU, 16 bits on a GPU."""
+PRECISIONS = get_args(RunPrecision)
 
 _STEPS = 127
 SCALE = ".scale"

@@ -29,7 +29,8 @@ def doctor(
 
     Without MODEL, prints versions, device, precision, memory, optional packages, and the largest safe batch.
     The batch is measured with two real training steps and extrapolated to 80% of the free memory, which takes
-    about ten seconds on a CPU. For larger models on a CPU it is estimated.
+    about ten seconds on a CPU. For larger models on a CPU it is estimated. The last line times a few more
+    steps, and says which share they reach of the speed of large matrix products.
 
     \b
     Examples:
@@ -60,3 +61,13 @@ def doctor(
         typer.echo(
             f"batch:     preset {preset} does not fit into this memory ({sizes}); choose a smaller one"
         )
+        return
+    speed = found.training_speed(preset)
+    if speed is None:
+        typer.echo(f"training:  preset {preset} is too large for a CPU to time")
+        return
+    typer.echo(
+        f"training:  {speed.tokens_per_second:,.0f} target tokens/s with preset {preset}: "
+        f"{speed.flops / 1e9:,.0f} GFLOP/s in its linear layers, {speed.share:.0%} of the "
+        f"{speed.ceiling / 1e9:,.0f} GFLOP/s that large matrix products reach here"
+    )

@@ -17,7 +17,7 @@ from saccade.errors import UserError
 
 if TYPE_CHECKING:
     from saccade.interop.exported import Target as ExportTarget
-    from saccade.quantisation import Precision
+    from saccade.quantisation import RunPrecision
     from saccade.use.translator import Translator
 
 
@@ -73,8 +73,11 @@ PrecisionName = Annotated[
     choice(
         "float32",
         "int8",
+        "bfloat16",
+        "float16",
         show_default="as the weights are stored",
-        help="Numeric precision of matrix multiplications. int8 is faster on CPUs but quantises the weights.",
+        help="Numeric precision of matrix multiplications. int8 is faster on CPUs but quantises the weights; "
+        "bfloat16 and float16 are for GPUs.",
     ),
 ]
 Reranker = Annotated[
@@ -169,7 +172,7 @@ def load_translator(
         translator = Translator.load(
             folders or model,
             device=use.device,
-            precision=cast("Precision | None", precision),
+            precision=cast("RunPrecision | None", precision),
             reranker=reranker,
             engine=cast(Literal["saccade", "torch"], engine or "saccade"),
         )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from saccade.decoding.coverage import ranked_by_coverage
+from saccade.decoding.fixed import Workspaces
 from saccade.decoding.group import limits_of
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
@@ -43,7 +44,7 @@ class SearchDecoder(Decoder):
         max_source_length: int | None,
         max_target_length: int | None,
     ) -> None:
-        self._engine = Lazy(make_engine)
+        self._engine, self._workspaces = Lazy(make_engine), Workspaces()
         self.vocabulary = vocabulary
         self.max_source_length, self.max_target_length = max_source_length, max_target_length
 
@@ -71,7 +72,15 @@ class SearchDecoder(Decoder):
         prefixes: Sequence[Sequence[int]],
     ) -> list[list[Hypothesis]]:
         """See `Decoder.decode`."""
-        return search(self.engine, source, source_lengths, options=options, lines=lines, prefixes=prefixes)
+        return search(
+            self.engine,
+            source,
+            source_lengths,
+            options=options,
+            lines=lines,
+            prefixes=prefixes,
+            workspaces=self._workspaces,
+        )
 
     def traced(
         self, source: Tensor, source_lengths: Tensor, *, options: DecodingConfig, prefix: Sequence[int]

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from saccade.decoding.batch import Batch
+from saccade.decoding.fixed import FixedBatch, Workspaces
+from saccade.decoding.fixed_beam import may_be_fixed
 from saccade.decoding.group import Group, Sentence
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.trace import Trace
-from saccade.models.interface import IncrementalDecoder
+from saccade.models.interface import FixedDecoder, IncrementalDecoder
 from saccade.native.search import log_softmax_
 from saccade.nn.rows import RowLayout
 
@@ -26,22 +28,28 @@ class Search:
     alone, not on the sentences that are decoded with it.
     """
 
-    def __init__(self, model: IncrementalDecoder) -> None:
-        """model: what the search drives. If its states cannot be joined, each `add` makes its own batch."""
-        self.model = model
+    def __init__(self, model: IncrementalDecoder, *, workspaces: Workspaces | None = None) -> None:
+        """model: what the search drives. If its states cannot be joined, each `add` makes its own batch.
+
+        workspaces: those of a `FixedDecoder`, whose sentences are then decoded with fixed sizes wherever that
+        is possible; None: nothing is fixed, so that sentences can join.
+        """
+        self.model, self.workspaces = model, workspaces
         self._batches: list[Batch] = []
+        self._fixed: list[FixedBatch] = []
         self._finished: list[tuple[int, list[Hypothesis]]] = []
         self._handles = 0
 
     @property
     def present(self) -> list[int]:
         """Handles of the sentences that are being decoded."""
-        return [one.handle for batch in self._batches for group in batch.groups for one in group.sentences]
+        found = [one.handle for batch in self._batches for group in batch.groups for one in group.sentences]
+        return found + [handle for batch in self._fixed for handle in batch.present]
 
     @property
     def done(self) -> bool:
         """Whether no sentence is being decoded; finished ones may still wait for `take_finished`."""
-        return not self._batches
+        return not self._batches and not self._fixed
 
     @torch.inference_mode()
     def add(
@@ -66,6 +74,21 @@ class Search:
         lines = handles if lines is None else lines
         prefixes = [()] * sentences if prefixes is None else prefixes
         traces = [None] * sentences if traces is None else traces
+        if self.workspaces is not None and not any(traces) and isinstance(self.model, FixedDecoder):
+            each = [options] * sentences if isinstance(options, DecodingConfig) else options
+            if may_be_fixed(each):
+                self._fixed.append(
+                    FixedBatch(
+                        self.model,
+                        self.workspaces,
+                        source,
+                        source_lengths,
+                        options=each,
+                        prefixes=prefixes,
+                        handles=handles,
+                    )
+                )
+                return handles
         parts = _by_options(options, sentences)
         each = [options] * sentences if isinstance(options, DecodingConfig) else options
         groups = [
@@ -98,6 +121,9 @@ class Search:
             logits, batch.state = self.model.step(batch.token, batch.state)
             self._finished += batch.advance(log_softmax_(logits))
         self._batches = [batch for batch in self._batches if batch.groups]
+        for fixed in self._fixed:
+            self._finished += fixed.step()
+        self._fixed = [fixed for fixed in self._fixed if fixed.handles]
 
     def take_finished(self) -> list[tuple[int, list[Hypothesis]]]:
         """Sentences finished since the last call: handle and up to `nbest` hypotheses, best first."""
@@ -110,6 +136,9 @@ class Search:
         for batch in self._batches:
             batch.drop(handle)
         self._batches = [batch for batch in self._batches if batch.groups]
+        for fixed in self._fixed:
+            fixed.drop(handle)
+        self._fixed = [fixed for fixed in self._fixed if fixed.handles]
 
     def best(self, handle: int) -> Hypothesis:
         """The best hypothesis so far of a sentence that is being decoded; raises KeyError for any other."""
@@ -118,6 +147,9 @@ class Search:
                 for place, one in enumerate(group.sentences):
                     if one.handle == handle:
                         return group.candidates.best(place)
+        for fixed in self._fixed:
+            if handle in fixed.present:
+                return fixed.best(handle)
         raise KeyError(handle)
 
     def _place(self, fresh: Batch) -> None:
@@ -146,13 +178,14 @@ def search(
     lines: Sequence[int] | None = None,
     prefixes: Sequence[Sequence[int]] | None = None,
     traces: Sequence[Trace | None] | None = None,
+    workspaces: Workspaces | None = None,
 ) -> list[list[Hypothesis]]:
-    """Decodes a batch to its end; see `Search.add` for the arguments.
+    """Decodes a batch to its end; see `Search` and `Search.add` for the arguments.
 
     Returns up to `options.nbest` hypotheses for each sentence, best first, in the order of the sources.
     Finished sentences leave the batch.
     """
-    running = Search(model)
+    running = Search(model, workspaces=workspaces)
     handles = running.add(
         source, source_lengths, options=options, lines=lines, prefixes=prefixes, traces=traces
     )

@@ -1,5 +1,6 @@
 """The interfaces of models, and of engines that replace them, for decoding and inspection."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -115,6 +116,48 @@ class IncrementalDecoder(Protocol):
     def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Feeds token (rows,), one to each row; returns logits (rows, vocabulary) and the next state."""
         ...
+
+
+class FixedDecoder(ABC):
+    """The base of engines whose step has fixed sizes and addresses, so that a GPU can record and replay it.
+
+    They also have the methods of `IncrementalDecoder`.
+    """
+
+    vocabulary: Vocabulary
+    joins: bool
+    max_source_length: int | None
+    max_target_length: int | None
+
+    @abstractmethod
+    def encode(self, source: Tensor, source_lengths: Tensor) -> Any:
+        """See `IncrementalDecoder.encode`."""
+
+    @abstractmethod
+    def start(self, memory: Any, max_length: int) -> Any:
+        """See `IncrementalDecoder.start`."""
+
+    @abstractmethod
+    def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """See `IncrementalDecoder.step`."""
+
+    @abstractmethod
+    def empty(self, sentences: int, hypotheses: int, columns: int, source: int) -> Any:
+        """A state with room for these numbers of sentences, hypotheses of each, target and source tokens.
+
+        It has `tensors()`, a list of those whose first axis is the sentences, and an `Ancestry`.
+        """
+
+    @abstractmethod
+    def fill(self, state: Any, source: Tensor, source_lengths: Tensor) -> None:
+        """Begins with new sentences: source (sentences, source), source_lengths (sentences,), from 1."""
+
+    @abstractmethod
+    def fixed_step(self, token: Tensor, state: Any) -> Tensor:
+        """Feeds token (rows,), one to each hypothesis; returns logits (rows, vocabulary).
+
+        It changes the state in place. The caller then says, with `Ancestry.follow`, which hypotheses go on.
+        """
 
 
 class TeacherForced(Protocol):

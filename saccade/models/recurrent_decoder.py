@@ -76,8 +76,6 @@ class EarlyDecoder(nn.Module):
     (Wu et al. 2016, section 3).
     """
 
-    uncompiled = ("forward",)
-
     def __init__(
         self,
         embedding: int,
@@ -134,8 +132,6 @@ class LateDecoder(nn.Module):
     a_{i-1}, and a_0 = 0. Without it no state depends on attention, so that torch's fused layers read all
     positions at once.
     """
-
-    uncompiled = ("_one_by_one",)
 
     def __init__(
         self,

@@ -205,7 +205,7 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
     def decode(self, target_in: Tensor, memory: Memory) -> Tensor:
         """See `Seq2Seq.decode`. The causal mask already hides padding on the right from real tokens."""
         x = self.target_embedding(target_in)  # (batch, target, width)
-        for layer in self._decoder_layers():
+        for layer in self.decoder_layers:
             x = layer(x, layer.cross_attention.project_memory(memory.states), visible=memory.visible)
         hidden: Tensor = self.decoder_norm(x)
         return hidden
@@ -214,7 +214,7 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         """See `Seq2Seq.start`."""
         states, heads = memory.states, self.config.heads
         sentences, head_width = states.size(0), self.config.width // heads
-        cross = [layer.cross_attention.project_memory(states) for layer in self._decoder_layers()]
+        cross = [layer.cross_attention.project_memory(states) for layer in self.decoder_layers]
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
@@ -223,11 +223,13 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
     def step(self, token: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """See `Seq2Seq.step`."""
         x = self.target_embedding(token[:, None], start=state.past[0].position)[:, 0]  # (rows, width)
-        for layer, memory, cache in zip(self._decoder_layers(), state.memory, state.past, strict=True):
+        for layer, memory, cache in zip(self.decoder_layers, state.memory, state.past, strict=True):
             x = layer.step(x, memory, visible=state.visible, cache=cache, layout=state.layout)
         return self.output(self.decoder_norm(x)), state
 
-    def _decoder_layers(self) -> list[DecoderLayer]:
+    @property
+    def decoder_layers(self) -> list[DecoderLayer]:
+        """The decoder's layers."""
         return cast(list[DecoderLayer], list(self.decoder))
 
     def _embedding(self, size: int) -> Embedding:

@@ -15,6 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from saccade.native import attention as native
 from saccade.nn.cache import KeyValueCache
+from saccade.nn.fixed_cache import FixedCache
 from saccade.nn.linear import Linear
 from saccade.nn.local import attend_in_blocks, block_size
 from saccade.nn.masks import band_mask, causal_mask
@@ -131,6 +132,9 @@ class AttentionPositions(nn.Module):
         """
         return query, key
 
+    def reserve(self, end: int) -> None:
+        """Makes room for `end` positions, for a start that stays on the device."""
+
     def bias(self, query: Tensor, keys: int, *, offset: int) -> Tensor | None:  # noqa: ARG002
         """A bias of the scores of `keys` keys, broadcastable to (batch, heads, query, key), or None."""
         return None
@@ -207,6 +211,18 @@ class SelfAttention(AttentionModule):
             visible = None if visible is None else visible[..., -self.window - 1 :]
         mixed = self.positions.attend(query, keys, values, offset=keys.size(2) - 1, visible=visible)
         return self._merge(mixed)[:, 0]
+
+    def step_fixed(self, x: Tensor, cache: FixedCache) -> Tensor:
+        """Processes a new position as `step` does, with a past of fixed size.
+
+        x (rows, width); returns the same shape. Only for positions that need no bias.
+        """
+        query, key, value = self._project(x[:, None], start=cache.ancestry.step)
+        query, key, value = map(cache.by_sentence, (query, key, value))
+        keys, values = cache.write(key, value)
+        mixed = attend(query, keys, values, visible=cache.ancestry.visible(self.window))
+        merged: Tensor = self.output(merge_heads(mixed))  # (sentences, hypotheses, width)
+        return merged.flatten(0, 1)
 
     def weights(self, x: Tensor, *, visible: Tensor | None = None) -> Tensor:
         """Weights (batch, heads, query, key) for the same arguments as `forward`."""

@@ -13,8 +13,9 @@ from torch.nn.functional import ctc_loss
 
 from saccade.native import softmax as native
 from saccade.nn.linear import product, transposed_product
+from saccade.nn.loss import DEVICE_ELEMENTS
 
-_GROUP_ELEMENTS = 1 << 22  # logits held at a time: 16 MB in float32
+_GROUP_ELEMENTS = 1 << 22  # logits held at a time on a CPU: 16 MB in float32
 
 
 class Slots(NamedTuple):
@@ -31,7 +32,8 @@ class Slots(NamedTuple):
 
     def groups(self, vocabulary: int) -> "Iterator[tuple[slice, Slots]]":
         """Splits the batch into groups of consecutive sentences whose logits fit, without excess padding."""
-        rows = max(1, _GROUP_ELEMENTS // (vocabulary * self.hidden.size(1)))
+        elements = _GROUP_ELEMENTS if self.hidden.device.type == "cpu" else DEVICE_ELEMENTS
+        rows = max(1, elements // (vocabulary * self.hidden.size(1)))
         for first in range(0, len(self.slots), rows):
             part = slice(first, first + rows)
             slots, lengths = self.slots[part], self.lengths[part]
@@ -60,8 +62,6 @@ def class_log_probs(part: Slots, weight: Tensor, *, blank: int) -> tuple[Tensor,
     return found.log_probs, best
 
 
-# Not compiled, because each number of sentences would need its own compilation of the loop.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def linear_ctc(part: Slots, weight: Tensor, *, blank: int, label_smoothing: float = 0.0) -> Tensor:
     """The CTC loss in nats, minus the log of the sum over all paths, summed over the batch; a scalar.
 

@@ -11,6 +11,7 @@ from saccade.native import residual as native
 from saccade.nn.attention import AttentionPositions, CrossAttention, KeyValue, SelfAttention
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.dropout import Dropout, LayerDropout
+from saccade.nn.fixed_cache import FixedCache
 from saccade.nn.linear import Linear
 from saccade.nn.rows import RowLayout
 
@@ -165,6 +166,8 @@ class BlockSettings:
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward. causal: hides later positions, as in a language model."""
 
+    compiled_methods = ("forward",)
+
     def __init__(
         self,
         settings: BlockSettings,
@@ -199,6 +202,8 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Causal self-attention, cross-attention and feed-forward, for all positions or one at a time."""
 
+    compiled_methods = ("forward",)
+
     def __init__(
         self,
         settings: BlockSettings,
@@ -224,6 +229,18 @@ class DecoderLayer(nn.Module):
         y = self.self_attention_residual(x, self.self_attention)
         y = self.cross_attention_residual(y, lambda z: self.cross_attention(z, memory, visible=visible))
         out: Tensor = self.layer_dropout(x, self.feed_forward_residual(y, self.feed_forward))
+        return out
+
+    def step_fixed(
+        self, x: Tensor, memory: KeyValue, *, visible: Tensor, cache: FixedCache, layout: RowLayout
+    ) -> Tensor:
+        """Processes the next position of each row as `step` does, with a past of fixed size."""
+        x = self.self_attention_residual(x, lambda y: self.self_attention.step_fixed(y, cache))
+        x = self.cross_attention_residual(
+            x,
+            lambda y: layout.flat(self.cross_attention(layout.grid(y), memory, visible=visible)),
+        )
+        out: Tensor = self.feed_forward_residual(x, self.feed_forward)
         return out
 
     def step(

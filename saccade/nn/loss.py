@@ -8,11 +8,10 @@ from torch import Tensor
 from saccade.native import softmax as native
 from saccade.nn.linear import product, transposed_product
 
-_CHUNK_ELEMENTS = 1 << 22  # logits held at a time: 16 MB in float32, 8 in bfloat16
+_CHUNK_ELEMENTS = 1 << 22  # logits held at a time on a CPU: 16 MB in float32, 8 in bfloat16
+DEVICE_ELEMENTS = 1 << 26  # and on a GPU, which works on many rows at a time
 
 
-# Not compiled, because each number of tokens would need its own compilation of the loop over chunks.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, gold: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
@@ -96,7 +95,8 @@ def _forward_and_gradients(
     d_hidden = torch.empty_like(hidden) if differentiate else None
     d_weight: Tensor | None = None
     d_bias = torch.zeros_like(bias) if differentiate and bias is not None else None
-    rows = max(64, _CHUNK_ELEMENTS // vocabulary)
+    elements = _CHUNK_ELEMENTS if hidden.device.type == "cpu" else DEVICE_ELEMENTS
+    rows = max(64, elements // vocabulary)
     for start in range(0, hidden.size(0), rows):
         piece, answer = hidden[start : start + rows], gold[start : start + rows, None]
         logits = product(piece, low_weight)  # (rows, vocabulary)

@@ -57,6 +57,8 @@ class PositionalAttention(AttentionModule):
 class NonAutoregressiveDecoderLayer(nn.Module):
     """Self-attention without a causal mask, optional positional attention, cross-attention, feed-forward."""
 
+    compiled_methods = ("forward",)
+
     def __init__(self, settings: BlockSettings, *, positional: bool) -> None:
         super().__init__()
         sizes: dict[str, Any] = {"heads": settings.heads, "dropout": settings.attention_dropout}

@@ -50,8 +50,18 @@ class SinusoidalPositions(nn.Module):
         return x + self.rows(start, x.size(-2))
 
     def rows(self, start: int | Tensor, count: int) -> Tensor:
-        """Positions from `start` on: (count, width), or (batch, count, width) for start (batch,)."""
-        end = count + (start if isinstance(start, int) else int(start.max()))
+        """Positions from `start` on: (count, width), or (batch, count, width) for start (batch,).
+
+        A start without axes is one position for all rows, which stays on the device; `reserve` has made room.
+        """
+        if isinstance(start, Tensor) and start.dim() == 0:
+            return _rows(self.table, start, count)
+        return _rows(
+            self.reserve(count + (start if isinstance(start, int) else int(start.max()))), start, count
+        )
+
+    def reserve(self, end: int) -> Tensor:
+        """A table of at least `end` positions."""
         table = self.table  # another thread may replace it, even with a shorter one
         if end > table.size(0):
             length = 2 ** (end - 1).bit_length()
@@ -59,11 +69,14 @@ class SinusoidalPositions(nn.Module):
             with torch.inference_mode(False):
                 table = sinusoids(length, table.size(1), layout=self.layout).to(table)
             self.table = table
-        return _rows(table, start, count)
+        return table
 
 
 class NoPositions(nn.Module):
     """Adds nothing, for models without positions or with positions inside attention."""
+
+    def reserve(self, end: int) -> None:
+        """Does nothing."""
 
     def forward(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:  # noqa: ARG002 - as its siblings
         """Returns x."""
@@ -80,16 +93,22 @@ class LearnedPositions(nn.Module):
 
     def forward(self, x: Tensor, *, start: int | Tensor = 0) -> Tensor:
         """See `SinusoidalPositions.forward`."""
-        end = x.size(-2) + (start if isinstance(start, int) else int(start.max()))
+        if not (isinstance(start, Tensor) and start.dim() == 0):
+            self.reserve(x.size(-2) + (start if isinstance(start, int) else int(start.max())))
+        return x + _rows(self.table, start, x.size(-2))
+
+    def reserve(self, end: int) -> None:
+        """Raises ValueError if the table has fewer than `end` positions."""
         if end > self.table.size(0):
             raise ValueError(f"the model has {self.table.size(0)} learned positions, {end} are needed")
-        return x + _rows(self.table, start, x.size(-2))
 
 
 def _rows(table: Tensor, start: int | Tensor, count: int) -> Tensor:
     """See `SinusoidalPositions.rows`."""
     if isinstance(start, int):
         return table[start : start + count]
+    if start.dim() == 0:
+        return table.index_select(0, start + torch.arange(count, device=start.device))
     return table[start[:, None] + torch.arange(count, device=start.device)]
 
 

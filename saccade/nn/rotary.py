@@ -29,9 +29,13 @@ class RotaryPositions(AttentionPositions):
         super().__init__()
         self.angles = SinusoidalPositions(head_width, layout="halves")  # its angles are m theta_i
 
+    def reserve(self, end: int) -> None:
+        """See `AttentionPositions.reserve`."""
+        self.angles.reserve(end)
+
     def place(self, query: Tensor, key: Tensor, *, start: int | Tensor) -> tuple[Tensor, Tensor]:
         """See `AttentionPositions.place`."""
         rows = self.angles.rows(start, query.size(-2))
         # Heads share the angles of their row.
-        sine, cosine = (rows if isinstance(start, int) else rows[:, None]).chunk(2, -1)
+        sine, cosine = (rows if rows.dim() == 2 else rows[:, None]).chunk(2, -1)
         return rotate(query, sine=sine, cosine=cosine), rotate(key, sine=sine, cosine=cosine)

@@ -92,6 +92,8 @@ class MemoryAttention(AttentionModule):
 class MemoryLayer(nn.Module):
     """A layer of Transformer-XL: attention over memory and segment, then feed-forward, with post-norm."""
 
+    compiled_methods = ("forward",)
+
     def __init__(self, settings: BlockSettings) -> None:
         super().__init__()
         self.self_attention = MemoryAttention(

@@ -13,6 +13,8 @@ from saccade.tasks.guidance import refuse_guidance
 from saccade.tasks.interface import Experiment
 from saccade.tasks.translation import Translation
 from saccade.text.corpus import DataConfig
+from saccade.text.prepare import Prepared
+from saccade.text.shapes import Shapes
 from saccade.training.dag import GlancingDag
 from saccade.training.fertility import FertilityCrossEntropy
 from saccade.training.fine_tuning import FineTuning
@@ -84,15 +86,14 @@ class NonAutoregressiveTranslation(Translation):
             )
         if training.r_drop:
             raise ConfigError("training.r_drop: only for models that write token by token; leave it out.")
-        if training.compile:
-            raise ConfigError(
-                "training.compile: the shapes in a non-autoregressive model depend on its data, so that "
-                "nearly every step would be compiled again; leave it out."
-            )
         if self.validation_of(plan).beam > 1:
             raise ConfigError("validation.beam: a non-autoregressive model has no beam search; leave it out.")
         if DECODERS[scheme].scheme.needs_fertilities:
             _require_fertilities(data)
+
+    def shapes(self, prepared: Prepared, *, batch_tokens: int) -> Callable[[], Shapes] | None:
+        """None, because the lengths in these models depend on their data anyway."""
+        return None
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""

@@ -1,7 +1,7 @@
 """Translation token by token: training on sentence pairs, and scored translations for validation."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.prepare import Prepared, open_prepared, prepare
 from saccade.text.reading import read_lines
 from saccade.text.report import DataReport
+from saccade.text.shapes import Shapes
 from saccade.text.tokenizer import Tokenizer, TokenizerConfig
 from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
@@ -92,6 +93,7 @@ class Translation(Task):
                 batch_tokens=training.batch_tokens,
                 accumulate=training.accumulate,
                 seed=training.seed,
+                shapes=self.shapes(prepared, batch_tokens=training.batch_tokens),
             )
 
         # The report holds what was chosen when the run began, so that a resumed run has the same scores.
@@ -144,6 +146,11 @@ class Translation(Task):
         """
         plain = {"nbest": 1, "sample": False, "temperature": 1.0, "top_k": None, "top_p": 1.0}
         return {"beam": self.validation_of(plan).beam, **plain}
+
+    def shapes(self, prepared: Prepared, *, batch_tokens: int) -> Callable[[], Shapes] | None:
+        """Makes the shapes of fixed batches, see `TrainingLines`."""
+        lengths = [prepared.train[side].lengths for side in SIDES]
+        return cache(partial(Shapes.of, *lengths, batch_tokens=batch_tokens))
 
     def validation_of(self, plan: Experiment) -> ValidationConfig:
         """The section `[validation]`."""

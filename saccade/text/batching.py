@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from saccade.text.cache import EncodedColumn, EncodedLines
 
@@ -72,6 +73,8 @@ class Batch:
     columns: Mapping[str, PaddedColumn]
     counted: str
     """Name of the column by whose number of positions the loss is divided."""
+    fixed: bool = False
+    """Whether a part of the batch keeps the lengths of the whole, see `filled`."""
 
     @property
     def rows(self) -> int:
@@ -98,16 +101,41 @@ class Batch:
         return self._each(Tensor.pin_memory)
 
     def take(self, rows: slice | Sequence[int]) -> "Batch":
-        """A batch with some of the rows, trimmed to the longest of them. Synchronises with the device."""
+        """A batch with some of the rows, trimmed to the longest of them unless it is `fixed`.
+
+        Synchronises with the device.
+        """
         device = self[self.counted].lengths.device
         index = rows if isinstance(rows, slice) else torch.as_tensor(rows, device=device, dtype=torch.int64)
         taken = {}
         for name, column in self.columns.items():
             lengths = column.lengths[index]
-            longest = int(lengths.max()) if len(lengths) else 0
-            values = column.values[index][:, :longest]
+            values = column.values[index]
+            if not self.fixed:
+                values = values[:, : int(lengths.max()) if len(lengths) else 0]
             taken[name] = replace(column, values=values, lengths=lengths, positions=int(lengths.sum()))
         return replace(self, columns=taken)
+
+    def filled(self, rows: int, lengths: Mapping[str, int]) -> "Batch":
+        """The batch padded to a fixed shape: `rows` rows, and the length of each column that is not aligned.
+
+        An additional row is one padding token on the source side, so that attention has something to see, and
+        nothing in the counted column, so that it has no loss.
+        """
+        widths = {id(self[name].lengths): length for name, length in lengths.items()}
+        more = rows - self.rows
+        fills = {id(self[name].lengths): int(name != self.counted) for name in lengths}
+        longer = {
+            key: pad(column.lengths, (0, more), value=fills[key])
+            for column in self.columns.values()
+            if (key := id(column.lengths)) in widths
+        }  # columns that are aligned still share their lengths
+        columns = {}
+        for name, column in self.columns.items():
+            key, values = id(column.lengths), column.values
+            edges = [0, 0] * (values.dim() - 2) + [0, widths[key] - values.size(1), 0, more]
+            columns[name] = replace(column, values=pad(values, edges, value=column.pad), lengths=longer[key])
+        return replace(self, columns=columns, fixed=True)
 
     def _each(self, move: Callable[[Tensor], Tensor]) -> "Batch":
         moved: dict[int, Tensor] = {}  # aligned columns share their lengths

@@ -16,7 +16,7 @@ STATE_FILE = "training.json"
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """How saved values are read: without conversions, NaN or infinity."""
 
-_LATER = {"window", "best_loss", "unscored"}
+_LATER = {"window", "best_loss", "unscored", "fixed_shapes"}
 """Counters that runs of earlier versions do not have."""
 
 _MOST = 1 << 53
@@ -44,8 +44,8 @@ class Counters:
     step: updates done, including skipped ones; epoch, done: position in the data; best_loss: loss of the best
     checkpoint; stale: validations since the best one; unscored: the latest ones whose loss was not finite;
     skipped, skipped_in_row: updates skipped because they were not finite; micro_batches: number of parts each
-    batch is split into after an out-of-memory error; kept: steps whose weights will be averaged; window: sums
-    for the next metrics.
+    batch is split into after an out-of-memory error; fixed_shapes: whether the batches of the present epoch
+    have a few shapes; kept: steps whose weights will be averaged; window: sums for the next metrics.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -63,6 +63,7 @@ class Counters:
     skipped: int = 0
     skipped_in_row: int = 0
     micro_batches: int = 1
+    fixed_shapes: bool = False
     finished: bool = False
     kept: list[int] = field(default_factory=list)
     window: Window = field(default_factory=Window)
@@ -121,7 +122,7 @@ def _impossible(counters: Counters) -> list[str]:
         for owner, prefix in ((counters, ""), (window, "window."))
         for one in fields(owner)
         for name, value in ((prefix + one.name, getattr(owner, one.name)),)
-        if name not in ("best", "best_loss", "window.loss", "kept", "window")
+        if name not in ("best", "best_loss", "window.loss", "kept", "window", "fixed_shapes")
     }
     found = [f"{name} = {value} is out of range" for name, value in counts.items() if not 0 <= value <= _MOST]
     bounded = ("epoch", "done", "best_step", "stale", "unscored", "skipped", "window.updates")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,19 @@ from torch import Tensor
 
 from saccade.text.batching import Batch, plan_batches
 from saccade.text.cache import EncodedLines
+from saccade.text.shapes import Shape, Shapes
 from saccade.training.batch import Share
+
+PlannedT = TypeVar("PlannedT")
 
 
 class TrainingData(Protocol):
     """The interface of training data, which is the same each time a run starts."""
 
-    def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Any]]:
+    def epoch(self, epoch: int, *, done: int, fixed: bool) -> Iterator[Sequence[Any]]:
         """The batches (`TrainingBatch`) of each update of an epoch, without its first `done` updates.
 
+        fixed: whether the batches have a few shapes, which suits a GPU, or only as much padding as they need.
         Every process calls this when the epoch begins. Another thread may then advance the iterator ahead of
         the updates; results of earlier updates that the batches need are added by `attach`.
         """
@@ -46,7 +50,7 @@ class TrainingLines:
 
     lines_of: returns the lines of an epoch, which may be segmented differently each time; every process calls
     it when the epoch begins. collate: makes a batch of some lines. sides: the columns whose lengths determine
-    the size of a batch.
+    the size of a batch. shapes: makes the shapes of fixed batches; None: batches are never fixed.
     """
 
     lines_of: Callable[[int], EncodedLines]
@@ -55,16 +59,27 @@ class TrainingLines:
     batch_tokens: int
     accumulate: int
     seed: int
+    shapes: Callable[[], Shapes] | None = None
 
-    def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Batch]]:
+    def epoch(self, epoch: int, *, done: int, fixed: bool = False) -> Iterator[Sequence[Batch]]:
         """The batches of each update of an epoch, without its first `done` updates."""
         lines = self.lines_of(epoch)
         lengths = [lines[side].lengths for side in self.sides]
+        if fixed and self.shapes is not None:
+            shaped = self.shapes().plan(*lengths, seed=self.seed, epoch=epoch)
+            return self._updates(shaped, done, lambda planned: self._filled(lines, *planned))
         plan = plan_batches(*lengths, batch_tokens=self.batch_tokens, seed=self.seed, epoch=epoch)
+        return self._updates(plan, done, lambda rows: self.collate(lines, rows))
+
+    def _updates(
+        self, plan: Sequence[PlannedT], done: int, make: Callable[[PlannedT], Batch]
+    ) -> Iterator[Sequence[Batch]]:
         firsts = range(done * self.accumulate, len(plan), self.accumulate)
-        return (
-            [self.collate(lines, rows) for rows in plan[first : first + self.accumulate]] for first in firsts
-        )
+        return ([make(planned) for planned in plan[first : first + self.accumulate]] for first in firsts)
+
+    def _filled(self, lines: EncodedLines, rows: NDArray[np.int64], shape: Shape) -> Batch:
+        batch = self.collate(lines, rows)
+        return batch.filled(shape.rows, dict(zip(self.sides, shape.lengths, strict=True)))
 
     def attach(self, shares: list[Share[Any]]) -> list[Share[Any]]:
         """The shares unchanged, because batches do not depend on earlier updates."""

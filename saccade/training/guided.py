@@ -5,7 +5,7 @@ Transformer Garg et al. 2019, "Jointly Learning to Align and Translate with Tran
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class GuidedAlignment(Objective):
     that its row is compared with the links of token t.
     """
 
+    compilable: ClassVar[bool] = False
     likelihood: CrossEntropy
     weight: float
     layer: int

@@ -27,12 +27,12 @@ class Loader:
         self.data, self.group, self.ahead = data, group, ahead
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
-    def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Share[Any]]]:
-        """The shares for each update of an epoch, without its first `done` updates.
+    def epoch(self, epoch: int, *, done: int, fixed: bool = False) -> Iterator[Sequence[Share[Any]]]:
+        """The shares for each update of an epoch, without its first `done` updates; see `TrainingData.epoch`.
 
         The epoch begins in the calling thread, because the processes may have to wait for each other.
         """
-        updates = self.data.epoch(epoch, done=done)
+        updates = self.data.epoch(epoch, done=done, fixed=fixed)
         pending: deque[Future[list[Share[Any]] | None]] = deque()
         try:
             for _ in range(self.ahead):

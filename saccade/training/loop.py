@@ -13,10 +13,10 @@ from saccade.errors import Interrupted, UserError
 from saccade.model_folder.checkpoint import Model, unique_tensors
 from saccade.training.batch import Share
 from saccade.training.checkpoints import Checkpoints
+from saccade.training.choosing import make_step
 from saccade.training.counters import Counters, damaged_state
 from saccade.training.data import TrainingData
 from saccade.training.distributed import Group
-from saccade.training.eager import make_eager_step
 from saccade.training.interrupt import stop_requests
 from saccade.training.loader import Loader
 from saccade.training.meter import Meter
@@ -27,7 +27,7 @@ from saccade.training.optim import learning_rate, make_optimizer
 from saccade.training.settings import TrainingConfig
 from saccade.training.state import TrainingState, generator_states, restore_generators
 from saccade.training.state_checks import all_finite
-from saccade.training.step import StepFactory, UpdateResult
+from saccade.training.step import Outcome, StepFactory, UpdateResult
 from saccade.training.validation import Schedule, ValidationScores, says_nothing
 
 _DIVERGED = (
@@ -50,7 +50,7 @@ class Setup:
     config: TrainingConfig
     validation: Schedule
     group: Group
-    make_step: StepFactory = make_eager_step
+    make_step: StepFactory = make_step
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -75,17 +75,20 @@ class _Training:
         self.counters = Counters()
         if resume:
             self._restore(self.checkpoints.restore())
+        self.log = MetricsLog(
+            setup.run, step=self.counters.step, steps=self.config.steps, quiet=not self.group.leads
+        )
         self.step = setup.make_step(
             Loss(self.network, setup.objective),
             self.optimizer,
             group=self.group,
             config=self.config,
             micro_batches=self.counters.micro_batches,
+            say=self.log.say,
         )
+        self.unread: list[Outcome] = []
+        """Results that the device is still computing, of the latest updates."""
         self.loader = Loader(setup.data, self.group)
-        self.log = MetricsLog(
-            setup.run, step=self.counters.step, steps=self.config.steps, quiet=not self.group.leads
-        )
         self.meter = Meter(self.counters.window)
 
     def _restore(self, state: TrainingState) -> None:
@@ -116,7 +119,10 @@ class _Training:
     def _updates(self) -> Iterator[Sequence[Share[Any]]]:
         """Yields the shares of each remaining update."""
         while not self._ended():
-            for shares in self.loader.epoch(self.counters.epoch, done=self.counters.done):
+            counters = self.counters
+            if counters.done == 0:  # an epoch ends with the plan of batches that it began with
+                counters.fixed_shapes = self.step.fixed_shapes
+            for shares in self.loader.epoch(counters.epoch, done=counters.done, fixed=counters.fixed_shapes):
                 self.counters.done += 1
                 yield shares
                 if self._ended():
@@ -134,13 +140,13 @@ class _Training:
         rate = learning_rate(step, config=self.config, steps=self.config.steps)
         self.network.train()
         self.setup.objective.at(self.counters.step / self.config.steps)
-        result = self.step(shares, rate=rate)
-        if result.applied and self.average is not None:
-            self.average.update()
-        self._count(result)
-        self.meter.add(result)
+        outcome = self.step(shares, rate=rate)
+        if self.average is not None:
+            self.average.update(outcome.applied)
+        self._count_update(outcome)
         self.log.progress(step, self.meter.line(rate))
         if step % self.config.log_every == 0 or step == self.config.steps:
+            self._read()
             self.log.record(
                 "train",
                 step,
@@ -152,32 +158,44 @@ class _Training:
                 },
             )
 
-    def _count(self, result: UpdateResult) -> None:
+    def _count_update(self, outcome: Outcome) -> None:
+        """Counts an update, and reads the result of the one before if the device is still at work on it."""
         counters = self.counters
         counters.step += 1
         counters.finished = False  # a finished run may be resumed with more steps
-        counters.tokens += result.tokens
+        counters.tokens += outcome.tokens
         if self.step.micro_batches > counters.micro_batches:
             self.log.say(
                 f"Out of memory: from now on each batch is computed in {self.step.micro_batches} parts."
             )
         counters.micro_batches = self.step.micro_batches
+        self.unread.append(outcome)
+        self._read(but=0 if outcome.ready else 1)
+
+    def _read(self, *, but: int = 0) -> None:
+        """Counts the results of all updates, without the latest ones (`but`)."""
+        while len(self.unread) > but:
+            result = self.unread.pop(0).read()
+            self._count_result(result, step=self.counters.step - len(self.unread))
+            self.meter.add(result)
+
+    def _count_result(self, result: UpdateResult, *, step: int) -> None:
+        counters = self.counters
         if result.applied:
             counters.skipped_in_row = 0
             return
         counters.skipped += 1
         counters.skipped_in_row += 1
-        self.log.record(
-            "skipped", counters.step, {"loss": str(result.loss), "norm": str(result.gradient_norm)}
-        )
+        self.log.record("skipped", step, {"loss": str(result.loss), "norm": str(result.gradient_norm)})
         if counters.skipped_in_row >= self.config.max_skipped:
             raise UserError(
-                f"step {counters.step}: {counters.skipped_in_row} updates in a row were skipped, the last "
+                f"step {step}: {counters.skipped_in_row} updates in a row were skipped, the last "
                 f"one with loss {result.loss} and gradient norm {result.gradient_norm}: {_DIVERGED}"
             )
 
     def _validate(self) -> None:
         """Validates in the leading process; the others wait for the result, which decides when to stop."""
+        self._read()
         counters = self.counters
         self.group.lead(self._score)
         shared = ("best", "best_step", "best_loss", "stale", "unscored")
@@ -234,6 +252,7 @@ class _Training:
         self.checkpoints.save_best(model, counters, asdict(scores))
 
     def _save(self) -> None:
+        self._read()
         generators = self.group.gather(generator_states(self.group.device))
         data = self.setup.data.state()
         self.counters.seconds += self.meter.lap()

@@ -29,8 +29,9 @@ class TrainingConfig(OptimizerConfig):
     """Random seed for weights, dropout and the order of the data."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Numeric precision. bfloat16: products in 16 bits, weights in 32; auto: bfloat16 on GPUs with it."""
-    compile: bool = False
-    """Whether torch.compile compiles the model, which takes minutes at the start and is faster on a GPU."""
+    compile: Literal["auto"] | bool = "auto"
+    """Whether torch.compile compiles the layers, which takes a minute or two at the start and makes updates
+    faster on a GPU; auto: on a GPU, in runs of at least 2,000 updates."""
     label_smoothing: float | None = Field(None, ge=0, lt=1)
     """Share of each target that is spread over the vocabulary (section 5.4). Unset: 0.1, or 0 for language
     models and non-autoregressive models."""

@@ -43,7 +43,7 @@ class CarriedMemory:
             for rows, found in self.parts:
                 for whole, part in zip(memory, found, strict=True):
                     whole[rows] = part
-        memory = tuple(part if bool(part.isfinite().all()) else torch.zeros_like(part) for part in memory)
+        memory = tuple(torch.where(part.isfinite().all(), part, torch.zeros_like(part)) for part in memory)
         self.parts = [(torch.arange(self.rows), memory)]
         return memory
 
@@ -71,7 +71,6 @@ class Segments:
         """Number of streams."""
         return self.tokens.shape[0]
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def carry(self, memory: Memory) -> None:
         """Stores the memory after this segment for the next one."""
         assert self.carried is not None
@@ -130,7 +129,13 @@ class TextStreams:
     _carried: list[CarriedMemory] = field(default_factory=list)
     """The memories after the last update, one for each of its batches."""
 
-    def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Segments]]:
+    def epoch(
+        self,
+        epoch: int,
+        *,
+        done: int,
+        fixed: bool = False,  # noqa: ARG002 - they nearly always are
+    ) -> Iterator[Sequence[Segments]]:
         """See `TrainingData.epoch`. The segments have no memory yet."""
         first = int(np.random.default_rng((self.seed, epoch)).integers(len(self.ids)))
         streams = Streams(self.ids, self.rows * self.accumulate, first)

@@ -10,11 +10,11 @@ from saccade.decoding.ensemble import EnsembleDecoder
 from saccade.decoding.interface import Decoder
 from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
-from saccade.engine import make_engine, unsupported_reason
+from saccade.engine import make_engine, require_possible, unsupported_reason
 from saccade.errors import ConfigError, Unsupported
 from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import Seq2Seq, expect
-from saccade.quantisation import PRECISIONS, Precision
+from saccade.models.families import Network, Seq2Seq, expect
+from saccade.quantisation import PRECISIONS, RunPrecision
 from saccade.text.tokenizer import Tokenizer, same_pieces
 
 Engine = Literal["saccade", "torch"]
@@ -25,15 +25,14 @@ def decoder_for(
     model: Model,
     *,
     device: torch.device | str,
-    precision: Precision | None,
+    precision: RunPrecision | None,
     reranker: Model | str | Path | None,
     engine: Engine,
 ) -> Decoder:
     """The decoder of a model; the arguments are those of `Translator.of`."""
     _require_known(engine, precision)
     network = model.network.to(device)
-    if engine == "torch" and precision == "int8":
-        raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
+    _require_engine(network, engine, precision)
     if isinstance(reranker, str | Path):
         reranker = load_model(Path(reranker))
     judge = None if reranker is None else make_reranker(reranker, model.tokenizer, device)
@@ -43,15 +42,13 @@ def decoder_for(
 
 
 def ensemble_of(
-    models: Sequence[Model], *, device: torch.device | str, precision: Precision | None, engine: Engine
+    models: Sequence[Model], *, device: torch.device | str, precision: RunPrecision | None, engine: Engine
 ) -> Decoder:
     """The decoder of several models that write one translation together.
 
     Raises UserError for a model that does not write token by token, or has other pieces than the first.
     """
     _require_known(engine, precision)
-    if engine == "torch" and precision == "int8":
-        raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
     networks = [
         expect(model.network, Seq2Seq, what=f"model {number} of the ensemble")
         for number, model in enumerate(models, start=1)
@@ -66,14 +63,14 @@ def ensemble_of(
                 "[tokenizer], or training.teacher = the first one."
             )
     for network in networks:
-        network.to(device)
+        _require_engine(network.to(device), engine, precision)
     makers = [
         _engine_of(model, precision) if engine == "saccade" else _itself(model.network) for model in models
     ]
     return EnsembleDecoder(networks, makers)
 
 
-def _engine_of(model: Model, precision: Precision | None) -> Callable[[], Any]:
+def _engine_of(model: Model, precision: RunPrecision | None) -> Callable[[], Any]:
     def make() -> Any:
         stored = "float32" if unsupported_reason(model.network) else model.precision
         return make_engine(model.network, precision=precision or stored)
@@ -89,6 +86,13 @@ def _require_known(engine: object, precision: object) -> None:
     for name, value, allowed in (("engine", engine, get_args(Engine)), ("precision", precision, PRECISIONS)):
         if value is not None and value not in allowed:
             raise ConfigError(f"{name} = {str(value)[:40]!r}: allowed are {', '.join(allowed)}.")
+
+
+def _require_engine(network: Network, engine: Engine, precision: RunPrecision | None) -> None:
+    if engine == "torch" and precision not in {None, "float32"}:
+        raise Unsupported(f"precision {precision} needs Saccade's own engine; torch computes in float32.")
+    if precision is not None:
+        require_possible(network, precision)
 
 
 def make_reranker(model: Model, tokenizer: Tokenizer, device: torch.device | str) -> Reranker:

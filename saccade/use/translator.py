@@ -1,7 +1,7 @@
 """Translating lines: the common path of command line, Python, validation and inspection."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from saccade.model_folder.checkpoint import Model, load_model
 from saccade.model_folder.heads import AlignmentHeads
 from saccade.models.recording import AttentionMap
 from saccade.native.fork import survive_fork
-from saccade.quantisation import Precision
+from saccade.quantisation import RunPrecision
 from saccade.text.batching import plan_for_inference
 from saccade.text.lengths import SeenLengths, default_limit
 from saccade.text.lines import (
@@ -38,6 +38,7 @@ from saccade.text.lines import (
 )
 from saccade.text.pharaoh import Link
 from saccade.text.tokenizer import Tokenizer, between
+from saccade.use.ahead import ahead
 from saccade.use.aligning import Pairs, aligned_words, word_weights
 from saccade.use.attending import attended_pieces, attention_maps
 from saccade.use.decoders import Engine, decoder_for, ensemble_of, make_reranker
@@ -50,6 +51,21 @@ from saccade.use.scoring import score_pairs
 _MOST_LINES = 1_000_000  # of a chunk; its lines and translations are in memory together
 
 __all__ = ["Alternative", "Engine", "Problem", "Translation", "Translator", "make_reranker"]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Lines on their way through a translator. results: of each line, None for those that are decoded;
+    pending: the indices of these."""
+
+    lines: list[str]
+    ids: list[list[int]]
+    forced: list[list[int]]
+    pending: list[int]
+    results: list[Translation | None]
+    checks: LineChecks
+    decoding: Any
+    first_line: int
 
 
 class Translator(Reopened):
@@ -82,15 +98,16 @@ class Translator(Reopened):
         model: Model,
         *,
         device: torch.device | str = "cpu",
-        precision: Precision | None = None,
+        precision: RunPrecision | None = None,
         reranker: Model | str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
         """Makes a translator from a model in memory.
 
         Search may use a copy of the weights, made at the first translation, so that a model that is trained
-        further needs a new Translator. precision: numeric precision of matrix products in search; int8 is
-        faster but quantises the weights; None: as stored in the folder, or float32 if int8 is not possible.
+        further needs a new Translator. precision: numeric precision of matrix products in search. int8 is
+        faster on a CPU but quantises the weights; bfloat16 and float16 are for GPUs; None: as stored in the
+        folder, or float32 if int8 is not possible.
         reranker: a model, or its folder, that picks among the candidates of a non-autoregressive one. engine:
         see `Engine`.
 
@@ -114,7 +131,7 @@ class Translator(Reopened):
         models: Sequence[Model],
         *,
         device: torch.device | str = "cpu",
-        precision: Precision | None = None,
+        precision: RunPrecision | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
         """Makes a translator from several models in memory, which write each translation together.
@@ -136,7 +153,7 @@ class Translator(Reopened):
         folder: str | Path | Sequence[str | Path],
         *,
         device: torch.device | str | None = None,
-        precision: Precision | None = None,
+        precision: RunPrecision | None = None,
         reranker: str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
@@ -160,7 +177,7 @@ class Translator(Reopened):
         cls,
         folders: Sequence[str | Path],
         place: torch.device,
-        precision: Precision | None,
+        precision: RunPrecision | None,
         reranker: str | Path | None,
         engine: Engine,
     ) -> "Translator":
@@ -218,12 +235,23 @@ class Translator(Reopened):
         its words, see `align`. first_line: number of the first line if `lines` are part
         of a longer text; line numbers seed sampling. Raises TypeError unless both are lists of str.
         """
+        request = self._request(lines, prefixes, first_line=first_line, **options)
+        return self._results(request, self._decoded(request), attention=attention, alignments=alignments)
+
+    def _request(
+        self,
+        lines: Sequence[str],
+        prefixes: Sequence[str] | None,
+        *,
+        first_line: int,
+        **options: Unpack[DecodingOptions],
+    ) -> "_Request":
+        """Lines cut into pieces, and the results of those that are not decoded."""
         lines, decoding = require_lines(lines, "lines"), self.options(**options)
         prefixes = None if prefixes is None else require_lines(prefixes, "prefixes")
         ids = self.tokenizer.encode_source(lines)
         forced = self._forced(prefixes, len(lines))
         results: list[Translation | None] = [None] * len(lines)
-        written: dict[int, Sequence[int]] = {}
         pending, checks = [], self.checks(decoding)
         for index, (line, source, prefix) in enumerate(zip(lines, ids, forced, strict=True)):
             if not line.strip():
@@ -234,8 +262,33 @@ class Translator(Reopened):
                 results[index] = Translation(source=line, text="", problems=(problem,))
             else:
                 pending.append(index)
-        for index, hypotheses in self._decode(pending, ids, forced, decoding, first_line=first_line):
-            result = checks.translation(lines[index], ids[index], hypotheses)
+        return _Request(lines, ids, forced, pending, results, checks, decoding, first_line)
+
+    def _decoded(self, request: "_Request") -> list[tuple[int, list[Hypothesis]]]:
+        """The hypotheses of the lines that are decoded, each with the index of its line."""
+        return list(
+            self._decode(
+                request.pending,
+                request.ids,
+                request.forced,
+                request.decoding,
+                first_line=request.first_line,
+            )
+        )
+
+    def _results(
+        self,
+        request: "_Request",
+        decoded: Sequence[tuple[int, list[Hypothesis]]],
+        *,
+        attention: bool = False,
+        alignments: bool = False,
+    ) -> list[Translation]:
+        """A translation for each line."""
+        lines, ids, results = request.lines, request.ids, request.results
+        written: dict[int, Sequence[int]] = {}
+        for index, hypotheses in decoded:
+            result = request.checks.translation(lines[index], ids[index], hypotheses)
             if attention and hypotheses:
                 maps = self._attention(ids[index], [*hypotheses[0].tokens, self.decoder.vocabulary.end])
                 result = replace(result, attention=maps)
@@ -335,13 +388,20 @@ class Translator(Reopened):
         alignments: bool = False,
         **options: Unpack[DecodingOptions],
     ) -> Iterator[list[Translation]]:
-        """Translates the lines of each chunk together, as `stream` does; yields their translations."""
+        """Translates the lines of each chunk together, as `stream` does; yields their translations.
+
+        On a GPU, other threads cut the next chunk into pieces and decode, so that the GPU does not wait for
+        tokenising and for what is done with the translations.
+        """
         require_many(chunks, "chunks")
         forced = None if prefixes is None else require_lines(prefixes, "prefixes")
-        return (
-            self.translate(lines, prefixes=own, alignments=alignments, first_line=first, **options)
+        overlap: Callable[[Iterable[Any]], Iterable[Any]] = iter if self.device.type == "cpu" else ahead
+        requests = overlap(
+            self._request(lines, own, first_line=first, **options)
             for first, lines, own in prefixed(chunks, forced)
         )
+        found = overlap((request, self._decoded(request)) for request in requests)
+        return (self._results(request, decoded, alignments=alignments) for request, decoded in found)
 
     def score(
         self,

@@ -45,7 +45,6 @@ def step_of(
         group=Group(),
         clip_norm=clip_norm,
         autocast=False,
-        compiled=False,
         micro_batches=micro_batches,
     )
 

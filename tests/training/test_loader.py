@@ -52,7 +52,7 @@ class Numbers:
     attached: list[tuple[str, int]] = field(default_factory=list)
     begun_by: list[str] = field(default_factory=list)
 
-    def epoch(self, epoch: int, *, done: int) -> Iterator[list[Numbered]]:
+    def epoch(self, epoch: int, *, done: int, fixed: bool = False) -> Iterator[list[Numbered]]:
         self.begun_by.append(threading.current_thread().name)
         return self._updates(epoch, done)
 

@@ -42,7 +42,6 @@ def trained(kind: str, *, lag: int, steps: int, **settings: Any) -> Any:
         group=Group(),
         clip_norm=1.0,
         autocast=False,
-        compiled=False,
     )
     ids = text(1 + steps * 16 * SEGMENT // (lag * REPEATS), lag=lag, seed=1)  # none of it is read twice
     data = TextStreams(

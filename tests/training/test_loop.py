@@ -177,7 +177,7 @@ def test_a_longer_run_than_configured_goes_on_from_where_it_ended(corpus: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["transformer", "recurrent"])
+@pytest.mark.parametrize("kind", ["transformer"])
 def test_a_compiled_run_has_the_same_losses(corpus: Path, kind: str) -> None:
     settings = ("model.dropout=0", "training.epsilon=1e-3", f"model.kind={kind}")
     assert drive(corpus / "plain", *settings).returncode == 0

@@ -172,7 +172,6 @@ def test_a_trained_student_is_fine_tuned(material: Path, tmp_path: Path) -> None
         (["model.decoder=ctc", "training.fine_tuning=0.5"], 'fine_tuning: only for .* "fertility"'),
         (["model.decoder=ctc", "training.init_encoder=true"], "init_encoder needs a teacher"),
         (["model.decoder=ctc", "training.glancing=[0.5, 1.5]"], "both shares must lie in"),
-        (["model.decoder=ctc", "training.compile=true"], "training.compile: the shapes"),
         (["model.decoder=dag", "training.label_smoothing=0.1"], "label_smoothing: a path through the graph"),
         (["model.decoder=ctc", "validation.beam=3"], "validation.beam: a non-autoregressive model"),
         (["model.decoder=ctc", "decoding.beam=3"], "decoding.beam = 3: means nothing"),

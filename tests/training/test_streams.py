@@ -35,7 +35,6 @@ def step_of(model: Any, *, micro_batches: int = 1) -> EagerStep:
         group=Group(),
         clip_norm=0.0,
         autocast=False,
-        compiled=False,
         micro_batches=micro_batches,
     )
 
