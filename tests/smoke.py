@@ -124,7 +124,7 @@ def write_labels(source: Path, path: Path) -> None:
 def fertilities(teacher: object, folder: Path) -> dict[str, object]:
     for split in ("train", "valid"):
         sides = ("--source", folder / f"{split}.en", "--target", folder / f"{split}.de")
-        command("align", teacher, *sides, "--out", folder / f"{split}.fert")
+        command("align", teacher, *sides, "--fertilities", folder / f"{split}.fert")
     return {"data.fertilities": folder / "train.fert", "data.valid_fertilities": folder / "valid.fert"}
 
 

@@ -209,6 +209,7 @@ def _compose(experiment: Experiment, run: Path, group: Group, *, say: Say) -> tu
         tokenizer=material.tokenizer,
         decoding=experiment.decoding.model_dump(mode="json", exclude_defaults=True),
         provenance=_provenance(experiment, material, run),
+        alignment=material.alignment,
     )
     teacher = load_teacher(experiment.training, model, resumes=resumes, device=group.device)
     if experiment.start.init_from is not None and not resumes:

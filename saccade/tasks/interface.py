@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from saccade.config import Section
 from saccade.model_folder.checkpoint import Model
+from saccade.model_folder.heads import AlignmentHeads
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.data import TrainingData
 from saccade.training.distributed import Group
@@ -71,13 +72,14 @@ class Material:
     """The prepared text as a run uses it.
 
     data: makes the training data for a network. validate: scores a model; None without validation text.
-    provenance: what the model folder records about the text.
+    provenance: what the model folder records about the text. alignment: the heads that are trained to align.
     """
 
     tokenizer: Tokenizer
     data: Callable[[Any], TrainingData]
     validate: Callable[[Model], ValidationScores] | None
     provenance: Mapping[str, Any]
+    alignment: AlignmentHeads | None = None
 
 
 class Task(ABC):

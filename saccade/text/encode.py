@@ -6,6 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from saccade.errors import UserError
 from saccade.text.cache import EncodedLines
 from saccade.text.cache_writer import write_cache
@@ -18,6 +21,8 @@ RATIO_FREE = 10  # positions; the ratio of lengths means little if the longer si
 
 Encoded = list[Any]
 """The values of several lines in one column: ids or numbers; with a width, arrays (positions, width)."""
+EncodedPairs = list[NDArray[np.uint16]]
+"""The values of several lines in a column of width 2, (positions, 2) each."""
 Item = TypeVar("Item")
 
 
@@ -30,7 +35,7 @@ class TextColumn:
     """A column whose values are computed from text."""
 
     column: Column
-    encode: Callable[[Sequence[Line]], Encoded]
+    encode: Callable[[Sequence[Line]], Encoded | EncodedPairs]
     """Function that returns the values of several lines, including end symbols."""
     check: Callable[[Line, Mapping[str, Any]], None] = _fits
     """Function of a line and its values in all columns, which raises UserError if they are inconsistent."""
@@ -64,7 +69,7 @@ class EncodedChunk(NamedTuple):
 
     kept: list[int]
     lines: list[Line]
-    values: dict[str, Any]
+    values: dict[str, list[Any]]
 
 
 def encode_split(
@@ -117,7 +122,9 @@ def _encode_chunk(
             tally.drop(chunk[i].problem, chunk[i])
         else:
             readable.append(i)
-    found = {text.column.name: text.encode([chunk[i] for i in readable]) for text in columns}
+    found: dict[str, Sequence[Any]] = {
+        text.column.name: text.encode([chunk[i] for i in readable]) for text in columns
+    }
     encoded = EncodedChunk([], [], {name: [] for name in found})
     for number, i in enumerate(readable):
         values = {name: lines[number] for name, lines in found.items()}

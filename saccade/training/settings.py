@@ -34,6 +34,14 @@ class TrainingConfig(OptimizerConfig):
     label_smoothing: float | None = Field(None, ge=0, lt=1)
     """Share of each target that is spread over the vocabulary (section 5.4). Unset: 0.1, or 0 for language
     models and non-autoregressive models."""
+    guided_alignment: float = Field(0.0, ge=0)
+    """Weight of the loss that pulls a head of cross-attention to `data.alignments`, beside 1 for the
+    likelihood; Garg et al. (2019) use 0.05. 0: none. For models that write token by token."""
+    guided_layer: PositiveInt | None = None
+    """Layer of the head that guided alignment trains, among those with cross-attention, from 1. Unset: the
+    last but one, as in Garg et al., or the only one."""
+    guided_head: PositiveInt | None = None
+    """Head that guided alignment trains, from 1. Unset: the first."""
     glancing: tuple[float, float] | None = None
     """Shares of the wrong slots whose tokens are revealed at the start and at the end of training
     (model.decoder = "ctc" only); [0.0, 0.0] is plain CTC. Unset: [0.5, 0.3], as in the paper."""

@@ -94,6 +94,8 @@ def overrides(folder: Path, settings: list[str]) -> list[str]:
         labelled = [f"data.text={folder / 'train.tsv'}", f"data.valid_text={folder / 'valid.tsv'}"]
         return [*labelled, *TINY_LABELS, *LABEL_SIZES[kind]]
     files = [f"data.source={english}", f"data.target={german}", "data.holdout=20"]
+    if (folder / "train.links").exists():
+        files.append(f"data.alignments={folder / 'train.links'}")
     return [*files, *TINY, *SIZES[kind]]
 
 
