@@ -6,9 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from saccade.errors import UserError
 from saccade.text.cache import EncodedLines
 from saccade.text.cache_writer import write_cache
@@ -21,8 +18,6 @@ RATIO_FREE = 10  # positions; the ratio of lengths means little if the longer si
 
 Encoded = list[Any]
 """The values of several lines in one column: ids or numbers; with a width, arrays (positions, width)."""
-EncodedPairs = list[NDArray[np.uint16]]
-"""The values of several lines in a column of width 2, (positions, 2) each."""
 Item = TypeVar("Item")
 
 
@@ -35,7 +30,7 @@ class TextColumn:
     """A column whose values are computed from text."""
 
     column: Column
-    encode: Callable[[Sequence[Line]], Encoded | EncodedPairs]
+    encode: Callable[[Sequence[Line]], Encoded]
     """Function that returns the values of several lines, including end symbols."""
     check: Callable[[Line, Mapping[str, Any]], None] = _fits
     """Function of a line and its values in all columns, which raises UserError if they are inconsistent."""
