@@ -97,6 +97,7 @@ def require_reader_settings(plan: Experiment) -> None:
         "glancing": training.glancing is not None,
         "fine_tuning": training.fine_tuning > 0,
         "init_encoder": training.init_encoder,
+        "r_drop": training.r_drop > 0,
     }
     for name, given in wrong.items():
         if given:

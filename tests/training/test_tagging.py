@@ -120,6 +120,7 @@ def test_a_tagger_learns_what_depends_on_spelling_and_on_the_word_before(
     ("settings", "message"),
     [
         (["training.init_encoder=true"], "training.init_encoder: only for models that translate"),
+        (["training.r_drop=5"], "training.r_drop: only for models that translate"),
         (["training.guided_alignment=0.1"], "guided alignment is for models that write token by token"),
         (["model.crf=true", "training.label_smoothing=0.1"], "a random field is trained on whole sentences"),
         (["data.source=a"], 'data.source = "a": no such setting'),
