@@ -15,6 +15,7 @@ from saccade.config import Section
 from saccade.errors import ConfigError
 from saccade.model_folder.checkpoint import Model
 from saccade.tasks.advice import examples_advice
+from saccade.tasks.guidance import refuse_guidance
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.text.batching import Batch, collate, plan_batches
 from saccade.text.cache import EncodedLines
@@ -28,7 +29,6 @@ from saccade.text.examples import (
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.objective import Objective
-from saccade.training.settings import TrainingConfig
 from saccade.training.validation import ValidationSchedule, ValidationScores
 
 
@@ -89,17 +89,20 @@ class NoDecoding(Section):
     """A model that reads has no decoding settings."""
 
 
-def require_reader_settings(training: TrainingConfig) -> None:
+def require_reader_settings(plan: Experiment) -> None:
     """Raises UserError for settings that a model which only reads does not have."""
+    training = plan.training
     wrong = {
         "teacher": training.teacher is not None,
         "glancing": training.glancing is not None,
         "fine_tuning": training.fine_tuning > 0,
         "init_encoder": training.init_encoder,
+        "r_drop": training.r_drop > 0,
     }
     for name, given in wrong.items():
         if given:
             raise ConfigError(f"training.{name}: only for models that translate; leave it out.")
+    refuse_guidance(plan, "a model that reads")
 
 
 class Labelling(Task):
@@ -156,7 +159,7 @@ class Labelling(Task):
 
     def check(self, plan: Experiment) -> None:
         """See `Task.check`."""
-        require_reader_settings(plan.training)
+        require_reader_settings(plan)
 
     def batches_an_epoch(self, plan: Experiment, report: Report) -> int:
         """See `Task.batches_an_epoch`: an estimate, because the length of a batch's examples varies."""

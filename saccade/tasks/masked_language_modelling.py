@@ -82,7 +82,7 @@ class MaskedLanguageModelling(Task):
 
     def check(self, plan: Experiment) -> None:
         """See `Task.check`."""
-        require_reader_settings(plan.training)
+        require_reader_settings(plan)
         block, most = cast(MaskedTextConfig, plan.data).block, getattr(plan.model, "max_positions", None)
         if most is not None and block > most:
             raise ConfigError(

@@ -143,7 +143,7 @@ TEXTS = st.text(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TEXTS, st.booleans(), st.sampled_from([None, True, False]), st.booleans())
 def test_pieces_are_those_of_transformers(text: str, lower: bool, strip: bool | None, chinese: bool) -> None:
     config = WordPieceConfig(lowercase=lower, strip_accents=strip, chinese_characters=chinese)

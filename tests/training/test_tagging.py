@@ -25,7 +25,7 @@ KINDS = {
     "bert": ("model.kind=bert",),
     "classifier": ("model.kind=classifier",),
 }
-QUICK = {"transformer, random field", "bert"}
+QUICK = {"transformer, random field"}
 NOISY = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
 
 
@@ -105,7 +105,7 @@ def train(folder: Path, *settings: str) -> None:
     start_run(plan, folder / "run", Group())
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_a_tagger_learns_what_depends_on_spelling_and_on_the_word_before(
     folder: Path, precision: str
 ) -> None:
@@ -119,7 +119,9 @@ def test_a_tagger_learns_what_depends_on_spelling_and_on_the_word_before(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["training.teacher=x"], "training.teacher: only for models that translate"),
+        (["training.init_encoder=true"], "training.init_encoder: only for models that translate"),
+        (["training.r_drop=5"], "training.r_drop: only for models that translate"),
+        (["training.guided_alignment=0.1"], "guided alignment is for models that write token by token"),
         (["model.crf=true", "training.label_smoothing=0.1"], "a random field is trained on whole sentences"),
         (["data.source=a"], 'data.source = "a": no such setting'),
         (["validation.metric=bleu"], "validation.metric = \"bleu\": must be 'accuracy' or 'loss'"),
