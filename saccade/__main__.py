@@ -25,8 +25,10 @@ from saccade.commands.info import info
 from saccade.commands.inputs import StrictCommand, separate_inputs
 from saccade.commands.inspect import attention
 from saccade.commands.interop import export, import_
+from saccade.commands.lab import lab
 from saccade.commands.language import generate, perplexity
 from saccade.commands.parameters import expanded
+from saccade.commands.predict import predict
 from saccade.commands.renamed import RENAMED
 from saccade.commands.scoring import evaluate, score
 from saccade.commands.streams import NOBODY_READS, settle_streams
@@ -43,6 +45,7 @@ COMMANDS = (
     compare,
     generate,
     perplexity,
+    predict,
     check,
     info,
     attention,
@@ -52,6 +55,7 @@ COMMANDS = (
     export,
     doctor,
     demo,
+    lab,
 )
 """The commands in the order of the help."""
 

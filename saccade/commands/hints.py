@@ -7,6 +7,7 @@ from saccade.errors import UserError
 HINTS = {
     "language-model": "Use `saccade generate` to continue text or `saccade perplexity` to score it.",
     "translator": "Use `saccade translate`, or `saccade evaluate` to score its translations.",
+    "predictor": "Use `saccade predict`.",
     "out": "Choose another --out.",
     "closed-output": "Give a file with --output.",
     "run-exists": "Resume it with `saccade train --resume {run}`, or choose another --out.",
@@ -27,6 +28,7 @@ HINTS = {
     "language": "Choose one with --{side}-language.",
     "columns": "On the command line, --columns 1,2 chooses two columns.",
     "toml": "If it is one of several text files, repeat the option: --source FILE --source FILE.",
+    "experiment": "`saccade lab --list` lists them.",
     "demo-steps": "Add --fresh to start again, or leave out --steps.",
 }
 """Advice by `UserError.topic`."""

@@ -85,11 +85,13 @@ class Material:
 class Task(ABC):
     """The interface of a task: the parts of a run that differ between the families of models."""
 
+    takes_encoder: ClassVar[bool] = False
+    """Whether a model of the task can start from another model's encoder (`training.encoder_from`)."""
     use: ClassVar[str]
     """Use of a trained model, as a verb that the command line maps to a command."""
 
     @abstractmethod
-    def sections(self, model: Section) -> dict[str, type[Section]]:
+    def sections(self, model: Section) -> Mapping[str, type[Section]]:
         """The sections of the configuration that the task defines, by name."""
 
     def check(self, plan: Experiment) -> None:  # noqa: B027 - most have no objections

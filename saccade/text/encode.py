@@ -6,9 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from saccade.errors import UserError
 from saccade.text.cache import EncodedLines
 from saccade.text.cache_writer import write_cache
@@ -19,14 +16,12 @@ from saccade.text.report import SplitTally
 CHUNK = 10_000  # lines
 RATIO_FREE = 10  # positions; the ratio of lengths means little if the longer side has no more
 
-Encoded = list[list[int]]
-"""The values of several lines in one column."""
-EncodedPairs = list[NDArray[np.uint16]]
-"""The values of several lines in a column of width 2, (positions, 2) each."""
+Encoded = list[Any]
+"""The values of several lines in one column: ids or numbers; with a width, arrays (positions, width)."""
 Item = TypeVar("Item")
 
 
-def _fits(line: Line, values: Mapping[str, Sequence[int]]) -> None:
+def _fits(line: Line, values: Mapping[str, Any]) -> None:
     """Accepts every line."""
 
 
@@ -35,23 +30,27 @@ class TextColumn:
     """A column whose values are computed from text."""
 
     column: Column
-    encode: Callable[[Sequence[Line]], Encoded | EncodedPairs]
+    encode: Callable[[Sequence[Line]], Encoded]
     """Function that returns the values of several lines, including end symbols."""
-    check: Callable[[Line, Mapping[str, Sequence[int]]], None] = _fits
+    check: Callable[[Line, Mapping[str, Any]], None] = _fits
     """Function of a line and its values in all columns, which raises UserError if they are inconsistent."""
 
 
 class Limits(NamedTuple):
-    """Limits of a line in the columns `sides`, in positions including end symbols; see `DataConfig`."""
+    """Limits of a line in the columns `sides`, in positions including end symbols; see `DataConfig`.
+
+    least: number of positions below which a line is empty: 2 if there is an end symbol.
+    """
 
     sides: Sequence[str]
     max_length: int
     max_ratio: float = float("inf")
+    least: int = 2
 
     def problem(self, lengths: Sequence[int]) -> str:
         """The reason why a line of these lengths in `sides` cannot be used, or ""."""
         shorter, longer = min(lengths), max(lengths)
-        if shorter <= 1:  # only the end symbol: normalisation left nothing
+        if shorter < self.least:  # perhaps only the end symbol: normalisation left nothing
             return "empty"
         if longer > self.max_length:
             return "too long"
@@ -135,7 +134,7 @@ def _encode_chunk(
     return encoded
 
 
-def _check(line: Line, values: Mapping[str, Sequence[int]], columns: Sequence[TextColumn]) -> None:
+def _check(line: Line, values: Mapping[str, Any], columns: Sequence[TextColumn]) -> None:
     for text in columns:
         text.check(line, values)
         name, other = text.column.name, text.column.aligned_with

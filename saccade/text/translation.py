@@ -10,7 +10,7 @@ from saccade.text.batching import Batch, PaddedColumn, collate
 from saccade.text.cache import EncodedLines
 from saccade.text.columns import Column
 from saccade.text.corpus import Line
-from saccade.text.encode import Encoded, EncodedPairs, TextColumn
+from saccade.text.encode import Encoded, TextColumn
 from saccade.text.fertilities import fertilities_of, require_fit
 from saccade.text.pharaoh import links_of, spread
 from saccade.text.pharaoh import require_fit as require_words
@@ -47,7 +47,7 @@ def translation_columns(
 
 def piece_links(
     tokenizer: Tokenizer, lines: Sequence[Line], source: Encoded, target: Encoded
-) -> EncodedPairs:
+) -> Encoded:
     """The links of pieces of each line, (links, 2) source and target positions, from its links of words.
 
     source, target: the ids of the lines, in any segmentation. A piece is linked with every piece of each word
@@ -82,7 +82,7 @@ def translation_batch(columns: Mapping[str, PaddedColumn], *, start: int) -> Bat
     return Batch({**columns, "target_in": columns["target"].shifted(start)}, counted="target")
 
 
-def _links(tokenizer: Tokenizer, lines: Sequence[Line]) -> EncodedPairs:
+def _links(tokenizer: Tokenizer, lines: Sequence[Line]) -> Encoded:
     source = tokenizer.encode_source([line.texts["source"] for line in lines])
     target = tokenizer.encode_target([line.texts["target"] for line in lines])
     return piece_links(tokenizer, lines, source, target)

@@ -54,6 +54,9 @@ class TrainingConfig(OptimizerConfig):
     """Model folder whose weights, vocabulary, [model] and [decoding] the run starts from."""
     teacher: Path | None = None
     """Model folder of a teacher, which provides the vocabulary and optionally the encoder and fine-tuning."""
+    encoder_from: Path | None = None
+    """Model folder whose encoder, vocabulary and settings of the encoder the run starts from: a pre-trained
+    masked language model for a tagger or a classifier."""
     init_encoder: bool = False
     """Whether a non-autoregressive model starts from the teacher's encoder and source embeddings."""
     fine_tuning: float = Field(0.0, ge=0, le=1)
