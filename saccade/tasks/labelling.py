@@ -96,6 +96,9 @@ def require_reader_settings(training: TrainingConfig) -> None:
         "glancing": training.glancing is not None,
         "fine_tuning": training.fine_tuning > 0,
         "init_encoder": training.init_encoder,
+        "guided_alignment": training.guided_alignment > 0,
+        "guided_layer": training.guided_layer is not None,
+        "guided_head": training.guided_head is not None,
     }
     for name, given in wrong.items():
         if given:
