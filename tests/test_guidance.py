@@ -45,6 +45,7 @@ def test_without_it_no_head_is_trained() -> None:
         ((*GUIDED, "training.guided_layer=9"), r"guided_layer = 9: the decoder has 6 layers"),
         ((*GUIDED, "training.guided_head=9"), r"guided_head = 9: the layer has 8 heads"),
         ((*GUIDED, "training.compile=true"), r"training\.compile: guided alignment"),
+        ((*GUIDED, "training.r_drop=5"), r"training\.r_drop: R-Drop reads each pair twice"),
         ((*GUIDED, "model.kind=recurrent", "model.attention=none"), "no cross-attention"),
         ((*GUIDED, "training.guided_alignment=-1"), r"training\.guided_alignment"),
         (

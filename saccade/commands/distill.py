@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saccade.commands.options import SEARCH, Model, Source, Use, choice, load_translator
+from saccade.commands.options import SEARCH, Models, Source, Use, choice, load_translator
 from saccade.commands.output import CHUNK, Progress, check_outputs, output_file
 from saccade.commands.parameters import Settings, option
 from saccade.commands.problems import ProblemReport
@@ -30,7 +30,7 @@ Layer = Annotated[
 
 
 def distill(
-    model: Model,
+    model: Models,
     *,
     source: Source,
     out: Annotated[Path, option("FILE", "File for the translations.", "--out", "-o")],

@@ -16,7 +16,7 @@ from saccade.commands.options import (
     FERTILITIES,
     ITERATIONS,
     SEARCH,
-    Model,
+    Models,
     PrecisionName,
     Reranker,
     Use,
@@ -32,11 +32,14 @@ from saccade.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from saccade.use.translator import Translation
 
-SAMPLING = Offer(DecodingConfig, "nbest", "sample", "temperature", "top_k", "top_p", "seed", "min_length")
+SAMPLING = Offer(
+    DecodingConfig, "nbest", "mbr", "sample", "temperature", "top_k", "top_p", "seed", "min_length"
+)
+REPETITION = Offer(DecodingConfig, "no_repeat_ngram_size", "repetition_penalty", "coverage_penalty")
 
 
 def translate(
-    model: Model,
+    model: Models,
     file: Annotated[
         Path,
         typer.Argument(
@@ -56,7 +59,7 @@ def translate(
             default="standard output",
         ),
     ] = None,
-    settings: Annotated[Settings, SEARCH, SAMPLING, CANDIDATES, ITERATIONS, FERTILITIES],
+    settings: Annotated[Settings, SEARCH, SAMPLING, REPETITION, CANDIDATES, ITERATIONS, FERTILITIES],
     reranker: Reranker = None,
     prefix_file: Annotated[
         Path | None,
@@ -102,7 +105,8 @@ def translate(
     an empty line, and a message with its number on standard error; so does a translation that is doubtful,
     because it was cut, repeats itself or is very short. Only the newline character ends a line. Bytes that
     are not UTF-8 are replaced, with a message; a text that is mostly not UTF-8 is refused. With --nbest, each
-    translation is printed as `index ||| text ||| score`, where the index counts input lines from 0.
+    translation is printed as `index ||| text ||| score`, where the index counts input lines from 0. With
+    --mbr, one of the --nbest translations is chosen and printed alone.
 
     Lines from a pipe or a terminal are translated as soon as no more of them arrive. A program can thus send
     a line and wait for its translation.
@@ -113,6 +117,7 @@ def translate(
       saccade translate runs/model input.txt --beam 5 --output translations.txt
       saccade translate runs/model input.txt --precision int8
       saccade translate runs/model input.txt --sample --top-k 10 --seed 7
+      saccade translate runs/model input.txt --sample --nbest 32 --mbr chrf
     """
     from saccade.text.opening import is_standard_input, reads_once
 
@@ -133,7 +138,8 @@ def translate(
         chunks, prefixes=prefixes, alignments=alignments is not None, **options
     )
     summed = translator.decoder.sums_over(translator.options(**options), given=False)
-    show = _form(as_json=as_json, alignments=alignments, nbest="nbest" in options, summed=summed)
+    several = "nbest" in options and translator.options(**options).mbr is None
+    show = _form(as_json=as_json, alignments=alignments, nbest=several, summed=summed)
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     progress = Progress(_count(file)) if visible and not reads_once(file) else None
     _write(_with_problems(results, unread), show, output, progress=progress)

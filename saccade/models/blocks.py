@@ -31,6 +31,8 @@ class BlocksConfig(Section):
     """Dropout rate on attention weights; not in the paper, 0.1 in its authors' code."""
     activation_dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout rate inside the feed-forward network; not in the paper, 0.1 in its authors' code."""
+    layer_dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability that a sentence skips a whole layer in training (LayerDrop, Fan et al. 2020); 0: never."""
     activation: Activation = "relu"
     """Activation function between the two linear layers of the feed-forward network."""
     norm: Norm = "post"

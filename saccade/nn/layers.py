@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saccade.native import residual as native
 from saccade.nn.attention import AttentionPositions, CrossAttention, KeyValue, SelfAttention
 from saccade.nn.cache import KeyValueCache
-from saccade.nn.dropout import Dropout
+from saccade.nn.dropout import Dropout, LayerDropout
 from saccade.nn.linear import Linear
 from saccade.nn.rows import RowLayout
 
@@ -106,9 +106,10 @@ class BlockSettings:
     """The settings that every block of a model shares, and the parts that are made from them.
 
     width: of a block's input and output; heads: number of attention heads; feed_forward: inner width of the
-    feed-forward network. The three dropout rates are those on the output of a sub-layer, on attention weights
-    and inside the feed-forward network. kernel: number of positions that the feed-forward network of an
-    encoder layer sees, 1 for the position-wise one; epsilon: what layer norms add to the variance.
+    feed-forward network. The four dropout rates are those on the output of a sub-layer, on attention weights,
+    inside the feed-forward network, and of whole layers. kernel: number of positions that the feed-forward
+    network of an encoder layer sees, 1 for the position-wise one; epsilon: what layer norms add to the
+    variance.
     """
 
     width: int
@@ -119,6 +120,7 @@ class BlockSettings:
     dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
+    layer_dropout: float = 0.0
     kernel: int = 1
     epsilon: float = EPSILON
 
@@ -181,15 +183,16 @@ class EncoderLayer(nn.Module):
         )
         self.self_attention_residual = settings.residual()
         self.feed_forward_residual = settings.residual()
+        self.layer_dropout = LayerDropout(settings.layer_dropout)
 
     def forward(self, x: Tensor, *, visible: Tensor | None) -> Tensor:
         """x (batch, source, width), visible (batch, 1, 1, source) or None; returns x's shape."""
-        x = self.self_attention_residual(x, lambda y: self.self_attention(y, visible=visible))
+        y = self.self_attention_residual(x, lambda y: self.self_attention(y, visible=visible))
         sublayer: Callable[[Tensor], Tensor] = self.feed_forward
         if isinstance(self.feed_forward, ConvolutionalFeedForward):
             real = None if visible is None else visible[:, 0, 0, :, None]
             sublayer = partial(self.feed_forward, real=real)
-        out: Tensor = self.feed_forward_residual(x, sublayer)
+        out: Tensor = self.layer_dropout(x, self.feed_forward_residual(y, sublayer))
         return out
 
 
@@ -211,15 +214,16 @@ class DecoderLayer(nn.Module):
         self.self_attention_residual = settings.residual()
         self.cross_attention_residual = settings.residual()
         self.feed_forward_residual = settings.residual()
+        self.layer_dropout = LayerDropout(settings.layer_dropout)
 
     def forward(self, x: Tensor, memory: KeyValue, *, visible: Tensor | None) -> Tensor:
         """Processes all target positions, x (batch, target, width); returns x's shape.
 
         memory: the result of `cross_attention.project_memory`; visible (batch, 1, 1, source) or None.
         """
-        x = self.self_attention_residual(x, self.self_attention)
-        x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, visible=visible))
-        out: Tensor = self.feed_forward_residual(x, self.feed_forward)
+        y = self.self_attention_residual(x, self.self_attention)
+        y = self.cross_attention_residual(y, lambda z: self.cross_attention(z, memory, visible=visible))
+        out: Tensor = self.layer_dropout(x, self.feed_forward_residual(y, self.feed_forward))
         return out
 
     def step(

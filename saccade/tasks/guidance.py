@@ -52,6 +52,11 @@ def check_guidance(plan: Experiment) -> None:
             "text.",
             topic="alignments",
         )
+    if training.r_drop:
+        raise ConfigError(
+            "training.r_drop: R-Drop reads each pair twice, and guided alignment has a loss for one reading; "
+            "leave one of them out."
+        )
     if training.compile:
         raise ConfigError(
             "training.compile: guided alignment reads the attention of the running model, which a compiled "

@@ -28,6 +28,7 @@ from saccade.text.language_model import (
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.distributed import Group
 from saccade.training.objective import NextToken, Objective
+from saccade.training.r_drop import RDropNextToken
 from saccade.training.streams import TextStreams
 from saccade.training.validation import ValidationSchedule, ValidationScores
 from saccade.use.generator import TextGenerator, TextScore
@@ -145,7 +146,8 @@ class LanguageModelling(Task):
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""
-        return NextToken(plan.training.label_smoothing or 0.0)
+        smoothing, strength = plan.training.label_smoothing or 0.0, plan.training.r_drop
+        return RDropNextToken(strength, smoothing) if strength else NextToken(smoothing)
 
     def batches_an_epoch(self, plan: Experiment, report: Report) -> int:
         """See `Task.batches_an_epoch`."""

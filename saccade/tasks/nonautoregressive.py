@@ -13,6 +13,7 @@ from saccade.tasks.guidance import refuse_guidance
 from saccade.tasks.interface import Experiment
 from saccade.tasks.translation import Translation
 from saccade.text.corpus import DataConfig
+from saccade.training.dag import GlancingDag
 from saccade.training.fertility import FertilityCrossEntropy
 from saccade.training.fine_tuning import FineTuning
 from saccade.training.glancing import GlancingCtc
@@ -22,6 +23,8 @@ from saccade.training.settings import TrainingConfig
 
 GLANCING = (0.5, 0.3)
 """Default shares of glancing at the start and the end of training; see `GlancingCtc.share`."""
+DAG_GLANCING = (0.5, 0.1)
+"""The same for `decoder = "dag"`; see `GlancingDag.share`."""
 
 
 def _fertility(training: TrainingConfig, teacher: Model | None) -> Objective:
@@ -40,10 +43,15 @@ def _ctc(training: TrainingConfig, teacher: Model | None) -> Objective:
     return GlancingCtc(share, training.label_smoothing or 0.0)
 
 
+def _dag(training: TrainingConfig, teacher: Model | None) -> Objective:
+    return GlancingDag(DAG_GLANCING if training.glancing is None else training.glancing)
+
+
 OBJECTIVES: dict[SchemeName, Callable[[TrainingConfig, Model | None], Objective]] = {
     "fertility": _fertility,
     "mask-predict": _mask_predict,
     "ctc": _ctc,
+    "dag": _dag,
 }
 """The objective of each scheme."""
 
@@ -69,6 +77,13 @@ class NonAutoregressiveTranslation(Translation):
             raise ConfigError(
                 f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1]."
             )
+        if scheme == "dag" and training.label_smoothing:
+            raise ConfigError(
+                "training.label_smoothing: a path through the graph has no target of its own to smooth; "
+                "leave it out."
+            )
+        if training.r_drop:
+            raise ConfigError("training.r_drop: only for models that write token by token; leave it out.")
         if training.compile:
             raise ConfigError(
                 "training.compile: the shapes in a non-autoregressive model depend on its data, so that "

@@ -30,6 +30,7 @@ from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.guided import GuidedAlignment
 from saccade.training.objective import LABEL_SMOOTHING, CrossEntropy, Objective
+from saccade.training.r_drop import RDrop
 
 
 class Translation(Task):
@@ -122,9 +123,11 @@ class Translation(Task):
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""
-        smoothing = plan.training.label_smoothing
-        likelihood = CrossEntropy(LABEL_SMOOTHING if smoothing is None else smoothing)
-        guided = guided_heads(plan)
+        given, strength = plan.training.label_smoothing, plan.training.r_drop
+        smoothing = LABEL_SMOOTHING if given is None else given
+        if strength:
+            return RDrop(strength, smoothing)
+        likelihood, guided = CrossEntropy(smoothing), guided_heads(plan)
         if guided is None:
             return likelihood
         [head] = guided.heads
@@ -158,15 +161,16 @@ class Translation(Task):
     def refuse_schemes(self, plan: Experiment, *, but: SchemeName | None) -> None:
         """Raises UserError for settings that belong to another scheme of non-autoregressive models."""
         training, data = plan.training, cast(DataConfig, plan.data)
-        owned: dict[str, tuple[bool, SchemeName]] = {
-            "training.glancing": (training.glancing is not None, "ctc"),
-            "training.fine_tuning": (training.fine_tuning > 0, "fertility"),
-            "data.fertilities": (bool(data.fertilities), "fertility"),
-            "data.valid_fertilities": (bool(data.valid_fertilities), "fertility"),
+        owned: dict[str, tuple[bool, tuple[SchemeName, ...]]] = {
+            "training.glancing": (training.glancing is not None, ("ctc", "dag")),
+            "training.fine_tuning": (training.fine_tuning > 0, ("fertility",)),
+            "data.fertilities": (bool(data.fertilities), ("fertility",)),
+            "data.valid_fertilities": (bool(data.valid_fertilities), ("fertility",)),
         }
-        for name, (given, owner) in owned.items():
-            if given and but != owner:
-                raise ConfigError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
+        for name, (given, owners) in owned.items():
+            if given and but not in owners:
+                known = " or ".join(f'"{owner}"' for owner in owners)
+                raise ConfigError(f"{name}: only for models with decoder = {known}; leave it out.")
 
     def require_teacher(self, plan: Experiment) -> None:
         """Raises UserError for settings that need a teacher if there is none."""

@@ -45,9 +45,7 @@ def translation_columns(
     return columns
 
 
-def piece_links(
-    tokenizer: Tokenizer, lines: Sequence[Line], source: Encoded, target: Encoded
-) -> Encoded:
+def piece_links(tokenizer: Tokenizer, lines: Sequence[Line], source: Encoded, target: Encoded) -> Encoded:
     """The links of pieces of each line, (links, 2) source and target positions, from its links of words.
 
     source, target: the ids of the lines, in any segmentation. A piece is linked with every piece of each word

@@ -42,9 +42,12 @@ class TrainingConfig(OptimizerConfig):
     last but one, as in Garg et al., or the only one."""
     guided_head: PositiveInt | None = None
     """Head that guided alignment trains, from 1. Unset: the first."""
+    r_drop: float = Field(0.0, ge=0)
+    """Weight of the divergence between two passes with different dropout (R-Drop, Liang et al. 2021), which
+    take twice the time and memory. 0: one pass; the paper uses 5 for translation."""
     glancing: tuple[float, float] | None = None
     """Shares of the wrong slots whose tokens are revealed at the start and at the end of training
-    (model.decoder = "ctc" only); [0.0, 0.0] is plain CTC. Unset: [0.5, 0.3], as in the paper."""
+    (model.decoder = "ctc" or "dag" only); [0.0, 0.0]: no glancing. Unset: [0.5, 0.3] and [0.5, 0.1]."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of a moving average of the weights, which is then validated and saved instead; 0: none."""
     average: PositiveInt = 1

@@ -1,6 +1,6 @@
 """Loading a model folder as the class that uses it: the one place where this depends on the family."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,14 @@ USES: dict[type[Network], Callable[..., Use]] = {
 """The class, or a function that makes it, for the models of each family."""
 
 
-def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Use:
+def load(folder: str | Path | Sequence[str | Path], *, device: str | None = None, **options: Any) -> Use:
     """Loads a model folder or a run folder (its best checkpoint), ready for use.
 
-    options: see `Translator.of` and `TextGenerator`. Raises UserError for a folder that cannot be read.
+    Several folders make an ensemble of translation models. options: see `Translator.of` and `TextGenerator`.
+    Raises UserError for a folder that cannot be read.
     """
+    if not isinstance(folder, str | Path):
+        return Translator.load(folder, device=device, **options)
     place = chosen_device(device)
     model: Model = load_model(Path(folder))
     use = USES[kind_of(model.config).family](model, device=place, **options)

@@ -14,9 +14,10 @@ from saccade.config import build, require_count
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.keywords import DecodingOptions
+from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import TargetScore
-from saccade.errors import TooLong, Unsupported
+from saccade.errors import ConfigError, TooLong, Unsupported
 from saccade.inspection.record import Inspection
 from saccade.inspection.translation import TranslationInspector
 from saccade.machine import chosen_device, usable_device
@@ -39,7 +40,8 @@ from saccade.text.pharaoh import Link
 from saccade.text.tokenizer import Tokenizer, between
 from saccade.use.aligning import Pairs, aligned_words, word_weights
 from saccade.use.attending import attended_pieces, attention_maps
-from saccade.use.decoders import Engine, decoder_for, make_reranker
+from saccade.use.decoders import Engine, decoder_for, ensemble_of, make_reranker
+from saccade.use.minimum_risk import by_minimum_risk
 from saccade.use.problems import LineChecks
 from saccade.use.reopening import Reopened
 from saccade.use.results import Alternative, Problem, Translation
@@ -107,22 +109,70 @@ class Translator(Reopened):
         )
 
     @classmethod
+    def ensemble(
+        cls,
+        models: Sequence[Model],
+        *,
+        device: torch.device | str = "cpu",
+        precision: Precision | None = None,
+        engine: Engine = "saccade",
+    ) -> "Translator":
+        """Makes a translator from several models in memory, which write each translation together.
+
+        The probability of a token is the mean of their probabilities. Settings `[decoding]` and the tokeniser
+        are those of the first model; the other arguments are those of `of`. Raises UserError for no models,
+        and unless all of them write token by token with the same pieces.
+        """
+        if not models:
+            raise ConfigError("an ensemble needs at least one model.")
+        device = usable_device(device)
+        decoder = ensemble_of(models, device=device, precision=precision, engine=engine)
+        first, seen = models[0], SeenLengths.of(models[0].provenance)
+        return cls(decoder, first.tokenizer, settings=first.decoding, device=device, seen=seen)
+
+    @classmethod
     def load(
         cls,
-        folder: str | Path,
+        folder: str | Path | Sequence[str | Path],
         *,
         device: torch.device | str | None = None,
         precision: Precision | None = None,
         reranker: str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
-        """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`."""
-        place, model, folder = chosen_device(device), load_model(Path(folder)), Path(folder).absolute()
+        """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`.
+
+        Several folders make an ensemble; see `ensemble`.
+        """
+        place = chosen_device(device)
+        if not isinstance(folder, str | Path):
+            return cls._load_ensemble(folder, place, precision, reranker, engine)
+        model, folder = load_model(Path(folder)), Path(folder).absolute()
         made = cls.of(model, device=place, precision=precision, reranker=reranker, engine=engine)
         judge = None if reranker is None else Path(reranker).absolute()
         made.reopen = partial(
             cls.load, folder, device=place, precision=precision, reranker=judge, engine=engine
         )
+        return made
+
+    @classmethod
+    def _load_ensemble(
+        cls,
+        folders: Sequence[str | Path],
+        place: torch.device,
+        precision: Precision | None,
+        reranker: str | Path | None,
+        engine: Engine,
+    ) -> "Translator":
+        if reranker is not None:
+            raise ConfigError(
+                "a reranker picks among the candidates of a non-autoregressive model; an ensemble ranks its "
+                "own hypotheses. Leave the reranker out."
+            )
+        absolute = [Path(folder).absolute() for folder in folders]
+        models = [load_model(folder) for folder in absolute]
+        made = cls.ensemble(models, device=place, precision=precision, engine=engine)
+        made.reopen = partial(cls.load, absolute, device=place, precision=precision, engine=engine)
         return made
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
@@ -382,6 +432,8 @@ class Translator(Reopened):
                 lines=[first_line + index for index in rows],
                 prefixes=[forced[index] for index in rows],
             )
+            if getattr(options, "mbr", None) is not None:
+                found = [self._by_risk(hypotheses, options) for hypotheses in found]
             yield from zip(rows, found, strict=True)
 
     def padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -394,6 +446,12 @@ class Translator(Reopened):
         limit = default_limit(self.seen) if chosen is None else chosen or None
         reads, writes = self.decoder.max_source_length, self.decoder.max_target_length
         return LineChecks(self.tokenizer, self.seen, limit, reads, writes)
+
+    def _by_risk(self, hypotheses: list[Hypothesis], options: DecodingConfig) -> list[Hypothesis]:
+        """The hypotheses of a line by expected utility, the greatest first."""
+        texts = [self.tokenizer.decode(one.tokens) for one in hypotheses]
+        assert options.mbr is not None
+        return by_minimum_risk(hypotheses, texts, utility=options.mbr, sampled=options.sample)
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
         """The ids that each target must begin with: its prefix, or the token of the target language."""

@@ -31,7 +31,7 @@ CASES: dict[str, tuple[str, ...]] = {
         for cell in CELLS
         for attention in ATTENTIONS
     },
-    "convolutional": ("model.kind=convolutional",),
+    "convolutional": ("model.kind=convolutional", "training.r_drop=2"),
     "convolutional, output normed": ("model.kind=convolutional", "model.tied_embeddings=none"),
 }
 QUICK = {

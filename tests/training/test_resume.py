@@ -53,6 +53,7 @@ SLOW = {
     "recurrent, fed lstm": (*NOISY, RECURRENT, "model.cell=lstm", "model.attention=general"),
     "recurrent, no attention": (*NOISY, RECURRENT, "model.attention=none"),
     "ctc": (*EVERYTHING, *CTC),
+    "dag": (*EVERYTHING, "model.kind=nonautoregressive", "model.decoder=dag"),
     "mask-predict": (*EVERYTHING, "model.kind=nonautoregressive", "model.decoder=mask-predict"),
     "convolutional, output normed": (*NOISY, CONVOLUTIONAL, "model.tied_embeddings=none"),
     "recurrent-lm": (*ALL_OF_TEXT, "model.kind=recurrent-lm"),
