@@ -53,6 +53,10 @@ def test_without_it_no_head_is_trained() -> None:
             "not for a non-autoregressive model",
         ),
         (
+            ("data.text=a", "model.kind=bert", "training.guided_layer=1"),
+            r"guided_layer: only for models that translate",
+        ),
+        (
             ("data.text=a", "model.kind=transformer-lm", "training.guided_alignment=1"),
             "not for a language model",
         ),

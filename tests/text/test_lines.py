@@ -15,6 +15,7 @@ import pytest
 import saccade
 from saccade import comparison, evaluation
 from saccade.alignment.fertilities import fertilities
+from saccade.alignment.words import align_words
 from saccade.config import apply_overrides
 from saccade.inspection.picture import draw_attention
 from saccade.interop.exporting import export_model, store_model
@@ -39,6 +40,18 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
     "saccade.alignment.fertilities.fertilities": [
         lambda: fertilities(TRANSLATOR, LINE, ["a"]),
         lambda: fertilities(TRANSLATOR, ["a"], LINE),
+    ],
+    "saccade.alignment.words.align_words": [
+        lambda: align_words(TRANSLATOR, LINE, ["a"]),
+        lambda: align_words(TRANSLATOR, ["a"], LINE),
+    ],
+    "saccade.use.translator.Translator.align": [
+        lambda: TRANSLATOR.align(LINE, ["a"]),
+        lambda: TRANSLATOR.align(["a"], LINE),
+    ],
+    "saccade.use.translator.Translator.word_weights": [
+        lambda: TRANSLATOR.word_weights(LINE, ["a"]),
+        lambda: TRANSLATOR.word_weights(["a"], LINE),
     ],
     "saccade.comparison.compare": [
         lambda: comparison.compare({"a": ["x"], "b": LINE}, ["x"]),
@@ -117,6 +130,8 @@ ELSEWHERE = {
     # What they get was checked by the public function that calls them.
     r"saccade\.text\.(imported|m2m|marian|lines)\.\w+(\.\w+)?",
     r"saccade\.use\.(problems|attending|scoring)\..*",
+    r"saccade\.alignment\.counting\.both_ways",
+    r"saccade\.text\.word_pieces\..*",
     r"saccade\.text\.(repeats|findings|overlap|language_id|folding|scripts)\..*",
     r"saccade\.interop\.graphs\.export_graph",
     r"saccade\.text\.columns\..*",
