@@ -27,7 +27,7 @@ from saccade.commands.output import CHUNK, STDIN, STDOUT, Progress, check_output
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.commands.problems import ProblemReport
 from saccade.decoding.options import DecodingConfig
-from saccade.errors import UserError
+from saccade.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from saccade.use.translator import Translation
@@ -76,6 +76,15 @@ def translate(
             "long, cut, repeats, short).",
         ),
     ] = False,
+    alignments: Annotated[
+        str | None,
+        choice(
+            "pharaoh",
+            show_default=False,
+            help="Align the words of each translation with those of its line: print `translation ||| links`, "
+            "or with --json the field alignment. See saccade align.",
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         choice(
@@ -112,6 +121,10 @@ def translate(
     """
     from saccade.text.opening import is_standard_input, reads_once
 
+    if alignments is not None and "nbest" in settings["decoding"] and not as_json:
+        raise ConfigError(
+            "options that do not go together: only the best translation is aligned. Use --json."
+        )
     place = STDIN if is_standard_input(file) else file
     check_outputs(output or STDOUT, inputs=(place, prefix_file))
     prefixes = _prefixes(prefix_file, file)
@@ -121,10 +134,12 @@ def translate(
     options = settings["decoding"]
     unread: dict[int, str] = {}
     chunks = (cut if is_plain(place) else arriving)(_lines(file, unread), most=CHUNK)
-    results = translator.stream_chunks(chunks, prefixes=prefixes, **options)
+    results = translator.stream_chunks(
+        chunks, prefixes=prefixes, alignments=alignments is not None, **options
+    )
     summed = translator.decoder.sums_over(translator.options(**options), given=False)
     several = "nbest" in options and translator.options(**options).mbr is None
-    show = partial(_as_json, summed=summed) if as_json else _as_nbest if several else _as_text
+    show = _form(as_json=as_json, alignments=alignments, nbest=several, summed=summed)
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     progress = Progress(_count(file)) if visible and not reads_once(file) else None
     _write(_with_problems(results, unread), show, output, progress=progress)
@@ -211,8 +226,25 @@ def _prefixes(prefix_file: Path | None, file: Path) -> list[str] | None:
     return prefixes
 
 
+def _form(
+    *, as_json: bool, alignments: str | None, nbest: bool, summed: str
+) -> Callable[[int, "Translation"], str]:
+    """How results are written."""
+    if as_json:
+        return partial(_as_json, summed=summed)
+    if alignments is not None:
+        return _as_aligned
+    return _as_nbest if nbest else _as_text
+
+
 def _as_text(_: int, translation: "Translation") -> str:
     return translation.text + "\n"
+
+
+def _as_aligned(_: int, translation: "Translation") -> str:
+    from saccade.text.pharaoh import links_line
+
+    return f"{translation.text} ||| {links_line(translation.links or ())}\n"
 
 
 def _as_nbest(number: int, translation: "Translation") -> str:
@@ -236,4 +268,6 @@ def _as_json(number: int, translation: "Translation", *, summed: str) -> str:
         fields["problems"] = [one.code for one in translation.problems]
     if len(translation.alternatives) > 1:
         fields["alternatives"] = [vars(choice) for choice in translation.alternatives]
+    if translation.links is not None:
+        fields["alignment"] = translation.links
     return json.dumps(fields, ensure_ascii=False) + "\n"

@@ -56,5 +56,6 @@ class BlocksConfig(Section):
     @property
     def blocks(self) -> BlockSettings:
         """The settings that every block is made from."""
-        names = (field.name for field in fields(BlockSettings))
+        own = type(self).model_fields
+        names = (field.name for field in fields(BlockSettings) if field.name in own)
         return BlockSettings(**{name: getattr(self, name) for name in names})

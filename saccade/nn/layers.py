@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
@@ -16,6 +16,8 @@ from saccade.nn.rows import RowLayout
 
 Activation = Literal["relu", "gelu", "silu"]
 Norm = Literal["post", "pre"]
+EPSILON = 1e-5
+"""What layer norms add to the variance, as torch's do."""
 # In place if the gradient does not need the input.
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": partial(nn.functional.relu, inplace=True),
@@ -40,15 +42,50 @@ class FeedForward(nn.Module):
         return out
 
 
+class ConvolutionalFeedForward(nn.Module):
+    """A feed-forward network of two convolutions over neighbouring positions instead of two linear layers.
+
+    Positions outside the sequence are read as zeros, padding included. A kernel of width 1 would be
+    `FeedForward`. Source: kolloldas/torchnlp, whose version does not hide the padding and applies ReLU and
+    dropout behind the last layer as well.
+    """
+
+    def __init__(
+        self, width: int, inner: int, *, kernel: int, activation: Activation = "relu", dropout: float = 0.0
+    ) -> None:
+        """kernel: the odd number of positions that each convolution sees."""
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel {kernel} is even: a position would not be in the middle of it")
+        self.inner = nn.Conv1d(width, inner, kernel, padding=kernel // 2)
+        self.activation = ACTIVATIONS[activation]
+        self.dropout = Dropout(dropout)
+        self.outer = nn.Conv1d(inner, width, kernel, padding=kernel // 2)
+        for layer in (self.inner, self.outer):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(cast(Tensor, layer.bias))
+
+    def forward(self, x: Tensor, *, real: Tensor | None) -> Tensor:
+        """x (batch, length, width), real (batch, length, 1) or None: False at padding; returns x's shape."""
+        hidden = self.dropout(self.activation(_convolved(self.inner, x, real)))  # (batch, length, inner)
+        return _convolved(self.outer, hidden, real)
+
+
+def _convolved(layer: nn.Conv1d, x: Tensor, real: Tensor | None) -> Tensor:
+    shown = x if real is None else x.masked_fill(~real, 0.0)
+    out: Tensor = layer(shown.transpose(1, 2)).transpose(1, 2)
+    return out
+
+
 class Residual(nn.Module):
     """The residual connection around a sub-layer f.
 
     Post-norm: LayerNorm(x + Dropout(f(x))), as in section 5.4; pre-norm: x + Dropout(f(LayerNorm(x))).
     """
 
-    def __init__(self, width: int, *, norm: Norm, dropout: float) -> None:
+    def __init__(self, width: int, *, norm: Norm, dropout: float, epsilon: float = EPSILON) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=epsilon)
         self.dropout = Dropout(dropout)
         self.pre = norm == "pre"
 
@@ -70,7 +107,9 @@ class BlockSettings:
 
     width: of a block's input and output; heads: number of attention heads; feed_forward: inner width of the
     feed-forward network. The four dropout rates are those on the output of a sub-layer, on attention weights,
-    inside the feed-forward network, and of whole layers.
+    inside the feed-forward network, and of whole layers. kernel: number of positions that the feed-forward
+    network of an encoder layer sees, 1 for the position-wise one; epsilon: what layer norms add to the
+    variance.
     """
 
     width: int
@@ -82,10 +121,12 @@ class BlockSettings:
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     layer_dropout: float = 0.0
+    kernel: int = 1
+    epsilon: float = EPSILON
 
     def residual(self) -> Residual:
         """Makes the residual connection around a sub-layer."""
-        return Residual(self.width, norm=self.norm, dropout=self.dropout)
+        return Residual(self.width, norm=self.norm, dropout=self.dropout, epsilon=self.epsilon)
 
     def self_attention(
         self, *, causal: bool, window: int | None, positions: AttentionPositions | None
@@ -110,6 +151,16 @@ class BlockSettings:
             self.width, self.feed_forward, activation=self.activation, dropout=self.activation_dropout
         )
 
+    def convolutional_feed_forward(self) -> ConvolutionalFeedForward:
+        """Makes the feed-forward network that sees `kernel` positions."""
+        return ConvolutionalFeedForward(
+            self.width,
+            self.feed_forward,
+            kernel=self.kernel,
+            activation=self.activation,
+            dropout=self.activation_dropout,
+        )
+
 
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward. causal: hides later positions, as in a language model."""
@@ -125,7 +176,11 @@ class EncoderLayer(nn.Module):
         """window, positions: see `SelfAttention`."""
         super().__init__()
         self.self_attention = settings.self_attention(causal=causal, window=window, positions=positions)
-        self.feed_forward = settings.feed_forward_network()
+        if settings.kernel > 1 and causal:
+            raise ValueError("a convolutional feed-forward network would see later positions")
+        self.feed_forward: FeedForward | ConvolutionalFeedForward = (
+            settings.feed_forward_network() if settings.kernel == 1 else settings.convolutional_feed_forward()
+        )
         self.self_attention_residual = settings.residual()
         self.feed_forward_residual = settings.residual()
         self.layer_dropout = LayerDropout(settings.layer_dropout)
@@ -133,7 +188,11 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, *, visible: Tensor | None) -> Tensor:
         """x (batch, source, width), visible (batch, 1, 1, source) or None; returns x's shape."""
         y = self.self_attention_residual(x, lambda y: self.self_attention(y, visible=visible))
-        out: Tensor = self.layer_dropout(x, self.feed_forward_residual(y, self.feed_forward))
+        sublayer: Callable[[Tensor], Tensor] = self.feed_forward
+        if isinstance(self.feed_forward, ConvolutionalFeedForward):
+            real = None if visible is None else visible[:, 0, 0, :, None]
+            sublayer = partial(self.feed_forward, real=real)
+        out: Tensor = self.layer_dropout(x, self.feed_forward_residual(y, sublayer))
         return out
 
 

@@ -14,6 +14,7 @@ from saccade.model_folder.checkpoint import Model
 from saccade.models.families import LanguageModel
 from saccade.nn.reading import LanguageModelConfig
 from saccade.tasks.advice import text_advice
+from saccade.tasks.guidance import refuse_guidance
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.text.cache import Ids
 from saccade.text.language_model import (
@@ -92,6 +93,7 @@ class LanguageModelling(Task):
         for name, given in wrong.items():
             if given:
                 raise ConfigError(f"training.{name}: only for non-autoregressive models; leave it out.")
+        refuse_guidance(plan, "a language model")
 
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""

@@ -9,6 +9,7 @@ from saccade.errors import ConfigError
 from saccade.model_folder.checkpoint import Model
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig, SchemeName
+from saccade.tasks.guidance import refuse_guidance
 from saccade.tasks.interface import Experiment
 from saccade.tasks.translation import Translation
 from saccade.text.corpus import DataConfig
@@ -67,6 +68,7 @@ class NonAutoregressiveTranslation(Translation):
         training, data, scheme = plan.training, cast(DataConfig, plan.data), _scheme(plan.model)
         self.refuse_schemes(plan, but=scheme)
         self.require_teacher(plan)
+        refuse_guidance(plan, "a non-autoregressive model")
         if training.init_encoder and training.init_from is not None:
             raise ConfigError(
                 "training.init_encoder: training.init_from already provides an encoder; leave one out."

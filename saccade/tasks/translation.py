@@ -12,6 +12,7 @@ from saccade.evaluation import Tokenize
 from saccade.model_folder.checkpoint import Model
 from saccade.models.nonautoregressive.config import SchemeName
 from saccade.tasks.advice import translation_advice
+from saccade.tasks.guidance import check_guidance, guided_heads
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.translation_validation import ValidationConfig, ValidationData, validate
 from saccade.text.cache import EncodedLines
@@ -27,6 +28,7 @@ from saccade.text.tokenizer import Tokenizer, TokenizerConfig
 from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
+from saccade.training.guided import GuidedAlignment
 from saccade.training.objective import LABEL_SMOOTHING, CrossEntropy, Objective
 from saccade.training.r_drop import RDrop
 
@@ -49,6 +51,7 @@ class Translation(Task):
         """See `Task.check`."""
         self.refuse_schemes(plan, but=None)
         self.require_teacher(plan)
+        check_guidance(plan)
         if plan.training.init_encoder:
             raise ConfigError("training.init_encoder: only for non-autoregressive models; leave it out.")
 
@@ -116,13 +119,19 @@ class Translation(Task):
             provenance["bleu_tokenizer"] = tokenize
         if languages := cast(DataConfig, plan.data).languages:
             provenance["languages"] = languages
-        return Material(prepared.tokenizer, data, check, provenance)
+        return Material(prepared.tokenizer, data, check, provenance, guided_heads(plan))
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""
         given, strength = plan.training.label_smoothing, plan.training.r_drop
         smoothing = LABEL_SMOOTHING if given is None else given
-        return RDrop(strength, smoothing) if strength else CrossEntropy(smoothing)
+        if strength:
+            return RDrop(strength, smoothing)
+        likelihood, guided = CrossEntropy(smoothing), guided_heads(plan)
+        if guided is None:
+            return likelihood
+        [head] = guided.heads
+        return GuidedAlignment(likelihood, plan.training.guided_alignment, guided.layer, head)
 
     def validation_objective(self, plan: Experiment) -> Objective:
         """The objective that training minimises, without smoothing."""

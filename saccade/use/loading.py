@@ -8,17 +8,32 @@ from typing import Any
 from saccade.machine import chosen_device
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models import kind_of
-from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
+from saccade.models.families import (
+    Classifier,
+    LanguageModel,
+    MaskedLanguageModel,
+    Network,
+    NonAutoregressive,
+    Seq2Seq,
+    Tagger,
+)
+from saccade.use.classifier import TextLabeller
 from saccade.use.generator import TextGenerator
+from saccade.use.mask_filler import MaskFiller
+from saccade.use.predictor import Predictor
+from saccade.use.tagger import WordLabeller
 from saccade.use.translator import Translator
 
-Use = Translator | TextGenerator
+Use = Translator | TextGenerator | Predictor
 """The classes that use a loaded model."""
 
 USES: dict[type[Network], Callable[..., Use]] = {
     Seq2Seq: Translator.of,
     NonAutoregressive: Translator.of,
     LanguageModel: TextGenerator,
+    Tagger: WordLabeller,
+    Classifier: TextLabeller,
+    MaskedLanguageModel: MaskFiller,
 }
 """The class, or a function that makes it, for the models of each family."""
 

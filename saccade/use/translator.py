@@ -22,6 +22,7 @@ from saccade.inspection.record import Inspection
 from saccade.inspection.translation import TranslationInspector
 from saccade.machine import chosen_device, usable_device
 from saccade.model_folder.checkpoint import Model, load_model
+from saccade.model_folder.heads import AlignmentHeads
 from saccade.models.recording import AttentionMap
 from saccade.native.fork import survive_fork
 from saccade.quantisation import Precision
@@ -35,7 +36,9 @@ from saccade.text.lines import (
     require_pairs,
     require_text,
 )
+from saccade.text.pharaoh import Link
 from saccade.text.tokenizer import Tokenizer, between
+from saccade.use.aligning import Pairs, aligned_words, word_weights
 from saccade.use.attending import attended_pieces, attention_maps
 from saccade.use.decoders import Engine, decoder_for, ensemble_of, make_reranker
 from saccade.use.minimum_risk import by_minimum_risk
@@ -63,10 +66,13 @@ class Translator(Reopened):
         settings: Mapping[str, Any],
         device: torch.device | str = "cpu",
         seen: SeenLengths | None = None,
+        heads: AlignmentHeads | None = None,
     ) -> None:
         """settings: the settings `[decoding]` of the model that differ from the defaults. seen: the lengths
-        of the text that it was trained on, if they are known."""
+        of the text that it was trained on, if they are known. heads: those that align words, if they were
+        chosen."""
         survive_fork()
+        self.heads = heads
         self.decoder, self.tokenizer, self.settings, self.seen = decoder, tokenizer, settings, seen
         self.device = torch.device(device)
 
@@ -93,7 +99,14 @@ class Translator(Reopened):
         device = usable_device(device)
         decoder = decoder_for(model, device=device, precision=precision, reranker=reranker, engine=engine)
         seen = SeenLengths.of(model.provenance)
-        return cls(decoder, model.tokenizer, settings=model.decoding, device=device, seen=seen)
+        return cls(
+            decoder,
+            model.tokenizer,
+            settings=model.decoding,
+            device=device,
+            seen=seen,
+            heads=model.alignment,
+        )
 
     @classmethod
     def ensemble(
@@ -193,6 +206,7 @@ class Translator(Reopened):
         *,
         prefixes: Sequence[str] | None = None,
         attention: bool = False,
+        alignments: bool = False,
         first_line: int = 0,
         **options: Unpack[DecodingOptions],
     ) -> list[Translation]:
@@ -200,7 +214,8 @@ class Translator(Reopened):
 
         prefixes: text that each translation must begin with. An empty line stays empty. A line that is too
         long (`max_source_length`), or whose prefix the vocabulary cannot write, gets a `problem` and no
-        translation; nothing is truncated silently. first_line: number of the first line if `lines` are part
+        translation; nothing is truncated silently. alignments: whether each translation gets the links of
+        its words, see `align`. first_line: number of the first line if `lines` are part
         of a longer text; line numbers seed sampling. Raises TypeError unless both are lists of str.
         """
         lines, decoding = require_lines(lines, "lines"), self.options(**options)
@@ -208,6 +223,7 @@ class Translator(Reopened):
         ids = self.tokenizer.encode_source(lines)
         forced = self._forced(prefixes, len(lines))
         results: list[Translation | None] = [None] * len(lines)
+        written: dict[int, Sequence[int]] = {}
         pending, checks = [], self.checks(decoding)
         for index, (line, source, prefix) in enumerate(zip(lines, ids, forced, strict=True)):
             if not line.strip():
@@ -223,8 +239,32 @@ class Translator(Reopened):
             if attention and hypotheses:
                 maps = self._attention(ids[index], [*hypotheses[0].tokens, self.decoder.vocabulary.end])
                 result = replace(result, attention=maps)
+            if hypotheses:
+                written[index] = [*hypotheses[0].tokens, self.decoder.vocabulary.end]
             results[index] = result
-        return [result for result in results if result is not None]
+        found = [result for result in results if result is not None]
+        return self._with_links(found, ids, written) if alignments else found
+
+    def align(
+        self, sources: Sequence[str], targets: Sequence[str], *, heads: AlignmentHeads | None = None
+    ) -> list[tuple[Link, ...]]:
+        """The links of each pair: each target word with the source word that cross-attention weighs most.
+
+        A link is a pair of positions (source, target) of words, counted from 0; words are what white space
+        separates. heads: whose weights are averaged; None: those that the model folder names, or else all
+        heads of the last layer but one. Raises UserError for unequal counts, a line that is too long, and a
+        model that cannot align; TypeError unless both are lists of str.
+        """
+        pairs = self._pairs(sources, targets)
+        chosen = self.heads if heads is None else heads
+        return aligned_words(self.decoder, self.tokenizer, pairs, chosen, padded=self.padded)
+
+    def word_weights(
+        self, sources: Sequence[str], targets: Sequence[str]
+    ) -> Iterator[tuple[int, list[Tensor]]]:
+        """The cross-attention of the words of each pair; see `saccade.use.aligning.word_weights`."""
+        pairs = self._pairs(sources, targets)
+        return word_weights(self.decoder, self.tokenizer, pairs, padded=self.padded)
 
     def attention(self, source: str, target: str) -> tuple[AttentionMap, ...]:
         """The maps of all attention modules while the model reads `source` and writes `target`.
@@ -270,6 +310,7 @@ class Translator(Reopened):
         lines: Iterable[str],
         *,
         prefixes: Sequence[str] | None = None,
+        alignments: bool = False,
         chunk: int = 2000,
         **options: Unpack[DecodingOptions],
     ) -> Iterator[Translation]:
@@ -282,20 +323,23 @@ class Translator(Reopened):
         require_count(chunk, "chunk", most=_MOST_LINES)
         rest = checked_lines(lines, "lines")
         chunks = iter(lambda: list(islice(rest, chunk)), [])
-        return chain.from_iterable(self.stream_chunks(chunks, prefixes=prefixes, **options))
+        return chain.from_iterable(
+            self.stream_chunks(chunks, prefixes=prefixes, alignments=alignments, **options)
+        )
 
     def stream_chunks(
         self,
         chunks: Iterable[Sequence[str]],
         *,
         prefixes: Sequence[str] | None = None,
+        alignments: bool = False,
         **options: Unpack[DecodingOptions],
     ) -> Iterator[list[Translation]]:
         """Translates the lines of each chunk together, as `stream` does; yields their translations."""
         require_many(chunks, "chunks")
         forced = None if prefixes is None else require_lines(prefixes, "prefixes")
         return (
-            self.translate(lines, prefixes=own, first_line=first, **options)
+            self.translate(lines, prefixes=own, alignments=alignments, first_line=first, **options)
             for first, lines, own in prefixed(chunks, forced)
         )
 
@@ -341,6 +385,28 @@ class Translator(Reopened):
         require_text(source, "source")
         require_text(target, "target")
         return self.tokenizer.encode_source([source])[0], self.tokenizer.encode_target([target])[0]
+
+    def _pairs(self, sources: Sequence[str], targets: Sequence[str]) -> Pairs:
+        sources, targets = require_pairs(sources, targets)
+        source_ids = self.tokenizer.encode_source(sources)
+        target_ids = self.tokenizer.encode_target(targets)
+        self.checks().require_fit(source_ids, target_ids)
+        return Pairs(sources, targets, source_ids, target_ids)
+
+    def _with_links(
+        self, found: list[Translation], ids: list[list[int]], written: Mapping[int, Sequence[int]]
+    ) -> list[Translation]:
+        """The translations with the links of their words. written: the target ids of those that have some."""
+        rows = sorted(written)
+        pairs = Pairs(
+            [found[row].source for row in rows],
+            [found[row].text for row in rows],
+            [ids[row] for row in rows],
+            [written[row] for row in rows],
+        )
+        links = aligned_words(self.decoder, self.tokenizer, pairs, self.heads, padded=self.padded)
+        by_row = dict(zip(rows, links, strict=True))
+        return [replace(one, links=by_row.get(row, ())) for row, one in enumerate(found)]
 
     def _attention(self, source: list[int], target: list[int]) -> tuple[AttentionMap, ...]:
         return attention_maps(self.decoder, self.tokenizer, self.padded([source]), target)

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from saccade.models.placing import Positions
 from saccade.models.recurrent import Attention
-from saccade.models.transformer import Positions
 from saccade.nn.recurrence import Cell
 from saccade.use.translator import Translator
 from tests.training.conftest import quick_drive
