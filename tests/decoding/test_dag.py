@@ -95,7 +95,8 @@ def test_a_path_is_that_of_a_loop(path: Any) -> None:
                 tokens.append(int(emitted[vertex].argmax()))
                 total += math.log(float(emitted[vertex].max()))
         assert one.tokens == tuple(tokens)
-        assert one.log_prob == pytest.approx(total, abs=1e-4)
+        # The likeliest tokens are found in float32, and a path may have many of them.
+        assert one.log_prob == pytest.approx(total, rel=1e-5, abs=1e-3)
 
 
 @pytest.mark.parametrize("options", [{}, {"path": "greedy"}, {"candidates": 3}])

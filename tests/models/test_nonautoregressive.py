@@ -172,8 +172,12 @@ def test_every_parameter_is_used(decoder: str) -> None:
     elif decoder == "mask-predict":
         total = total + scheme(model).length_logits(memory).square().sum()
     else:
-        hidden, _ = scheme(model).write(memory, revealed=torch.full((2, 10), 5))
+        _, positions = scheme(model).write(memory)
+        revealed = torch.full((2, int(positions.max())), 5)
+        hidden, _ = scheme(model).write(memory, revealed=revealed)
         total = total + hidden.square().sum()
+        if decoder == "dag":
+            total = total + model.link(hidden, model.vertex_positions(hidden), positions).square().sum()
     total.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and bool((parameter.grad != 0).any()), name

@@ -61,6 +61,7 @@ class DagDecoder(NonAutoregressiveDecoder[Dag]):
         return found
 
 
+@torch.inference_mode()
 def decode_dag(
     scheme: Dag,
     source: Tensor,
