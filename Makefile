@@ -43,11 +43,11 @@ fuzz: $(STAMP)  ## hostile input, kills, threads, sanitizers: 20 minutes; FUZZ="
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 test-browser: export OMP_NUM_THREADS = 1
-test-browser: $(STAMP)  ## the tests of the page, in the Chromium that is installed (or SACCADE_BROWSER)
+test-browser: $(STAMP)  ## the tests of the pages, in the Chromium that is installed (or SACCADE_BROWSER)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
 	@test -n "$$SACCADE_BROWSER" || command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		{ echo "No Chromium was found: install it (Debian: apt-get install chromium) or name it in SACCADE_BROWSER." >&2; exit 2; }
-	$(BIN)/python -m pytest -m browser tests/inspection
+	$(BIN)/python -m pytest -m browser tests/inspection tests/lab
 
 lint: $(STAMP)  ## ruff and mypy; changes nothing
 	$(BIN)/ruff check .

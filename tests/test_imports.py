@@ -57,13 +57,14 @@ ALLOWED: dict[str, set[str]] = {
     "runs": INFERENCE | {"training", "tasks"},
     "doctor": INFERENCE | {"interop", "training"},
     "demo": INFERENCE | {"evaluation", "inspection", "training", "runs"},
+    "lab": INFERENCE | {"evaluation", "inspection", "alignment", "training"},
     "__init__": INFERENCE,
     "commands": INFERENCE
     | {"evaluation", "comparison", "inspection", "alignment", "interop", "training", "tasks", "runs"}
-    | {"doctor", "demo"},
+    | {"doctor", "demo", "lab"},
     "__main__": {"commands", "training"},
 }
-TRAINING = {"training", "tasks", "runs", "doctor", "demo", "commands"}
+TRAINING = {"training", "tasks", "runs", "doctor", "demo", "lab", "commands"}
 
 
 def unit_of(module: str) -> str:

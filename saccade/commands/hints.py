@@ -7,6 +7,7 @@ from saccade.errors import UserError
 HINTS = {
     "language-model": "Use `saccade generate` to continue text or `saccade perplexity` to score it.",
     "translator": "Use `saccade translate`, or `saccade evaluate` to score its translations.",
+    "predictor": "Use `saccade predict`.",
     "out": "Choose another --out.",
     "closed-output": "Give a file with --output.",
     "run-exists": "Resume it with `saccade train --resume {run}`, or choose another --out.",
@@ -15,7 +16,11 @@ HINTS = {
     "no-export": "Make one with `saccade export`.",
     "no-text": "On the command line, give --source and --target.",
     "reranker": "Give one with --reranker.",
-    "fertilities": "Make them with `saccade align TEACHER --source S --target T --out FILE`.",
+    "fertilities": "Make them with `saccade align TEACHER --source S --target T --fertilities F`.",
+    "alignments": "Make them with `saccade align MODEL --source S --target T --out FILE`, by attention "
+    "of another model or, with --method eflomal, by counting.",
+    "align-text": "Give --source and --target.",
+    "gold": "Give --source, --target and --gold.",
     "import": "Convert it with `saccade import {folder} --out MODEL`, then use MODEL.",
     "native-marian": "transformers 4 has a script for this: python -m "
     "transformers.models.marian.convert_marian_to_pytorch --src {folder} --dest CONVERTED. Then use "
@@ -23,6 +28,7 @@ HINTS = {
     "language": "Choose one with --{side}-language.",
     "columns": "On the command line, --columns 1,2 chooses two columns.",
     "toml": "If it is one of several text files, repeat the option: --source FILE --source FILE.",
+    "experiment": "`saccade lab --list` lists them.",
     "demo-steps": "Add --fresh to start again, or leave out --steps.",
 }
 """Advice by `UserError.topic`."""

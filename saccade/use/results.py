@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from saccade.models.recording import AttentionMap
+from saccade.text.pharaoh import Link
 
 ProblemCode = Literal[
     "language", "too-long", "prefix", "no-translation", "unknown", "breaks", "long", "cut", "repeats", "short"
@@ -58,7 +59,8 @@ class Translation:
 
     problems: what is wrong, or likely to be wrong, with the line or the best hypothesis, the gravest first;
     the text is empty if the line could not be translated. attention: the maps of all attention modules,
-    weights (heads, query, key), if requested.
+    weights (heads, query, key), if requested. links: pairs of positions of source words and words of the
+    text, if requested; see `Translator.align`.
     """
 
     source: str
@@ -69,6 +71,7 @@ class Translation:
     alternatives: tuple[Alternative, ...] = ()
     problems: tuple[Problem, ...] = ()
     attention: tuple[AttentionMap, ...] | None = None
+    links: tuple[Link, ...] | None = None
 
     @property
     def problem(self) -> str | None:

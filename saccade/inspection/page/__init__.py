@@ -1,7 +1,7 @@
 """The page that shows records: one HTML file with its styles, scripts and data, which needs no network."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -23,13 +23,22 @@ SCRIPTS = (
 
 def page(document: Mapping[str, Any]) -> str:
     """The page that shows a document of `saccade.inspection.document`."""
-    here = files(__package__)
-    parts = {
-        "STYLE": (here / "page.css").read_text(encoding="utf-8"),
-        "DATA": embedded(document),
-        "SCRIPT": "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
-    }
-    before, *rest = (here / "page.html").read_text(encoding="utf-8").split("{{")
+    return assembled(document, [own_text(name) for name in SCRIPTS])
+
+
+def own_text(name: str) -> str:
+    """The text of a file of this folder."""
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def assembled(data: Mapping[str, Any], scripts: Sequence[str], *, style: str = "") -> str:
+    """A page in the form of all pages: the texts of scripts, joined in this order, over their data.
+
+    Scripts find the data in the element "data" and draw into "header", "controls" and "view". style: rules
+    behind those that all pages share.
+    """
+    parts = {"STYLE": own_text("page.css") + style, "DATA": embedded(data), "SCRIPT": "\n".join(scripts)}
+    before, *rest = own_text("page.html").split("{{")
     return before + "".join(parts[name] + after for name, _, after in (part.partition("}}") for part in rest))
 
 
