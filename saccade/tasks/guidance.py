@@ -57,7 +57,7 @@ def check_guidance(plan: Experiment) -> None:
             "training.r_drop: R-Drop reads each pair twice, and guided alignment has a loss for one reading; "
             "leave one of them out."
         )
-    if training.compile:
+    if training.compile is True:
         raise ConfigError(
             "training.compile: guided alignment reads the attention of the running model, which a compiled "
             "one does not show; leave one of them out."

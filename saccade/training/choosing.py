@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from saccade.training.compiling import WORTH, CompiledRegions, has_regions
 from saccade.training.device import DeviceStep
@@ -25,7 +24,7 @@ def make_step(
 ) -> Step:
     """Makes the step that configuration and device ask for. Satisfies `StepFactory`."""
     autocast = uses_bfloat16(config.precision, group.device)
-    compiles = compiles_model(config, group.device, loss.model)
+    compiles = compiles_model(config, group.device, loss)
     if group.device.type == "cpu" and not compiles:
         return EagerStep(
             loss,
@@ -48,8 +47,9 @@ def make_step(
     )
 
 
-def compiles_model(config: TrainingConfig, device: torch.device, model: nn.Module) -> bool:
+def compiles_model(config: TrainingConfig, device: torch.device, loss: Loss) -> bool:
     """Whether a run compiles its model; `auto` depends on nothing that changes when it is resumed."""
     if config.compile == "auto":
-        return device.type == "cuda" and config.steps >= WORTH and has_regions(model)
+        possible = has_regions(loss.model) and not loss.objective.reads_modules
+        return possible and device.type == "cuda" and config.steps >= WORTH
     return config.compile

@@ -27,6 +27,8 @@ class GuidedAlignment(Objective):
     that its row is compared with the links of token t.
     """
 
+    reads_modules = True
+
     likelihood: CrossEntropy
     weight: float
     layer: int

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ Compiler = Callable[[FunctionT], FunctionT]
 
 class Objective(ABC):
     """The interface of objectives. Losses are sums, so that k small batches equal one large batch."""
+
+    reads_modules: ClassVar[bool] = False
+    """Whether it looks into the modules of the model, which a compiled one does not show."""
 
     @abstractmethod
     def __call__(self, model: Any, batch: Any) -> Tensor:

@@ -292,12 +292,14 @@ def test_the_step_fits_device_and_configuration(monkeypatch: pytest.MonkeyPatch)
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     model = tiny_model()
     long, short = TrainingConfig(steps=5000), TrainingConfig(steps=100)
-    assert compiles_model(long, cuda, model) and not compiles_model(short, cuda, model)
-    assert not compiles_model(long, cpu, model)
-    assert compiles_model(TrainingConfig(compile=True), cpu, model)
-    assert not compiles_model(TrainingConfig(steps=5000, compile=False), cuda, model)
+    loss = Loss(model, CrossEntropy())
+    assert compiles_model(long, cuda, loss) and not compiles_model(short, cuda, loss)
+    assert not compiles_model(long, cpu, loss)
+    assert compiles_model(TrainingConfig(compile=True), cpu, loss)
+    assert not compiles_model(TrainingConfig(steps=5000, compile=False), cuda, loss)
+    assert not compiles_model(long, cuda, Loss(model, ReadsModules()))
     recurrent = build_model(model_config({"kind": "recurrent", "width": 8, "embedding": 8}), vocabulary())
-    assert not compiles_model(long, cuda, recurrent)
+    assert not compiles_model(long, cuda, Loss(recurrent, CrossEntropy()))
     make = partial(make_step, Loss(model, CrossEntropy()), make_optimizer(model, OptimizerConfig()))
     assert isinstance(make(group=Group(), config=long), EagerStep)
     monkeypatch.setattr(choosing, "CompiledRegions", lambda loss: loss)
@@ -307,6 +309,11 @@ def test_the_step_fits_device_and_configuration(monkeypatch: pytest.MonkeyPatch)
     assert said and said[0].startswith("Compiling")
 
 
+class ReadsModules(CrossEntropy):
+    reads_modules = True
+
+
+@pytest.mark.filterwarnings("ignore:Guards may run slower")
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # asked for by torch's compiler itself
 def test_layers_of_a_kind_are_compiled_once_and_never_again() -> None:
     from torch._dynamo.testing import CompileCounterWithBackend
