@@ -205,4 +205,5 @@ def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def may_be_fixed(options: DecodingConfig | Sequence[DecodingConfig]) -> bool:
     """Whether sentences with these options can be decoded with fixed sizes."""
     each = [options] if isinstance(options, DecodingConfig) else options
-    return not any(one.sample for one in each) and len({one.shared for one in each}) == 1
+    special = any(one.sample or one.no_repeat_ngram_size or one.repetition_penalty != 1 for one in each)
+    return not special and len({one.shared for one in each}) == 1

@@ -62,7 +62,6 @@ def fit(
         group=group,
         clip_norm=config.clip_norm,
         autocast=False,
-        compiled=False,
     )
     model.train()
     losses = []

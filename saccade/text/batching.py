@@ -123,17 +123,16 @@ class Batch:
         nothing in the counted column, so that it has no loss.
         """
         widths = {id(self[name].lengths): length for name, length in lengths.items()}
-        more = rows - self.rows
         fills = {id(self[name].lengths): int(name != self.counted) for name in lengths}
-        longer = {
-            key: pad(column.lengths, (0, more), value=fills[key])
-            for column in self.columns.values()
-            if (key := id(column.lengths)) in widths
-        }  # columns that are aligned still share their lengths
+        more = rows - self.rows
+        owners = {id(column.lengths): column.lengths for column in self.columns.values()}
+        # Columns that are aligned still share their lengths.
+        longer = {key: pad(own, (0, more), value=fills.get(key, 0)) for key, own in owners.items()}
         columns = {}
         for name, column in self.columns.items():
             key, values = id(column.lengths), column.values
-            edges = [0, 0] * (values.dim() - 2) + [0, widths[key] - values.size(1), 0, more]
+            wider = widths.get(key, values.size(1)) - values.size(1)
+            edges = [0, 0] * (values.dim() - 2) + [0, wider, 0, more]
             columns[name] = replace(column, values=pad(values, edges, value=column.pad), lengths=longer[key])
         return replace(self, columns=columns, fixed=True)
 

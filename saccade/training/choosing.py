@@ -50,6 +50,6 @@ def make_step(
 def compiles_model(config: TrainingConfig, device: torch.device, loss: Loss) -> bool:
     """Whether a run compiles its model; `auto` depends on nothing that changes when it is resumed."""
     if config.compile == "auto":
-        able = loss.objective.compilable and has_regions(loss.model)
-        return able and device.type == "cuda" and config.steps >= WORTH
+        possible = has_regions(loss.model) and not loss.objective.reads_modules
+        return possible and device.type == "cuda" and config.steps >= WORTH
     return config.compile

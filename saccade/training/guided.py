@@ -5,7 +5,7 @@ Transformer Garg et al. 2019, "Jointly Learning to Align and Translate with Tran
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ class GuidedAlignment(Objective):
     that its row is compared with the links of token t.
     """
 
-    compilable: ClassVar[bool] = False
+    reads_modules = True
+
     likelihood: CrossEntropy
     weight: float
     layer: int

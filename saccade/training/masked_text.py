@@ -32,7 +32,13 @@ class MaskedBlocks:
     accumulate: int
     seed: int
 
-    def epoch(self, epoch: int, *, done: int) -> Iterator[Sequence[Batch]]:
+    def epoch(
+        self,
+        epoch: int,
+        *,
+        done: int,
+        fixed: bool = False,  # noqa: ARG002 - blocks nearly always have one shape
+    ) -> Iterator[Sequence[Batch]]:
         """The batches of each update of an epoch, without its first `done` updates."""
         lengths = self.lines[SOURCE].lengths
         plan = plan_batches(lengths, batch_tokens=self.batch_tokens, seed=self.seed, epoch=epoch)

@@ -26,9 +26,8 @@ Compiler = Callable[[FunctionT], FunctionT]
 class Objective(ABC):
     """The interface of objectives. Losses are sums, so that k small batches equal one large batch."""
 
-    compilable: ClassVar[bool] = True
-    """Whether the model may run compiled. An objective that reads the attention of the running model needs
-    its hooks, which a compiled one does not call."""
+    reads_modules: ClassVar[bool] = False
+    """Whether it looks into the modules of the model, which a compiled one does not show."""
 
     @abstractmethod
     def __call__(self, model: Any, batch: Any) -> Tensor:

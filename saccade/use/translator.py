@@ -395,7 +395,9 @@ class Translator(Reopened):
         """
         require_many(chunks, "chunks")
         forced = None if prefixes is None else require_lines(prefixes, "prefixes")
-        overlap: Callable[[Iterable[Any]], Iterable[Any]] = iter if self.device.type == "cpu" else ahead
+        # Links need the network, which another thread must not use at the same time.
+        alone = alignments or self.device.type == "cpu"
+        overlap: Callable[[Iterable[Any]], Iterable[Any]] = iter if alone else ahead
         requests = overlap(
             self._request(lines, own, first_line=first, **options)
             for first, lines, own in prefixed(chunks, forced)

@@ -28,7 +28,6 @@ from saccade.training.counters import Counters, read_counters
 from saccade.training.device import DeviceStep
 from saccade.training.distributed import Group
 from saccade.training.eager import EagerStep
-from saccade.training.guided import GuidedAlignment
 from saccade.training.loop import Setup
 from saccade.training.moving_average import MovingAverage
 from saccade.training.objective import CrossEntropy, Loss, NextToken
@@ -298,9 +297,9 @@ def test_the_step_fits_device_and_configuration(monkeypatch: pytest.MonkeyPatch)
     assert not compiles_model(long, cpu, loss)
     assert compiles_model(TrainingConfig(compile=True), cpu, loss)
     assert not compiles_model(TrainingConfig(steps=5000, compile=False), cuda, loss)
+    assert not compiles_model(long, cuda, Loss(model, ReadsModules()))
     recurrent = build_model(model_config({"kind": "recurrent", "width": 8, "embedding": 8}), vocabulary())
     assert not compiles_model(long, cuda, Loss(recurrent, CrossEntropy()))
-    assert not compiles_model(long, cuda, Loss(model, GuidedAlignment(CrossEntropy(), 1.0, 1, 1)))
     make = partial(make_step, Loss(model, CrossEntropy()), make_optimizer(model, OptimizerConfig()))
     assert isinstance(make(group=Group(), config=long), EagerStep)
     monkeypatch.setattr(choosing, "CompiledRegions", lambda loss: loss)
@@ -310,6 +309,11 @@ def test_the_step_fits_device_and_configuration(monkeypatch: pytest.MonkeyPatch)
     assert said and said[0].startswith("Compiling")
 
 
+class ReadsModules(CrossEntropy):
+    reads_modules = True
+
+
+@pytest.mark.filterwarnings("ignore:Guards may run slower")
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # asked for by torch's compiler itself
 def test_layers_of_a_kind_are_compiled_once_and_never_again() -> None:
     from torch._dynamo.testing import CompileCounterWithBackend
