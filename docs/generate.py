@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from saccade.config import Section
 from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
 from saccade.models import KINDS, Presets
+from saccade.tasks.classification import SECTIONS as CLASSIFICATION
 from saccade.tasks.interface import SECTIONS
 from saccade.tasks.language_modelling import SECTIONS as LANGUAGE
+from saccade.tasks.masked_language_modelling import SECTIONS as MASKED
+from saccade.tasks.tagging import SECTIONS as TAGGING
 from saccade.tasks.translation_validation import ValidationConfig
 from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
@@ -36,6 +39,14 @@ CONFIGURATION: dict[str, type[Section]] = {
     "decoding": DecodingConfig,
 }
 """[model] is missing: each kind of model has a section of its own."""
+
+OTHERS: dict[str, Mapping[str, type[Section]]] = {
+    "a language model": LANGUAGE,
+    "a tagger": TAGGING,
+    "a classifier": CLASSIFICATION,
+    "a masked language model": MASKED,
+}
+"""The sections of the tasks that do not translate; sections without keys are left out."""
 
 WIDTH = 110
 
@@ -163,8 +174,9 @@ def configuration() -> Iterator[str]:
             if name == "decoding":
                 for scheme, decoder in DECODERS.items():
                     yield from section(f'[decoding] of a model with decoder "{scheme}"', decoder.options)
-            if name in LANGUAGE:
-                yield from section(f"[{name}] of a language model", LANGUAGE[name])
+            for what, sections in OTHERS.items():
+                if name in sections and sections[name].model_fields:
+                    yield from section(f"[{name}] of {what}", sections[name])
             continue
         for name_of_kind, kind in KINDS.items():
             presets = list(preset_items(kind.presets))

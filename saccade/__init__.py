@@ -14,29 +14,40 @@ from typing import TYPE_CHECKING, Any
 from saccade.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from saccade.models.recording import AttentionMap
+    from saccade.use.classifier import TextLabeller
     from saccade.use.generator import TextGenerator
+    from saccade.use.mask_filler import MaskFiller
+    from saccade.use.tagger import WordLabeller
     from saccade.use.translator import Translation, Translator
 
 __all__ = [
     "AttentionMap",
+    "MaskFiller",
     "TextGenerator",
+    "TextLabeller",
     "Translation",
     "Translator",
     "UserError",
+    "WordLabeller",
     "__version__",
     "load",
 ]
 
 
-def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Any:
+def load(folder: "str | Path | Sequence[str | Path]", *, device: str | None = None, **options: Any) -> Any:
     """Loads the model in a model folder or a run folder (its best model), ready for use.
 
-    A translation model is loaded as a `Translator`, a language model as a `TextGenerator`. device: "cpu",
-    "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models: precision, "float32" or
-    "int8", which is faster on CPUs but quantises the weights (unset: as stored in the folder); reranker, a
-    model folder, which picks among the candidates of a non-autoregressive model. Options of language models
-    are settings that their weights do not depend on, such as memory.
+    A translation model is loaded as a `Translator`, a language model as a `TextGenerator`, a tagger as a
+    `WordLabeller`, a classifier as a `TextLabeller`, a masked language model as a `MaskFiller`. A list of
+    folders makes an ensemble: a `Translator` that averages the probabilities of models with one vocabulary.
+
+    device: "cpu", "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models:
+    precision, "float32" or "int8", which is faster on CPUs but quantises the weights (unset: as stored in the
+    folder); reranker, a model folder, which picks among the candidates of a non-autoregressive model. Options
+    of language models are settings that their weights do not depend on, such as memory.
 
     Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """
@@ -47,9 +58,12 @@ def load(folder: str | Path, *, device: str | None = None, **options: Any) -> An
 
 _HOMES = {
     "AttentionMap": "saccade.models.recording",
+    "MaskFiller": "saccade.use.mask_filler",
     "TextGenerator": "saccade.use.generator",
+    "TextLabeller": "saccade.use.classifier",
     "Translation": "saccade.use.translator",
     "Translator": "saccade.use.translator",
+    "WordLabeller": "saccade.use.tagger",
 }
 
 

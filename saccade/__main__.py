@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 
 import typer
 
+from saccade.commands.align import align
 from saccade.commands.check import check
 from saccade.commands.compare import compare
 from saccade.commands.demo import demo
-from saccade.commands.distill import align, distill
+from saccade.commands.distill import distill
 from saccade.commands.doctor import doctor
 from saccade.commands.hints import report
 from saccade.commands.info import info
@@ -27,6 +28,7 @@ from saccade.commands.interop import export, import_
 from saccade.commands.lab import lab
 from saccade.commands.language import generate, perplexity
 from saccade.commands.parameters import expanded
+from saccade.commands.predict import predict
 from saccade.commands.renamed import RENAMED
 from saccade.commands.scoring import evaluate, score
 from saccade.commands.streams import NOBODY_READS, settle_streams
@@ -43,6 +45,7 @@ COMMANDS = (
     compare,
     generate,
     perplexity,
+    predict,
     check,
     info,
     attention,

@@ -25,7 +25,7 @@ import torch
 import saccade
 from saccade.__main__ import app
 from saccade.models import KINDS
-from saccade.models.families import LanguageModel, NonAutoregressive
+from saccade.models.families import Classifier, LanguageModel, MaskedLanguageModel, NonAutoregressive, Tagger
 from saccade.models.nonautoregressive import SCHEMES
 from saccade.text.numbers import write_corpus
 from saccade.text.reading import read_text
@@ -74,10 +74,32 @@ def main() -> None:
 def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Each kind and each decoder by name, with its settings; the first one is the teacher of students."""
     teacher = None
+    without_preset = {name: value for name, value in SETTINGS.items() if name != "model.preset"}
     for kind, record in KINDS.items():
         if record.family is LanguageModel:
             text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
             yield kind, {**SETTINGS, **text, "model.kind": kind, "model.segment": 16}
+            continue
+        if record.family is MaskedLanguageModel:
+            text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
+            yield kind, {**SETTINGS, **text, "model.kind": kind, "data.block": 32}
+            continue
+        if record.family is Classifier:
+            text = {f"data.{split}text": folder / f"{split or 'train_'}texts.tsv" for split in ("", "valid_")}
+            for name, path in zip(("train", "valid"), text.values(), strict=True):
+                lines = read_text(folder / f"{name}.en")
+                path.write_text("".join(f"{line[0]}\t{line}\n" for line in lines), encoding="utf-8")
+            own = {} if kind == "classifier" else {"training.encoder_from": folder / "bert"}
+            sizes = SETTINGS if kind == "classifier" else without_preset
+            yield kind, {**sizes, **text, **own, "model.kind": kind}
+            continue
+        if record.family is Tagger:
+            text = {f"data.{split}text": folder / f"{split or 'train_'}words.tsv" for split in ("", "valid_")}
+            for name, path in zip(("train", "valid"), text.values(), strict=True):
+                write_labels(folder / f"{name}.en", path)
+            own = {} if kind == "tagger" else {"training.encoder_from": folder / "bert"}
+            sizes = SETTINGS if kind == "tagger" else without_preset
+            yield kind, {**sizes, **text, **own, "model.kind": kind}
             continue
         pairs = {
             f"data.{split}{side}": folder / f"{name}.{language}"
@@ -87,16 +109,22 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
         own = {**SETTINGS, **pairs, "model.kind": kind, "data.max_dropped": 1.0}
         if record.family is not NonAutoregressive:
             teacher = teacher or folder / kind
-            yield kind, {**own, "tokenizer.vocab_size": 300}
+            yield kind, {**own}
             continue
         for decoder in SCHEMES:
             yield f"{kind}-{decoder}", {**own, "model.decoder": decoder, "training.teacher": teacher}
 
 
+def write_labels(source: Path, path: Path) -> None:
+    """The words of a text with their last letters as labels, a word a line."""
+    sentences = ["".join(f"{word}\t{word[-1]}\n" for word in line.split()) for line in read_text(source)]
+    path.write_text("\n".join(sentences), encoding="utf-8")
+
+
 def fertilities(teacher: object, folder: Path) -> dict[str, object]:
     for split in ("train", "valid"):
         sides = ("--source", folder / f"{split}.en", "--target", folder / f"{split}.de")
-        command("align", teacher, *sides, "--out", folder / f"{split}.fert")
+        command("align", teacher, *sides, "--fertilities", folder / f"{split}.fert")
     return {"data.fertilities": folder / "train.fert", "data.valid_fertilities": folder / "valid.fert"}
 
 
@@ -108,8 +136,13 @@ def smoke(run: Path, settings: dict[str, object], folder: Path) -> None:
     resumed = command("train", "--resume", run)
     require(f"{UPDATES} steps" in resumed, f"the run was not resumed to its end: {resumed}")
     require(run.name.split("-")[0] in command("info", run), "saccade info does not name the kind")
-    use = use_text if "data.text" in settings else use_translator
-    use(run, folder)
+    if "data.valid_text" in settings and not issubclass(
+        KINDS[str(settings["model.kind"])].family, LanguageModel
+    ):
+        use_predictor(run, folder, Path(str(settings["data.valid_text"])))
+    else:
+        use = use_text if "data.text" in settings else use_translator
+        use(run, folder)
 
 
 def use_translator(run: Path, folder: Path) -> None:
@@ -123,6 +156,18 @@ def use_translator(run: Path, folder: Path) -> None:
     translated = translator.translate(lines[:1])[0].text
     maps = translator.attention(lines[0], translated)
     require(bool(maps) and all(bool(torch.isfinite(one.weights).all()) for one in maps), "no attention")
+
+
+def use_predictor(run: Path, folder: Path, labelled: Path) -> None:
+    printed = command("predict", run, folder / "test.en")
+    predictor = saccade.load(run, device="cpu")
+    found = predictor.run(list(predictor.read(folder / "test.en", answers=False)))
+    require(
+        printed == "".join(f"{line}\n" for one in found for line in one.lines()), "command and library differ"
+    )
+    scores = command("predict", run, labelled, "--score", unless="gives no labels")
+    require("accuracy" in scores or not scores, "no scores")
+    require(bool(predictor.inspect(read_text(folder / "test.en")[0]).tokens), "no record")
 
 
 def use_text(run: Path, folder: Path) -> None:

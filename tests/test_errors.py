@@ -15,7 +15,7 @@ from saccade import errors
 from saccade.__main__ import COMMANDS
 from saccade.commands.hints import HINTS, described
 from saccade.errors import UserError
-from saccade.models.families import LanguageModel, TranslationModel
+from saccade.models import KINDS
 
 ROOT = Path(__file__).parents[1] / "saccade"
 CLASSES = {
@@ -69,7 +69,7 @@ def test_every_topic_has_advice_and_all_advice_is_used() -> None:
         for call in calls()
         for keyword in call.keywords
         if keyword.arg == "topic" and isinstance(keyword.value, ast.Constant)
-    } | {family.topic for family in (TranslationModel, LanguageModel)}
+    } | {kind.family.topic for kind in KINDS.values()}
     assert topics == HINTS.keys()
 
 
@@ -92,6 +92,12 @@ def test_the_advice_is_filled_in_and_stays_out_of_the_message() -> None:
         == f"{error} Resume it with `saccade train --resume runs/a`, or choose another --out."
     )
     assert described(UserError("plain")) == "plain"
+
+
+def test_advice_follows_a_whole_sentence() -> None:
+    for message in ("Two columns", "Two columns."):
+        advised = described(UserError(message, topic="columns"))
+        assert advised.startswith("Two columns. On the command line")
 
 
 def test_errors_survive_a_process_boundary() -> None:

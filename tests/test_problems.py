@@ -96,6 +96,15 @@ def test_a_loop_is_reported_unless_the_line_repeats_itself_too() -> None:
 # --- lost sentences --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("end", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_line_ends_within_a_line_are_reported(end: str) -> None:
+    plain = Hypothesis((5, 6), -1.0, -1.0)
+    [problem] = checks().doubts(f"a cat{end}a dog{end}", [4, 5, 3], plain)
+    assert problem.code == "breaks"
+    assert f"1 line break(s) within it (U+{ord(end):04X})" in problem.message
+    assert checks().doubts(f"{end}a cat{end}", [4, 5, 3], plain) == ()
+
+
 @pytest.mark.parametrize(
     ("source", "target", "seen", "expected"),
     [

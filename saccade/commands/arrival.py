@@ -4,22 +4,32 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 WINDOW = 0.02
 """Seconds in which the lines that follow the first one are gathered. A program that waits for an answer waits
 as long; one that writes without a pause fills a chunk sooner."""
 
-_Arrived = queue.Queue[str | tuple[BaseException | None]]
-"""Lines, then a tuple of the error that they ended with."""
+Item = TypeVar("Item")
 
 
-def arriving(lines: Iterable[str], *, most: int) -> Iterator[list[str]]:
-    """Yields chunks of lines, at most `most`, as soon as no more arrive; raises what `lines` raises.
+@dataclass(frozen=True)
+class _End:
+    """The end of the lines, and the error that they ended with."""
+
+    error: BaseException | None
+
+
+def arriving(lines: Iterable[Item], *, most: int) -> Iterator[list[Item]]:
+    """Yields chunks of lines, or of what is read from them, at most `most`, as soon as no more arrive.
+
+    It raises what `lines` raises.
 
     Another thread reads, so that this one can find that nothing is there without waiting for it.
     """
-    arrived: _Arrived = queue.Queue(2 * most)
+    arrived: queue.Queue[Item | _End] = queue.Queue(2 * most)
     stopped = threading.Event()
 
     def read() -> None:
@@ -31,7 +41,7 @@ def arriving(lines: Iterable[str], *, most: int) -> Iterator[list[str]]:
                     return
         except BaseException as error:  # noqa: BLE001 (raised where the lines are taken)
             end = error
-        arrived.put((end,))
+        arrived.put(_End(end))
 
     threading.Thread(target=read, name="lines", daemon=True).start()
     try:
@@ -42,12 +52,12 @@ def arriving(lines: Iterable[str], *, most: int) -> Iterator[list[str]]:
             arrived.get_nowait()
 
 
-def _chunks(arrived: _Arrived, most: int) -> Iterator[list[str]]:
+def _chunks(arrived: queue.Queue[Item | _End], most: int) -> Iterator[list[Item]]:
     while True:
-        chunk: list[str] = []
+        chunk: list[Item] = []
         item = arrived.get()
         until = time.monotonic() + WINDOW
-        while isinstance(item, str):
+        while not isinstance(item, _End):
             chunk.append(item)
             if len(chunk) == most:
                 break
@@ -57,13 +67,13 @@ def _chunks(arrived: _Arrived, most: int) -> Iterator[list[str]]:
                 break
         if chunk:
             yield chunk
-        if isinstance(item, tuple):
-            if item[0] is not None:
-                raise item[0]
+        if isinstance(item, _End):
+            if item.error is not None:
+                raise item.error
             return
 
 
-def cut(lines: Iterable[str], *, most: int) -> Iterator[list[str]]:
+def cut(lines: Iterable[Item], *, most: int) -> Iterator[list[Item]]:
     """Yields chunks of `most` lines; the last may be shorter."""
     rest = iter(lines)
     while chunk := list(islice(rest, most)):

@@ -1,4 +1,4 @@
-"""saccade distill and saccade align: a teacher's translations and fertilities for a student to learn from."""
+"""saccade distill: a teacher's translations and fertilities for a student to learn from."""
 
 import sys
 from collections.abc import Sequence
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saccade.commands.options import SEARCH, Model, Source, Use, choice, load_translator
+from saccade.commands.options import SEARCH, Models, Source, Use, choice, load_translator
 from saccade.commands.output import CHUNK, Progress, check_outputs, output_file
-from saccade.commands.parameters import Offer, Settings, option
+from saccade.commands.parameters import Settings, option
 from saccade.commands.problems import ProblemReport
-from saccade.decoding.options import DecodingConfig
 
 if TYPE_CHECKING:
     from saccade.use.translator import Translator
@@ -31,7 +30,7 @@ Layer = Annotated[
 
 
 def distill(
-    model: Model,
+    model: Models,
     *,
     source: Source,
     out: Annotated[Path, option("FILE", "File for the translations.", "--out", "-o")],
@@ -65,37 +64,7 @@ def distill(
     if fertilities is not None:
         # A line that the model can't read has no translation, and no fertilities.
         readable = [line if text else "" for line, text in zip(lines, translations, strict=True)]
-        _write_fertilities(translator, readable, translations, fertilities, method=method, layer=layer)
-
-
-def align(
-    model: Model,
-    *,
-    source: Source,
-    target: Annotated[Path, option("FILE", "Its translation; line N translates line N of the source.")],
-    out: Annotated[Path, option("FILE", "File for the fertilities.", "--out", "-o")],
-    method: Method = "attention",
-    layer: Layer = None,
-    settings: Annotated[Settings, Offer(DecodingConfig, "max_source_length")],
-    use: Use,
-) -> None:
-    """Count the target pieces of each source piece.
-
-    Writes a line of whole numbers for each sentence pair, one number for each piece of the source sentence.
-    This is the format of data.fertilities and data.valid_fertilities.
-
-    \b
-    Example:
-      saccade align runs/teacher --source valid.en --target valid.de --out valid.fert
-    """
-    from saccade.alignment.fertilities import check_method
-    from saccade.text.corpus import read_parallel
-
-    check_method(method, layer)
-    check_outputs(out, inputs=(source, target))
-    sources, targets = read_parallel(source, target)
-    translator = load_translator(model, use, settings)
-    _write_fertilities(translator, sources, targets, out, method=method, layer=layer)
+        write_fertilities(translator, readable, translations, fertilities, method=method, layer=layer)
 
 
 def _translated(translator: "Translator", lines: Sequence[str], out: Path, **options: Any) -> list[str]:
@@ -115,7 +84,7 @@ def _translated(translator: "Translator", lines: Sequence[str], out: Path, **opt
     return texts
 
 
-def _write_fertilities(
+def write_fertilities(
     translator: "Translator",
     sources: Sequence[str],
     targets: Sequence[str],
@@ -124,6 +93,7 @@ def _write_fertilities(
     method: str,
     layer: int | None,
 ) -> None:
+    """Write the fertilities of a text and its translation to a file."""
     from saccade.alignment.fertilities import fertilities
     from saccade.text.fertilities import fertilities_line
 

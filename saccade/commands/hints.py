@@ -7,6 +7,7 @@ from saccade.errors import UserError
 HINTS = {
     "language-model": "Use `saccade generate` to continue text or `saccade perplexity` to score it.",
     "translator": "Use `saccade translate`, or `saccade evaluate` to score its translations.",
+    "predictor": "Use `saccade predict`.",
     "out": "Choose another --out.",
     "closed-output": "Give a file with --output.",
     "run-exists": "Resume it with `saccade train --resume {run}`, or choose another --out.",
@@ -15,7 +16,11 @@ HINTS = {
     "no-export": "Make one with `saccade export`.",
     "no-text": "On the command line, give --source and --target.",
     "reranker": "Give one with --reranker.",
-    "fertilities": "Make them with `saccade align TEACHER --source S --target T --out FILE`.",
+    "fertilities": "Make them with `saccade align TEACHER --source S --target T --fertilities F`.",
+    "alignments": "Make them with `saccade align MODEL --source S --target T --out FILE`, by attention "
+    "of another model or, with --method eflomal, by counting.",
+    "align-text": "Give --source and --target.",
+    "gold": "Give --source, --target and --gold.",
     "import": "Convert it with `saccade import {folder} --out MODEL`, then use MODEL.",
     "native-marian": "transformers 4 has a script for this: python -m "
     "transformers.models.marian.convert_marian_to_pytorch --src {folder} --dest CONVERTED. Then use "
@@ -32,7 +37,11 @@ HINTS = {
 def described(error: UserError) -> str:
     """The message and, where the command line has some, its advice."""
     hint = HINTS.get(error.topic or "")
-    return str(error) if hint is None else f"{error} {hint.format_map(error.details)}"
+    if hint is None:
+        return str(error)
+    message = str(error)
+    end = "" if message.endswith((".", ":", "!", "?")) else "."
+    return f"{message}{end} {hint.format_map(error.details)}"
 
 
 def report(error: UserError) -> None:

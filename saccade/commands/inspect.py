@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -16,7 +16,9 @@ from saccade.nn.reading import DistanceConfig
 
 if TYPE_CHECKING:
     from saccade.inspection.record import Inspection
+    from saccade.models.families import Network
     from saccade.use.generator import TextGenerator
+    from saccade.use.predictor import Predictor
     from saccade.use.translator import Translator
 
 _NAME = 40  # characters of a text that a record is called by
@@ -29,7 +31,7 @@ def attention(
         typer.Argument(
             metavar="TEXT...",
             show_default=False,
-            help="The sentence to translate, or several to compare; for a language model, a text.",
+            help="The sentence to translate, or several to compare; for a model that reads, a text.",
         ),
     ],
     *,
@@ -65,7 +67,8 @@ def attention(
 
     Writes one page that opens in any browser, without a network: attention as lines and matrices, all heads
     at a glance, the beam search step by step, and the attribution of each output token to the source by
-    gradient and by erasure. See docs/explorer.md. A language model shows how it reads the text.
+    gradient and by erasure. See docs/explorer.md. Language models, and models that label, show how they read
+    the text.
 
     \b
     Examples:
@@ -84,8 +87,8 @@ def attention(
             raise ConfigError(
                 f"{out}: a picture shows one sentence and one model; write a .html page instead."
             )
-        if _reads_text(model):
-            raise ConfigError(f"{out}: a language model has no cross-attention to draw; write a .html page.")
+        if not _translates(model):
+            raise ConfigError(f"{out}: only a translation can be drawn as a picture; write a .html page.")
         _draw(_translator(model, settings, use), texts[0], target, settings, out)
     else:
         saving.check(out)
@@ -173,15 +176,21 @@ def _title(name: str, text: str, folders: dict[str, Path], texts: Sequence[str])
     return short if len(folders) == 1 else f"{name}: {short}"
 
 
-def _opened(folder: Path, settings: Settings, use: Use) -> "Translator | TextGenerator":
+def _opened(folder: Path, settings: Settings, use: Use) -> "Translator | TextGenerator | Predictor":
+    from saccade.models.families import LanguageModel
     from saccade.use.generator import TextGenerator
+    from saccade.use.loading import load
 
-    if _reads_text(folder):
-        use.set_up()
-        generator = TextGenerator.load(folder, device=use.device, **settings["model"])
-        generator.options(**settings["decoding"])
-        return generator
-    return _translator(folder, settings, use)
+    if _translates(folder):
+        return _translator(folder, settings, use)
+    use.set_up()
+    if not issubclass(_family(folder), LanguageModel):
+        if given := [f"{table}.{name}" for table, values in settings.items() for name in values]:
+            raise ConfigError(f"{', '.join(given)}: this model has no settings to change; leave it out.")
+        return cast("Predictor", load(folder, device=use.device))
+    generator = TextGenerator.load(folder, device=use.device, **settings["model"])
+    generator.options(**settings["decoding"])
+    return generator
 
 
 def _translator(folder: Path, settings: Settings, use: Use) -> "Translator":
@@ -190,27 +199,34 @@ def _translator(folder: Path, settings: Settings, use: Use) -> "Translator":
     return load_translator(folder, use, settings)
 
 
-def _reads_text(folder: Path) -> bool:
-    """Whether a folder holds a language model, which reads one text and translates nothing."""
+def _translates(folder: Path) -> bool:
+    """Whether a folder holds a model that translates, and does not read one text."""
     from saccade.interop.exported import is_exported
+    from saccade.models.families import TranslationModel
+
+    return is_exported(folder) or issubclass(_family(folder), TranslationModel)
+
+
+def _family(folder: Path) -> "type[Network]":
     from saccade.model_folder.checkpoint import find_model
     from saccade.model_folder.manifest import read_description
     from saccade.models import kind_of, model_config
-    from saccade.models.families import LanguageModel
 
-    if is_exported(folder):
-        return False
-    config = model_config(read_description(find_model(folder))["model"])
-    return issubclass(kind_of(config).family, LanguageModel)
+    return kind_of(model_config(read_description(find_model(folder))["model"])).family
 
 
 def _inspected(
-    model: "Translator | TextGenerator", text: str, target: str | None, settings: Settings, *, name: str
+    model: "Translator | TextGenerator | Predictor",
+    text: str,
+    target: str | None,
+    settings: Settings,
+    *,
+    name: str,
 ) -> "Inspection":
     from saccade.use.translator import Translator
 
     if isinstance(model, Translator):
         return model.inspect(text, target, name=name, **settings["decoding"])
     if target is not None:
-        raise InputError("a language model reads one text and has no target; leave the target out.")
+        raise InputError("this model reads one text and has no target; leave the target out.")
     return model.inspect(text, name=name)

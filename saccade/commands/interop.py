@@ -25,14 +25,14 @@ def import_(
         typer.Argument(
             metavar="FOLDER",
             show_default=False,
-            help="A model published for transformers: OPUS-MT (Marian), M2M-100 or NLLB; or its hub name.",
+            help="A model published for transformers: OPUS-MT (Marian), M2M-100, NLLB, BERT; or a hub name.",
         ),
     ],
     *,
     out: Out,
     languages: Languages,
 ) -> None:
-    """Convert a published model: OPUS-MT, M2M-100 or NLLB.
+    """Convert a published model: OPUS-MT, M2M-100, NLLB or BERT.
 
     Reads config.json, the weights (model.safetensors, or pytorch_model.bin without running code from it),
     the tokeniser's files and generation_config.json. The result is an ordinary model folder. Nothing is
@@ -41,6 +41,7 @@ def import_(
     \b
     Examples:
       saccade import opus-mt-en-de --out models/en-de
+      saccade import bert-base-chinese --out models/bert-zh
       saccade import nllb-200-distilled-600M --source-language eng_Latn --target-language deu_Latn --out nllb
     """
     from saccade.interop.hub import located
@@ -117,14 +118,18 @@ def export(
 
 
 def _tell(imported: "Imported", out: Path) -> None:
+    from saccade.models.families import TranslationModel
+
     model = imported.model
     for note in imported.notes:
         typer.echo(f"Note: {note}", err=True)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
-    beam = model.decoding.get("beam", 4)
-    typer.echo(
-        f"{model.provenance['imported']}: {parameters:,} parameters, "
-        f"{model.tokenizer.target_vocab_size:,} pieces, beam {beam}"
-    )
+    facts = f"{parameters:,} parameters, {model.tokenizer.target_vocab_size:,} pieces"
+    translates = isinstance(model.network, TranslationModel)
+    beam = f", beam {model.decoding.get('beam', 4)}" if translates else ""
+    typer.echo(f"{model.provenance['imported']}: {facts}{beam}")
     typer.echo(f"Model: {out}")
-    typer.echo(f'Try:   echo "your text" | saccade translate {out}')
+    if translates:
+        typer.echo(f'Try:   echo "your text" | saccade translate {out}')
+    else:
+        typer.echo(f'Try:   saccade predict {out} --fill "The [MASK] town"')

@@ -38,6 +38,15 @@ Model = Annotated[
         metavar="MODEL", show_default=False, help="A run folder (its best model is used) or a model folder."
     ),
 ]
+Models = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="A run folder (its best model is used) or a model folder; several, separated by commas, "
+        "translate together as an ensemble.",
+    ),
+]
 Source = Annotated[Path, option("FILE", "Source text, one sentence a line.")]
 Target = Annotated[Path, option("FILE", "Its translation; line N translates line N of the source.")]
 References = Annotated[
@@ -126,6 +135,12 @@ class Use(Running, Languages):
     """How a translator runs."""
 
 
+def ensemble(model: Path) -> list[Path]:
+    """The folders that an argument A,B,C names; [] if it names one, which may have commas in its name."""
+    names = str(model).split(",")
+    return [] if len(names) == 1 or model.exists() else [Path(name) for name in names if name]
+
+
 def load_translator(
     model: Path,
     use: Use,
@@ -144,9 +159,15 @@ def load_translator(
     from saccade.use.translator import Translator
 
     use.set_up()
+    folders = ensemble(model)
+    if folders and (engine not in (None, "saccade", "torch") or any(map(is_exported, folders))):
+        raise UserError(
+            f"{model}: exported models and their engines cannot form an ensemble. Give model folders, and "
+            "leave --engine at saccade or torch."
+        )
     if engine in (None, "saccade", "torch") and not is_exported(model):
         translator = Translator.load(
-            model,
+            folders or model,
             device=use.device,
             precision=cast("Precision | None", precision),
             reranker=reranker,

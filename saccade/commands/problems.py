@@ -35,6 +35,11 @@ class ProblemReport:
             text = "; ".join(one.message for one in shown)
             typer.echo(f"{self._name}line {number}: {text}", err=True)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of lines with each problem, by its code, the most frequent first."""
+        return dict(self._seen.most_common())
+
     def end(self) -> None:
         """Prints the numbers of lines with problems, if there are any."""
         parts = []

@@ -16,7 +16,7 @@ from saccade.commands.options import (
     SEARCH,
     Json,
     Lowercase,
-    Model,
+    Models,
     PrecisionName,
     References,
     Reranker,
@@ -24,6 +24,7 @@ from saccade.commands.options import (
     Target,
     Tokenize,
     Use,
+    ensemble,
     load_translator,
 )
 from saccade.commands.output import check_outputs, output_file
@@ -43,7 +44,8 @@ def evaluate(
         typer.Argument(
             metavar="MODEL_OR_TEXT",
             show_default=False,
-            help="A run or model folder, or a file of translations, one a line.",
+            help="A run or model folder, several separated by commas (an ensemble), or a file of "
+            "translations, one a line.",
         ),
     ],
     *,
@@ -62,7 +64,8 @@ def evaluate(
 
     Prints BLEU and chrF (by sacreBLEU), the share of exact matches, and sentences per second. Detokenised
     translations are compared with the reference as it is; each score comes with the signature that says how
-    it was computed. The time covers translating and scoring alone.
+    it was computed. The time covers translating and scoring alone. Translations that are doubtful (cut,
+    repeating themselves, very short) are named on standard error and counted, in JSON under `problems`.
 
     \b
     Examples:
@@ -83,7 +86,7 @@ def evaluate(
         texts, references, *how["more_references"] = read_side_by_side([model, *reference])
         _show(evaluation.score_text(texts, references, **how), as_json=as_json)
         return
-    if not model.exists():
+    if not model.exists() and not ensemble(model):
         raise NotFound(f"{model}: no such file or folder.")
     if source is None:
         raise typer.BadParameter(f"needed to translate with {model}", param_hint="--source")
@@ -102,7 +105,7 @@ def evaluate(
                 for translation in translations:
                     stream.write(f"{translation.text}\n".encode("utf-8", errors="replace"))
     finally:
-        _show(scores, seconds, as_json=as_json)
+        _show(scores, seconds, as_json=as_json, problems=problems.counts)
 
 
 def _is_text(model: Path) -> bool:
@@ -120,12 +123,18 @@ def _only_for_models(model: Path, *given: object) -> None:
         )
 
 
-def _show(scores: "Scores", seconds: float | None = None, *, as_json: bool) -> None:
+def _show(
+    scores: "Scores",
+    seconds: float | None = None,
+    *,
+    as_json: bool,
+    problems: dict[str, int] | None = None,
+) -> None:
     if as_json:
-        speed = {}
+        speed: dict[str, Any] = {} if problems is None else {"problems": problems}
         if seconds is not None:
             rate = round(scores.lines / seconds, 3)
-            speed = {"seconds": round(seconds, 6), "sentences_per_second": rate}
+            speed |= {"seconds": round(seconds, 6), "sentences_per_second": rate}
         typer.echo(json.dumps(scores.as_dict() | speed))
         return
     typer.echo(f"BLEU   {scores.bleu:6.2f}   {scores.signature}")
@@ -141,7 +150,7 @@ def _show(scores: "Scores", seconds: float | None = None, *, as_json: bool) -> N
 
 
 def score(
-    model: Model,
+    model: Models,
     *,
     source: Source,
     target: Target,

@@ -16,7 +16,7 @@ from saccade.commands.options import (
     FERTILITIES,
     ITERATIONS,
     SEARCH,
-    Model,
+    Models,
     PrecisionName,
     Reranker,
     Use,
@@ -27,16 +27,19 @@ from saccade.commands.output import CHUNK, STDIN, STDOUT, Progress, check_output
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.commands.problems import ProblemReport
 from saccade.decoding.options import DecodingConfig
-from saccade.errors import UserError
+from saccade.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from saccade.use.translator import Translation
 
-SAMPLING = Offer(DecodingConfig, "nbest", "sample", "temperature", "top_k", "top_p", "seed", "min_length")
+SAMPLING = Offer(
+    DecodingConfig, "nbest", "mbr", "sample", "temperature", "top_k", "top_p", "seed", "min_length"
+)
+REPETITION = Offer(DecodingConfig, "no_repeat_ngram_size", "repetition_penalty", "coverage_penalty")
 
 
 def translate(
-    model: Model,
+    model: Models,
     file: Annotated[
         Path,
         typer.Argument(
@@ -56,7 +59,7 @@ def translate(
             default="standard output",
         ),
     ] = None,
-    settings: Annotated[Settings, SEARCH, SAMPLING, CANDIDATES, ITERATIONS, FERTILITIES],
+    settings: Annotated[Settings, SEARCH, SAMPLING, REPETITION, CANDIDATES, ITERATIONS, FERTILITIES],
     reranker: Reranker = None,
     prefix_file: Annotated[
         Path | None,
@@ -69,10 +72,19 @@ def translate(
         typer.Option(
             "--json",
             help="Print a JSON object for each line: text, score, log_prob (nats), tokens, alternatives, "
-            "problem (a message) and problems (codes: too-long, prefix, no-translation, unknown, long, cut, "
-            "repeats, short).",
+            "problem (a message) and problems (codes: too-long, prefix, no-translation, unknown, breaks, "
+            "long, cut, repeats, short).",
         ),
     ] = False,
+    alignments: Annotated[
+        str | None,
+        choice(
+            "pharaoh",
+            show_default=False,
+            help="Align the words of each translation with those of its line: print `translation ||| links`, "
+            "or with --json the field alignment. See saccade align.",
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         choice(
@@ -93,7 +105,8 @@ def translate(
     an empty line, and a message with its number on standard error; so does a translation that is doubtful,
     because it was cut, repeats itself or is very short. Only the newline character ends a line. Bytes that
     are not UTF-8 are replaced, with a message; a text that is mostly not UTF-8 is refused. With --nbest, each
-    translation is printed as `index ||| text ||| score`, where the index counts input lines from 0.
+    translation is printed as `index ||| text ||| score`, where the index counts input lines from 0. With
+    --mbr, one of the --nbest translations is chosen and printed alone.
 
     Lines from a pipe or a terminal are translated as soon as no more of them arrive. A program can thus send
     a line and wait for its translation.
@@ -104,9 +117,14 @@ def translate(
       saccade translate runs/model input.txt --beam 5 --output translations.txt
       saccade translate runs/model input.txt --precision int8
       saccade translate runs/model input.txt --sample --top-k 10 --seed 7
+      saccade translate runs/model input.txt --sample --nbest 32 --mbr chrf
     """
     from saccade.text.opening import is_standard_input, reads_once
 
+    if alignments is not None and "nbest" in settings["decoding"] and not as_json:
+        raise ConfigError(
+            "options that do not go together: only the best translation is aligned. Use --json."
+        )
     place = STDIN if is_standard_input(file) else file
     check_outputs(output or STDOUT, inputs=(place, prefix_file))
     prefixes = _prefixes(prefix_file, file)
@@ -116,9 +134,12 @@ def translate(
     options = settings["decoding"]
     unread: dict[int, str] = {}
     chunks = (cut if is_plain(place) else arriving)(_lines(file, unread), most=CHUNK)
-    results = translator.stream_chunks(chunks, prefixes=prefixes, **options)
+    results = translator.stream_chunks(
+        chunks, prefixes=prefixes, alignments=alignments is not None, **options
+    )
     summed = translator.decoder.sums_over(translator.options(**options), given=False)
-    show = partial(_as_json, summed=summed) if as_json else _as_nbest if "nbest" in options else _as_text
+    several = "nbest" in options and translator.options(**options).mbr is None
+    show = _form(as_json=as_json, alignments=alignments, nbest=several, summed=summed)
     visible = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     progress = Progress(_count(file)) if visible and not reads_once(file) else None
     _write(_with_problems(results, unread), show, output, progress=progress)
@@ -205,8 +226,25 @@ def _prefixes(prefix_file: Path | None, file: Path) -> list[str] | None:
     return prefixes
 
 
+def _form(
+    *, as_json: bool, alignments: str | None, nbest: bool, summed: str
+) -> Callable[[int, "Translation"], str]:
+    """How results are written."""
+    if as_json:
+        return partial(_as_json, summed=summed)
+    if alignments is not None:
+        return _as_aligned
+    return _as_nbest if nbest else _as_text
+
+
 def _as_text(_: int, translation: "Translation") -> str:
     return translation.text + "\n"
+
+
+def _as_aligned(_: int, translation: "Translation") -> str:
+    from saccade.text.pharaoh import links_line
+
+    return f"{translation.text} ||| {links_line(translation.links or ())}\n"
 
 
 def _as_nbest(number: int, translation: "Translation") -> str:
@@ -230,4 +268,6 @@ def _as_json(number: int, translation: "Translation", *, summed: str) -> str:
         fields["problems"] = [one.code for one in translation.problems]
     if len(translation.alternatives) > 1:
         fields["alternatives"] = [vars(choice) for choice in translation.alternatives]
+    if translation.links is not None:
+        fields["alignment"] = translation.links
     return json.dumps(fields, ensure_ascii=False) + "\n"

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saccade.decoding.coverage import ranked_by_coverage
 from saccade.decoding.group import limits_of
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
@@ -16,6 +17,7 @@ from saccade.decoding.padding import padded
 from saccade.decoding.scoring import target_log_probs
 from saccade.decoding.search import search
 from saccade.decoding.trace import Trace
+from saccade.errors import Unsupported
 from saccade.models.families import Seq2Seq
 from saccade.models.interface import IncrementalDecoder, Vocabulary
 from saccade.models.recording import AttentionMap, record_attention
@@ -30,6 +32,8 @@ class SearchDecoder(Decoder):
     options = DecodingConfig
     device: torch.device | str = "cpu"
     """Where the hypotheses are kept."""
+    attends: bool = False
+    """Whether the attention to the source can be recorded."""
 
     def __init__(
         self,
@@ -50,6 +54,11 @@ class SearchDecoder(Decoder):
 
     def check(self, options: DecodingConfig) -> None:
         """See `Decoder.check`."""
+        if options.coverage_penalty and not self.attends:
+            raise Unsupported(
+                "decoding.coverage_penalty: an exported model and an ensemble have no attention to count. "
+                "Leave it out, or use the model itself."
+            )
         check_search(options, self.vocabulary, device=self.device)
 
     def decode(
@@ -78,9 +87,23 @@ class SearchDecoder(Decoder):
         """See `Decoder.score`."""
         return log_prob / length_penalty(length, kind=options.length_penalty, alpha=options.alpha)
 
+    def sums_over(self, options: DecodingConfig, *, given: bool) -> str:
+        """See `Decoder.sums_over`."""
+        if given:
+            return ""
+        blocked = options.no_repeat_ngram_size and options.rules == "renormalized"
+        parts = []
+        if options.repetition_penalty != 1 or blocked:
+            parts.append("log-probabilities under the rules against repetition")
+        if options.coverage_penalty:
+            parts.append("score: with the coverage penalty")
+        return "; ".join(parts)
+
 
 class Autoregressive(SearchDecoder):
     """Search, sampling and scoring with a trained network that writes token by token."""
+
+    attends = True
 
     def __init__(self, network: Seq2Seq[Any, Any], make_engine: Callable[[], IncrementalDecoder]) -> None:
         super().__init__(
@@ -90,6 +113,30 @@ class Autoregressive(SearchDecoder):
             max_target_length=network.max_target_length,
         )
         self.network, self.device = network, network.output.weight.device
+
+    def decode(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        *,
+        options: DecodingConfig,
+        lines: Sequence[int],
+        prefixes: Sequence[Sequence[int]],
+    ) -> list[list[Hypothesis]]:
+        """See `Decoder.decode`."""
+        if not options.coverage_penalty:
+            return super().decode(source, source_lengths, options=options, lines=lines, prefixes=prefixes)
+        whole = options.model_copy(update={"nbest": options.beam})
+        found = super().decode(source, source_lengths, options=whole, lines=lines, prefixes=prefixes)
+        ranked = ranked_by_coverage(
+            self.align,
+            source,
+            source_lengths,
+            found,
+            strength=options.coverage_penalty,
+            end=self.vocabulary.end,
+        )
+        return [own[: options.nbest] for own in ranked]
 
     def log_probs(
         self,
@@ -101,11 +148,7 @@ class Autoregressive(SearchDecoder):
         prefixes: Sequence[Sequence[int]] = (),
     ) -> Tensor:
         """See `Decoder.log_probs`."""
-        limits = None
-        if options is not None and options.rules != "plain":
-            every, prefixes = [options] * len(targets), prefixes or [()] * len(targets)
-            limits = limits_of(self.network, source_lengths, options=every, prefixes=prefixes)
-        return target_log_probs(self.network, source, source_lengths, targets, limits=limits)
+        return scored(self.network, source, source_lengths, targets, options=options, prefixes=prefixes)
 
     def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
         """See `Decoder.attention`: one teacher-forced pass."""
@@ -126,3 +169,20 @@ class Autoregressive(SearchDecoder):
         with record_attention(self.network) as maps:
             self.network.decode(shifted, self.network.encode(source, source_lengths))
         return list(maps.values())
+
+
+def scored(
+    model: Any,
+    source: Tensor,
+    source_lengths: Tensor,
+    targets: Sequence[Sequence[int]],
+    *,
+    options: DecodingConfig | None,
+    prefixes: Sequence[Sequence[int]],
+) -> Tensor:
+    """What `Decoder.log_probs` returns, by a model that is `IncrementalDecoder` and `TeacherForced`."""
+    limits = None
+    if options is not None and options.rules != "plain":
+        every, prefixes = [options] * len(targets), prefixes or [()] * len(targets)
+        limits = limits_of(model, source_lengths, options=every, prefixes=prefixes)
+    return target_log_probs(model, source, source_lengths, targets, limits=limits)

@@ -13,6 +13,7 @@ from saccade.decoding.beam import Beam
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.limits import Limits
 from saccade.decoding.options import DecodingConfig
+from saccade.decoding.repeats import Repeats
 from saccade.decoding.sampling import Draw, Samples, uniform_draws
 from saccade.decoding.trace import Candidate, Trace
 from saccade.models.interface import IncrementalDecoder
@@ -116,6 +117,7 @@ class Group:
     sentences: list[Sentence]
     candidates: Candidates
     limits: Limits
+    repeats: Repeats | None = None
 
     @classmethod
     def start(
@@ -131,7 +133,7 @@ class Group:
         """A group before its first token. options: one for each sentence, with the same `shared`."""
         limits = limits_of(model, source_lengths, options=options, prefixes=prefixes)
         candidates = _candidates(model, lines, int(limits.max_length.max()), options, source_lengths.device)
-        return cls(options[0].shared, sentences, candidates, limits)
+        return cls(options[0].shared, sentences, candidates, limits, _repeats(model, options[0]))
 
     @property
     def rows(self) -> int:
@@ -145,6 +147,11 @@ class Group:
         """
         # One row of hypotheses for each sentence: (sentences, hypotheses, vocabulary).
         log_probs = log_probs.view(len(self.sentences), -1, log_probs.size(-1))
+        if self.repeats is not None:
+            free = self.limits.free(self.candidates.length)
+            log_probs = self.repeats.apply(
+                log_probs, self.candidates.tokens, begun=self.candidates.begun, free=free
+            )
         if self.candidates.length + 1 >= self.limits.shortest:
             self._note_unfinished(log_probs)
         log_probs = self.limits.apply(log_probs, length=self.candidates.length)
@@ -238,6 +245,14 @@ def _candidates(
         early_stopping=first.early_stopping,
         device=device,
     )
+
+
+def _repeats(model: IncrementalDecoder, options: DecodingConfig) -> Repeats | None:
+    """The rules against repetition; None if nothing is asked for."""
+    if not options.no_repeat_ngram_size and options.repetition_penalty == 1:
+        return None
+    vocabulary = model.vocabulary
+    return Repeats(options.no_repeat_ngram_size, options.repetition_penalty, vocabulary.end, vocabulary.start)
 
 
 def limits_of(

@@ -91,7 +91,10 @@ class Decoder(ABC):
         self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
     ) -> list[AttentionMap]:
         """The cross-attention maps of each layer, (sentences, heads, target, source), for given targets."""
-        raise Unsupported("alignment needs a model that writes token by token; this one does not.")
+        raise Unsupported(
+            "alignment needs a trained model whose attention depends on the target: one that writes token by "
+            "token, or predicts masked tokens. This one does neither."
+        )
 
     def score(self, log_prob: float, length: int, *, options: Any) -> float:
         """log_prob under the length penalty of a target of `length` tokens, end symbol included."""

@@ -7,7 +7,7 @@ They are documented and checked in their sections: `DecodingConfig` for models t
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from saccade.decoding.options import Penalty, Rules
+from saccade.decoding.options import Penalty, Rules, Utility
 
 
 class DecodingOptions(TypedDict, total=False):
@@ -15,11 +15,15 @@ class DecodingOptions(TypedDict, total=False):
 
     beam: int
     nbest: int
+    mbr: Utility | None
     length_penalty: Penalty
     alpha: float
     early_stopping: bool
     banned: Sequence[int]
     rules: Rules
+    no_repeat_ngram_size: int
+    repetition_penalty: float
+    coverage_penalty: float
     min_length: int
     max_length: int | None
     max_ratio: float

@@ -68,6 +68,12 @@ class Limits:
             prefix=torch.cat(prefixes),
         )
 
+    def free(self, length: int) -> Tensor:
+        """Whether the token of column number `length` is not forced by a prefix: (sentences,) bool."""
+        if length >= self.prefix.size(1):
+            return torch.ones_like(self.max_length, dtype=torch.bool)
+        return self.prefix[:, length] < 0
+
     def apply(self, log_probs: Tensor, *, length: int) -> Tensor:
         """Sets the log-probability of tokens that may not stand in column number `length` to -inf, in place.
 

@@ -10,6 +10,7 @@ from saccade.config import Section
 
 Penalty = Literal["gnmt", "power"]
 Rules = Literal["plain", "free", "renormalized"]
+Utility = Literal["chrf", "bleu"]
 
 MOST_HYPOTHESES, MOST_SAMPLES = 10_000, 100_000
 """Bounds of `beam` and `nbest`; a request that memory cannot hold is refused below them."""
@@ -37,6 +38,9 @@ class DecodingConfig(Section):
     """Number of hypotheses kept for each sentence; 1 is greedy search."""
     nbest: int = Field(1, ge=1, le=MOST_SAMPLES)
     """Number of translations returned for each sentence, best first; at most `beam` unless sampling."""
+    mbr: Utility | None = None
+    """Score by which one of the `nbest` translations is chosen: that which agrees most with the others
+    (minimum Bayes risk). Unset: the likeliest is chosen."""
     length_penalty: Penalty = "gnmt"
     """Divisor of the log-probability of n tokens: ((5 + n) / 6)^alpha with gnmt (Wu et al. 2016, eq. 14),
     n^alpha with power (Marian, fairseq, transformers)."""
@@ -49,6 +53,14 @@ class DecodingConfig(Section):
     rules: Rules = "plain"
     """Effect of banned and forced tokens on scores. plain: none, each token keeps its log-probability; free:
     forced tokens count 0 (transformers); renormalized: probabilities of the allowed tokens sum to 1."""
+    no_repeat_ngram_size: int = Field(0, ge=0, le=MOST_TOKENS)
+    """Length of n-grams of tokens that may stand only once in a translation; 0: any may repeat."""
+    repetition_penalty: float = Field(1.0, gt=0, le=100)
+    """Factor of the log-probability of a token that the translation already holds (Keskar et al. 2019); more
+    than 1 makes repetitions less likely."""
+    coverage_penalty: float = Field(0.0, ge=0, le=100)
+    """Weight of the penalty on source pieces that little attention went to, by which finished hypotheses are
+    ranked (Wu et al. 2016, eq. 14, beta); 0: none. It needs attention to the source."""
     min_length: int = Field(0, ge=0, le=MOST_TOKENS)
     """Minimum translation length in tokens, not counting the end-of-sentence token."""
     max_length: int | None = Field(None, ge=1, le=MOST_TOKENS)
@@ -85,6 +97,10 @@ class DecodingConfig(Section):
             chosen = {"temperature": self.temperature != 1, "top_k": self.top_k, "top_p": self.top_p != 1}
             if ignored := [name for name, used in chosen.items() if used]:
                 raise ValueError(f"{', '.join(ignored)}: only used when sampling; set sample = true")
+        if self.mbr is not None and self.nbest == 1:
+            raise ValueError("mbr: it chooses among several translations; set nbest = 2 or more")
+        if self.coverage_penalty and (self.sample or self.beam == 1):
+            raise ValueError("coverage_penalty: it ranks the hypotheses of a beam; set beam = 2 or more")
         if self.max_length is not None and self.min_length >= self.max_length:
             raise ValueError(
                 f"min_length {self.min_length} leaves no room below max_length {self.max_length}"
@@ -100,7 +116,7 @@ class DecodingConfig(Section):
     def shared(self) -> tuple[object, ...]:
         """The options that sentences must have in common to be advanced in one operation."""
         draw = (self.temperature, self.top_k, self.top_p) if self.sample else None
-        rules = (self.banned, self.rules)
+        rules = (self.banned, self.rules, self.no_repeat_ngram_size, self.repetition_penalty)
         return (draw, self.rows_per_sentence, self.length_penalty, self.alpha, self.early_stopping, rules)
 
 

@@ -1,6 +1,7 @@
 """The non-autoregressive Transformer in C: a body whose encoder, decoder and linear layers are packed."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Literal, cast
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from saccade.engine.packed import Memory, PackedStack, why_not_packed
 from saccade.models.nonautoregressive.interface import SourceMemory
-from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
+from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer, vertex_positions
 from saccade.native.linear import pack
 from saccade.quantisation import Precision
 
@@ -46,6 +47,7 @@ class PackedBody:
             )
         )
         self.output = pack(network.output.weight, network.output.bias, precision=precision)
+        self._links, self._reading = deepcopy(network.links), network.reading  # small, so torch computes them
         predictor = network.predictor
         self._predictor = (
             None if predictor is None else pack(predictor.weight, predictor.bias, precision="float32")
@@ -79,6 +81,17 @@ class PackedBody:
         assert revealed is None
         mask: Literal["none", "diagonal"] = "none" if self.scheme.sees_itself else "diagonal"
         return self._decoder.run(read, lengths, mask=mask, memory=memory.cross)
+
+    def link(self, hidden: Tensor, positions: Tensor, lengths: Tensor) -> Tensor:
+        """See `Body.link`."""
+        assert self._links is not None
+        with torch.inference_mode():
+            probabilities: Tensor = self._links(hidden, positions, lengths)
+        return probabilities
+
+    def vertex_positions(self, hidden: Tensor) -> Tensor:
+        """See `Body.vertex_positions`."""
+        return vertex_positions(self._reading, hidden)
 
     def _encode(self, x: Tensor, lengths: Tensor) -> Tensor:
         return self._encoder.run(x, lengths)

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from saccade.native.library import kernels, library
 from saccade.native.linear import PackedLinear, pack
 from saccade.native.structs import CLayer, CLayerNorm, CLinear, CSequences, CStack
 from saccade.nn.embedding import Embedding
-from saccade.nn.layers import DecoderLayer, EncoderLayer
+from saccade.nn.layers import DecoderLayer, EncoderLayer, FeedForward
 from saccade.nn.nonautoregressive import NonAutoregressiveDecoderLayer
 from saccade.nn.positions import LearnedPositions
 from saccade.quantisation import Precision
@@ -179,11 +179,12 @@ class PackedStack:
 
     def _layer(self, layer: nn.Module) -> CLayer:
         assert isinstance(layer, EncoderLayer | DecoderLayer | NonAutoregressiveDecoderLayer)
+        feed_forward = cast(FeedForward, layer.feed_forward)  # a model with another one has no engine
         packed = CLayer(
             query_key_value=self._linear(layer.self_attention.query_key_value),
             self_output=self._linear(layer.self_attention.output),
-            inner=self._linear(layer.feed_forward.inner),
-            outer=self._linear(layer.feed_forward.outer),
+            inner=self._linear(feed_forward.inner),
+            outer=self._linear(feed_forward.outer),
             self_norm=self._norm(layer.self_attention_residual.norm),
             feed_forward_norm=self._norm(layer.feed_forward_residual.norm),
             window=layer.self_attention.window or 0,

@@ -116,6 +116,11 @@ class CTranslate2Decoder(Decoder):
             raise Unsupported(
                 "decoding.length_penalty = gnmt: CTranslate2 only has power. Choose power, or a beam of 1."
             )
+        for name in ("no_repeat_ngram_size", "repetition_penalty", "coverage_penalty"):
+            if getattr(options, name) != DecodingConfig.model_fields[name].default:
+                raise Unsupported(
+                    f"decoding.{name}: CTranslate2 counts it in another way; use Saccade's own engine."
+                )
         check_search(options, self.vocabulary)
 
     def decode(

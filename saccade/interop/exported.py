@@ -32,8 +32,8 @@ FEWEST_POSITIONS = 1024
 
 _EXPRESSIBLE = {
     *("kind", "width", "heads", "feed_forward", "encoder_layers", "decoder_layers", "activation", "norm"),
-    *("dropout", "attention_dropout", "activation_dropout", "positions", "sinusoid_layout", "max_positions"),
-    *("scaled_embeddings", "output_bias", "tied_embeddings"),
+    *("dropout", "attention_dropout", "activation_dropout", "layer_dropout", "positions", "sinusoid_layout"),
+    *("max_positions", "scaled_embeddings", "output_bias", "tied_embeddings"),
 }
 """Settings of the Transformer that an export supports; the others must have their default values."""
 _POSITIONS = ("sinusoidal", "learned", "none")

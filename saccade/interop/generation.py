@@ -11,9 +11,7 @@ from saccade.errors import DamagedFile, Unsupported
 from saccade.interop.published import Settings, optional_object
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "no_repeat_ngram_size": (0,),
     "encoder_no_repeat_ngram_size": (0,),
-    "repetition_penalty": (1, 1.0),
     "encoder_repetition_penalty": (1, 1.0),
     "num_beam_groups": (1,),
     "diversity_penalty": (0, 0.0),
@@ -35,7 +33,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 _READ = {
     *("num_beams", "length_penalty", "early_stopping", "min_length", "min_new_tokens", "renormalize_logits"),
     *("bad_words_ids", "max_length", "max_new_tokens", "forced_bos_token_id", "forced_eos_token_id"),
-    *("pad_token_id", "eos_token_id", "decoder_start_token_id"),
+    *("pad_token_id", "eos_token_id", "decoder_start_token_id", "no_repeat_ngram_size", "repetition_penalty"),
 }
 _IRRELEVANT = {
     *("bos_token_id", "temperature", "top_k", "top_p", "typical_p", "min_p", "top_h", "epsilon_cutoff"),
@@ -81,7 +79,14 @@ def decoding_settings(folder: Path, config: Settings) -> tuple[dict[str, Any], l
         "min_length": numbers.whole("min_new_tokens", max(numbers.whole("min_length", 0) - 1, 0)),
         "rules": "renormalized" if given.get("renormalize_logits") else "free",
         "banned": _banned(numbers),
+        "no_repeat_ngram_size": numbers.whole("no_repeat_ngram_size", 0),
+        "repetition_penalty": given.get("repetition_penalty", 1.0),
     }
+    if settings["repetition_penalty"] != 1 and settings["beam"] == 1:
+        notes.append(
+            f"repetition_penalty = {settings['repetition_penalty']} acts on log-probabilities, but on logits "
+            "in the greedy search of transformers"
+        )
     if isinstance(settings["alpha"], int | float) and settings["alpha"] < 0:
         notes.append(f"length_penalty = {settings['alpha']} favours short output and was replaced by 0")
         settings["alpha"] = 0.0

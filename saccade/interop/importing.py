@@ -10,6 +10,7 @@ from typing import Any, cast
 from saccade.config import build
 from saccade.distribution import version as own_version
 from saccade.errors import DamagedFile, Unsupported, UserError
+from saccade.interop.bert import import_bert
 from saccade.interop.generation import decoding_settings
 from saccade.interop.m2m import m2m_model, m2m_tokenizer
 from saccade.interop.marian import marian_model, marian_tokenizer
@@ -57,7 +58,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         m2m_tokenizer,
     ),
 }
-"""The records by `model_type` of config.json."""
+"""The records of encoder-decoders by `model_type` of config.json."""
+BERT = "bert"
+"""The `model_type` of BERT, which is no encoder-decoder."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,14 @@ def import_folder(
     require_published(folder)
     settings = Settings(folder / "config.json")
     kind = settings.values.get("model_type")
-    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in {BERT, *ARCHITECTURES}:
+        known = ", ".join([*ARCHITECTURES, BERT])
         raise Unsupported(
-            f"{folder}: a model of type {kind!r}; types that can be imported: {', '.join(ARCHITECTURES)}."
-            f"{_classes(settings)}"
+            f"{folder}: a model of type {kind!r}; types that can be imported: {known}.{_classes(settings)}"
         )
+    if kind == BERT:
+        bert, pieces, about = import_bert(folder, settings)
+        return Imported(Model(bert, bert.config, pieces, {}, _provenance(folder, kind)), tuple(about))
     of = ARCHITECTURES[kind]
     require_recognised(folder, settings, architecture=of.name, tokenizers=of.tokenizers, fixed=of.fixed)
     config = build(TransformerConfig, of.model(settings), where=str(settings.path))
@@ -134,7 +140,7 @@ def _check_banned(decoding: dict[str, Any], tokenizer: Tokenizer, settings: Sett
 
 def _provenance(folder: Path, kind: str) -> dict[str, Any]:
     """The files that the model was imported from, by name and hash, and the versions used."""
-    read = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".spm", ".model")]
+    read = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".spm", ".model", ".txt")]
     return {
         "imported": kind,
         "files": {path.name: file_hash(path) for path in [*read, *weight_files(folder)]},

@@ -22,9 +22,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from saccade.errors import Unsupported
 from saccade.interop.exported import Exported
 from saccade.interop.graphs import DECODER, ENCODER, export_graph, require_exporter, run, sessions
 from saccade.model_folder.checkpoint import Model
+from saccade.models.nonautoregressive import SCHEMES
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
 from saccade.models.nonautoregressive.interface import SourceMemory
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
@@ -35,7 +37,15 @@ from saccade.nn.positions import sinusoids
 
 
 def about_nonautoregressive(model: Model) -> dict[str, Any]:
-    """The model's entries in export.json: its section `[model]`, because decoding depends on the scheme."""
+    """The model's entries in export.json: its section `[model]`, because decoding depends on the scheme.
+
+    Raises UserError for a scheme that needs more than the two graphs compute.
+    """
+    if SCHEMES[model.config.decoder].links:
+        raise Unsupported(
+            f'a model with decoder = "{model.config.decoder}" cannot be exported to ONNX: its graph of links '
+            "has no counterpart there. Use it as it is, or export it to saccade."
+        )
     return {"model": model.config.model_dump(mode="json", exclude_none=True)}
 
 

@@ -3,6 +3,7 @@
 MODEL/  model.json         format, architecture, vocabulary, decoding defaults, provenance (`manifest.py`)
         model.safetensors  weights
         tokenizer.json ... the tokeniser's own files
+        alignment.json     the heads that align words, if they were chosen (`heads.py`)
         SHA256SUMS         the digests of all of them (`digests.py`)
 
 Sizes are compared with the header of the weights before anything is built. A folder appears under its name
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from saccade.config import Section
 from saccade.errors import DamagedFile, UserError
 from saccade.machine import named_shortage, require_memory
+from saccade.model_folder.heads import ALIGNMENT, AlignmentHeads, check_heads, read_heads
 from saccade.model_folder.manifest import (
     DESCRIPTION,
     FORMAT,
@@ -40,6 +42,7 @@ from saccade.models import build_model, model_config
 from saccade.models.families import Network
 from saccade.models.interface import Vocabulary
 from saccade.models.outline import outline, parameters_in
+from saccade.models.recording import cross_attention
 from saccade.models.renamed import current_name
 from saccade.native.fork import survive_fork
 from saccade.quantisation import Precision, quantised, restored
@@ -86,6 +89,8 @@ class Model:
     provenance: dict[str, Any] = field(default_factory=dict)
     precision: Precision = "float32"
     """The precision in which a folder stores the weights."""
+    alignment: AlignmentHeads | None = None
+    """The heads that align words, if they were chosen."""
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
@@ -115,7 +120,11 @@ def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | N
         description["precision"], tensors = model.precision, quantised(model.network, tensors)
     write_json(folder / DESCRIPTION, description)
     write_tensors(folder / WEIGHTS, tensors)
-    write_digests(folder, [DESCRIPTION, WEIGHTS, *description["tokenizer"]])
+    names = [DESCRIPTION, WEIGHTS, *description["tokenizer"]]
+    if model.alignment is not None:
+        write_json(folder / ALIGNMENT, model.alignment.as_dict())
+        names.append(ALIGNMENT)
+    write_digests(folder, names)
 
 
 def save_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -154,7 +163,19 @@ def _load(folder: Path) -> Model:
         description["decoding"],
         description["provenance"],
         description["precision"],
+        _alignment(network, folder),
     )
+
+
+def _alignment(network: Network, folder: Path) -> AlignmentHeads | None:
+    """The heads that align words, if the folder names them and the network has them."""
+    try:
+        found = read_heads(folder, advice="Delete it, or choose the heads again.")
+        if found is not None:
+            check_heads(found, [module.heads for module in cross_attention(network)])
+    except ValueError as error:
+        raise damaged(folder / ALIGNMENT, str(error)) from error
+    return found
 
 
 def _network(config: Section, vocabulary: Vocabulary, folder: Path) -> Network:

@@ -121,7 +121,7 @@ _PROVENANCE: dict[str, tuple[Callable[[object], bool], str]] = {
     **dict.fromkeys(
         ("seed", "pairs", "tokens", "step", "epoch", "target_tokens"), (_count, "a whole number")
     ),
-    **dict.fromkeys(("init_from", "teacher", "imported"), (_text, "text")),
+    **dict.fromkeys(("init_from", "teacher", "encoder_from", "imported"), (_text, "text")),
     **dict.fromkeys(("data", "files", "languages", "versions"), (_table(_text), "a table of texts")),
     "validation": (_table(_number), "a table of numbers"),
 }

@@ -6,14 +6,25 @@ from dataclasses import dataclass
 from saccade.config import Section, build
 from saccade.errors import ConfigError
 from saccade.models import (
+    bert,
+    classifier,
     convolutional,
     recurrent,
     recurrent_lm,
+    tagger,
     transformer,
     transformer_lm,
     transformer_xl,
 )
-from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
+from saccade.models.families import (
+    Classifier,
+    LanguageModel,
+    MaskedLanguageModel,
+    Network,
+    NonAutoregressive,
+    Seq2Seq,
+    Tagger,
+)
 from saccade.models.interface import Vocabulary
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig
 from saccade.models.nonautoregressive.network import NonAutoregressiveTransformer
@@ -63,6 +74,15 @@ KINDS: dict[str, Kind] = {
     ),
     "recurrent-lm": Kind(
         recurrent_lm.RecurrentLMConfig, recurrent_lm.RecurrentLM, recurrent_lm.PRESETS, LanguageModel
+    ),
+    "tagger": Kind(tagger.TaggerConfig, tagger.WordTagger, tagger.PRESETS, Tagger),
+    "bert": Kind(bert.BertConfig, bert.Bert, bert.PRESETS, MaskedLanguageModel),
+    "bert-tagger": Kind(bert.BertTaggerConfig, bert.BertTagger, bert.PRESETS, Tagger),
+    "classifier": Kind(
+        classifier.ClassifierConfig, classifier.TextClassifier, classifier.PRESETS, Classifier
+    ),
+    "bert-classifier": Kind(
+        classifier.BertClassifierConfig, classifier.BertClassifier, bert.PRESETS, Classifier
     ),
 }
 """The record of each value of `model.kind`."""

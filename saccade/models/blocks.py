@@ -31,6 +31,8 @@ class BlocksConfig(Section):
     """Dropout rate on attention weights; not in the paper, 0.1 in its authors' code."""
     activation_dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout rate inside the feed-forward network; not in the paper, 0.1 in its authors' code."""
+    layer_dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability that a sentence skips a whole layer in training (LayerDrop, Fan et al. 2020); 0: never."""
     activation: Activation = "relu"
     """Activation function between the two linear layers of the feed-forward network."""
     norm: Norm = "post"
@@ -54,5 +56,6 @@ class BlocksConfig(Section):
     @property
     def blocks(self) -> BlockSettings:
         """The settings that every block is made from."""
-        names = (field.name for field in fields(BlockSettings))
+        own = type(self).model_fields
+        names = (field.name for field in fields(BlockSettings) if field.name in own)
         return BlockSettings(**{name: getattr(self, name) for name in names})

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
+from saccade.config import Section
 from saccade.errors import Unsupported
-from saccade.models.interface import SelectableMemory, State, Vocabulary
+from saccade.models.interface import Inputs, PaddedValues, SelectableMemory, State, Vocabulary
+from saccade.nn.crf import Crf
 
 MemoryT = TypeVar("MemoryT", bound=SelectableMemory)
 StateT = TypeVar("StateT", bound=State)
@@ -118,6 +120,77 @@ class LanguageModel(Network):
         Returns hidden states (rows, length, width), each of which depends on its own token and those before
         it, and the memory to continue from, through which no gradient flows.
         """
+        raise NotImplementedError
+
+
+class TaggerSettings(Section):
+    """The base of the sections `[model]` of taggers."""
+
+    crf: bool = False
+    """Whether the labels of a sentence are chosen together, by a conditional random field; otherwise each
+    word's label has a softmax of its own."""
+
+    @property
+    def spelled(self) -> int | None:
+        """Number of bytes of each word that the model reads, in the column `spelling`; None: it does not."""
+        return None
+
+
+class Tagger(Network):
+    """A model that gives each word of a sentence a label. Target ids are labels."""
+
+    purpose = "a tagger, which labels the words of a sentence"
+    topic = "predictor"
+    crf: Crf | None
+    """The random field over the labels of a sentence; without one, each word's label is independent."""
+
+    @property
+    def max_source_length(self) -> int | None:
+        """The largest number of positions of the column `source`; None means no limit."""
+        return None
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """States (batch, words, width), one for each word; `output` maps them to a score for each label."""
+        raise NotImplementedError
+
+
+class Classifier(Network):
+    """A model that gives a text one label. Target ids are labels."""
+
+    purpose = "a classifier, which gives a text one label"
+    topic = "predictor"
+
+    @property
+    def max_source_length(self) -> int | None:
+        """The largest number of positions of the column `source`; None means no limit."""
+        return None
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """A vector (batch, width) for each text; `output` maps it to a score for each label."""
+        raise NotImplementedError
+
+
+class MaskedLanguageModel(Network):
+    """A model that reads a text with gaps, and predicts the pieces in them. Both sides have the same ids."""
+
+    purpose = "a masked language model, which fills gaps in a text"
+    topic = "predictor"
+
+    @property
+    def max_source_length(self) -> int | None:
+        """The largest number of pieces that are read together; None means no limit."""
+        return None
+
+    def encode(self, source: PaddedValues) -> Tensor:
+        """States (batch, source, width) of ids (batch, source)."""
+        raise NotImplementedError
+
+    def hidden(self, states: Tensor) -> Tensor:
+        """States (..., width) as `output` reads them to predict the pieces at their places."""
+        raise NotImplementedError
+
+    def pooled(self, states: Tensor) -> Tensor | None:
+        """A vector (batch, width) for each text from its states; None if the model has no pooler."""
         raise NotImplementedError
 
 

@@ -1,5 +1,6 @@
 """The interfaces of models, and of engines that replace them, for decoding and inspection."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -18,6 +19,24 @@ class Vocabulary:
     start: int
     end: int
     shared: bool
+
+
+class PaddedValues(Protocol):
+    """One column of several lines, padded on the right, as a batch has it."""
+
+    @property
+    def values(self) -> Tensor:
+        """(rows, longest[, width]): ids, or numbers."""
+        ...
+
+    @property
+    def lengths(self) -> Tensor:
+        """(rows,) number of positions of each line."""
+        ...
+
+
+Inputs = Mapping[str, PaddedValues]
+"""What a model reads: columns by name. A column of frames or patches has a width; one of ids has none."""
 
 
 class State(Protocol):

@@ -12,10 +12,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from saccade.nn.recorded import AttentionKind, AttentionModule
 
-__all__ = ["AttentionKind", "AttentionMap", "labelled", "record_attention"]
+__all__ = [
+    "AttentionKind",
+    "AttentionMap",
+    "cross_attention",
+    "head_weights",
+    "labelled",
+    "record_attention",
+]
 
 
 @dataclass(frozen=True)
@@ -99,3 +107,36 @@ def record_attention(network: nn.Module) -> Iterator[dict[str, AttentionMap]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def cross_attention(network: nn.Module) -> list[AttentionModule]:
+    """The modules that attend from the target to the source, the lowest layer first."""
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, AttentionModule) and module.kind == "cross"
+    ]
+
+
+@contextlib.contextmanager
+def head_weights(module: AttentionModule, head: int) -> Iterator[list[Tensor]]:
+    """Collects the weights (batch, queries, key) of one head, from 0, in each call within the block.
+
+    Unlike those of `record_attention` they have a gradient. They are computed in float32, under autocast too.
+    """
+    found: list[Tensor] = []
+
+    def keep(module: AttentionModule, args: Any, kwargs: Any, output: Tensor) -> None:
+        with torch.autocast(output.device.type, enabled=False):
+            widened = tree_map_only(Tensor, _widened, (args, kwargs))
+            found.append(module.weights(*widened[0], **widened[1])[:, head])
+
+    handle = module.register_forward_hook(keep, with_kwargs=True)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor

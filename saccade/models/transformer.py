@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from saccade.models.blocks import BlocksConfig
 from saccade.models.families import Seq2Seq
 from saccade.models.interface import Vocabulary
+from saccade.models.placing import Positions, added_positions, attention_positions
 from saccade.models.transformer_encoder import TransformerEncoder, final_norm
 from saccade.models.tying import resolve_tying, tie
-from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions, KeyValue
 from saccade.nn.cache import KeyValueCache
 from saccade.nn.embedding import Embedding
@@ -22,12 +22,9 @@ from saccade.nn.joining import join_masks, join_padded
 from saccade.nn.layers import DecoderLayer, EncoderLayer
 from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
-from saccade.nn.positions import Layout, LearnedPositions, NoPositions, SinusoidalPositions
-from saccade.nn.relative import RelativePositions
-from saccade.nn.rotary import RotaryPositions
+from saccade.nn.positions import Layout
 from saccade.nn.rows import RowLayout, Rows
 
-Positions = Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "none"]
 _MAX_POSITIONS = 1024
 
 
@@ -97,8 +94,6 @@ class TransformerConfig(BlocksConfig):
         each = self.window if isinstance(self.window, tuple) else (self.window,) * layers
         return tuple(window or None for window in each)
 
-
-_MAX_DISTANCE = 16
 
 PRESETS: dict[str, dict[str, object]] = {
     "tiny": {"width": 128, "heads": 4, "feed_forward": 256, "encoder_layers": 4, "decoder_layers": 4},
@@ -237,29 +232,22 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
 
     def _embedding(self, size: int) -> Embedding:
         config = self.config
-        match config.positions:
-            case "sinusoidal":
-                positions: nn.Module = SinusoidalPositions(config.width, layout=config.sinusoid_layout)
-            case "learned":
-                positions = LearnedPositions(config.width, length=config.max_positions)
-            case _:
-                positions = NoPositions()
+        positions = added_positions(
+            config.positions, config.width, length=config.max_positions, layout=config.sinusoid_layout
+        )
         scale = math.sqrt(config.width) if config.scaled_embeddings else 1.0
         return Embedding(size, config.width, positions=positions, dropout=config.dropout, scale=scale)
 
     def _attention_positions(self, *, causal: bool) -> AttentionPositions:
         """The positions that act inside the self-attention of one layer."""
         config = self.config
-        match config.positions:
-            case "relative":
-                furthest = config.max_distance or _MAX_DISTANCE
-                return RelativePositions(config.head_width, max_distance=furthest, causal=causal)
-            case "rotary":
-                return RotaryPositions(config.head_width)
-            case "alibi":
-                return AlibiPositions(config.heads)
-            case _:
-                return AttentionPositions()
+        return attention_positions(
+            config.positions,
+            heads=config.heads,
+            head_width=config.head_width,
+            causal=causal,
+            max_distance=config.max_distance,
+        )
 
     def _tie(self) -> None:
         tying = resolve_tying(self.config.tied_embeddings, shared=self.vocabulary.shared)

@@ -1,16 +1,17 @@
 """The Transformer encoder ("Attention Is All You Need", section 3.1) as a module of its own.
 
-The Transformer and the non-autoregressive models share it.
+The Transformer, the non-autoregressive models and the models that only read share it.
 """
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, Generic, TypeVar, cast
 
 from torch import Tensor, nn
 
-from saccade.nn.embedding import Embedding
 from saccade.nn.layers import EncoderLayer, Norm
 from saccade.nn.masks import padding_mask
+
+EmbeddingT = TypeVar("EmbeddingT", bound=nn.Module)
 
 
 def final_norm(width: int, norm: Norm) -> nn.Module:
@@ -18,22 +19,27 @@ def final_norm(width: int, norm: Norm) -> nn.Module:
     return nn.LayerNorm(width) if norm == "pre" else nn.Identity()
 
 
-class TransformerEncoder(nn.Module):
+class TransformerEncoder(nn.Module, Generic[EmbeddingT]):
     """Embeds a sequence and passes it through the encoder layers.
 
-    embedding: maps the source column, such as token ids, to (batch, source, width).
+    embedding: maps what is read to (batch, source, width): token ids, or several columns of a line.
     """
 
+    embedding: EmbeddingT
+
     def __init__(
-        self, embedding: Embedding, layers: Iterable[EncoderLayer], *, width: int, norm: Norm
+        self, embedding: EmbeddingT, layers: Iterable[EncoderLayer], *, width: int, norm: Norm
     ) -> None:
         super().__init__()
         self.embedding = embedding
         self.layers = nn.ModuleList(layers)
         self.norm = final_norm(width, norm)
 
-    def forward(self, source: Tensor, lengths: Tensor) -> Tensor:
-        """States (batch, source, width) of source (batch, source), padded on the right; lengths (batch,)."""
+    def forward(self, source: Any, lengths: Tensor) -> Tensor:
+        """States (batch, source, width) of what the embedding reads, padded on the right.
+
+        source: such as ids (batch, source); lengths (batch,).
+        """
         return self.transform(self.embedding(source), lengths)
 
     def transform(self, x: Tensor, lengths: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ _CHECKED = {
     "linear_forward": "pppllp",
     "linear_argmax": "pplplpp",
     "prefix_search": "ppppllllppp",
+    "r_drop_gradient": "pllpffpi",
     "sequences_forward": "pp",
     "softmax_gradient": "pllpfppi",
     "softmax_rows": "pllppi",

@@ -56,3 +56,27 @@ def softmax_(logits: Tensor) -> tuple[Tensor, Tensor]:
         logits.dtype == torch.bfloat16,
     )
     return normaliser, argmax
+
+
+def r_drop_gradient_(logits: Tensor, gold: Tensor, *, smoothing: float, strength: float) -> Tensor:
+    """Replaces logits (2 rows, classes), those of two passes, by the gradient of R-Drop, in place.
+
+    gold (rows,). Returns the loss (rows,) in nats, float32; see `saccade.nn.r_drop.linear_r_drop`. Raises
+    IndexError, and changes nothing, if a target is not one of the classes.
+    """
+    both, classes = logits.shape
+    gold = gold.to(torch.int64).contiguous()
+    if 2 * gold.numel() != both or not logits.is_contiguous():
+        raise ValueError(f"{tuple(gold.shape)} targets for two passes with {both} rows of logits")
+    loss = torch.empty(gold.numel())
+    kernels().r_drop_gradient(
+        logits.data_ptr(),
+        gold.numel(),
+        classes,
+        gold.data_ptr(),
+        smoothing,
+        strength,
+        loss.data_ptr(),
+        logits.dtype == torch.bfloat16,
+    )
+    return loss

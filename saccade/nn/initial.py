@@ -8,4 +8,5 @@ def xavier(network: nn.Module, *, but: nn.Linear) -> None:
     for module in network.modules():
         if isinstance(module, nn.Linear) and module is not but:
             nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -14,6 +14,7 @@ from saccade.nn.attention import (
     merge_heads,
     split_heads,
 )
+from saccade.nn.dropout import LayerDropout
 from saccade.nn.layers import BlockSettings
 from saccade.nn.linear import Linear
 from saccade.nn.recorded import AttentionModule
@@ -67,6 +68,7 @@ class NonAutoregressiveDecoderLayer(nn.Module):
         self.positional_attention_residual = settings.residual() if positional else None
         self.cross_attention_residual = settings.residual()
         self.feed_forward_residual = settings.residual()
+        self.layer_dropout = LayerDropout(settings.layer_dropout)
 
     def forward(
         self,
@@ -83,12 +85,13 @@ class NonAutoregressiveDecoderLayer(nn.Module):
         seen: mask of the target's self-attention, broadcastable to (batch, 1, target, target); real: padding
         mask of the target, (batch, 1, 1, target); visible: padding mask of the source.
         """
+        before = x
         x = self.self_attention_residual(x, lambda y: self.self_attention(y, visible=seen))
         if self.positional_attention is not None and self.positional_attention_residual is not None:
             attention = self.positional_attention
             x = self.positional_attention_residual(x, lambda y: attention(y, positions, visible=real))
         x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, visible=visible))
-        out: Tensor = self.feed_forward_residual(x, self.feed_forward)
+        out: Tensor = self.layer_dropout(before, self.feed_forward_residual(x, self.feed_forward))
         return out
 
 

@@ -13,6 +13,8 @@ class AttentionModule(nn.Module):
     """The base of every attention module, which declares its kind and can compute its weights."""
 
     kind: AttentionKind
+    heads: int = 1
+    """Number of heads, the second axis of `weights`."""
 
     def weights(self, *args: Any, **kwargs: Any) -> Tensor:
         """Weights (batch, heads, query, key), rows summing to 1, for the arguments of `forward`."""

@@ -85,6 +85,8 @@ def read_experiment(
         for name, section in task.sections(model).items()
     }
     plan = Experiment(model=model, training=training, start=start, **own)
+    if training.encoder_from is not None and not task.takes_encoder:
+        raise ConfigError("training.encoder_from: only for models that label; leave it out.")
     task.check(plan)
     if start.teacher is not None and not resolved and not issubclass(start.teacher.family, TranslationModel):
         raise UserError(
@@ -207,10 +209,13 @@ def _compose(experiment: Experiment, run: Path, group: Group, *, say: Say) -> tu
         tokenizer=material.tokenizer,
         decoding=experiment.decoding.model_dump(mode="json", exclude_defaults=True),
         provenance=_provenance(experiment, material, run),
+        alignment=material.alignment,
     )
     teacher = load_teacher(experiment.training, model, resumes=resumes, device=group.device)
     if experiment.start.init_from is not None and not resumes:
         experiment.start.init_from.copy_weights(model)
+    if experiment.start.encoder_from is not None and not resumes:
+        experiment.start.encoder_from.copy_encoder(model)
     if experiment.training.init_encoder and teacher is not None and not resumes:
         take_encoder(model, teacher)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())

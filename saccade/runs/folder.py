@@ -65,7 +65,7 @@ def with_absolute_paths(experiment: Experiment) -> Experiment:
     """The same experiment, which can be resumed from any folder."""
     files = {name: _absolute(value) for name, value in experiment.data.model_dump().items()}
     training = experiment.training
-    folders = {name: _absolute(getattr(training, name)) for name in ("init_from", "teacher")}
+    folders = {name: _absolute(getattr(training, name)) for name in ("init_from", "teacher", "encoder_from")}
     return replace(
         experiment,
         data=experiment.data.model_copy(update=files),

@@ -30,7 +30,7 @@ _REASONS = {
     "validation": "scores before and after the change could not be compared",
     "decoding": "scores before and after the change could not be compared",
 }
-_MADE_FROM = ("init_from", "teacher")
+_MADE_FROM = ("init_from", "teacher", "encoder_from")
 """Settings of [training] that determine the prepared text, because they bring a vocabulary."""
 
 

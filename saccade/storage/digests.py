@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from saccade.errors import DamagedFile
+from saccade.storage.files import write_text
 from saccade.storage.structured import SMALL, read_utf8, reason, require_plain
 
 DIGESTS = "SHA256SUMS"
@@ -23,6 +24,15 @@ def write_digests(folder: Path, names: Iterable[str]) -> None:
     """Writes SHA256SUMS for these files of a folder."""
     lines = (f"{digest(folder / name)}  {name}\n" for name in sorted(names))
     (folder / DIGESTS).write_text("".join(lines), encoding="utf-8")
+
+
+def add_digest(folder: Path, name: str) -> None:
+    """Adds a file of a folder to its SHA256SUMS, or replaces its digest; the other digests stay.
+
+    Raises DamagedFile for a SHA256SUMS that is not readable, and StorageError if it cannot be written.
+    """
+    digests = {**read_digests(folder), name: digest(folder / name)}
+    write_text(folder / DIGESTS, "".join(f"{own}  {file}\n" for file, own in sorted(digests.items())))
 
 
 def read_digests(folder: Path) -> dict[str, str]:

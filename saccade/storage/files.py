@@ -56,6 +56,13 @@ def replace_file(path: Path, *, kept: Callable[[Path], None] | None = None) -> I
         target.clear()
 
 
+def write_whole(file: io.FileIO, content: bytes) -> None:
+    """Writes all of `content` to a file that has no buffer, or raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file as `replace_file` does."""
     with replace_file(path) as stream:

@@ -51,7 +51,7 @@ def require_published(path: Path) -> None:
     names = _names(path)
     if problem := _pointers(path, names):
         raise problem
-    if "config.json" in names and not _converted(path, names):
+    if "config.json" in names and not (_converted(path, names) or _only_graphs(names)):
         return  # the type of the model is checked where it is imported
     if "model.json" in names or (path / "checkpoints" / "best" / "model.json").is_file():
         raise Unsupported(f"{path}: already a model of Saccade, which needs no import.")
@@ -62,6 +62,8 @@ def require_published(path: Path) -> None:
 def named(folder: Path) -> Given | None:
     """What another program's folder is, or None if it is not known."""
     names = _names(folder)
+    if _only_graphs(names):
+        return _graphs(folder, names)
     for recognise in (_converted, _transformers, _marian, _graphs, _checkpoints, _cache, _packed):
         if found := recognise(folder, names):
             return found
@@ -242,13 +244,22 @@ def _marian(_: Path, names: Sequence[str]) -> Given | None:
     )
 
 
+def _only_graphs(names: Sequence[str]) -> bool:
+    """Whether there are ONNX graphs and no weights, as transformers' exporter leaves them."""
+    return bool(_with(names, ".onnx")) and not _with(names, ".safetensors", ".bin")
+
+
 def _graphs(_: Path, names: Sequence[str]) -> Given | None:
     if found := _with(names, ".onnx"):
         return Given(f"ONNX graphs that Saccade did not export ({found[0]})", _FOREIGN)
     if found := _with(names, ".gguf"):
         return Given(f"a GGUF model of llama.cpp ({found[0]})", _FOREIGN)
-    if {"saved_model.pb", "checkpoint"} & set(names):
+    if {"saved_model.pb", "checkpoint"} & set(names) or _with(names, ".index"):
         return Given("a checkpoint of TensorFlow", _FOREIGN)
+    if found := _with(names, ".nemo"):
+        return Given(f"a model of NeMo ({found[0]})", _FOREIGN)
+    if {"metadata.json", "model", "sentencepiece.model"} <= set(names):
+        return Given("a package of Argos Translate", _FOREIGN)
     return None
 
 

@@ -2,16 +2,30 @@
 
 from saccade.config import Section
 from saccade.models import kind_of
-from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
+from saccade.models.families import (
+    Classifier,
+    LanguageModel,
+    MaskedLanguageModel,
+    Network,
+    NonAutoregressive,
+    Seq2Seq,
+    Tagger,
+)
+from saccade.tasks.classification import Classification
 from saccade.tasks.interface import Task
 from saccade.tasks.language_modelling import LanguageModelling
+from saccade.tasks.masked_language_modelling import MaskedLanguageModelling
 from saccade.tasks.nonautoregressive import NonAutoregressiveTranslation
+from saccade.tasks.tagging import Tagging
 from saccade.tasks.translation import Translation
 
 TASKS: dict[type[Network], Task] = {
     Seq2Seq: Translation(),
     NonAutoregressive: NonAutoregressiveTranslation(),
     LanguageModel: LanguageModelling(),
+    Tagger: Tagging(),
+    Classifier: Classification(),
+    MaskedLanguageModel: MaskedLanguageModelling(),
 }
 """The task of each family of models."""
 

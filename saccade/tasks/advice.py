@@ -11,6 +11,7 @@ from saccade.models.interface import Vocabulary
 from saccade.tasks.data_advice import on_languages, on_lines, on_overlaps, on_repeats, on_scores
 from saccade.tasks.interface import Experiment, Report
 from saccade.text.corpus import DataConfig
+from saccade.text.examples import ExamplesReport
 from saccade.text.language_model import TextReport
 from saccade.text.report import DataReport, SideReport
 
@@ -20,6 +21,8 @@ _PARAMETERS_PER_PIECE = 30  # for comparison: 7 for tiny on Multi30k, 150 for ba
 _PADDING = 0.15
 _FEW_BATCHES = 20  # below it, sorting by length saves little padding
 _FEW_VALID = 100
+_SEEN = 0.1  # share of examples; short sentences such as "Thanks !" repeat in any text
+_RARE = 5
 
 
 def model_size(config: Section, report: Report) -> int:
@@ -48,6 +51,20 @@ def text_advice(plan: Experiment, report: TextReport, *, parameters: int, batche
     ]
 
 
+def masked_advice(plan: Experiment, report: TextReport, *, parameters: int, batches: int) -> list[str]:
+    """Warnings for a masked language model and its text. batches: number of batches in an epoch."""
+    return [
+        *_on_text(report),
+        *_on_size(plan, report.train.tokens, parameters),
+        *_on_training(plan, batches),
+    ]
+
+
+def examples_advice(plan: Experiment, report: ExamplesReport, *, batches: int) -> list[str]:
+    """Warnings for a model that labels, and its examples. batches: number of batches in an epoch."""
+    return [*_on_examples(report), *_on_training(plan, batches)]
+
+
 def translation_advice(plan: Experiment, report: DataReport, *, parameters: int, batches: int) -> list[str]:
     """Warnings for a translation model and its sentence pairs. batches: number of batches in an epoch."""
     return [
@@ -70,6 +87,26 @@ def _on_text(report: TextReport) -> Iterator[str]:
         yield (
             f"{share:.1%} of the validation tokens are unknown (including words written <unk> in the text). "
             "The model need not tell them apart, so perplexities are lower than they should be."
+        )
+
+
+def _on_examples(report: ExamplesReport) -> Iterator[str]:
+    train, valid = report.train, report.valid
+    if valid is None:
+        yield "no validation text: the last model will count as the best. Set data.valid_text."
+    elif valid.seen and valid.seen > _SEEN * valid.examples:
+        yield (
+            f"{valid.seen:,} of {valid.examples:,} validation examples are also in the training text: scores "
+            "on them are too high. Remove them from the training text, unless they are short."
+        )
+    if report.test_seen is not None and report.test_seen[1] > _SEEN * report.test_seen[0]:
+        count, seen = report.test_seen
+        yield f"{seen:,} of {count:,} test examples are also in the training text: scores are too high."
+    rare = [label for label, number in train.labels.items() if number < _RARE]
+    if rare:
+        yield (
+            f"labels with fewer than {_RARE} training examples: {', '.join(rare[:10])}"
+            f"{', ...' if len(rare) > 10 else ''}. They will hardly be learned."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from saccade.config import Section
 from saccade.model_folder.checkpoint import Model
+from saccade.model_folder.heads import AlignmentHeads
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.data import TrainingData
 from saccade.training.distributed import Group
@@ -71,23 +72,26 @@ class Material:
     """The prepared text as a run uses it.
 
     data: makes the training data for a network. validate: scores a model; None without validation text.
-    provenance: what the model folder records about the text.
+    provenance: what the model folder records about the text. alignment: the heads that are trained to align.
     """
 
     tokenizer: Tokenizer
     data: Callable[[Any], TrainingData]
     validate: Callable[[Model], ValidationScores] | None
     provenance: Mapping[str, Any]
+    alignment: AlignmentHeads | None = None
 
 
 class Task(ABC):
     """The interface of a task: the parts of a run that differ between the families of models."""
 
+    takes_encoder: ClassVar[bool] = False
+    """Whether a model of the task can start from another model's encoder (`training.encoder_from`)."""
     use: ClassVar[str]
     """Use of a trained model, as a verb that the command line maps to a command."""
 
     @abstractmethod
-    def sections(self, model: Section) -> dict[str, type[Section]]:
+    def sections(self, model: Section) -> Mapping[str, type[Section]]:
         """The sections of the configuration that the task defines, by name."""
 
     def check(self, plan: Experiment) -> None:  # noqa: B027 - most have no objections

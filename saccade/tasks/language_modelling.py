@@ -14,6 +14,7 @@ from saccade.model_folder.checkpoint import Model
 from saccade.models.families import LanguageModel
 from saccade.nn.reading import LanguageModelConfig
 from saccade.tasks.advice import text_advice
+from saccade.tasks.guidance import refuse_guidance
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.text.cache import Ids
 from saccade.text.language_model import (
@@ -27,6 +28,7 @@ from saccade.text.language_model import (
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.distributed import Group
 from saccade.training.objective import NextToken, Objective
+from saccade.training.r_drop import RDropNextToken
 from saccade.training.streams import TextStreams
 from saccade.training.validation import ValidationSchedule, ValidationScores
 from saccade.use.generator import TextGenerator, TextScore
@@ -91,6 +93,7 @@ class LanguageModelling(Task):
         for name, given in wrong.items():
             if given:
                 raise ConfigError(f"training.{name}: only for non-autoregressive models; leave it out.")
+        refuse_guidance(plan, "a language model")
 
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""
@@ -143,7 +146,8 @@ class LanguageModelling(Task):
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""
-        return NextToken(plan.training.label_smoothing or 0.0)
+        smoothing, strength = plan.training.label_smoothing or 0.0, plan.training.r_drop
+        return RDropNextToken(strength, smoothing) if strength else NextToken(smoothing)
 
     def batches_an_epoch(self, plan: Experiment, report: Report) -> int:
         """See `Task.batches_an_epoch`."""

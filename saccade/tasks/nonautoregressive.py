@@ -9,9 +9,11 @@ from saccade.errors import ConfigError
 from saccade.model_folder.checkpoint import Model
 from saccade.models.families import Seq2Seq, expect
 from saccade.models.nonautoregressive.config import NonAutoregressiveConfig, SchemeName
+from saccade.tasks.guidance import refuse_guidance
 from saccade.tasks.interface import Experiment
 from saccade.tasks.translation import Translation
 from saccade.text.corpus import DataConfig
+from saccade.training.dag import GlancingDag
 from saccade.training.fertility import FertilityCrossEntropy
 from saccade.training.fine_tuning import FineTuning
 from saccade.training.glancing import GlancingCtc
@@ -21,6 +23,8 @@ from saccade.training.settings import TrainingConfig
 
 GLANCING = (0.5, 0.3)
 """Default shares of glancing at the start and the end of training; see `GlancingCtc.share`."""
+DAG_GLANCING = (0.5, 0.1)
+"""The same for `decoder = "dag"`; see `GlancingDag.share`."""
 
 
 def _fertility(training: TrainingConfig, teacher: Model | None) -> Objective:
@@ -39,10 +43,15 @@ def _ctc(training: TrainingConfig, teacher: Model | None) -> Objective:
     return GlancingCtc(share, training.label_smoothing or 0.0)
 
 
+def _dag(training: TrainingConfig, teacher: Model | None) -> Objective:
+    return GlancingDag(DAG_GLANCING if training.glancing is None else training.glancing)
+
+
 OBJECTIVES: dict[SchemeName, Callable[[TrainingConfig, Model | None], Objective]] = {
     "fertility": _fertility,
     "mask-predict": _mask_predict,
     "ctc": _ctc,
+    "dag": _dag,
 }
 """The objective of each scheme."""
 
@@ -59,6 +68,7 @@ class NonAutoregressiveTranslation(Translation):
         training, data, scheme = plan.training, cast(DataConfig, plan.data), _scheme(plan.model)
         self.refuse_schemes(plan, but=scheme)
         self.require_teacher(plan)
+        refuse_guidance(plan, "a non-autoregressive model")
         if training.init_encoder and training.init_from is not None:
             raise ConfigError(
                 "training.init_encoder: training.init_from already provides an encoder; leave one out."
@@ -67,6 +77,13 @@ class NonAutoregressiveTranslation(Translation):
             raise ConfigError(
                 f"training.glancing = {list(training.glancing)}: both shares must lie in [0, 1]."
             )
+        if scheme == "dag" and training.label_smoothing:
+            raise ConfigError(
+                "training.label_smoothing: a path through the graph has no target of its own to smooth; "
+                "leave it out."
+            )
+        if training.r_drop:
+            raise ConfigError("training.r_drop: only for models that write token by token; leave it out.")
         if training.compile:
             raise ConfigError(
                 "training.compile: the shapes in a non-autoregressive model depend on its data, so that "

@@ -12,6 +12,7 @@ from saccade.evaluation import Tokenize
 from saccade.model_folder.checkpoint import Model
 from saccade.models.nonautoregressive.config import SchemeName
 from saccade.tasks.advice import translation_advice
+from saccade.tasks.guidance import check_guidance, guided_heads
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.translation_validation import ValidationConfig, ValidationData, validate
 from saccade.text.cache import EncodedLines
@@ -27,7 +28,9 @@ from saccade.text.tokenizer import Tokenizer, TokenizerConfig
 from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
+from saccade.training.guided import GuidedAlignment
 from saccade.training.objective import LABEL_SMOOTHING, CrossEntropy, Objective
+from saccade.training.r_drop import RDrop
 
 
 class Translation(Task):
@@ -48,6 +51,7 @@ class Translation(Task):
         """See `Task.check`."""
         self.refuse_schemes(plan, but=None)
         self.require_teacher(plan)
+        check_guidance(plan)
         if plan.training.init_encoder:
             raise ConfigError("training.init_encoder: only for non-autoregressive models; leave it out.")
 
@@ -115,12 +119,19 @@ class Translation(Task):
             provenance["bleu_tokenizer"] = tokenize
         if languages := cast(DataConfig, plan.data).languages:
             provenance["languages"] = languages
-        return Material(prepared.tokenizer, data, check, provenance)
+        return Material(prepared.tokenizer, data, check, provenance, guided_heads(plan))
 
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""
-        smoothing = plan.training.label_smoothing
-        return CrossEntropy(LABEL_SMOOTHING if smoothing is None else smoothing)
+        given, strength = plan.training.label_smoothing, plan.training.r_drop
+        smoothing = LABEL_SMOOTHING if given is None else given
+        if strength:
+            return RDrop(strength, smoothing)
+        likelihood, guided = CrossEntropy(smoothing), guided_heads(plan)
+        if guided is None:
+            return likelihood
+        [head] = guided.heads
+        return GuidedAlignment(likelihood, plan.training.guided_alignment, guided.layer, head)
 
     def validation_objective(self, plan: Experiment) -> Objective:
         """The objective that training minimises, without smoothing."""
@@ -150,15 +161,16 @@ class Translation(Task):
     def refuse_schemes(self, plan: Experiment, *, but: SchemeName | None) -> None:
         """Raises UserError for settings that belong to another scheme of non-autoregressive models."""
         training, data = plan.training, cast(DataConfig, plan.data)
-        owned: dict[str, tuple[bool, SchemeName]] = {
-            "training.glancing": (training.glancing is not None, "ctc"),
-            "training.fine_tuning": (training.fine_tuning > 0, "fertility"),
-            "data.fertilities": (bool(data.fertilities), "fertility"),
-            "data.valid_fertilities": (bool(data.valid_fertilities), "fertility"),
+        owned: dict[str, tuple[bool, tuple[SchemeName, ...]]] = {
+            "training.glancing": (training.glancing is not None, ("ctc", "dag")),
+            "training.fine_tuning": (training.fine_tuning > 0, ("fertility",)),
+            "data.fertilities": (bool(data.fertilities), ("fertility",)),
+            "data.valid_fertilities": (bool(data.valid_fertilities), ("fertility",)),
         }
-        for name, (given, owner) in owned.items():
-            if given and but != owner:
-                raise ConfigError(f'{name}: only for models with decoder = "{owner}"; leave it out.')
+        for name, (given, owners) in owned.items():
+            if given and but not in owners:
+                known = " or ".join(f'"{owner}"' for owner in owners)
+                raise ConfigError(f"{name}: only for models with decoder = {known}; leave it out.")
 
     def require_teacher(self, plan: Experiment) -> None:
         """Raises UserError for settings that need a teacher if there is none."""

@@ -46,6 +46,10 @@ class PaddedColumn:
         places = torch.arange(self.values.size(1), device=self.lengths.device)
         return places < self.lengths[:, None]
 
+    def to(self, device: torch.device | str) -> "PaddedColumn":
+        """The column on a device."""
+        return replace(self, values=self.values.to(device), lengths=self.lengths.to(device))
+
     def without_end(self) -> tuple[Tensor, Tensor]:
         """Ids (rows, longest - 1) with padding instead of end symbols, and the mask of the real ids."""
         places = torch.arange(self.values.size(1) - 1, device=self.lengths.device)

@@ -41,6 +41,10 @@ class DataConfig(Section):
     fertilities: Paths = ()
     """Number of target pieces of each source piece, one line of whole numbers for each pair, with as many
     files as `source`; a teacher model makes them (model.decoder = "fertility" only)."""
+    alignments: Paths = ()
+    """Word alignments for `training.guided_alignment`: links i-j of source and target words, counted from 0
+    and separated by blanks, one line for each pair, with as many files as `source`; `saccade align` makes
+    them."""
     valid_source: Paths = ()
     """Source side of the validation text; unset: pairs are held out from the training text."""
     valid_target: Paths = ()
@@ -84,11 +88,12 @@ class DataConfig(Section):
                     f"{split}source names {sources} and {split}target {targets} files; "
                     "name equally many of both"
                 )
-        for split in ("", "valid_"):
-            labels = len(getattr(self, f"{split}fertilities"))
+        for name in ("fertilities", "valid_fertilities", "alignments"):
+            split = "valid_" if name.startswith("valid_") else ""
+            labels = len(getattr(self, name))
             if labels and (labels != len(getattr(self, f"{split}source")) or getattr(self, f"{split}pairs")):
                 raise ValueError(
-                    f"{split}fertilities names {labels} files: name one for each file of {split}source, "
+                    f"{name} names {labels} files: name one for each file of {split}source, "
                     f"and {split}pairs can have none"
                 )
         return self
@@ -115,13 +120,13 @@ class DataConfig(Section):
         return self._files("test_")
 
     def _files(self, split: str) -> "AlignedFiles":
-        names = ("source", "target", "fertilities")
+        names = ("source", "target", "fertilities", "alignments")
         files = {name: getattr(self, f"{split}{name}", ()) for name in names}
         columns = {name: paths for name, paths in files.items() if paths}
         return AlignedFiles(
             columns,
             tabbed=getattr(self, f"{split}pairs"),
-            may_be_blank=("fertilities",),
+            may_be_blank=("fertilities", "alignments"),
             tab_columns=self.columns,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from saccade.errors import UserError
 from saccade.text.cache import EncodedLines
@@ -16,12 +16,12 @@ from saccade.text.report import SplitTally
 CHUNK = 10_000  # lines
 RATIO_FREE = 10  # positions; the ratio of lengths means little if the longer side has no more
 
-Encoded = list[list[int]]
-"""The values of several lines in one column."""
+Encoded = list[Any]
+"""The values of several lines in one column: ids or numbers; with a width, arrays (positions, width)."""
 Item = TypeVar("Item")
 
 
-def _fits(line: Line, values: Mapping[str, Sequence[int]]) -> None:
+def _fits(line: Line, values: Mapping[str, Any]) -> None:
     """Accepts every line."""
 
 
@@ -32,21 +32,25 @@ class TextColumn:
     column: Column
     encode: Callable[[Sequence[Line]], Encoded]
     """Function that returns the values of several lines, including end symbols."""
-    check: Callable[[Line, Mapping[str, Sequence[int]]], None] = _fits
+    check: Callable[[Line, Mapping[str, Any]], None] = _fits
     """Function of a line and its values in all columns, which raises UserError if they are inconsistent."""
 
 
 class Limits(NamedTuple):
-    """Limits of a line in the columns `sides`, in positions including end symbols; see `DataConfig`."""
+    """Limits of a line in the columns `sides`, in positions including end symbols; see `DataConfig`.
+
+    least: number of positions below which a line is empty: 2 if there is an end symbol.
+    """
 
     sides: Sequence[str]
     max_length: int
     max_ratio: float = float("inf")
+    least: int = 2
 
     def problem(self, lengths: Sequence[int]) -> str:
         """The reason why a line of these lengths in `sides` cannot be used, or ""."""
         shorter, longer = min(lengths), max(lengths)
-        if shorter <= 1:  # only the end symbol: normalisation left nothing
+        if shorter < self.least:  # perhaps only the end symbol: normalisation left nothing
             return "empty"
         if longer > self.max_length:
             return "too long"
@@ -60,7 +64,7 @@ class EncodedChunk(NamedTuple):
 
     kept: list[int]
     lines: list[Line]
-    values: dict[str, Encoded]
+    values: dict[str, list[Any]]
 
 
 def encode_split(
@@ -113,7 +117,9 @@ def _encode_chunk(
             tally.drop(chunk[i].problem, chunk[i])
         else:
             readable.append(i)
-    found = {text.column.name: text.encode([chunk[i] for i in readable]) for text in columns}
+    found: dict[str, Sequence[Any]] = {
+        text.column.name: text.encode([chunk[i] for i in readable]) for text in columns
+    }
     encoded = EncodedChunk([], [], {name: [] for name in found})
     for number, i in enumerate(readable):
         values = {name: lines[number] for name, lines in found.items()}
@@ -128,7 +134,7 @@ def _encode_chunk(
     return encoded
 
 
-def _check(line: Line, values: Mapping[str, Sequence[int]], columns: Sequence[TextColumn]) -> None:
+def _check(line: Line, values: Mapping[str, Any], columns: Sequence[TextColumn]) -> None:
     for text in columns:
         text.check(line, values)
         name, other = text.column.name, text.column.aligned_with

@@ -17,7 +17,7 @@ from saccade.text.cache_writer import write_cache
 from saccade.text.corpus import DataConfig, Line, read_aligned
 from saccade.text.encode import CHUNK, Encoded, chunks
 from saccade.text.tokenizer import SentencePieceTokenizer, Tokenizer
-from saccade.text.translation import translation_columns
+from saccade.text.translation import piece_links, translation_columns
 
 
 def epoch_lines(
@@ -53,18 +53,17 @@ def _write_sampled(
     folder: Path,
     entropy: tuple[int, int],
 ) -> None:
-    columns = [text.column for text in translation_columns(tokenizer)]
+    aligned = bool(config.alignments)
+    columns = [text.column for text in translation_columns(tokenizer, alignments=aligned)]
     with write_cache(folder, columns) as writer:
         for number, chunk in enumerate(chunks(_kept_pairs(config, out), CHUNK)):
             source_seed, target_seed = np.random.SeedSequence((*entropy, number)).generate_state(2)
             sources = [pair.texts["source"] for pair in chunk]
             targets = [pair.texts["target"] for pair in chunk]
-            writer.add(
-                {
-                    "source": _sampled(tokenizer.encode_source, sources, source_seed, config),
-                    "target": _sampled(tokenizer.encode_target, targets, target_seed, config),
-                }
-            )
+            source = _sampled(tokenizer.encode_source, sources, source_seed, config)
+            target = _sampled(tokenizer.encode_target, targets, target_seed, config)
+            links = {"alignments": piece_links(tokenizer, chunk, source, target)} if aligned else {}
+            writer.add({"source": source, "target": target, **links})
 
 
 class _Encode(Protocol):

@@ -80,6 +80,7 @@ _WIDE = ("UTF-32LE", "UTF-32BE", "UTF-16LE", "UTF-16BE")
 _LATIN_NULS = 0.2  # share of NUL bytes in UTF-16 that would be plain UTF-8 without them; about half
 _FEW_NULS = 8  # and at least 1% of the bytes: binary data
 _NUL_SHARE = 0.01
+_FEW_RETURNS = 2  # and no line feed: the line ends of old Macs
 _BAD_LINES = 5  # and at least 30% of the lines: another encoding
 _BAD_SHARE = 0.3
 
@@ -112,7 +113,13 @@ def no_text(head: bytes) -> str | None:
     nuls = head.count(b"\0")
     if nuls >= _FEW_NULS and nuls >= _NUL_SHARE * len(head):
         return f"binary data ({nuls:,} of the first {len(head):,} bytes are NUL). {_NO_TEXT}"
-    return _eight_bits(head)
+    return _line_ends(head) or _eight_bits(head)
+
+
+def _line_ends(head: bytes) -> str | None:
+    if head.count(b"\r") < _FEW_RETURNS or b"\n" in head:
+        return None
+    return "text whose lines end in carriage returns alone. Convert it: tr '\\r' '\\n' < {file} > NEW"
 
 
 def _converted(encoding: str) -> str:

@@ -160,7 +160,7 @@ def prepare_text(
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").unlink(missing_ok=True)
         if tokenizer is None:
-            tokenizer = _learn(tokenizer_config, _lines(config.text))
+            tokenizer = learn_pieces(tokenizer_config, _lines(config.text))
         tokenizer.save(out / "tokenizer")
         finder, valid = LineRepeatFinder(), None
         if config.valid_text:
@@ -191,7 +191,8 @@ def text_size(lines: Iterable[str], tokenizer: Tokenizer) -> TextSize:
     return _sum(_size(chunk, tokenizer.encode_target(chunk), tokenizer) for chunk in chunks(lines, CHUNK))
 
 
-def _learn(config: TextTokenizerConfig, lines: Iterator[str]) -> Tokenizer:
+def learn_pieces(config: TextTokenizerConfig, lines: Iterator[str]) -> Tokenizer:
+    """The tokeniser that the settings describe, learned from lines; raises UserError if that fails."""
     match config.model:
         case "word":
             return WordTokenizer.learn(lines, vocab_size=config.vocab_size)

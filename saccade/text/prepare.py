@@ -224,7 +224,9 @@ def _write_train(
     pairs = encode_split(
         read_aligned(config.train_files),
         out / "train",
-        columns=translation_columns(tokenizer, fertilities=bool(config.fertilities)),
+        columns=translation_columns(
+            tokenizer, fertilities=bool(config.fertilities), alignments=bool(config.alignments)
+        ),
         limits=Limits(SIDES, config.max_length, config.max_ratio),
         tally=tally,
         held_out=held_out,

@@ -75,12 +75,13 @@ class WordTokenizer:
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, followed by the end symbol."""
-        return [
-            [*(self._ids.get(word, UNKNOWN) for word in line.split()), END]
-            for line in require_lines(lines, "lines")
-        ]
+        return [[*self.numbers(line.split()), END] for line in require_lines(lines, "lines")]
 
     encode_target = encode_source
+
+    def numbers(self, words: Iterable[str]) -> list[int]:
+        """The ids of words, which need not stand on a line."""
+        return [self._ids.get(word, UNKNOWN) for word in words]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The words with single spaces between them, without special ids except the unknown one."""

@@ -1,20 +1,21 @@
 """The metrics of a run: a JSONL file, TensorBoard curves if it is installed, a live line on a terminal."""
 
+import io
 import json
 import math
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from saccade.errors import DamagedFile
-from saccade.storage.files import replace_file
+from saccade.errors import DamagedFile, UserError
+from saccade.storage.files import replace_file, write_whole
 from saccade.storage.folders import disk_error
+from saccade.training.curves import Curves, curves
 
 _LONGEST = 1 << 20
 """Bytes of a line; a longer one is none of ours."""
@@ -28,18 +29,23 @@ class MetricsLog:
     ) -> None:
         self.quiet, self.steps = quiet, steps
         self.console = console or Console(stderr=True)
-        self._file: TextIO | None = None
-        self._curves: Any = None
+        self._path = run / "metrics.jsonl"
+        self._file: io.FileIO | None = None
+        self._curves: Curves | None = None
         self._live: Progress | None = None
         self._task = TaskID(0)
         if quiet:
             return
         try:
-            forget_after(run / "metrics.jsonl", step)
-            self._file = (run / "metrics.jsonl").open("a", encoding="utf-8")
+            forget_after(self._path, step)
+            self._file = self._path.open("ab", buffering=0)
         except OSError as error:
-            raise disk_error(run / "metrics.jsonl", error) from error
-        self._curves = _tensorboard(run / "tensorboard", step)
+            raise disk_error(self._path, error) from error
+        try:
+            self._curves = curves(run / "tensorboard", step=step)
+        except UserError:
+            self._file.close()
+            raise
         if self.console.is_terminal:
             self._live = Progress(
                 TextColumn("step"),
@@ -74,7 +80,8 @@ class MetricsLog:
     def record(self, kind: str, step: int, values: Mapping[str, float | int | str | None]) -> None:
         """Appends a line to metrics.jsonl: its kind (train, valid, ...), the step and the values.
 
-        A value that is not finite becomes null, because JSON has no NaN.
+        A value that is not finite becomes null, because JSON has no NaN. Raises StorageError if the line
+        cannot be written.
         """
         if self._file is None:
             return
@@ -84,12 +91,14 @@ class MetricsLog:
             "time": round(time.time(), 3),
             **{name: value if _is_json(value) else None for name, value in values.items()},
         }
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        try:
+            write_whole(self._file, (json.dumps(line) + "\n").encode())
+        except OSError as error:
+            raise disk_error(self._path, error) from error
         if self._curves is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
-                    self._curves.add_scalar(f"{kind}/{name}", value, step)
+                    self._curves.add(f"{kind}/{name}", value, step)
 
     def say(self, text: str) -> None:
         """Prints a line above the live line."""
@@ -124,14 +133,3 @@ def _step_of(line: bytes) -> float:
 
 def _is_json(value: float | int | str | None) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    if "tensorboard" not in sys.modules:
-        from importlib.util import find_spec
-
-        if find_spec("tensorboard") is None:
-            return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=step + 1)

@@ -34,9 +34,20 @@ class TrainingConfig(OptimizerConfig):
     label_smoothing: float | None = Field(None, ge=0, lt=1)
     """Share of each target that is spread over the vocabulary (section 5.4). Unset: 0.1, or 0 for language
     models and non-autoregressive models."""
+    guided_alignment: float = Field(0.0, ge=0)
+    """Weight of the loss that pulls a head of cross-attention to `data.alignments`, beside 1 for the
+    likelihood; Garg et al. (2019) use 0.05. 0: none. For models that write token by token."""
+    guided_layer: PositiveInt | None = None
+    """Layer of the head that guided alignment trains, among those with cross-attention, from 1. Unset: the
+    last but one, as in Garg et al., or the only one."""
+    guided_head: PositiveInt | None = None
+    """Head that guided alignment trains, from 1. Unset: the first."""
+    r_drop: float = Field(0.0, ge=0)
+    """Weight of the divergence between two passes with different dropout (R-Drop, Liang et al. 2021), which
+    take twice the time and memory. 0: one pass; the paper uses 5 for translation."""
     glancing: tuple[float, float] | None = None
     """Shares of the wrong slots whose tokens are revealed at the start and at the end of training
-    (model.decoder = "ctc" only); [0.0, 0.0] is plain CTC. Unset: [0.5, 0.3], as in the paper."""
+    (model.decoder = "ctc" or "dag" only); [0.0, 0.0]: no glancing. Unset: [0.5, 0.3] and [0.5, 0.1]."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of a moving average of the weights, which is then validated and saved instead; 0: none."""
     average: PositiveInt = 1
@@ -46,6 +57,9 @@ class TrainingConfig(OptimizerConfig):
     """Model folder whose weights, vocabulary, [model] and [decoding] the run starts from."""
     teacher: Path | None = None
     """Model folder of a teacher, which provides the vocabulary and optionally the encoder and fine-tuning."""
+    encoder_from: Path | None = None
+    """Model folder whose encoder, vocabulary and settings of the encoder the run starts from: a pre-trained
+    masked language model for a tagger or a classifier."""
     init_encoder: bool = False
     """Whether a non-autoregressive model starts from the teacher's encoder and source embeddings."""
     fine_tuning: float = Field(0.0, ge=0, le=1)

@@ -8,13 +8,16 @@ from typing import Any
 
 from saccade.errors import ConfigError
 from saccade.model_folder.checkpoint import Model, find_model, load_weights, read_description, read_weights
-from saccade.models import kind_of, model_config
+from saccade.models import KINDS, kind_of, model_config
 from saccade.models.families import Network
 from saccade.nn.reading import OVERRIDABLE
 from saccade.storage.folders import Read, read_whole
 from saccade.text.corpus import file_hash
 from saccade.text.tokenizer import Tokenizer, load_tokenizer
 from saccade.training.settings import TrainingConfig
+
+_ENCODER = "encoder"
+"""Name of the module that reads a text in all models that have an encoder."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,21 @@ class Origin:
 
         model.provenance[self._name] = self._read(copy)
 
+    def copy_encoder(self, model: Model) -> None:
+        """Copies the weights of the module `encoder`; raises UserError if the model has another one."""
+
+        def copy(folder: Path) -> str:
+            encoder = model.network.get_submodule(_ENCODER)
+            weights = {
+                name.removeprefix(f"{_ENCODER}."): tensor
+                for name, tensor in read_weights(folder).items()
+                if name.startswith(f"{_ENCODER}.")
+            }
+            load_weights(encoder, weights, folder=folder)
+            return file_hash(folder / "model.safetensors")
+
+        model.provenance[self._name] = self._read(copy)
+
     def digest(self, last: Path) -> str:
         """The SHA-256 of the weights, taken from the checkpoint `last` if the run is resumed."""
         if (last / "model.json").is_file():
@@ -74,17 +92,18 @@ class WarmStart:
 
     init_from: Origin | None = None
     teacher: Origin | None = None
+    encoder_from: Origin | None = None
 
     @classmethod
     def of(cls, training: TrainingConfig) -> "WarmStart":
         """The models that the settings name; no file is read yet."""
-        paths = {"init_from": training.init_from, "teacher": training.teacher}
+        paths = {name: getattr(training, name) for name in ("init_from", "teacher", "encoder_from")}
         return cls(**{name: Origin(f"training.{name}", path) for name, path in paths.items() if path})
 
     @property
     def vocabulary_from(self) -> Origin | None:
         """The model whose tokeniser the run uses; None if it learns its own."""
-        return self.init_from or self.teacher
+        return self.init_from or self.teacher or self.encoder_from
 
     def tokenizer(self) -> Tokenizer | None:
         """The tokeniser of that model; None if the run learns its own."""
@@ -100,6 +119,8 @@ class WarmStart:
             raise ConfigError(
                 f"[tokenizer]: the vocabulary comes from {brings.key} = {brings.folder}; leave it out."
             )
+        if self.encoder_from is not None and self.init_from is None:
+            return self._with_encoder(self.encoder_from, tables)
         if self.init_from is None:
             return dict(tables)
         own, settled = (
@@ -117,7 +138,27 @@ class WarmStart:
             below["data"] = {**named, **tables.get("data", {})}
         return {**tables, **below}
 
+    def _with_encoder(self, origin: Origin, tables: Mapping[str, Any]) -> dict[str, Any]:
+        """The tables with the settings of another model's encoder, which must not differ."""
+        own, given = origin.description["model"], dict(tables.get("model", {}))
+        kind = given.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS or kind == own["kind"]:
+            raise ConfigError(
+                f"{origin.key} = {origin.folder}: the encoder of a model of kind {own['kind']}. Set "
+                "model.kind to a kind that labels with such an encoder, or use training.init_from."
+            )
+        fields = KINDS[kind].config.model_fields.keys() - {"kind"}
+        shared = {name: value for name, value in own.items() if name in fields}
+        for name, value in given.items():
+            if name in shared and not name.endswith("dropout") and value != shared[name]:
+                raise ConfigError(
+                    f"model.{name} = {value}: this, which is {shared[name]}, comes from {origin.key} = "
+                    f"{origin.folder}; leave it out."
+                )
+        return {**tables, "model": {**shared, **given}}
+
     def provenance(self, last: Path) -> dict[str, str]:
         """The digests of the models' weights for the model folder; last: see `Origin.digest`."""
-        origins = {"init_from": self.init_from, "teacher": self.teacher}
+        names = ("init_from", "teacher", "encoder_from")
+        origins = {name: getattr(self, name) for name in names}
         return {name: origin.digest(last) for name, origin in origins.items() if origin is not None}

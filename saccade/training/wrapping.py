@@ -4,7 +4,8 @@ Every implementation averages gradients over the processes in the backward pass 
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from inspect import signature
+from typing import Any, Protocol
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -34,13 +35,22 @@ class Unwrapped:
         return nullcontext()
 
 
+# Which of the two depends on torch's version.
+_EXCHANGE_OF_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(DistributedDataParallel).parameters
+)
+
+
 class Replicated:
     """A copy of the whole model in each process (DDP). Satisfies `Wrapping`."""
 
     def wrap(self, loss: nn.Module) -> nn.Module:
         """Wraps the module in DDP."""
         # Buffers are tables that each process computes identically and extends for longer sentences.
-        return DistributedDataParallel(loss, broadcast_buffers=False)
+        without: Any = {_EXCHANGE_OF_BUFFERS: False}
+        return DistributedDataParallel(loss, **without)
 
     def without_exchange(self, wrapped: nn.Module) -> AbstractContextManager[None]:
         """See `Wrapping.without_exchange`."""

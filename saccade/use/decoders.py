@@ -1,10 +1,12 @@
-"""Making the decoder of a translation model that is in memory."""
+"""Making the decoder of a translation model, or of several, in memory."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
+from saccade.decoding.ensemble import EnsembleDecoder
 from saccade.decoding.interface import Decoder
 from saccade.decoding.rerank import Reranker
 from saccade.decoding.strategy import decoder_of
@@ -36,11 +38,51 @@ def decoder_for(
         reranker = load_model(Path(reranker))
     judge = None if reranker is None else make_reranker(reranker, model.tokenizer, device)
 
-    def engine_of_network() -> Any:
-        stored = "float32" if unsupported_reason(network) else model.precision
-        return make_engine(network, precision=precision or stored)
+    make = _engine_of(model, precision) if engine == "saccade" else None
+    return decoder_of(network, make, reranker=judge)
 
-    return decoder_of(network, engine_of_network if engine == "saccade" else None, reranker=judge)
+
+def ensemble_of(
+    models: Sequence[Model], *, device: torch.device | str, precision: Precision | None, engine: Engine
+) -> Decoder:
+    """The decoder of several models that write one translation together.
+
+    Raises UserError for a model that does not write token by token, or has other pieces than the first.
+    """
+    _require_known(engine, precision)
+    if engine == "torch" and precision == "int8":
+        raise Unsupported("precision int8 needs Saccade's own engine; torch computes in float32.")
+    networks = [
+        expect(model.network, Seq2Seq, what=f"model {number} of the ensemble")
+        for number, model in enumerate(models, start=1)
+    ]
+    for number, model in enumerate(models[1:], start=2):
+        if model.network.vocabulary != networks[0].vocabulary or not same_pieces(
+            models[0].tokenizer, model.tokenizer
+        ):
+            raise ConfigError(
+                f"model {number} of the ensemble has other pieces than model 1, so their probabilities "
+                "cannot be averaged. Train all of them with one vocabulary: give each the same text and "
+                "[tokenizer], or training.teacher = the first one."
+            )
+    for network in networks:
+        network.to(device)
+    makers = [
+        _engine_of(model, precision) if engine == "saccade" else _itself(model.network) for model in models
+    ]
+    return EnsembleDecoder(networks, makers)
+
+
+def _engine_of(model: Model, precision: Precision | None) -> Callable[[], Any]:
+    def make() -> Any:
+        stored = "float32" if unsupported_reason(model.network) else model.precision
+        return make_engine(model.network, precision=precision or stored)
+
+    return make
+
+
+def _itself(network: Any) -> Callable[[], Any]:
+    return lambda: network
 
 
 def _require_known(engine: object, precision: object) -> None:

@@ -1,6 +1,6 @@
 """Loading a model folder as the class that uses it: the one place where this depends on the family."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,26 +8,44 @@ from typing import Any
 from saccade.machine import chosen_device
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models import kind_of
-from saccade.models.families import LanguageModel, Network, NonAutoregressive, Seq2Seq
+from saccade.models.families import (
+    Classifier,
+    LanguageModel,
+    MaskedLanguageModel,
+    Network,
+    NonAutoregressive,
+    Seq2Seq,
+    Tagger,
+)
+from saccade.use.classifier import TextLabeller
 from saccade.use.generator import TextGenerator
+from saccade.use.mask_filler import MaskFiller
+from saccade.use.predictor import Predictor
+from saccade.use.tagger import WordLabeller
 from saccade.use.translator import Translator
 
-Use = Translator | TextGenerator
+Use = Translator | TextGenerator | Predictor
 """The classes that use a loaded model."""
 
 USES: dict[type[Network], Callable[..., Use]] = {
     Seq2Seq: Translator.of,
     NonAutoregressive: Translator.of,
     LanguageModel: TextGenerator,
+    Tagger: WordLabeller,
+    Classifier: TextLabeller,
+    MaskedLanguageModel: MaskFiller,
 }
 """The class, or a function that makes it, for the models of each family."""
 
 
-def load(folder: str | Path, *, device: str | None = None, **options: Any) -> Use:
+def load(folder: str | Path | Sequence[str | Path], *, device: str | None = None, **options: Any) -> Use:
     """Loads a model folder or a run folder (its best checkpoint), ready for use.
 
-    options: see `Translator.of` and `TextGenerator`. Raises UserError for a folder that cannot be read.
+    Several folders make an ensemble of translation models. options: see `Translator.of` and `TextGenerator`.
+    Raises UserError for a folder that cannot be read.
     """
+    if not isinstance(folder, str | Path):
+        return Translator.load(folder, device=device, **options)
     place = chosen_device(device)
     model: Model = load_model(Path(folder))
     use = USES[kind_of(model.config).family](model, device=place, **options)

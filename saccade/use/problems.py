@@ -1,5 +1,6 @@
 """What is wrong with lines and translations: unknown characters, cuts, repetitions, lost sentences."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ _TIMES, _TOKENS, _PERIOD = 4, 12, 24
 """A repetition counts from this many times in a row and this many tokens on, for n-grams up to a length."""
 _SHORT, _LEAST = 3, 24
 """A translation is short if it has less than one third of the usual pieces for a source of at least 24."""
+_BREAKS = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _SHOWN = 5  # unknown characters that a message lists
 
 
@@ -152,6 +154,13 @@ class LineChecks:
                 "long",
                 f"the line has {len(source):,} pieces and the longest training line had "
                 f"{self.seen.source:,}, so that parts may be lost; give one sentence a line",
+            )
+        if breaks := _BREAKS.findall(line.strip()):
+            kinds = ", ".join(sorted({f"U+{ord(one):04X}" for one in breaks}))
+            yield Problem(
+                "breaks",
+                f"the line has {len(breaks):,} line break(s) within it ({kinds}), read as blanks; only a "
+                "line feed ends a line",
             )
         if self.tokenizer.unknown in source:
             lacking = unknown_text(line, self.tokenizer.encode_source, unknown=self.tokenizer.unknown)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from saccade.models.recording import AttentionMap
+from saccade.text.pharaoh import Link
 
 ProblemCode = Literal[
-    "language", "too-long", "prefix", "no-translation", "unknown", "long", "cut", "repeats", "short"
+    "language", "too-long", "prefix", "no-translation", "unknown", "breaks", "long", "cut", "repeats", "short"
 ]
 """What can be wrong with a line. The first four leave it without a translation.
 
@@ -16,6 +17,7 @@ too-long: the line has more pieces than may be translated.
 prefix: the text that the translation must begin with has characters that the vocabulary lacks.
 no-translation: search found nothing within the length limits.
 unknown: the line has characters that the vocabulary lacks; the model read the unknown piece in their place.
+breaks: the line has line ends within it that are no line feed, so it may be several lines.
 long: the line has far more pieces than any line that the model was trained on.
 cut: the translation was cut at its greatest length.
 repeats: the translation repeats the same words many times in a row, and the line does not.
@@ -57,7 +59,8 @@ class Translation:
 
     problems: what is wrong, or likely to be wrong, with the line or the best hypothesis, the gravest first;
     the text is empty if the line could not be translated. attention: the maps of all attention modules,
-    weights (heads, query, key), if requested.
+    weights (heads, query, key), if requested. links: pairs of positions of source words and words of the
+    text, if requested; see `Translator.align`.
     """
 
     source: str
@@ -68,6 +71,7 @@ class Translation:
     alternatives: tuple[Alternative, ...] = ()
     problems: tuple[Problem, ...] = ()
     attention: tuple[AttentionMap, ...] | None = None
+    links: tuple[Link, ...] | None = None
 
     @property
     def problem(self) -> str | None:

@@ -14,13 +14,15 @@ from saccade.config import build, require_count
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.keywords import DecodingOptions
+from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import TargetScore
-from saccade.errors import TooLong, Unsupported
+from saccade.errors import ConfigError, TooLong, Unsupported
 from saccade.inspection.record import Inspection
 from saccade.inspection.translation import TranslationInspector
 from saccade.machine import chosen_device, usable_device
 from saccade.model_folder.checkpoint import Model, load_model
+from saccade.model_folder.heads import AlignmentHeads
 from saccade.models.recording import AttentionMap
 from saccade.native.fork import survive_fork
 from saccade.quantisation import Precision
@@ -34,9 +36,12 @@ from saccade.text.lines import (
     require_pairs,
     require_text,
 )
+from saccade.text.pharaoh import Link
 from saccade.text.tokenizer import Tokenizer, between
+from saccade.use.aligning import Pairs, aligned_words, word_weights
 from saccade.use.attending import attended_pieces, attention_maps
-from saccade.use.decoders import Engine, decoder_for, make_reranker
+from saccade.use.decoders import Engine, decoder_for, ensemble_of, make_reranker
+from saccade.use.minimum_risk import by_minimum_risk
 from saccade.use.problems import LineChecks
 from saccade.use.reopening import Reopened
 from saccade.use.results import Alternative, Problem, Translation
@@ -61,10 +66,13 @@ class Translator(Reopened):
         settings: Mapping[str, Any],
         device: torch.device | str = "cpu",
         seen: SeenLengths | None = None,
+        heads: AlignmentHeads | None = None,
     ) -> None:
         """settings: the settings `[decoding]` of the model that differ from the defaults. seen: the lengths
-        of the text that it was trained on, if they are known."""
+        of the text that it was trained on, if they are known. heads: those that align words, if they were
+        chosen."""
         survive_fork()
+        self.heads = heads
         self.decoder, self.tokenizer, self.settings, self.seen = decoder, tokenizer, settings, seen
         self.device = torch.device(device)
 
@@ -91,25 +99,80 @@ class Translator(Reopened):
         device = usable_device(device)
         decoder = decoder_for(model, device=device, precision=precision, reranker=reranker, engine=engine)
         seen = SeenLengths.of(model.provenance)
-        return cls(decoder, model.tokenizer, settings=model.decoding, device=device, seen=seen)
+        return cls(
+            decoder,
+            model.tokenizer,
+            settings=model.decoding,
+            device=device,
+            seen=seen,
+            heads=model.alignment,
+        )
+
+    @classmethod
+    def ensemble(
+        cls,
+        models: Sequence[Model],
+        *,
+        device: torch.device | str = "cpu",
+        precision: Precision | None = None,
+        engine: Engine = "saccade",
+    ) -> "Translator":
+        """Makes a translator from several models in memory, which write each translation together.
+
+        The probability of a token is the mean of their probabilities. Settings `[decoding]` and the tokeniser
+        are those of the first model; the other arguments are those of `of`. Raises UserError for no models,
+        and unless all of them write token by token with the same pieces.
+        """
+        if not models:
+            raise ConfigError("an ensemble needs at least one model.")
+        device = usable_device(device)
+        decoder = ensemble_of(models, device=device, precision=precision, engine=engine)
+        first, seen = models[0], SeenLengths.of(models[0].provenance)
+        return cls(decoder, first.tokenizer, settings=first.decoding, device=device, seen=seen)
 
     @classmethod
     def load(
         cls,
-        folder: str | Path,
+        folder: str | Path | Sequence[str | Path],
         *,
         device: torch.device | str | None = None,
         precision: Precision | None = None,
         reranker: str | Path | None = None,
         engine: Engine = "saccade",
     ) -> "Translator":
-        """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`."""
-        place, model, folder = chosen_device(device), load_model(Path(folder)), Path(folder).absolute()
+        """Loads a model folder or a run folder (its best checkpoint), by default on a GPU; see `of`.
+
+        Several folders make an ensemble; see `ensemble`.
+        """
+        place = chosen_device(device)
+        if not isinstance(folder, str | Path):
+            return cls._load_ensemble(folder, place, precision, reranker, engine)
+        model, folder = load_model(Path(folder)), Path(folder).absolute()
         made = cls.of(model, device=place, precision=precision, reranker=reranker, engine=engine)
         judge = None if reranker is None else Path(reranker).absolute()
         made.reopen = partial(
             cls.load, folder, device=place, precision=precision, reranker=judge, engine=engine
         )
+        return made
+
+    @classmethod
+    def _load_ensemble(
+        cls,
+        folders: Sequence[str | Path],
+        place: torch.device,
+        precision: Precision | None,
+        reranker: str | Path | None,
+        engine: Engine,
+    ) -> "Translator":
+        if reranker is not None:
+            raise ConfigError(
+                "a reranker picks among the candidates of a non-autoregressive model; an ensemble ranks its "
+                "own hypotheses. Leave the reranker out."
+            )
+        absolute = [Path(folder).absolute() for folder in folders]
+        models = [load_model(folder) for folder in absolute]
+        made = cls.ensemble(models, device=place, precision=precision, engine=engine)
+        made.reopen = partial(cls.load, absolute, device=place, precision=precision, engine=engine)
         return made
 
     def between(self, source: str | None = None, target: str | None = None) -> Self:
@@ -143,6 +206,7 @@ class Translator(Reopened):
         *,
         prefixes: Sequence[str] | None = None,
         attention: bool = False,
+        alignments: bool = False,
         first_line: int = 0,
         **options: Unpack[DecodingOptions],
     ) -> list[Translation]:
@@ -150,7 +214,8 @@ class Translator(Reopened):
 
         prefixes: text that each translation must begin with. An empty line stays empty. A line that is too
         long (`max_source_length`), or whose prefix the vocabulary cannot write, gets a `problem` and no
-        translation; nothing is truncated silently. first_line: number of the first line if `lines` are part
+        translation; nothing is truncated silently. alignments: whether each translation gets the links of
+        its words, see `align`. first_line: number of the first line if `lines` are part
         of a longer text; line numbers seed sampling. Raises TypeError unless both are lists of str.
         """
         lines, decoding = require_lines(lines, "lines"), self.options(**options)
@@ -158,6 +223,7 @@ class Translator(Reopened):
         ids = self.tokenizer.encode_source(lines)
         forced = self._forced(prefixes, len(lines))
         results: list[Translation | None] = [None] * len(lines)
+        written: dict[int, Sequence[int]] = {}
         pending, checks = [], self.checks(decoding)
         for index, (line, source, prefix) in enumerate(zip(lines, ids, forced, strict=True)):
             if not line.strip():
@@ -173,8 +239,32 @@ class Translator(Reopened):
             if attention and hypotheses:
                 maps = self._attention(ids[index], [*hypotheses[0].tokens, self.decoder.vocabulary.end])
                 result = replace(result, attention=maps)
+            if hypotheses:
+                written[index] = [*hypotheses[0].tokens, self.decoder.vocabulary.end]
             results[index] = result
-        return [result for result in results if result is not None]
+        found = [result for result in results if result is not None]
+        return self._with_links(found, ids, written) if alignments else found
+
+    def align(
+        self, sources: Sequence[str], targets: Sequence[str], *, heads: AlignmentHeads | None = None
+    ) -> list[tuple[Link, ...]]:
+        """The links of each pair: each target word with the source word that cross-attention weighs most.
+
+        A link is a pair of positions (source, target) of words, counted from 0; words are what white space
+        separates. heads: whose weights are averaged; None: those that the model folder names, or else all
+        heads of the last layer but one. Raises UserError for unequal counts, a line that is too long, and a
+        model that cannot align; TypeError unless both are lists of str.
+        """
+        pairs = self._pairs(sources, targets)
+        chosen = self.heads if heads is None else heads
+        return aligned_words(self.decoder, self.tokenizer, pairs, chosen, padded=self.padded)
+
+    def word_weights(
+        self, sources: Sequence[str], targets: Sequence[str]
+    ) -> Iterator[tuple[int, list[Tensor]]]:
+        """The cross-attention of the words of each pair; see `saccade.use.aligning.word_weights`."""
+        pairs = self._pairs(sources, targets)
+        return word_weights(self.decoder, self.tokenizer, pairs, padded=self.padded)
 
     def attention(self, source: str, target: str) -> tuple[AttentionMap, ...]:
         """The maps of all attention modules while the model reads `source` and writes `target`.
@@ -220,6 +310,7 @@ class Translator(Reopened):
         lines: Iterable[str],
         *,
         prefixes: Sequence[str] | None = None,
+        alignments: bool = False,
         chunk: int = 2000,
         **options: Unpack[DecodingOptions],
     ) -> Iterator[Translation]:
@@ -232,20 +323,23 @@ class Translator(Reopened):
         require_count(chunk, "chunk", most=_MOST_LINES)
         rest = checked_lines(lines, "lines")
         chunks = iter(lambda: list(islice(rest, chunk)), [])
-        return chain.from_iterable(self.stream_chunks(chunks, prefixes=prefixes, **options))
+        return chain.from_iterable(
+            self.stream_chunks(chunks, prefixes=prefixes, alignments=alignments, **options)
+        )
 
     def stream_chunks(
         self,
         chunks: Iterable[Sequence[str]],
         *,
         prefixes: Sequence[str] | None = None,
+        alignments: bool = False,
         **options: Unpack[DecodingOptions],
     ) -> Iterator[list[Translation]]:
         """Translates the lines of each chunk together, as `stream` does; yields their translations."""
         require_many(chunks, "chunks")
         forced = None if prefixes is None else require_lines(prefixes, "prefixes")
         return (
-            self.translate(lines, prefixes=own, first_line=first, **options)
+            self.translate(lines, prefixes=own, alignments=alignments, first_line=first, **options)
             for first, lines, own in prefixed(chunks, forced)
         )
 
@@ -292,6 +386,28 @@ class Translator(Reopened):
         require_text(target, "target")
         return self.tokenizer.encode_source([source])[0], self.tokenizer.encode_target([target])[0]
 
+    def _pairs(self, sources: Sequence[str], targets: Sequence[str]) -> Pairs:
+        sources, targets = require_pairs(sources, targets)
+        source_ids = self.tokenizer.encode_source(sources)
+        target_ids = self.tokenizer.encode_target(targets)
+        self.checks().require_fit(source_ids, target_ids)
+        return Pairs(sources, targets, source_ids, target_ids)
+
+    def _with_links(
+        self, found: list[Translation], ids: list[list[int]], written: Mapping[int, Sequence[int]]
+    ) -> list[Translation]:
+        """The translations with the links of their words. written: the target ids of those that have some."""
+        rows = sorted(written)
+        pairs = Pairs(
+            [found[row].source for row in rows],
+            [found[row].text for row in rows],
+            [ids[row] for row in rows],
+            [written[row] for row in rows],
+        )
+        links = aligned_words(self.decoder, self.tokenizer, pairs, self.heads, padded=self.padded)
+        by_row = dict(zip(rows, links, strict=True))
+        return [replace(one, links=by_row.get(row, ())) for row, one in enumerate(found)]
+
     def _attention(self, source: list[int], target: list[int]) -> tuple[AttentionMap, ...]:
         return attention_maps(self.decoder, self.tokenizer, self.padded([source]), target)
 
@@ -316,6 +432,8 @@ class Translator(Reopened):
                 lines=[first_line + index for index in rows],
                 prefixes=[forced[index] for index in rows],
             )
+            if getattr(options, "mbr", None) is not None:
+                found = [self._by_risk(hypotheses, options) for hypotheses in found]
             yield from zip(rows, found, strict=True)
 
     def padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -328,6 +446,12 @@ class Translator(Reopened):
         limit = default_limit(self.seen) if chosen is None else chosen or None
         reads, writes = self.decoder.max_source_length, self.decoder.max_target_length
         return LineChecks(self.tokenizer, self.seen, limit, reads, writes)
+
+    def _by_risk(self, hypotheses: list[Hypothesis], options: DecodingConfig) -> list[Hypothesis]:
+        """The hypotheses of a line by expected utility, the greatest first."""
+        texts = [self.tokenizer.decode(one.tokens) for one in hypotheses]
+        assert options.mbr is not None
+        return by_minimum_risk(hypotheses, texts, utility=options.mbr, sampled=options.sample)
 
     def _forced(self, prefixes: Sequence[str] | None, count: int) -> list[list[int]]:
         """The ids that each target must begin with: its prefix, or the token of the target language."""

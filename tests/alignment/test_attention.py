@@ -80,7 +80,9 @@ def test_what_cannot_align_is_refused() -> None:
     with pytest.raises(UserError, match="only attention has layers"):
         fertilities(translator(), ["5"], ["6"], method="eflomal", layer=2)
     built = network("ctc")
-    with pytest.raises(UserError, match="alignment needs a model that writes token by token"):
+    with pytest.raises(
+        UserError, match="alignment needs a trained model whose attention depends on the target"
+    ):
         aligned_by_attention(Translator.of(Model(built, built.config, Words())), SOURCES, TARGETS)
     limited = translator(positions="learned", max_positions=4)
     with pytest.raises(UserError, match="line 2: 6 pieces, but the model reads at most 4"):

@@ -21,7 +21,7 @@ def distilled(saccade: Run, corpus: Path, run_folder: Path, tmp_path_factory: py
     )
     assert done.code == 0, done.err
     assert "source pieces" in done.err
-    done = saccade("align", run_folder, *pair(corpus, "valid"), "--out", folder / "valid.fert")
+    done = saccade("align", run_folder, *pair(corpus, "valid"), "--fertilities", folder / "valid.fert")
     assert done.code == 0, done.err
     return folder
 
@@ -109,7 +109,7 @@ def test_a_student_has_no_score_and_cannot_teach(
 ) -> None:
     refused(saccade("score", student, *pair(corpus, "test")), "cannot score a target", "Use its teacher")
     out = tmp_path / "fert"
-    refused(saccade("align", student, *pair(corpus, "test"), "--out", out), "writes token by token")
+    refused(saccade("align", student, *pair(corpus, "test"), "--fertilities", out), "writes token by token")
     assert not out.exists()
     result = saccade("translate", student, "--reranker", student, "--candidates", 2, stdin=b"one\n")
     refused(result, "the reranker is a non-autoregressive translation model")

@@ -30,7 +30,7 @@ SEVERAL = {
 """The options that may be repeated; in other commands, --set alone."""
 SEVERAL["check"] = SEVERAL["train"]
 
-WRITTEN = {"output", "out", "fertilities"}
+WRITTEN = {"confusion", "embeddings", "output", "out", "fertilities"}
 FOLDERS = {"model", "compare", "reranker", "init_from", "resume"}
 
 

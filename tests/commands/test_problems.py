@@ -67,7 +67,7 @@ def test_score_evaluate_attention_and_align_name_a_long_line(
         result = saccade("score", model, "--source", source, "--target", target)
         refused(result, "line 2: ", "max_source_length = 1024")
     out = tmp_path / "out"
-    result = saccade("align", model, "--source", long, "--target", short, "--out", out)
+    result = saccade("align", model, "--source", long, "--target", short, "--fertilities", out)
     refused(result, "line 2: ", "max_source_length")
     found = saccade("evaluate", model, "--source", long, "--reference", short, "--max-length", 4)
     assert found.code == 0 and "line 2: not translated: " in found.err

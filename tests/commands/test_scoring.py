@@ -10,8 +10,11 @@ import pytest
 
 import saccade as package
 from saccade.evaluation import score_text
+from saccade.model_folder.checkpoint import save_model
 from saccade.text.reading import read_text
 from tests.commands.conftest import Run, pair, refused
+from tests.decoding.test_strategy import model as non_autoregressive
+from tests.tiny import sentence_pieces
 
 QUICK = ("--max-length", 8)
 
@@ -80,6 +83,34 @@ def test_score_prints_the_librarys_log_probabilities(saccade: Run, run_folder: P
 def test_score_refuses_unequal_files(saccade: Run, run_folder: Path, corpus: Path) -> None:
     words = ("--source", corpus / "test.en", "--target", corpus / "valid.de")
     refused(saccade("score", run_folder, *words), "30 lines", "20")
+
+
+@pytest.mark.parametrize("decoder", ["ctc", "mask-predict", "fertility"])
+def test_what_a_log_prob_sums_over_is_named_by_both_commands_where_it_differs(
+    saccade: Run, tmp_path: Path, decoder: str
+) -> None:
+    save_model(tmp_path / "m", non_autoregressive(decoder, sentence_pieces()))
+    (tmp_path / "source").write_text("a cat\nthe dog sees\n")
+    written = saccade("translate", tmp_path / "m", tmp_path / "source", "--json").lines
+    told = {json.loads(line)["log_prob_sums_over"] for line in written}
+    assert len(written) == 2 and len(told) == 1
+    if decoder != "ctc":
+        return  # nothing but translations has a log-probability there
+    target = tmp_path / "target"
+    target.write_text("a cat\nthe dog sees\n")
+    words = ("score", tmp_path / "m", "--source", tmp_path / "source", "--target", target)
+    scored = json.loads(saccade(*words, "--json").text)
+    assert told == {"the most likely path"} and scored["log_prob_sums_over"] == "all paths to the target"
+    assert "(summed over all paths to the target)" in saccade(*words).err
+
+
+def test_nothing_is_named_where_both_commands_give_the_same_log_prob(
+    saccade: Run, run_folder: Path, corpus: Path
+) -> None:
+    [first, *_] = saccade("translate", run_folder, corpus / "test.en", "--json", *QUICK).lines
+    assert "log_prob_sums_over" not in json.loads(first)
+    result = saccade("score", run_folder, *pair(corpus, "test"), "--json")
+    assert "log_prob_sums_over" not in json.loads(result.text)
 
 
 @pytest.fixture

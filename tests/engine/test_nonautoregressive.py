@@ -18,7 +18,7 @@ from tests.tiny import padded, randomise, scheme, sentences, vocabulary
 if library() is None:
     pytest.skip(f"no kernels here: {why_not()}", allow_module_level=True)
 
-DECODERS = ("fertility", "mask-predict", "ctc")
+DECODERS = ("fertility", "mask-predict", "ctc", "dag")
 VARIANTS: dict[str, dict[str, Any]] = {
     "as published": {},
     "pre-norm, GELU, other depths": {

@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=20.0, help="for all of them together")
     parser.add_argument("--share", type=float, default=1.0, help="of the cases of each")
+    parser.add_argument("--workers", type=int, default=2, help="cases at the same time")
     parser.add_argument("--brief", action="store_true", help="fewer models and runs; the cases are others")
     parser.add_argument("--replay", metavar="SEED/CAMPAIGN/NUMBER", help="one case again; its folder is kept")
     given = parser.parse_args()
@@ -40,11 +41,13 @@ def main() -> int:
         parser.error(f"no campaign {', '.join(sorted(unknown))}; there are {', '.join(CAMPAIGNS)}")
     deadline, tallies = time.monotonic() + 60 * given.minutes, []
     for name in given.campaigns or CAMPAIGNS:
+        started, used = time.monotonic(), cpu_seconds()
         with tempfile.TemporaryDirectory(prefix=f"saccade-fuzz-{name}-") as place:
             campaign = CAMPAIGNS[name](given.seed, Path(place), brief=given.brief)
             campaign.prepare()
             count = max(1, round(given.share * campaign.full()))
-            tallies.append(run(campaign, count=count, minutes=(deadline - time.monotonic()) / 60))
+            tallies.append(run(campaign, count=count, workers=given.workers, deadline=deadline))
+        tallies[-1].seconds, tallies[-1].cpu = time.monotonic() - started, cpu_seconds() - used
         print(line(tallies[-1]), flush=True)
     return report(tallies, given.seed)
 
@@ -65,8 +68,13 @@ def line(tally: Tally) -> str:
     words = ", ".join(f"{count:,} {word}" for word, count in sorted(tally.words.items()))
     return (
         f"{tally.name:<10} {tally.done:>7,} of {tally.planned:>7,}  {len(tally.faults):>5} faults  "
-        f"{tally.seconds:>6.0f} s  {words}"
+        f"{tally.seconds:>6.0f} s  {tally.cpu:>6.0f} s of CPU  {words}"
     )
+
+
+def cpu_seconds() -> float:
+    """Seconds of computing by this process and its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def report(tallies: list[Tally], seed: int) -> int:

@@ -29,7 +29,8 @@ class Campaign(ABC):
     for the cases, so that they are others."""
 
     name: str
-    workers = 2
+    alone = False
+    """Whether a case keeps several processors busy by itself, so that no other is tried at the same time."""
 
     def __init__(self, seed: int, place: Path, *, brief: bool = False) -> None:
         self.seed, self.place, self.brief = seed, place, brief
@@ -59,17 +60,21 @@ class Tally:
     words: Counter[str] = field(default_factory=Counter)
     faults: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu: float = 0.0
+    """Seconds of all processors together, in this process and its children."""
 
     @property
     def done(self) -> int:
         return self.words.total()
 
 
-def run(campaign: Campaign, *, count: int, minutes: float) -> Tally:
-    """Runs the first `count` cases, shared among processes, as long as there is time."""
-    tally, started = Tally(campaign.name, count), time.monotonic()
-    deadline = started + 60 * minutes
-    workers = min(campaign.workers, count)
+def run(campaign: Campaign, *, count: int, workers: int, deadline: float) -> Tally:
+    """Runs the first `count` cases, shared among processes, as long as there is time.
+
+    deadline: of time.monotonic().
+    """
+    tally = Tally(campaign.name, count)
+    workers = 1 if campaign.alone else min(workers, count)
     with selectors.DefaultSelector() as waiting:
         children = []
         for worker in range(workers):
@@ -88,7 +93,6 @@ def run(campaign: Campaign, *, count: int, minutes: float) -> Tally:
                     key.fileobj.close()
         for child in children:
             os.waitpid(child, 0)
-    tally.seconds = time.monotonic() - started
     return tally
 
 

@@ -12,6 +12,7 @@ from tests.fuzz.campaign import Campaign, Outcome
 from tests.fuzz.isolation import isolated
 from tests.fuzz.mutations import mutate
 from tests.fuzz.subjects import Subject
+from tests.fuzz.warming import import_what_training_imports
 
 _LINES = "\n".join(subjects.TEXT) + "\n"
 
@@ -33,6 +34,7 @@ class Folders(Campaign):
         """Trains and writes the folders that are damaged."""
         ready = self.place / "subjects"
         ready.mkdir()
+        import_what_training_imports(ready)
         self.subjects = [*subjects.models(ready), *subjects.runs(ready, brief=self.brief)]
         self.text = subjects.corpus(ready)
 

@@ -23,7 +23,7 @@ from saccade.native.linear import pack
 from saccade.native.prefixes import prefix_beam_search
 from saccade.native.residual import add_norm
 from saccade.native.search import log_softmax_, top
-from saccade.native.softmax import softmax_, softmax_gradient_
+from saccade.native.softmax import r_drop_gradient_, softmax_, softmax_gradient_
 from tests.fuzz.campaign import Campaign, Outcome
 from tests.fuzz.isolation import isolated
 from tests.tiny import padded, randomise, scheme, transformer, vocabulary
@@ -59,8 +59,8 @@ class SanitizedKernels(Kernels):
     name = "sanitized"
 
     def full(self) -> int:
-        """Fewer, since they are slower."""
-        return 20
+        """Fewer, since they are slower; each has more calls, since torch must be imported for it."""
+        return 10
 
     def prepare(self) -> None:
         """Compiles them once."""
@@ -72,8 +72,8 @@ class SanitizedKernels(Kernels):
         """One process."""
         if self.library is None:
             return Outcome("skipped: the compiler has no sanitizers")
-        done = calls_sanitized(f"{self.seed}/{self.name}/{number}", 2 * _BATCH, self.library, self.place)
-        return Outcome("fault" if done else f"times {2 * _BATCH} calls clean", done)
+        done = calls_sanitized(f"{self.seed}/{self.name}/{number}", 4 * _BATCH, self.library, self.place)
+        return Outcome("fault" if done else f"times {4 * _BATCH} calls clean", done)
 
 
 def sanitizer() -> str | None:
@@ -179,8 +179,14 @@ def losses(draws: random.Random) -> None:
     normaliser, _ = softmax_(again)
     near(normaliser, exact.logsumexp(-1))
     near(log_softmax_(exact.float()), exact.log_softmax(-1))
+    pair = torch.cat([exact, exact]).float()  # two equal passes: half the gradient each, and no divergence
+    near(
+        r_drop_gradient_(pair, gold, smoothing=smoothing, strength=5.0),
+        cross_entropy(exact, gold, reduction="none", label_smoothing=smoothing),
+    )
     gold[draws.randrange(rows)] = draws.choice((-1, classes, 2**40))
     refused(lambda: softmax_gradient_(exact.float(), gold, smoothing=smoothing))
+    refused(lambda: r_drop_gradient_(exact.repeat(2, 1).float(), gold, smoothing=smoothing, strength=5.0))
 
 
 def best(draws: random.Random) -> None:

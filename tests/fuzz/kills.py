@@ -16,6 +16,7 @@ from typing import Any
 from tests.fuzz import subjects
 from tests.fuzz.campaign import Campaign, Outcome
 from tests.fuzz.isolation import Ended, isolated
+from tests.fuzz.warming import import_what_training_imports
 
 _ALL = {"training.ema": 0.9, "training.average": 2, "training.accumulate": 2}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -37,12 +38,13 @@ class Kills(Campaign):
     name = "kills"
 
     def full(self) -> int:
-        """Enough for more than a hundred kills of single processes, five of two, and five full disks."""
-        return 45
+        """Enough for more than a hundred kills of single processes, some of two, and some full disks."""
+        return 36
 
     def prepare(self) -> None:
         """Trains each run once, unkilled."""
         self.place = self.place.resolve()
+        import_what_training_imports(self.place)
         self.whole, self.seconds = {}, {}
         for name, (kind, changes) in RUNS.items():
             started = time.monotonic()
@@ -54,29 +56,32 @@ class Kills(Campaign):
         """One run."""
         draws, run = self.random(number), self.place / f"case-{number}"
         name = draws.choice(sorted(RUNS))
+        expected = self.whole[name]
         if number % 9 == 4:
-            word, end, expected = self._killed_pair(run, draws), None, self.pair
+            word, expected = self._killed_pair(run, draws), self.pair
         elif number % 9 == 7:
-            word, end, expected = self._full_disk(run, name, draws), None, self.whole[name]
+            word = self._full_disk(run, name, draws)
         else:
-            word, end, expected = self._killed(run, name, draws), None, self.whole[name]
-        if word.fault is not None:
-            return word
-        end = end_of(run)
-        different = sorted(key for key in end.keys() | expected.keys() if end.get(key) != expected.get(key))
-        if different:
-            return Outcome("fault", f"{name}: {run} ends differently: {different}")
-        shutil.rmtree(run)
+            word = self._killed(run, name, draws)
+        if word.fault is None and (fault := difference(run, expected)):
+            word = Outcome("fault", f"{name}: {fault}")
+        if word.fault is None:
+            shutil.rmtree(run)
         return word
 
     def _killed(self, run: Path, name: str, draws: random.Random) -> Outcome:
         killed = 0
-        for _ in range(4 * KILLS):
+        for _ in range(8 * KILLS):
             # The first moments, in which text is prepared, as well as the last ones.
             after = draws.uniform(0.0, 0.7) * self.seconds[name]
             killed += self._go_on(run, name, kill_after=after).code == -signal.SIGKILL
-            if killed == KILLS or finished(run):
+            if killed == KILLS:
                 break
+            if finished(run):  # there is nothing more to kill: another one is begun
+                word = self._to_the_end(run, name, "")
+                if fault := word.fault or difference(run, self.whole[name]):
+                    return Outcome("fault", f"{name}: {fault}")
+                shutil.rmtree(run)
         return self._to_the_end(run, name, f"times {killed} kills")
 
     def _full_disk(self, run: Path, name: str, draws: random.Random) -> Outcome:
@@ -119,7 +124,7 @@ class Kills(Campaign):
             words = ["train", *text, "--out", run]
         port, errors = str(free_port()), self.place / f"{run.name}.errors"
         children = [started(words, rank, port, errors) for rank in range(2)]
-        limit = kill_after if isinstance(kill_after, float) else 120.0
+        limit = kill_after if isinstance(kill_after, float) else 600.0
         deadline, left, codes = time.monotonic() + limit, dict.fromkeys(children), []
         while left:
             for child in list(left):
@@ -172,6 +177,13 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def difference(run: Path, expected: dict[str, Any]) -> str | None:
+    """What is not as in the run that nobody killed, or None."""
+    end = end_of(run)
+    different = sorted(key for key in end.keys() | expected.keys() if end.get(key) != expected.get(key))
+    return f"{run} ends differently: {different}" if different else None
 
 
 def end_of(run: Path) -> dict[str, Any]:

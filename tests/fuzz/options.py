@@ -13,6 +13,7 @@ from saccade.__main__ import app
 from tests.fuzz import subjects
 from tests.fuzz.campaign import Campaign, Outcome
 from tests.fuzz.isolation import isolated
+from tests.fuzz.warming import import_what_training_imports
 
 Line = tuple[str, list[str]]
 """What is wrong, and the words of the command line."""
@@ -31,6 +32,7 @@ class Options(Campaign):
         """Makes a model of each family, text, and all the lines."""
         ready = self.place / "ready"
         ready.mkdir()
+        import_what_training_imports(ready)
         text = subjects.corpus(ready)
         models = {one.name: one.folder for one in subjects.models(ready)}
         run = subjects.finished_run("transformer", ready, "run")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +18,7 @@ from saccade.models import KINDS, build_model, model_config
 from saccade.models.families import LanguageModel, NonAutoregressive
 from saccade.models.nonautoregressive import SCHEMES
 from saccade.text.numbers import write_corpus
+from saccade.training.metrics_log import MetricsLog
 from tests import kinds
 from tests.fuzz.isolation import isolated
 from tests.tiny import randomise, sentence_pieces
@@ -111,27 +109,21 @@ def finished_run(kind: str, place: Path, name: str, **changes: Any) -> Path:
 
 def killed_run(kind: str, place: Path, name: str, **changes: Any) -> Path:
     """A run that was killed between its second checkpoint and its end."""
-    run, words = place / name, training(kind, corpus(place), **changes)
+    run, words, record = place / name, training(kind, corpus(place), **changes), MetricsLog.record
+
+    def killing(log: MetricsLog, *said: Any) -> None:
+        if _steps(run) >= 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        record(log, *said)
 
     def until_the_second_checkpoint() -> None:
-        threading.Thread(target=killer, args=(run,), daemon=True).start()
+        MetricsLog.record = killing  # type: ignore[method-assign]  # of this child alone
         call("train", *words, "--out", run)
 
-    for _ in range(20):
-        shutil.rmtree(run, ignore_errors=True)
-        ended = isolated(until_the_second_checkpoint, place=place, seconds=120)
-        if ended.code > 0:
-            raise RuntimeError(f"{name} could not be trained: {ended.err}")
-        if 4 <= _steps(run) < STEPS:
-            return run
-    raise RuntimeError(f"{name} could not be killed at the right moment")
-
-
-def killer(run: Path) -> None:
-    """Ends this process, as if the power failed, once the run has a second checkpoint."""
-    while _steps(run) < 4:
-        time.sleep(0.001)
-    os.kill(os.getpid(), signal.SIGKILL)
+    ended = isolated(until_the_second_checkpoint, place=place, seconds=120)
+    if ended.code != -signal.SIGKILL or not 4 <= _steps(run) < STEPS:
+        raise RuntimeError(f"{name} could not be trained or killed: {ended.err}")
+    return run
 
 
 def _steps(run: Path) -> int:

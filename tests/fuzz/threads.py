@@ -20,7 +20,7 @@ class Threads(Campaign):
     """Each case is one kind of model, in a process of its own: 8 threads, 10,000 lines each."""
 
     name = "threads"
-    workers = 1  # which has threads of its own
+    alone = True
     kinds = ("transformer", "nat-ctc", "recurrent-dot")
 
     def full(self) -> int:

@@ -152,6 +152,9 @@ def test_text_that_spells_a_special_piece_is_text(folder: Path) -> None:
         (4, {"renormalize_logits": False}),
         (4, {"early_stopping": True}),
         (3, {"length_penalty": 0.0, "min_length": 5}),
+        (1, {"no_repeat_ngram_size": 2}),
+        (4, {"no_repeat_ngram_size": 3, "repetition_penalty": 1.3}),
+        (4, {"repetition_penalty": 0.8, "renormalize_logits": False}),
     ],
 )
 def test_translations_are_theirs(tmp_path: Path, beam: int, generation: dict[str, Any]) -> None:
@@ -166,13 +169,15 @@ def test_translations_are_theirs(tmp_path: Path, beam: int, generation: dict[str
 
 def test_settings_of_generation_are_stored(tmp_path: Path) -> None:
     generation = {"num_beams": 6, "length_penalty": 0.8, "max_length": 100, "no_repeat_ngram_size": 3}
+    generation |= {"repetition_penalty": 1.1, "diversity_penalty": 0.5}
     opus(tmp_path / "opus", generation=generation)
     imported = import_folder(tmp_path / "opus")
     options = Translator.of(imported.model).options()
     assert (options.beam, options.length_penalty, options.alpha) == (6, "power", 0.8)
     assert (options.max_length, options.rules) == (99, "renormalized")
     assert options.banned == (imported.model.network.vocabulary.pad,)
-    assert len(imported.notes) == 1 and "no_repeat_ngram_size" in imported.notes[0]
+    assert (options.no_repeat_ngram_size, options.repetition_penalty) == (3, 1.1)
+    assert len(imported.notes) == 1 and "diversity_penalty" in imported.notes[0]
 
 
 def test_old_folders_have_these_settings_in_config_json(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the three non-autoregressive models are built of, and the laws they keep, in float64."""
+"""What the four non-autoregressive models are built of, and the laws they keep, in float64."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = {
     "decoder_layers": 2,
     "dropout": 0.0,
 }
-DECODERS = ("fertility", "mask-predict", "ctc")
+DECODERS = ("fertility", "mask-predict", "ctc", "dag")
 
 
 def network(
@@ -83,7 +83,7 @@ def test_padding_changes_nothing_whatever_stands_there(decoder: str) -> None:
         ):
             for one, other in ((key, noisy_key), (value, noisy_value)):
                 torch.testing.assert_close(other[row, :, :length], one[row, :, :length], rtol=0, atol=1e-12)
-    if decoder == "ctc":
+    if decoder in ("ctc", "dag"):
         first, second = (scheme(model).write(memory)[0] for memory in (plain, noisy))
         torch.testing.assert_close(first[1, :4], second[1, :4], rtol=0, atol=1e-12)
     elif decoder == "fertility":

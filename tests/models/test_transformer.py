@@ -324,7 +324,7 @@ def test_a_seed_gives_the_same_model() -> None:
 # --- dropout -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["dropout", "attention_dropout", "activation_dropout"])
+@pytest.mark.parametrize("where", ["dropout", "attention_dropout", "activation_dropout", "layer_dropout"])
 def test_each_dropout_acts_in_training_and_only_there(where: str) -> None:
     model = transformer(**{where: 0.4})
     source, target = sentences([6, 3]), sentences([5, 2], seed=1)

@@ -14,7 +14,7 @@ from saccade.native.attention import short_attention
 from saccade.native.library import library, why_not
 from saccade.native.linear import pack
 from saccade.native.prefixes import prefix_beam_search
-from saccade.native.softmax import softmax_, softmax_gradient_
+from saccade.native.softmax import r_drop_gradient_, softmax_, softmax_gradient_
 from tests.native.builds import Faulty, in_place
 from tests.tiny import padded, scheme, sentences, transformer, vocabulary
 
@@ -37,6 +37,10 @@ def linear_argmax() -> None:
 
 def gradient() -> None:
     softmax_gradient_(torch.zeros(9, 40), torch.zeros(9, dtype=torch.int64), smoothing=0.1)
+
+
+def r_drop() -> None:
+    r_drop_gradient_(torch.zeros(8, 40), torch.zeros(4, dtype=torch.int64), smoothing=0.1, strength=1.0)
 
 
 def softmax() -> None:
@@ -92,6 +96,7 @@ def all_positions_at_once() -> None:
         linear_forward,
         linear_argmax,
         gradient,
+        r_drop,
         softmax,
         attention,
         prefixes,

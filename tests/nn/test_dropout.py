@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from saccade.nn.dropout import Dropout
+from saccade.nn.dropout import Dropout, LayerDropout
 
 COUNT = 400_000
 
@@ -101,3 +101,23 @@ def test_a_rate_next_to_one_is_possible() -> None:
 
 def test_print_shows_the_rate() -> None:
     assert repr(Dropout(0.25)) == "Dropout(rate=0.25)"
+
+
+def test_sentences_skip_a_layer_whole_each_by_itself_and_with_the_given_probability() -> None:
+    torch.manual_seed(0)
+    before, after = torch.zeros(4000, 3, 2), torch.ones(4000, 3, 2, requires_grad=True)
+    out = LayerDropout(0.3)(before, after)
+    taken = out.detach().mean((1, 2))
+    assert set(taken.unique().tolist()) == {0.0, 1.0}
+    assert abs(float((1 - taken).mean()) - 0.3) < 5 * math.sqrt(0.3 * 0.7 / 4000)
+    out.sum().backward()
+    assert after.grad is not None
+    assert torch.equal(after.grad.mean((1, 2)), taken)
+    assert LayerDropout(0.3).eval()(before, after) is after
+
+
+def test_without_a_rate_no_layer_is_skipped_and_nothing_is_drawn() -> None:
+    before = torch.get_rng_state()
+    after = torch.ones(2, 3, 4)
+    assert LayerDropout(0.0)(torch.zeros(2, 3, 4), after) is after
+    assert torch.equal(before, torch.get_rng_state())

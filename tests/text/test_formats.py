@@ -73,6 +73,7 @@ FOREIGN = {
     "safetensors": (b"\x40\0\0\0\0\0\0\0" + b'{"weight":{"dtype":"F32"}}', "a safetensors file"),
     "numbers": (np.arange(100).tobytes(), "binary data"),
     "zeros": (bytes(1000), "binary data"),
+    "old Mac": (b"seven\rnine\r", "lines end in carriage returns alone. Convert it: tr '\\r' '\\n'"),
     "twice": (gzip.compress(b"text", mtime=0), "compressed twice (gzip inside)"),
 }
 

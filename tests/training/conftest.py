@@ -38,7 +38,7 @@ def drive(run: Path, *arguments: str, processes: int = 1) -> subprocess.Complete
 
 _FORKING = multiprocessing.get_context("forkserver")
 # Imported once, by the server; its children start in no time.
-_FORKING.set_forkserver_preload(["saccade.runs.experiment", "torch.utils.tensorboard"])
+_FORKING.set_forkserver_preload(["saccade.runs.experiment", "tensorboard.summary.writer.record_writer"])
 
 
 def quick_drive(run: Path, *arguments: str, processes: int = 1) -> int | None:

@@ -45,6 +45,15 @@ TINY_TEXT = [
     "training.save_every=5",
     "validation.every=6",
 ]
+TINY_LABELS = [
+    "model.width=16",
+    "training.steps=12",
+    "training.batch_tokens=60",
+    "training.warmup=4",
+    "training.log_every=1",
+    "training.save_every=5",
+    "validation.every=6",
+]
 SIZES = {
     "transformer": ["model.heads=2", "model.feed_forward=32"],
     "recurrent": ["model.embedding=12"],
@@ -60,6 +69,20 @@ TEXT_SIZES = {
 """What each kind of language model needs besides."""
 
 
+LABEL_SIZES = {
+    "tagger": [
+        *("model.heads=2", "model.feed_forward=16", "model.layers=1", "model.spelling=8"),
+        *("model.spelling_embedding=4", "model.max_bytes=8"),
+    ],
+    "classifier": ["model.heads=2", "model.feed_forward=16", "tokenizer.model=word"],
+    "bert": [
+        *("model.heads=2", "model.feed_forward=16", "model.layers=1", "model.max_positions=32"),
+        *("tokenizer.vocab_size=60", "data.block=16"),
+    ],
+}
+"""What each kind of model that labels needs besides."""
+
+
 def overrides(folder: Path, settings: list[str]) -> list[str]:
     """A tiny run of the corpus in `folder`, before `settings`."""
     kinds = [setting.partition("=")[2] for setting in settings if setting.startswith("model.kind=")]
@@ -67,7 +90,12 @@ def overrides(folder: Path, settings: list[str]) -> list[str]:
     english, german = folder / "train.en", folder / "train.de"
     if kind in TEXT_SIZES:
         return [f"data.text={english}", f"data.valid_text={german}", *TINY_TEXT, *TEXT_SIZES[kind]]
+    if kind in LABEL_SIZES:
+        labelled = [f"data.text={folder / 'train.tsv'}", f"data.valid_text={folder / 'valid.tsv'}"]
+        return [*labelled, *TINY_LABELS, *LABEL_SIZES[kind]]
     files = [f"data.source={english}", f"data.target={german}", "data.holdout=20"]
+    if (folder / "train.links").exists():
+        files.append(f"data.alignments={folder / 'train.links'}")
     return [*files, *TINY, *SIZES[kind]]
 
 

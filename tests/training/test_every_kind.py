@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from saccade.models.placing import Positions
 from saccade.models.recurrent import Attention
-from saccade.models.transformer import Positions
 from saccade.nn.recurrence import Cell
 from saccade.use.translator import Translator
 from tests.training.conftest import quick_drive
@@ -31,7 +31,7 @@ CASES: dict[str, tuple[str, ...]] = {
         for cell in CELLS
         for attention in ATTENTIONS
     },
-    "convolutional": ("model.kind=convolutional",),
+    "convolutional": ("model.kind=convolutional", "training.r_drop=2"),
     "convolutional, output normed": ("model.kind=convolutional", "model.tied_embeddings=none"),
 }
 QUICK = {

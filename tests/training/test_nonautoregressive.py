@@ -84,6 +84,7 @@ def losses(run: Path) -> list[tuple[str, int, float]]:
         ("fertility", "training.fine_tuning=0.25"),
         ("mask-predict",),
         ("ctc", "training.glancing=[1.0, 0.2]"),
+        ("dag", "training.glancing=[1.0, 0.2]", "training.precision=bfloat16"),
     ],
     ids=" ".join,
 )
@@ -102,7 +103,7 @@ def test_stopped_and_resumed_is_the_same_run(
         assert all(torch.equal(tensor, other[key]) for key, tensor in own.items())
 
 
-@pytest.mark.parametrize("decoder", ["fertility", "mask-predict", "ctc"])
+@pytest.mark.parametrize("decoder", ["fertility", "mask-predict", "ctc", "dag"])
 def test_a_student_translates_alone_as_in_bulk_and_can_be_looked_at(
     material: Path, tmp_path: Path, decoder: str
 ) -> None:
@@ -124,7 +125,7 @@ def test_a_student_translates_alone_as_in_bulk_and_can_be_looked_at(
     again = translator.attention(lines[1], found.text)
     assert [one.kind for one in again] == [one.kind for one in found.attention]
     # A bad model's text may be cut into other pieces than it was written with.
-    written = target if decoder == "ctc" else found.tokens
+    written = target if decoder in ("ctc", "dag") else found.tokens
     for maps, length in ((found.attention, len(written)), (again, len(target))):
         cross = [one.weights for one in maps if one.kind == "cross"]
         assert cross and all(weights.shape[1:] == (length, len(source)) for weights in cross)
@@ -172,6 +173,7 @@ def test_a_trained_student_is_fine_tuned(material: Path, tmp_path: Path) -> None
         (["model.decoder=ctc", "training.init_encoder=true"], "init_encoder needs a teacher"),
         (["model.decoder=ctc", "training.glancing=[0.5, 1.5]"], "both shares must lie in"),
         (["model.decoder=ctc", "training.compile=true"], "training.compile: the shapes"),
+        (["model.decoder=dag", "training.label_smoothing=0.1"], "label_smoothing: a path through the graph"),
         (["model.decoder=ctc", "validation.beam=3"], "validation.beam: a non-autoregressive model"),
         (["model.decoder=ctc", "decoding.beam=3"], "decoding.beam = 3: means nothing"),
         (["model.decoder=mask-predict", "training.glancing=[0.5, 0.3]"], 'glancing: only for .* "ctc"'),

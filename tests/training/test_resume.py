@@ -53,6 +53,7 @@ SLOW = {
     "recurrent, fed lstm": (*NOISY, RECURRENT, "model.cell=lstm", "model.attention=general"),
     "recurrent, no attention": (*NOISY, RECURRENT, "model.attention=none"),
     "ctc": (*EVERYTHING, *CTC),
+    "dag": (*EVERYTHING, "model.kind=nonautoregressive", "model.decoder=dag"),
     "mask-predict": (*EVERYTHING, "model.kind=nonautoregressive", "model.decoder=mask-predict"),
     "convolutional, output normed": (*NOISY, CONVOLUTIONAL, "model.tied_embeddings=none"),
     "recurrent-lm": (*ALL_OF_TEXT, "model.kind=recurrent-lm"),
@@ -79,6 +80,22 @@ def test_killed_before_the_first_checkpoint_starts_over_as_the_same_run(corpus: 
     assert quick_drive(corpus / "cut", "--kill-at", "3", *NOISY) == -9
     assert quick_drive(corpus / "cut", "--resume") == 0
     assert_same_run(corpus / "whole", corpus / "cut")
+
+
+def test_with_guided_alignment_a_run_killed_and_resumed_is_the_same(corpus: Path) -> None:
+    words = [(corpus / f"train.{side}").read_text(encoding="utf-8").splitlines() for side in ("en", "de")]
+    links = (
+        f"0-0 {len(source.split()) - 1}-{len(target.split()) - 1}\n"
+        for source, target in zip(*words, strict=True)
+    )
+    (corpus / "train.links").write_text("".join(links))
+    settings = ("training.guided_alignment=0.5", "training.accumulate=2", "tokenizer.sampling=0.1")
+    assert quick_drive(corpus / "whole", *settings) == 0
+    assert quick_drive(corpus / "cut", "--kill-at", "8", *settings) == -9
+    assert quick_drive(corpus / "cut", "--resume") == 0
+    assert_same_run(corpus / "whole", corpus / "cut")
+    heads = json.loads((corpus / "cut" / "checkpoints" / "best" / "alignment.json").read_text())
+    assert heads == {"layer": 1, "heads": [1], "from": "guided alignment"}
 
 
 @pytest.mark.slow

@@ -2,17 +2,20 @@
 (Ghazvininejad et al. 2019, section 3)."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.nonautoregressive.lowest import lowest
 from saccade.decoding.nonautoregressive.options import MaskPredictDecoding
+from saccade.decoding.padding import padded
 from saccade.decoding.rerank import Reranker, rerank
 from saccade.models.nonautoregressive.interface import AnyMemory
 from saccade.models.nonautoregressive.mask_predict import MaskPredict
+from saccade.models.recording import AttentionMap, record_attention
 
 
 class MaskPredictDecoder(NonAutoregressiveDecoder[MaskPredict]):
@@ -35,6 +38,15 @@ class MaskPredictDecoder(NonAutoregressiveDecoder[MaskPredict]):
     def summed(self, options: MaskPredictDecoding, *, given: bool) -> str:
         """See `NonAutoregressiveDecoder.summed`."""
         return "the tokens, each in the round that wrote it"
+
+    def align(
+        self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
+    ) -> list[AttentionMap]:
+        """See `Decoder.align`: one pass over the whole targets, without masks and without end symbols."""
+        pieces, lengths = padded([target[:-1] for target in targets], pad=0, device=source.device)
+        with record_attention(cast(nn.Module, self.trained.body)) as maps:
+            self.trained.write(pieces, lengths, self.trained.body.encode(source, source_lengths))
+        return [one for one in maps.values() if one.kind == "cross"]
 
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
         """See `NonAutoregressiveDecoder.force`: no token is masked."""

@@ -18,14 +18,16 @@ _AT_ONCE = "all positions are written at once, there is no search from word to w
 _DRAWN = "words are not sampled, the most likely one is taken at each position"
 _LENGTH = "the length is decided before the words, so that scores need no length penalty or limit"
 _OF_SEARCH = {
-    "nbest": "there is one translation a sentence",
+    **dict.fromkeys(("nbest", "mbr"), "there is one translation a sentence"),
     **dict.fromkeys(("beam", "early_stopping", "rules", "banned"), _AT_ONCE),
+    **dict.fromkeys(("no_repeat_ngram_size", "repetition_penalty", "coverage_penalty"), _AT_ONCE),
     **dict.fromkeys(("sample", "temperature", "top_k", "top_p", "seed"), _DRAWN),
     **dict.fromkeys(
         ("length_penalty", "alpha", "min_length", "max_length", "max_ratio", "max_extra"), _LENGTH
     ),
 }
 _OF_SCHEMES = {
+    "path": "dag",
     "fertilities": "fertility",
     "iterations": "mask-predict, which works in rounds",
 }
@@ -90,6 +92,24 @@ class CtcDecoding(NonAutoregressiveDecoding):
     candidates: int = Field(1, ge=1, le=MOST_HYPOTHESES)
     """Number of candidate translations. 1: the most likely path, collapsed; more: width of a prefix search
     that sums over the paths to each target; the likelihood or a reranker chooses among its results."""
+
+    @property
+    def rows_per_sentence(self) -> int:
+        """Rows that a sentence occupies while it is decoded, one for each target."""
+        return self.candidates
+
+
+class DagDecoding(NonAutoregressiveDecoding):
+    """Options with `decoder = "dag"` (Huang et al. 2022, section 3.5)."""
+
+    path: Literal["lookahead", "greedy"] = "lookahead"
+    """Path that one candidate takes: from each vertex the likeliest link (greedy), or the likeliest link and
+    token together (lookahead)."""
+    candidates: int = Field(1, ge=1, le=MOST_HYPOTHESES)
+    """Number of candidate translations. 1: one path; more: width of a beam search that sums over the paths to
+    each target; the score or a reranker chooses among its results."""
+    alpha: float = Field(1.0, ge=0, le=10)
+    """Exponent of the length, end symbol counted, by which log-probabilities of the beam are divided."""
 
     @property
     def rows_per_sentence(self) -> int:

@@ -6,9 +6,9 @@ from pydantic import PositiveInt, model_validator
 
 from saccade.models.blocks import BlocksConfig
 
-SchemeName = Literal["fertility", "mask-predict", "ctc"]
+SchemeName = Literal["fertility", "mask-predict", "ctc", "dag"]
 
-_OWNERS = {"copies": "fertility", "max_fertility": "fertility", "slots": "ctc"}
+_OWNERS = {"copies": "fertility", "max_fertility": "fertility", "slots": "ctc", "vertices": "dag"}
 
 
 class NonAutoregressiveConfig(BlocksConfig):
@@ -20,7 +20,8 @@ class NonAutoregressiveConfig(BlocksConfig):
     """Scheme that determines the decoder's input and the target length. fertility: copies of each source
     piece (Gu et al. 2018); mask-predict: masked tokens, filled in over several rounds (CMLM, Ghazvininejad et
     al. 2019); ctc: more slots than tokens, blanks and repetitions removed afterwards (Libovický and Helcl
-    2018), trained by glancing (Qian et al. 2021)."""
+    2018), trained by glancing (Qian et al. 2021); dag: a path through a graph of more vertices than tokens
+    (directed acyclic Transformer, Huang et al. 2022)."""
     positional_attention: bool | None = None
     """Whether decoder layers have positional attention (Gu et al. 2018, section 3.2). Unset: with fertility
     only."""
@@ -31,6 +32,8 @@ class NonAutoregressiveConfig(BlocksConfig):
     """Maximum number of target pieces for a source piece (fertility only). Unset: 50, as in the paper."""
     slots: PositiveInt | None = None
     """Number of decoder positions for each source piece (ctc only). Unset: 2."""
+    vertices: PositiveInt | None = None
+    """Number of vertices of the graph for each source piece (dag only). Unset: 8, as in the paper."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -81,6 +81,17 @@ class Body(Protocol):
         """
         ...
 
+    def link(self, hidden: Tensor, positions: Tensor, lengths: Tensor) -> Tensor:
+        """Probabilities (batch, from, to) of links between positions; see `Links.forward`.
+
+        Only bodies of a scheme with `links` have them.
+        """
+        ...
+
+    def vertex_positions(self, hidden: Tensor) -> Tensor:
+        """Encodings (vertices, width) of the positions of hidden states (batch, vertices, width)."""
+        ...
+
 
 class Scheme(ABC):
     """The base of schemes, which drive a body; the class declares what the body must have."""
@@ -97,6 +108,8 @@ class Scheme(ABC):
     predicts: ClassVar[Literal["piece", "sentence"] | None] = None
     """Subject of the body's `predict`: each source piece, the sentence (through an extra token in front of
     the source), or None."""
+    links: ClassVar[bool] = False
+    """Whether the body has the probabilities of links between its positions; see `Body.link`."""
     needs_fertilities: ClassVar[bool] = False
     """Whether training needs the number of target pieces of each source piece."""
     undefined_score: ClassVar[str | None] = None

@@ -17,6 +17,7 @@ from saccade.models.nonautoregressive.interface import SourceMemory
 from saccade.models.transformer_encoder import TransformerEncoder, final_norm
 from saccade.models.tying import resolve_tying, tie
 from saccade.nn.argmax import argmax_log_probs
+from saccade.nn.dag import Links
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
 from saccade.nn.layers import EncoderLayer
@@ -56,6 +57,7 @@ class NonAutoregressiveTransformer(NonAutoregressive):
         tie(tying, output=self.output, source=source, target=target)
         self.sentence_token = self._sentence_token()
         self.predictor = self._predictor()
+        self.links = Links(width, heads=config.heads) if self.scheme.links else None
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> SourceMemory[CrossKeyValues]:
         """See `Body.encode`."""
@@ -107,6 +109,16 @@ class NonAutoregressiveTransformer(NonAutoregressive):
         hidden: Tensor = self.decoder_norm(x)
         return hidden
 
+    def link(self, hidden: Tensor, positions: Tensor, lengths: Tensor) -> Tensor:
+        """See `Body.link`."""
+        assert self.links is not None
+        probabilities: Tensor = self.links(hidden, positions, lengths)
+        return probabilities
+
+    def vertex_positions(self, hidden: Tensor) -> Tensor:
+        """See `Body.vertex_positions`."""
+        return vertex_positions(self.reading, hidden)
+
     @property
     def reading(self) -> Embedding:
         """The embedding table of the ids that the decoder reads."""
@@ -136,3 +148,9 @@ class NonAutoregressiveTransformer(NonAutoregressive):
         nn.init.xavier_uniform_(predictor.weight)
         nn.init.zeros_(predictor.bias)
         return predictor
+
+
+def vertex_positions(embedding: Embedding, hidden: Tensor) -> Tensor:
+    """The position encodings (vertices, width) that an embedding adds to as many positions."""
+    positions: Tensor = embedding.positions(torch.zeros(hidden.shape[1:], device=hidden.device))
+    return positions

@@ -1,0 +1,152 @@
+"""saccade predict: what a model that reads a text says about it."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saccade.commands.arrival import arriving, cut
+from saccade.commands.options import Json, Model, Running
+from saccade.commands.output import CHUNK, STDIN, STDOUT, check_outputs, is_plain, output_file
+from saccade.commands.parameters import option
+from saccade.errors import ConfigError, Unsupported
+
+if TYPE_CHECKING:
+    from saccade.use.predictor import Prediction, Predictor
+
+
+def predict(
+    model: Model,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            show_default="standard input",
+            help="The text: for a tagger CoNLL-U, words with labels, or one sentence a line; for others "
+            "one text a line.",
+        ),
+    ] = Path("-"),
+    *,
+    output: Annotated[
+        Path | None, option("FILE", "File to write instead of standard output.", "--output", "-o")
+    ] = None,
+    as_json: Json = False,
+    score: Annotated[
+        bool, typer.Option("--score", help="Compare with the labels in FILE, and print scores instead.")
+    ] = False,
+    confusion: Annotated[
+        Path | None,
+        option(
+            "FILE",
+            "Picture of the confusion matrix (.png, .svg, .pdf; needs the extra `plot`); implies --score.",
+        ),
+    ] = None,
+    fill: Annotated[
+        str | None, option("TEXT", "Fill the masked places [MASK] of a text (masked language models).")
+    ] = None,
+    top: Annotated[int, option("N", "Number of pieces to show for each masked place.", min=1, max=1000)] = 5,
+    embeddings: Annotated[
+        Path | None,
+        option("FILE", "Write the vectors of each line to an .npz file (masked language models)."),
+    ] = None,
+    running: Running,
+) -> None:
+    """Label, classify or complete text with a model that reads.
+
+    A tagger fills the labels into CoNLL-U, whose other columns and comments stay; words with labels and plain
+    sentences become a word, a tab and a label on each line. A classifier writes a label and the text on each
+    line. With --json, each sentence or text is an object on a line.
+
+    \b
+    Examples:
+      saccade predict runs/ewt-tagger test.conllu --output tagged.conllu
+      echo "The old town sleeps ." | saccade predict runs/ewt-tagger
+      saccade predict runs/ewt-tagger test.conllu --score --confusion confusion.png
+      saccade predict runs/bert --fill "The [MASK] town"
+      saccade predict runs/bert lines.txt --embeddings vectors.npz
+    """
+    from saccade.inspection.picture import check_picture
+    from saccade.text.opening import is_standard_input
+
+    if sum(bool(one) for one in (score or confusion, fill, embeddings)) > 1:
+        raise ConfigError("scores, masked places and vectors are three things; ask for one of them.")
+    place = STDIN if is_standard_input(file) else file
+    inputs = () if fill else (place,)
+    check_outputs(output or STDOUT, confusion, embeddings, inputs=inputs)
+    if confusion is not None:
+        check_picture(confusion)
+    predictor = _load(model, running)
+    if fill is not None:
+        _fill(predictor, fill, top, as_json=as_json)
+    elif embeddings is not None:
+        _embed(predictor, file, embeddings)
+    elif score or confusion is not None:
+        _score(predictor, file, output, confusion, as_json=as_json)
+    else:
+        chunks = (cut if is_plain(place) else arriving)(predictor.read(file, answers=False), most=CHUNK)
+        _write((predictor.run(chunk) for chunk in chunks), output, as_json=as_json)
+
+
+def _load(model: Path, running: Running) -> "Predictor":
+    from saccade.interop.exported import is_exported
+    from saccade.use.loading import load
+    from saccade.use.predictor import Predictor
+
+    running.set_up()
+    if is_exported(model):
+        raise Unsupported(f"{model}: an exported translator.", topic="translator")
+    use = load(model, device=running.device)
+    if not isinstance(use, Predictor):
+        network = use.network if hasattr(use, "network") else None
+        raise Unsupported(
+            f"{model}: this model writes text and labels none.", topic=getattr(network, "topic", "translator")
+        )
+    return use
+
+
+def _write(chunks: "Iterable[Iterable[Prediction]]", output: Path | None, *, as_json: bool) -> None:
+    number = 0
+    with output_file(output) as stream:
+        for chunk in chunks:
+            for found in chunk:
+                number += 1
+                if found.problem is not None:
+                    typer.echo(f"{number}: {found.problem}", err=True)
+                lines = [json.dumps(found.as_dict(), ensure_ascii=False)] if as_json else found.lines()
+                text = "".join(f"{line}\n" for line in lines)
+                stream.write(text.encode("utf-8", errors="replace"))
+            stream.flush()
+
+
+def _score(
+    predictor: "Predictor", file: Path, output: Path | None, confusion: Path | None, *, as_json: bool
+) -> None:
+    scores = predictor.score(predictor.read(file, answers=True))
+    lines = [json.dumps(scores.as_dict(), ensure_ascii=False)] if as_json else scores.lines()
+    with output_file(output) as stream:
+        stream.write("".join(f"{line}\n" for line in lines).encode())
+    if confusion is not None:
+        scores.draw(confusion)
+        typer.echo(f"{confusion}: written", err=True)
+
+
+def _fill(predictor: "Predictor", text: str, top: int, *, as_json: bool) -> None:
+    places = predictor.fill(text, top=top)
+    if as_json:
+        typer.echo(json.dumps([[vars(one) for one in place] for place in places], ensure_ascii=False))
+        return
+    for number, place in enumerate(places):
+        if number:
+            typer.echo("")
+        for one in place:
+            typer.echo(f"{one.probability:7.2%}  {one.piece:<16}  {one.text}")
+
+
+def _embed(predictor: "Predictor", file: Path, out: Path) -> None:
+    from saccade.use.vectors import write_vectors
+
+    texts = list(predictor.read(file, answers=False))
+    write_vectors(predictor.embed(texts), out)
+    typer.echo(f"{out}: written, {len(texts):,} {predictor.unit}", err=True)

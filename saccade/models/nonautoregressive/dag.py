@@ -1,0 +1,36 @@
+"""The scheme of the directed acyclic Transformer (Huang et al. 2022)."""
+
+from torch import Tensor
+
+from saccade.models.nonautoregressive.interface import AnyMemory, Scheme, pieces
+from saccade.nn.copying import copies_uniformly
+
+_VERTICES = 8
+
+
+class Dag(Scheme):
+    """Writes a graph whose vertices hold distributions of tokens; a translation is what a path emits.
+
+    There are several vertices for each source piece. The first vertex emits the start symbol and the last one
+    the end symbol, so that the length needs no prediction, and different wordings have paths of their own. A
+    vertex reads a copy of a source embedding or, if training reveals a token to it, that token's embedding.
+    """
+
+    name = "dag"
+    reads = "source"
+    embeds_target = True
+    links = True
+
+    def vertices(self, memory: AnyMemory) -> Tensor:
+        """The number of vertices of each sentence (batch,); the end symbol of the source has none."""
+        return (pieces(memory) * (self.body.config.vertices or _VERTICES)).clamp(min=2)
+
+    def write(self, memory: AnyMemory, revealed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Hidden states (batch, vertices, width) and numbers of vertices (batch,).
+
+        revealed (batch, vertices): ids that vertices read instead of their copies, -1 for none.
+        """
+        vertices = self.vertices(memory)
+        index = copies_uniformly(pieces(memory), vertices)
+        read = memory.source.gather(1, index)  # (batch, vertices)
+        return self.body.decode(read, vertices, memory, revealed=revealed), vertices

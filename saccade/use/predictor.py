@@ -1,0 +1,102 @@
+"""The interface of classes that use a model which reads a text and says something about it.
+
+`saccade predict` knows only this interface, so a family that has it needs no command of its own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+
+from saccade.errors import Unsupported
+from saccade.inspection.record import Inspection
+from saccade.use.reopening import Reopened
+
+
+class Prediction(Protocol):
+    """What a model says about one item of a text, such as a sentence."""
+
+    @property
+    def problem(self) -> str | None:
+        """The reason why nothing is said about the item, or None."""
+        ...
+
+    def lines(self) -> Sequence[str]:
+        """The prediction as lines of text, in the form of the file that was read."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """The prediction in JSON types."""
+        ...
+
+
+class Scores(Protocol):
+    """How well predictions agree with what a file says."""
+
+    def lines(self) -> Sequence[str]:
+        """Human-readable summary lines."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """The scores in JSON types."""
+        ...
+
+    def draw(self, out: Path) -> None:
+        """Draws a picture of the scores; raises UserError if that is not possible."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The vectors that an encoder makes of one text.
+
+    pieces: what it read; states (pieces, width): a vector for each; vector (width,): one for the whole text.
+    """
+
+    text: str
+    pieces: tuple[str, ...]
+    states: Tensor
+    vector: Tensor
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A way to fill a masked place. probability: of this piece at the place; text: the text with it."""
+
+    piece: str
+    probability: float
+    text: str
+
+
+class Predictor(Reopened, ABC):
+    """The base of these classes. What a family does not do raises `Unsupported`."""
+
+    unit: ClassVar[str]
+    """What a file consists of, in messages: sentences, lines."""
+
+    @abstractmethod
+    def read(self, path: Path, *, answers: bool) -> Iterator[Any]:
+        """Yields the items of a file. answers: whether the file has to say what should be predicted."""
+
+    @abstractmethod
+    def run(self, items: Sequence[Any]) -> Sequence[Prediction]:
+        """The prediction of each item, in order."""
+
+    @abstractmethod
+    def inspect(self, text: str, *, name: str = "") -> Inspection:
+        """The record of what the model attends to in a text. name: what it is called on a page."""
+
+    def score(self, items: Iterable[Any]) -> Scores:  # noqa: ARG002
+        """Compares predictions with what a file says."""
+        raise Unsupported("this model gives no labels that could be scored.")
+
+    def fill(self, text: str, *, top: int = 5) -> list[list[Filled]]:  # noqa: ARG002
+        """For each masked place of a text, the most probable pieces, the best ones first."""
+        raise Unsupported("this model fills no masked places; that needs a masked language model.")
+
+    def embed(self, texts: Sequence[str]) -> list[Embedded]:  # noqa: ARG002
+        """The vectors of each text."""
+        raise Unsupported("this model gives no vectors of texts; that needs a masked language model.")

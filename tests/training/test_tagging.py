@@ -1,0 +1,178 @@
+"""Training of models that label: killed, resumed, in several processes, in 16 bits, and that it learns."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from saccade.errors import UserError
+from saccade.model_folder.checkpoint import read_tensors
+from saccade.runs.experiment import read_experiment, start_run
+from saccade.training.distributed import Group
+from saccade.use.classifier import TextLabeller
+from saccade.use.tagger import WordLabeller
+from tests.training.conftest import quick_drive
+from tests.training.test_resume import assert_same_run
+
+KINDS = {
+    "transformer, random field": ("model.kind=tagger", "model.crf=true"),
+    "lstm": ("model.kind=tagger", "model.encoder=lstm"),
+    "bert": ("model.kind=bert",),
+    "classifier": ("model.kind=classifier",),
+}
+QUICK = {"transformer, random field", "bert"}
+NOISY = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
+
+
+def write_sentences(path: Path, *, count: int, seed: int) -> None:
+    """Sentences whose label depends on a word's ending and on the word before it."""
+    generator = random.Random(seed)
+    with path.open("w", encoding="utf-8") as stream:
+        for _ in range(count):
+            before = ""
+            for _ in range(generator.randint(2, 9)):
+                word = "".join(generator.choices("abcde", k=generator.randint(1, 4))) + generator.choice("xy")
+                label = ("AFTER-" if before.endswith("x") else "") + word[-1].upper()
+                stream.write(f"{word}\t{label}\n")
+                before = word
+            stream.write("\n")
+
+
+def write_texts(path: Path) -> None:
+    """The sentences of a file as texts, a label in front of each: whether the first word ends in x."""
+    sentences = [
+        " ".join(line.partition("\t")[0] for line in block.split("\n"))
+        for block in path.read_text().strip().split("\n\n")
+    ]
+    path.write_text("".join(f"{'X' if one.split()[0][-1] == 'x' else 'Y'}\t{one}\n" for one in sentences))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_sentences(tmp_path / "train.tsv", count=120, seed=1)
+    write_sentences(tmp_path / "valid.tsv", count=20, seed=2)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in KINDS],
+)
+def test_killed_and_resumed_it_is_the_same_run(folder: Path, name: str) -> None:
+    if name == "classifier":
+        for path in (folder / "train.tsv", folder / "valid.tsv"):
+            write_texts(path)
+    settings = (*KINDS[name], *NOISY)
+    assert quick_drive(folder / "whole", *settings) == 0
+    assert quick_drive(folder / "cut", "--kill-at", "8", *settings) == -9
+    assert quick_drive(folder / "cut", "--resume") == 0
+    assert_same_run(folder / "whole", folder / "cut")
+    lines = [json.loads(line) for line in (folder / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert all("accuracy" in line for line in lines if line["kind"] == "valid")
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_model_up_to_rounding(folder: Path) -> None:
+    settings = (
+        *KINDS["transformer, random field"],
+        "model.dropout=0",
+        "model.attention_dropout=0",
+        "model.word_dropout=0",
+    )
+    assert quick_drive(folder / "one", *settings) == 0
+    assert quick_drive(folder / "two", *settings, processes=2) == 0
+    losses = [
+        [
+            json.loads(line)["loss"]
+            for line in (folder / name / "metrics.jsonl").read_text().splitlines()
+            if '"train"' in line
+        ]
+        for name in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def train(folder: Path, *settings: str) -> None:
+    files = [f"data.text={folder / 'train.tsv'}", f"data.valid_text={folder / 'valid.tsv'}"]
+    small = ["model.kind=tagger", "model.preset=tiny", "training.batch_tokens=400"]
+    plan = read_experiment(overrides=[*files, *small, *settings])
+    torch.set_num_threads(1)
+    start_run(plan, folder / "run", Group())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_tagger_learns_what_depends_on_spelling_and_on_the_word_before(
+    folder: Path, precision: str
+) -> None:
+    steps = ("training.steps=60", "training.warmup=10", "training.peak_rate=5e-3", "validation.every=30")
+    train(folder, *steps, "model.dropout=0", "model.word_dropout=0", f"training.precision={precision}")
+    labeller = WordLabeller.load(folder / "run", device="cpu")
+    scores = labeller.score(labeller.read(folder / "valid.tsv", answers=True))
+    assert scores.accuracy > 0.9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["training.teacher=x"], "training.teacher: only for models that translate"),
+        (["model.crf=true", "training.label_smoothing=0.1"], "a random field is trained on whole sentences"),
+        (["data.source=a"], 'data.source = "a": no such setting'),
+        (["validation.metric=bleu"], "validation.metric = \"bleu\": must be 'accuracy' or 'loss'"),
+        (["decoding.beam=4"], "decoding.beam = 4: no such setting; [decoding] has none"),
+        (["model.kernel=2"], "kernel and spelling_kernel have to be odd"),
+        (["model.heads=7"], "width 256 is not a multiple of heads 7"),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_experiment(overrides=["model.kind=tagger", *settings])
+    assert message in str(caught.value)
+
+
+def test_a_run_without_text_says_which_setting_is_missing(tmp_path: Path) -> None:
+    plan: Any = read_experiment(overrides=["model.kind=tagger"])
+    with pytest.raises(UserError, match=r"no training text: set data\.text"):
+        start_run(plan, tmp_path / "run", Group())
+
+
+def test_a_classifier_learns_which_word_comes_first(folder: Path) -> None:
+    for path in (folder / "train.tsv", folder / "valid.tsv"):
+        path.write_text("".join(f"{one}\t{one} b c\n{one}\t{one} c b b\n" for one in ("x", "y")) * 20)
+    files = [f"data.text={folder / 'train.tsv'}", f"data.valid_text={folder / 'valid.tsv'}"]
+    small = [
+        "model.kind=classifier",
+        "model.preset=tiny",
+        "tokenizer.model=word",
+        "training.batch_tokens=100",
+    ]
+    steps = ["training.steps=30", "training.warmup=5", "training.peak_rate=1e-2", "model.dropout=0"]
+    torch.set_num_threads(1)
+    start_run(read_experiment(overrides=[*files, *small, *steps]), folder / "run", Group())
+    labeller = TextLabeller.load(folder / "run", device="cpu")
+    assert [one.label for one in labeller.predict(["x c b", "y b"])] == ["x", "y"]
+
+
+def test_a_tagger_and_a_classifier_start_from_a_pre_trained_encoder(folder: Path) -> None:
+    assert quick_drive(folder / "bert", "model.kind=bert", "training.steps=2") == 0
+    files = [f"data.text={folder / 'train.tsv'}", f"data.valid_text={folder / 'valid.tsv'}"]
+    own = [f"training.encoder_from={folder / 'bert'}", "training.steps=1", "training.peak_rate=1e-9"]
+    torch.set_num_threads(1)
+    before = read_tensors(folder / "bert" / "checkpoints" / "best" / "model.safetensors")
+    start_run(read_experiment(overrides=[*files, *own, "model.kind=bert-tagger"]), folder / "tagger", Group())
+    after = read_tensors(folder / "tagger" / "checkpoints" / "last" / "model.safetensors")
+    for name, tensor in after.items():
+        if name.startswith("encoder."):
+            torch.testing.assert_close(tensor, before[name], atol=1e-6, rtol=0)
+    labeller = WordLabeller.load(folder / "tagger", device="cpu")
+    assert len(labeller.predict(["abx bcx"])[0].labels) == 2
+    with pytest.raises(UserError, match=r"model\.width = 99: this, which is 16, comes from"):
+        read_experiment(overrides=[*files, *own, "model.kind=bert-tagger", "model.width=99"])
+    with pytest.raises(UserError, match="Set model.kind to a kind that labels with such an encoder"):
+        read_experiment(overrides=[*files, *own, "model.kind=bert"])
+    with pytest.raises(UserError, match="only for models that label"):
+        read_experiment(overrides=[*own, "model.kind=transformer"])
