@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.lab.toys import FIRST, Pair, column
-from saccade.models.transformer import Positions
+from saccade.models.placing import Positions
 from saccade.models.transformer_encoder import final_norm
 from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions

@@ -22,7 +22,7 @@ from saccade.lab.experiment import (
 from saccade.lab.learning import fit, seeded
 from saccade.lab.tagger import Shape, Tagger, Tagging, tag_accuracy, tags_batch
 from saccade.lab.toys import FIRST, draw, previous, stream
-from saccade.models.transformer import Positions
+from saccade.models.placing import Positions
 from saccade.nn.attention import attention_weights, split_heads
 from saccade.nn.positions import SinusoidalPositions, sinusoids
 

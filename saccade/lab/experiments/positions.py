@@ -22,7 +22,7 @@ from saccade.lab.experiment import (
 from saccade.lab.learning import exact, fit, new_model, seeded
 from saccade.lab.tagger import Shape, Tagger
 from saccade.lab.toys import FIRST, Rule, draw, reverse, stream, vocabulary
-from saccade.models.transformer import Positions
+from saccade.models.placing import Positions
 from saccade.nn.positions import SinusoidalPositions, sinusoids
 
 _EXACT = 1e-9  # what rounding can do in float64
