@@ -147,7 +147,7 @@ def page(experiment: Experiment, result: Result, language: Language, *, picture:
     lines += [f"## {_CODE.in_(language)}", ""]
     for code in experiment.code:
         file, _, line = code.place()
-        lines += [f"`{file}::{code.where.__qualname__}`", "", "```python", line, "```", ""]
+        lines += [f"`{file}::{code.where.__qualname__}`", "", "```", line, "```", ""]
     lines += [f"## {_MEASURED.in_(language)}", "", _provenance(result, language), ""]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Small tasks whose right answers are known: sequences of symbols in, sequences of symbols out.
+"""Small tasks with known answers, which map a sequence of symbols to another one.
 
 A task maps a source to its target. Symbols are ids from `FIRST` on; ids below are special.
 """

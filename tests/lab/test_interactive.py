@@ -78,8 +78,10 @@ def check(found: Any, given: Any) -> None:
                 torch.testing.assert_close(torch.tensor(one["output"], dtype=torch.float64), output)
     table = sinusoids(400, given["width"])
     for place, row, moved in zip(given["places"], found["rows"], found["turned"], strict=True):
-        torch.testing.assert_close(torch.tensor(row), table[place], atol=1e-6, rtol=0)
-        torch.testing.assert_close(torch.tensor(moved), table[place + given["shift"]], atol=1e-6, rtol=0)
+        torch.testing.assert_close(torch.tensor(row, dtype=torch.float32), table[place], atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            torch.tensor(moved, dtype=torch.float32), table[place + given["shift"]], atol=1e-6, rtol=0
+        )
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node; the browser test compares the same")

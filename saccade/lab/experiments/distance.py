@@ -123,11 +123,11 @@ def _ratio(profile: Sequence[float]) -> float:
 def _judge_forgetting(figures: Figures) -> Verdict:
     start, trained, recalled = figures["start"], figures["trained"], figures["recalled"]
     because = Words(
-        f"Of the last output's gradient by its own input, {_ratio(start['gru']):.0e} is left at distance "
-        f"{DISTANCE} in a GRU before training, {_ratio(start['attention']):.0e} in a layer of attention, and "
-        f"{_ratio(start['convolution']):.0e} in five convolutions. Trained to recall the first symbol, the GRU "
-        f"has {_ratio(trained['gru']):.0e} and recalls {mean(recalled['gru']):.0%}; attention recalls "
-        f"{mean(recalled['attention']):.0%}.",
+        f"Before training, the gradient of the last output by an input {DISTANCE} tokens before is "
+        f"{_ratio(start['gru']):.0e} of that by its own input in a GRU, {_ratio(start['attention']):.0e} in a layer "
+        f"of attention, and {_ratio(start['convolution']):.0e} in five convolutions. Trained to recall the first "
+        f"symbol, the GRU has {_ratio(trained['gru']):.0e} and recalls {mean(recalled['gru']):.0%}; attention "
+        f"recalls {mean(recalled['attention']):.0%}.",
         f"与对自身输入的梯度相比，训练前最后一个输出对 {DISTANCE} 步之前输入的梯度：GRU 剩 {_ratio(start['gru']):.0e}，"
         f"一层注意力剩 {_ratio(start['attention']):.0e}，五层卷积剩 {_ratio(start['convolution']):.0e}。"
         f"训练它回忆第一个符号之后，GRU 为 {_ratio(trained['gru']):.0e}，回忆正确率 {mean(recalled['gru']):.0%}；注意力的回忆正确率 {mean(recalled['attention']):.0%}。",

@@ -82,8 +82,8 @@ def _judge_heads(figures: Figures) -> Verdict:
     worst, mildest = (mean([row[place] for row in figures["four_heads_without_one"]]) for place in (0, -1))
     because = Words(
         f"Right symbols by number of heads: {shares}; each model has {' or '.join(map(str, counts))} parameters. "
-        f"Of the model with four heads, {worst:.0%} is left without its most important head and {mildest:.0%} "
-        "without its least important one.",
+        f"The model with four heads keeps {worst:.0%} without its most important head and {mildest:.0%} without "
+        "its least important one.",
         f"各头数的逐符号正确率：{shares}；参数个数都是 {' 或 '.join(map(str, counts))}。"
         f"四个头的模型去掉最重要的头，正确率剩 {worst:.0%}；去掉最不重要的头，剩 {mildest:.0%}。",
     )
