@@ -111,6 +111,6 @@ def _matches(texts: Sequence[Sequence[str]], most: int) -> Iterator[tuple[Matrix
 
 @functools.cache
 def _bleu(tokenize: str) -> Any:
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     return BLEU(tokenize=tokenize, effective_order=True)
