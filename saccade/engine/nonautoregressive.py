@@ -83,14 +83,14 @@ class PackedBody:
         return self._decoder.run(read, lengths, mask=mask, memory=memory.cross)
 
     def link(self, hidden: Tensor, positions: Tensor, lengths: Tensor) -> Tensor:
-        """See `Body.link`."""
+        """See `LinkingBody.link`."""
         assert self._links is not None
         with torch.inference_mode():
             probabilities: Tensor = self._links(hidden, positions, lengths)
         return probabilities
 
     def vertex_positions(self, hidden: Tensor) -> Tensor:
-        """See `Body.vertex_positions`."""
+        """See `LinkingBody.vertex_positions`."""
         return vertex_positions(self._reading, hidden)
 
     def _encode(self, x: Tensor, lengths: Tensor) -> Tensor:

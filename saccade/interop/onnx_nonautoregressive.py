@@ -41,12 +41,13 @@ def about_nonautoregressive(model: Model) -> dict[str, Any]:
 
     Raises UserError for a scheme that needs more than the two graphs compute.
     """
-    if SCHEMES[model.config.decoder].links:
+    config = cast(NonAutoregressiveConfig, model.config)
+    if SCHEMES[config.decoder].links:
         raise Unsupported(
-            f'a model with decoder = "{model.config.decoder}" cannot be exported to ONNX: its graph of links '
+            f'a model with decoder = "{config.decoder}" cannot be exported to ONNX: its graph of links '
             "has no counterpart there. Use it as it is, or export it to saccade."
         )
-    return {"model": model.config.model_dump(mode="json", exclude_none=True)}
+    return {"model": config.model_dump(mode="json", exclude_none=True)}
 
 
 def write_nonautoregressive_onnx(model: Model, folder: Path) -> None:

@@ -76,7 +76,7 @@ def decode_dag(
     to the target, and the score is the reranker's if there is a reranker.
     """
     hidden, vertices = scheme.write(scheme.body.encode(source, source_lengths))
-    links = scheme.body.link(hidden, scheme.body.vertex_positions(hidden), vertices)
+    links = scheme.link(hidden, vertices)
     if options.candidates == 1:
         return _paths(scheme, hidden, links, vertices, lookahead=options.path == "lookahead")
     found = []
@@ -133,7 +133,7 @@ def dag_log_probs(
     """
     words = scheme.body.vocabulary
     hidden, vertices = scheme.write(scheme.body.encode(source, source_lengths))
-    links = scheme.body.link(hidden, scheme.body.vertex_positions(hidden), vertices)
+    links = scheme.link(hidden, vertices)
     pieces, lengths = padded(targets, pad=words.pad, device=source.device)
     ids, lengths = framed(pieces, lengths, start=words.start, end=words.end)
     log_probs = scheme.body.output(hidden).double().log_softmax(-1)  # (batch, vertices, vocabulary)

@@ -1,8 +1,10 @@
 """The scheme of the directed acyclic Transformer (Huang et al. 2022)."""
 
+from typing import cast
+
 from torch import Tensor
 
-from saccade.models.nonautoregressive.interface import AnyMemory, Scheme, pieces
+from saccade.models.nonautoregressive.interface import AnyMemory, LinkingBody, Scheme, pieces
 from saccade.nn.copying import copies_uniformly
 
 _VERTICES = 8
@@ -34,3 +36,8 @@ class Dag(Scheme):
         index = copies_uniformly(pieces(memory), vertices)
         read = memory.source.gather(1, index)  # (batch, vertices)
         return self.body.decode(read, vertices, memory, revealed=revealed), vertices
+
+    def link(self, hidden: Tensor, vertices: Tensor) -> Tensor:
+        """Probabilities (batch, from, to) of links between the vertices that `write` returned."""
+        body = cast(LinkingBody, self.body)
+        return body.link(hidden, body.vertex_positions(hidden), vertices)

@@ -81,11 +81,12 @@ class Body(Protocol):
         """
         ...
 
-    def link(self, hidden: Tensor, positions: Tensor, lengths: Tensor) -> Tensor:
-        """Probabilities (batch, from, to) of links between positions; see `Links.forward`.
 
-        Only bodies of a scheme with `links` have them.
-        """
+class LinkingBody(Body, Protocol):
+    """The interface of the bodies of a scheme with `links`."""
+
+    def link(self, hidden: Tensor, positions: Tensor, lengths: Tensor) -> Tensor:
+        """Probabilities (batch, from, to) of links between positions; see `Links.forward`."""
         ...
 
     def vertex_positions(self, hidden: Tensor) -> Tensor:
@@ -109,7 +110,7 @@ class Scheme(ABC):
     """Subject of the body's `predict`: each source piece, the sentence (through an extra token in front of
     the source), or None."""
     links: ClassVar[bool] = False
-    """Whether the body has the probabilities of links between its positions; see `Body.link`."""
+    """Whether the body has the probabilities of links between its positions; see `LinkingBody.link`."""
     needs_fertilities: ClassVar[bool] = False
     """Whether training needs the number of target pieces of each source piece."""
     undefined_score: ClassVar[str | None] = None

@@ -110,13 +110,13 @@ class NonAutoregressiveTransformer(NonAutoregressive):
         return hidden
 
     def link(self, hidden: Tensor, positions: Tensor, lengths: Tensor) -> Tensor:
-        """See `Body.link`."""
+        """See `LinkingBody.link`."""
         assert self.links is not None
         probabilities: Tensor = self.links(hidden, positions, lengths)
         return probabilities
 
     def vertex_positions(self, hidden: Tensor) -> Tensor:
-        """See `Body.vertex_positions`."""
+        """See `LinkingBody.vertex_positions`."""
         return vertex_positions(self.reading, hidden)
 
     @property
