@@ -102,7 +102,7 @@ EXTRAPOLATION = Experiment(
         "positions by distance inside attention that carry over. See also docs/positions.md for translation.",
         "对任意位置有定义，不等于在那里有效。在“说出左邻符号”任务上，能推广的是注意力内部按距离计算的位置方案。翻译任务的测量见 docs/positions.md。",
     ),
-    code=(Code(SinusoidalPositions.rows, "sinusoids(length, table.size(1)"),),
+    code=(Code(SinusoidalPositions.rows, "return _rows("),),
     seconds=60,
 )
 

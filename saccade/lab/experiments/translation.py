@@ -161,7 +161,12 @@ SMOOTHING = Experiment(
         "smoothing can improve even perplexity.",
         "K 个类别时，正确类的目标是 1−ε+ε/K，其余各类为 ε/K，所以损失的下限不是 0。如果模型对没见过的东西过于自信（例如训练数据很少时），平滑甚至可以改善困惑度。",
     ),
-    code=(Code(CrossEntropy.__call__, "label_smoothing=self.label_smoothing"),),
+    code=(
+        Code(
+            CrossEntropy.__call__,
+            "return _token_loss(self, model.output, hidden, target.values, target.real)",
+        ),
+    ),
     seconds=50,
 )
 
