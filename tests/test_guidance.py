@@ -54,7 +54,7 @@ def test_without_it_no_head_is_trained() -> None:
         ),
         (
             ("data.text=a", "model.kind=bert", "training.guided_layer=1"),
-            r"guided_layer: only for models that translate",
+            r"guided_layer: guided alignment is for models that write token by token",
         ),
         (
             ("data.text=a", "model.kind=transformer-lm", "training.guided_alignment=1"),

@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "decoding": {
         "native",
         "nn.rows",
+        "nn.dag",
         "models.interface",
         "models.families",
         "models.recording",

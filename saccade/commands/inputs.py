@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 INPUTS = (
     *("config", "source", "target", "pairs", "valid_source", "valid_target", "valid_pairs"),
-    *("file", "model", "prefix_file", "reference", "systems", "text", "sample"),
+    *("file", "model", "prefix_file", "reference", "systems", "text", "sample", "gold"),
 )
 """Parameters that name text to read."""
 

@@ -98,9 +98,6 @@ def require_reader_settings(plan: Experiment) -> None:
         "fine_tuning": training.fine_tuning > 0,
         "init_encoder": training.init_encoder,
         "r_drop": training.r_drop > 0,
-        "guided_alignment": training.guided_alignment > 0,
-        "guided_layer": training.guided_layer is not None,
-        "guided_head": training.guided_head is not None,
     }
     for name, given in wrong.items():
         if given:

@@ -14,7 +14,7 @@ import sentencepiece
 
 from saccade.config import Section
 from saccade.storage.structured import read_bytes
-from saccade.text.lines import require_lines
+from saccade.text.lines import require_lines, require_many
 from saccade.text.settings import damaged, read_settings, write_settings
 from saccade.text.vocabulary import TokenizerConfig, learn_model, without_surrogates
 
@@ -66,6 +66,7 @@ class WordPieceTokenizer:
 
         Raises UserError if the text is empty or too short for the vocabulary size.
         """
+        require_many(lines, "lines")
         settings = TokenizerConfig(vocab_size=vocab_size, byte_fallback=False)
         words = (" ".join(words_of(line, config)) for line in lines)
         processor = sentencepiece.SentencePieceProcessor(

@@ -26,6 +26,7 @@ SEVERAL = {
     "train": {"source", "target", "pairs", "valid_source", "valid_target", "valid_pairs", "settings"},
     "evaluate": {"reference", "overrides"},
     "compare": {"reference", "overrides"},
+    "align": {"head", "overrides"},
 }
 """The options that may be repeated; in other commands, --set alone."""
 SEVERAL["check"] = SEVERAL["train"]

@@ -16,7 +16,7 @@ from saccade.commands.parameters import Offer, Renamed, Settings, expanded
 from saccade.config import Section
 from saccade.errors import UserError
 from saccade.interop.exported import Target
-from saccade.quantisation import Precision
+from saccade.quantisation import RunPrecision
 from saccade.use.translator import Engine
 from tests.commands.conftest import Run, refused
 
@@ -144,7 +144,7 @@ def test_an_option_of_translate_says_what_its_section_says(offer: Offer) -> None
 
 def test_choices_are_those_of_the_library() -> None:
     assert parameters("translate")["engine"].metavar.split("|") == [*get_args(Engine), *get_args(Target)]
-    assert parameters("translate")["precision"].metavar.split("|") == list(get_args(Precision))
+    assert parameters("translate")["precision"].metavar.split("|") == list(get_args(RunPrecision))
     assert parameters("export")["to"].metavar.split("|") == [*get_args(Target), "saccade"]
 
 

@@ -115,7 +115,7 @@ def test_alone_and_in_a_batch_and_on_the_engine_it_is_the_same(options: dict[str
 def test_the_loss_is_minus_the_log_probability_of_each_target() -> None:
     model = network("dag")
     source, target = sentences([4, 6]), [[5, 6, 7, 5, END], [9, 8, END]]
-    expected = -float(dag_log_probs(Dag(model), *padded(source), [row[:-1] for row in target]).sum())
+    expected = -value(dag_log_probs(Dag(model), *padded(source), [row[:-1] for row in target]).sum())
     assert value(GlancingDag()(model, batch(source, target))) == pytest.approx(expected, abs=1e-4)
     model.train()  # its dropout is 0
     assert value(GlancingDag()(model, batch(source, target))) == pytest.approx(expected, abs=1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from saccade.config import build
@@ -23,8 +25,10 @@ SEARCH = {
 }
 
 
-@pytest.mark.parametrize("scheme", DECODERS)
-@pytest.mark.parametrize("setting", SEARCH)
+@pytest.mark.parametrize(
+    ("scheme", "setting"),
+    [pair for pair in product(DECODERS, SEARCH) if pair != ("dag", "alpha")],  # its beam has that exponent
+)
 def test_settings_of_search_mean_nothing(scheme: str, setting: str) -> None:
     value, reason = SEARCH[setting]
     with pytest.raises(UserError, match=f"decoding.{setting} = .*non-autoregressive model: .*{reason}"):

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 
 from saccade.__main__ import app
+from saccade.model_folder.checkpoint import save_model
+from tests import labelled
 from tests.fuzz import subjects
 from tests.fuzz.campaign import Campaign, Outcome
 from tests.fuzz.isolation import isolated
@@ -36,6 +38,7 @@ class Options(Campaign):
         text = subjects.corpus(ready)
         models = {one.name: one.folder for one in subjects.models(ready)}
         run = subjects.finished_run("transformer", ready, "run")
+        save_model(ready / "tagger", labelled.tagger())
         (ready / "empty").mkdir()
         (ready / "file.txt").write_text("one\n")
         (ready / "config.toml").write_text('[model]\nkind = "transformer"\n')
@@ -43,6 +46,7 @@ class Options(Campaign):
             "MT": models["packed"],
             "NAT": models["nat-ctc"],
             "LM": models["recurrent-lm"],
+            "TAGGER": ready / "tagger",
             "RUN": run,
             "EMPTY": ready / "empty",
             "FILE": ready / "file.txt",
@@ -87,6 +91,8 @@ RIGHT: dict[str, list[str]] = {
     "score": ["score", "MT", *_TEST],
     "compare": ["compare", "TEST_DE", "TEST_DE", "--reference", "TEST_DE"],
     "generate": ["generate", "LM"],
+    "predict": ["predict", "TAGGER", "TEST_EN"],
+    "lab": ["lab", "future", "--out", "new"],
     "perplexity": ["perplexity", "LM", "--text", "TEST_EN"],
     "check": ["check", *_PAIR],
     "info": ["info", "MT"],
@@ -113,10 +119,10 @@ def lines() -> Iterator[Line]:
         yield "unknown short option", [*right, "-z"]
         yield "too many arguments", [*right, "a", "b", "c", "d"] if name != "compare" else [*right, "--bad"]
         yield from _options(right, command)
-        if name not in ("doctor", "demo", "train", "check", "import", "compare"):
+        if name not in ("doctor", "demo", "train", "check", "import", "compare", "lab"):
             for model in ("not/there", "EMPTY", "FILE", "/dev/null", ""):
                 yield "no model", [name, model, *right[2:]]
-        if name not in ("doctor", "demo"):
+        if name not in ("doctor", "demo", "lab"):
             yield "incomplete", right[:1]
         if len(right) > 1 and right[-2].startswith("--"):
             yield "incomplete", right[:-1]
@@ -138,7 +144,7 @@ def _options(right: list[str], command: Any) -> Iterator[Line]:
             continue
         yield "misspelt", [*right, f"{option[:-1]}q", "1"]
         yield "without a value", [*right, option]
-        if parameter.metavar in ("N", "X"):
+        if parameter.metavar in ("N", "X") and not parameter.multiple:
             yield "given twice", [*right, option, "2", option, "3"]
         for value in _bad(parameter):
             if (right[0], value) not in (("distill", "FILE"), ("align", "FILE")):  # which write files

@@ -54,7 +54,7 @@ def record(kind: str) -> Inspection:
     """The record of a line, whatever the family."""
     if kind in NONAUTOREGRESSIVE:
         own = at_once(kind)
-        return own.inspect(LINE, None if kind == "ctc" else "a cat eats", name=kind)
+        return own.inspect(LINE, None if kind in {"ctc", "dag"} else "a cat eats", name=kind)
     if kind in READERS:
         return reader(kind).inspect(LINE, name=kind)
     return translator(kind).inspect(LINE, "a cat eats.", name=kind)

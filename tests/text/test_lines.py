@@ -24,10 +24,14 @@ from saccade.text.language_model import text_size
 from saccade.text.lines import checked_lines, require_lines, require_pairs
 from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig, byte_pieces
 from saccade.text.vocabulary import learn_model, sample_lines
+from saccade.text.wordpiece import WordPieceConfig, WordPieceTokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
+from saccade.use.classifier import TextLabeller
 from saccade.use.generator import TextGenerator
+from saccade.use.mask_filler import MaskFiller
+from saccade.use.tagger import WordLabeller
 from saccade.use.translator import Translator
-from tests import tiny
+from tests import labelled, tiny
 from tests.test_generator import model as language_model
 
 LINE: Any = "ninety-nine"
@@ -53,6 +57,19 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
         lambda: TRANSLATOR.word_weights(LINE, ["a"]),
         lambda: TRANSLATOR.word_weights(["a"], LINE),
     ],
+    "saccade.text.wordpiece.WordPieceTokenizer.encode_source": [
+        lambda: labelled.pieces().encode_source(LINE)
+    ],
+    "saccade.text.wordpiece.WordPieceTokenizer.learn": [
+        lambda: WordPieceTokenizer.learn(LINE, vocab_size=None, config=WordPieceConfig())
+    ],
+    "saccade.use.classifier.TextLabeller.predict": [
+        lambda: TextLabeller(labelled.classifier()).predict(LINE)
+    ],
+    "saccade.use.mask_filler.MaskFiller.embed": [lambda: MaskFiller(labelled.bert()).embed(LINE)],
+    "saccade.use.mask_filler.MaskFiller.predict": [lambda: MaskFiller(labelled.bert()).predict(LINE)],
+    "saccade.use.mask_filler.MaskFiller.run": [lambda: MaskFiller(labelled.bert()).run(LINE)],
+    "saccade.use.tagger.WordLabeller.predict": [lambda: WordLabeller(labelled.tagger()).predict(LINE)],
     "saccade.comparison.compare": [
         lambda: comparison.compare({"a": ["x"], "b": LINE}, ["x"]),
         lambda: comparison.compare({"a": ["x"], "b": ["y"]}, LINE),
@@ -129,7 +146,9 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
 ELSEWHERE = {
     # What they get was checked by the public function that calls them.
     r"saccade\.text\.(imported|m2m|marian|lines)\.\w+(\.\w+)?",
-    r"saccade\.use\.(problems|attending|scoring)\..*",
+    r"saccade\.use\.(problems|attending|scoring|label_scores|minimum_risk)\..*",
+    r"saccade\.text\.(conllu|labelled|tagging)\..*",
+    r"saccade\.inspection\.(confusion|reading)\..*",
     r"saccade\.alignment\.counting\.both_ways",
     r"saccade\.text\.word_pieces\..*",
     r"saccade\.text\.(repeats|findings|overlap|language_id|folding|scripts)\..*",
@@ -139,6 +158,10 @@ ELSEWHERE = {
     r"saccade\.text\.vocabulary\.character_counts",
     # Protocols, and names that are no lines: sections, files and compiler options.
     r"saccade\.text\.tokenizer\.Tokenizer\..*",
+    r"saccade\.use\.predictor\.Predictor\..*",
+    r"saccade\.text\.wordpiece\.WordPieceTokenizer\.__init__",
+    r"saccade\.text\.words\.WordTokenizer\.numbers",
+    r"saccade\.(lab\.catalogue|inspection\.page)\..*",
     r"saccade\.config\.check_sections",
     r"saccade\.storage\.digests\..*",
     r"saccade\.interop\.recognised\..*",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from difflib import SequenceMatcher
+from itertools import takewhile
 from pathlib import Path
 
 from hypothesis import given
@@ -62,6 +62,11 @@ def test_the_share_of_training_pairs_that_are_near_to_one_another_is_reported() 
     assert finder.report()["test"].usual > 0.9
 
 
+def agreeing(one: str, other: str) -> int:
+    """The number of characters that two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
 @given(
     st.text("ab ", min_size=24, max_size=60), st.integers(0, 60), st.integers(0, 7), st.text("xy", max_size=7)
 )
@@ -76,7 +81,6 @@ def test_a_sentence_with_one_place_changed_is_found_if_at_most_an_eighth_is_diff
     if max(len(put), min(cut, len(text) - place)) <= longer // 8:
         assert matches == {(text, "t")}
     for match, _ in matches:
-        same = sum(
-            block.size for block in SequenceMatcher(None, match, other, autojunk=False).get_matching_blocks()
-        )
+        shorter = min(len(match), len(other))
+        same = min(agreeing(match, other) + agreeing(match[::-1], other[::-1]), shorter)
         assert same >= longer - 2 * (longer // 8)
