@@ -154,7 +154,7 @@ def _readable(data: bytes) -> bool:
 def _looks_like_text(text: str) -> bool:
     kinds = {char: unicodedata.category(char) for char in set(text)}
     usual = all(kind not in ("Cc", "Cn", "Co") or char in "\t\n\v\f\r" for char, kind in kinds.items())
-    return usual and any(char.isascii() for char in kinds)
+    return usual and any(char.isascii() for char in kinds) and not all(char.isspace() for char in kinds)
 
 
 def _eight_bits(head: bytes) -> str | None:
