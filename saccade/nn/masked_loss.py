@@ -98,7 +98,7 @@ class _MaskedCrossEntropy(torch.autograd.Function):
 
 
 def _precision(x: Tensor) -> torch.dtype:
-    """The type of the products: that of autocast if it is enabled."""
+    """The number type of matrix products: the one that autocast chose, or otherwise that of x."""
     kind = x.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
