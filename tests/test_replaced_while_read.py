@@ -38,6 +38,7 @@ def read(folder: Path) -> set[int]:
 
 @pytest.mark.parametrize("place", ["run", "run/checkpoints/best"])
 def test_a_thousand_reads_while_the_folder_is_replaced_as_fast_as_can_be(tmp_path: Path, place: str) -> None:
+    """Reads go on past the thousandth where the disk is so slow that few replacements happened meanwhile."""
     write(tmp_path / "run" / "checkpoints" / "best", 0)
     context = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
     stop = context.Event()
@@ -46,14 +47,16 @@ def test_a_thousand_reads_while_the_folder_is_replaced_as_fast_as_can_be(tmp_pat
     )
     writer.start()
     try:
-        parts = [read_whole(lambda: find_model(tmp_path / place), read) for _ in range(1000)]
+        parts: list[set[int]] = []
+        while len(parts) < 1000 or max(parts[-1]) <= 10:
+            assert writer.is_alive(), "the writer goes on until it is stopped"
+            parts.append(read_whole(lambda: find_model(tmp_path / place), read))
     finally:
         stop.set()
         writer.join()
     assert all(len(numbers) == 1 for numbers in parts), "parts of two folders"
     seen = [min(numbers) for numbers in parts]
     assert seen == sorted(seen), "a reader never goes back in time"
-    assert len(set(seen)) > 10, "the folder was replaced meanwhile"
 
 
 def test_a_model_that_is_replaced_between_two_of_its_files_is_read_again(
