@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLOURS = ("#1f5fa8", "#d1662a", "#2c8a4b", "#8a4fa3", "#b8860b", "#555555", "#c23b6e")
 _MARKERS = "osD^vPX"
-_LABEL = 16  # letters in a line below a bar; Chinese ones are twice as wide
+_LABEL, _LABELS = 16, 72  # letters in a line below a bar, and below all; Chinese ones are twice as wide
 _LABELLED = 12  # bars that are not too many to have their values above them
 _TICKS = 10  # positions that are not too many to be named each
 _STYLE: Any = {
@@ -103,7 +103,7 @@ def _bars(axes: "Axes", chart: Chart, language: Language) -> None:
         )
         if count * len(chart.positions) <= _LABELLED:
             axes.bar_label(bars, [number(value or 0.0) for value in series.values], padding=2, fontsize=8)
-    letters = _LABEL if language == "en" else _LABEL // 2
+    letters = min(_LABEL, _LABELS // len(chart.positions)) // (1 if language == "en" else 2)
     names = [textwrap.fill(label(one, language), letters) for one in chart.positions]
     axes.set_xticks(range(len(chart.positions)), names)
 
