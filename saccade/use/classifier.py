@@ -23,6 +23,7 @@ from saccade.text.inputs import padded_columns
 from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_text
 from saccade.use.label_scores import LabelScores
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Predictor
 
 _BATCH_TOKENS = 4096
@@ -112,8 +113,9 @@ class TextLabeller(Predictor):
             pairs.append(tuple(self.tokenizer.numbers([one.label, found.label], place=one.place)))
         return LabelScores.of(self.tokenizer.labels, cast(list[tuple[int, int]], pairs))
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. The pooling is shown as attention of the label to the text."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. The pooling is shown as attention of the label to the text."""
+        require_no_target(target)
         require_text(text, "text")
         if not text.strip():
             raise InputError("the text is empty: there is nothing to show.")

@@ -21,6 +21,7 @@ from saccade.text.batching import PaddedColumn, plan_for_inference
 from saccade.text.lines import require_lines, require_text
 from saccade.text.reading import text_lines
 from saccade.text.wordpiece import WordPieceTokenizer
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Embedded, Filled, Predictor
 
 _BATCH_TOKENS = 4096
@@ -126,8 +127,9 @@ class MaskFiller(Predictor):
         """See `Predictor.run`."""
         return self.predict(items)
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. The labels are the pieces that the model predicts for the gaps."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. The labels are the pieces that the model predicts for the gaps."""
+        require_no_target(target)
         require_text(text, "text")
         if not text.strip():
             raise InputError("the text is empty: there is nothing to show.")

@@ -3,7 +3,7 @@
 `saccade predict` knows only this interface, so a family that has it needs no command of its own.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from saccade.errors import Unsupported
-from saccade.inspection.record import Inspection
-from saccade.use.reopening import Reopened
+from saccade.use.loaded import LoadedModel
 
 
 class Prediction(Protocol):
@@ -71,9 +70,10 @@ class Filled:
     text: str
 
 
-class Predictor(Reopened, ABC):
+class Predictor(LoadedModel):
     """The base of these classes. What a family does not do raises `Unsupported`."""
 
+    topic = "predictor"
     unit: ClassVar[str]
     """What a file consists of, in messages: sentences, lines."""
 
@@ -84,10 +84,6 @@ class Predictor(Reopened, ABC):
     @abstractmethod
     def run(self, items: Sequence[Any]) -> Sequence[Prediction]:
         """The prediction of each item, in order."""
-
-    @abstractmethod
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """The record of what the model attends to in a text. name: what it is called on a page."""
 
     def score(self, items: Iterable[Any]) -> Scores:  # noqa: ARG002
         """Compares predictions with what a file says."""

@@ -22,6 +22,7 @@ from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_many, require_text
 from saccade.text.tagging import sentence_reader
 from saccade.use.label_scores import LabelScores
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Predictor
 
 _BATCH_TOKENS = 4096
@@ -143,8 +144,9 @@ class WordLabeller(Predictor):
             right_unknown, all_unknown = right_unknown + sum(lacking), all_unknown + len(lacking)
         return LabelScores.of(self.tokenizer.labels, pairs, unknown=(right_unknown, all_unknown))
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. The text is one sentence, whose words are separated by blanks."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. The text is one sentence, whose words are separated by blanks."""
+        require_no_target(target)
         require_text(text, "text")
         [found] = self.predict([text])
         if not found.words:
