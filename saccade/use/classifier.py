@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import torch
 
 from saccade.errors import InputError, TooLong
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
-from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import Classifier, expect
-from saccade.native.fork import survive_fork
+from saccade.model_folder.checkpoint import Model
+from saccade.models.families import Classifier
 from saccade.text.batching import PaddedColumn, plan_for_inference
 from saccade.text.classification import LabelledText, read_texts, text_column
 from saccade.text.corpus import Line
@@ -55,23 +52,14 @@ class Classified:
 class TextLabeller(Predictor):
     """A classifier that is ready to label texts."""
 
-    unit: ClassVar[str] = "lines"
+    family = Classifier
+    network: Classifier
+    unit = "lines"
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
         """Raises UserError for a model that is not a classifier."""
-        survive_fork()
-        self.model, self.network = model, expect(model.network, Classifier)
+        super().__init__(model, device=device)
         self.tokenizer = cast(LabelledTokenizer, model.tokenizer)
-        self.device = usable_device(device)
-        self.network.to(self.device)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
-        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
-        place = chosen_device(device)
-        made = cls(load_model(Path(folder)), device=place)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
-        return made
 
     def predict(self, texts: Sequence[str]) -> list[Classified]:
         """Labels texts. An empty text has no label, and one that is too long gets a `problem`."""

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import torch
 
 from saccade.errors import InputError, TooLong
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
-from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import Tagger, TaggerSettings, expect
-from saccade.native.fork import survive_fork
+from saccade.model_folder.checkpoint import Model
+from saccade.models.families import Tagger, TaggerSettings
 from saccade.text.batching import PaddedColumn, plan_for_inference
 from saccade.text.conllu import Field, Sentence, read_sentences
 from saccade.text.inputs import padded_columns
@@ -63,25 +60,16 @@ class Tagged:
 class WordLabeller(Predictor):
     """A tagger that is ready to label words."""
 
-    unit: ClassVar[str] = "sentences"
+    family = Tagger
+    network: Tagger
+    unit = "sentences"
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
         """Raises UserError for a model that is not a tagger."""
-        survive_fork()
-        self.model, self.network = model, expect(model.network, Tagger)
+        super().__init__(model, device=device)
         self.tokenizer = cast(LabelledTokenizer, model.tokenizer)
         self.field = cast(Field, self.tokenizer.field or "upos")
         self.reader = sentence_reader(self.tokenizer, spelled=cast(TaggerSettings, model.config).spelled)
-        self.device = usable_device(device)
-        self.network.to(self.device)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
-        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
-        place = chosen_device(device)
-        made = cls(load_model(Path(folder)), device=place)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
-        return made
 
     def predict(self, sentences: Sequence[str | Sequence[str]]) -> list[Tagged]:
         """Labels sentences, each a list of words, or a str whose words are separated by blanks.
