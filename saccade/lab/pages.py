@@ -68,10 +68,10 @@ _PLAY = Words(
 _SEEDS = Words(
     "Where scores are compared, a model was trained with each of several seeds. One side counts as better if "
     "all of its seeds are better than all of the other side's; two measurements of the same models are compared "
-    "seed by seed. In tables, ± is half the range over seeds.",
+    "seed by seed. In tables, ± is half the range over seeds; error bars and shades in pictures show the range.",
     "凡是比较得分的地方，都用几个随机种子各训练一次；只有一方的所有种子都优于另一方的所有种子，才算更好；"
     "对同一批模型的两种测量，则逐个种子比较。"
-    "表中的 ± 是各种子取值范围的一半。",
+    "表中的 ± 是各种子取值范围的一半，图中的误差线和阴影是取值范围。",
 )
 
 

@@ -5,10 +5,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
-from saccade.errors import Interrupted
+from saccade.errors import Interrupted, UserError
 from saccade.lab.catalogue import find
 from saccade.lab.experiment import Experiment, Settings
 from saccade.lab.results import Result, new_result, read_result, result_file, write_result
@@ -86,6 +87,11 @@ def _at_once(experiments: Sequence[Experiment], out: Path, settings: Settings, p
             experiment = waiting[future]
             yield experiment, future.result()
             settings.say(f"{place} of {len(waiting)} measured, the last one {experiment.name}")
+    except BrokenProcessPool as error:
+        raise UserError(
+            "A process of the lab was ended from outside, perhaps for lack of memory. What was measured is "
+            "kept. With OMP_NUM_THREADS=1 in the environment, experiments are measured one after the other."
+        ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():

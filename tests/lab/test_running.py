@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from saccade.errors import DamagedFile, Interrupted, NotFound
+from saccade.errors import DamagedFile, Interrupted, NotFound, UserError
 from saccade.lab.catalogue import EXPERIMENTS, find
 from saccade.lab.experiment import Experiment, Figures, Settings, Verdict, Words, plain
 from saccade.lab.experiments.future import EXPERIMENT as FUTURE
@@ -92,6 +95,27 @@ def test_an_interrupt_ends_all_processes_and_keeps_what_they_had_measured(tmp_pa
     assert "Traceback" not in err
     assert waits_for(lambda: not alive(started.pid)), "a process of the group is left"
     assert all(read_result(tmp_path, file.stem) is not None for file in quick)
+
+
+def test_a_process_that_was_killed_is_one_clear_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            found: Future[Any] = Future()
+            found.set_exception(BrokenProcessPool("a child process terminated abruptly"))
+            return found
+
+    monkeypatch.setattr("saccade.lab.running.ProcessPoolExecutor", lambda count, **_: Broken(count))
+    with pytest.raises(UserError, match="lack of memory"):
+        run(
+            find(["future", "padding"]),
+            tmp_path,
+            Settings(small=True),
+            again=False,
+            done=lambda *_: None,
+            processes=2,
+        )
 
 
 @pytest.mark.slow

@@ -175,5 +175,5 @@ EXPERIMENT = Experiment(
         Code(SinusoidalPositions.forward, "return x + self.rows"),
         Code(attention_weights, "scores = query @ key.transpose"),
     ),
-    seconds=20,
+    seconds=15,
 )

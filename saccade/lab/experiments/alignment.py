@@ -86,12 +86,15 @@ def _measure(settings: Settings) -> Figures:
 def _judge(figures: Figures) -> Verdict:
     rates, related = figures["error_rate"], figures["correlation"]
     best = min(range(len(rates)), key=lambda layer: mean(rates[layer]))
-    listed = ", ".join(f"{layer}: {mean(row):.0%}" for layer, row in enumerate(rates, start=1))
+    listed = Words(
+        " and ".join(f"{mean(row):.0%} in layer {layer}" for layer, row in enumerate(rates, start=1)),
+        "，".join(f"第 {layer} 层 {mean(row):.0%}" for layer, row in enumerate(rates, start=1)),
+    )
     because = Words(
-        f"Alignment error rate of the strongest weights by decoder layer: {listed}. The last layer's weights "
+        f"The alignment error rate of the strongest weights is {listed.en} of the decoder. The last layer's weights "
         f"have a rank correlation of {mean(related['erasure']):.2f} with what happens if a word is erased, and of "
         f"{mean(related['gradient']):.2f} with gradient × input.",
-        f"按解码器层取最大权重的对齐错误率：{listed}。最后一层的权重与“删去该词的影响”的秩相关为 {mean(related['erasure']):.2f}，"
+        f"解码器各层取最大权重的对齐错误率：{listed.zh}。最后一层的权重与“删去该词的影响”的秩相关为 {mean(related['erasure']):.2f}，"
         f"与梯度×输入的秩相关为 {mean(related['gradient']):.2f}。",
     )
     if min(mean(rates[best]), max(rates[best])) > 0.3:
@@ -140,5 +143,5 @@ EXPERIMENT = Experiment(
         "注意力只说明这一层从哪里读取，读的可能是对应词旁边的词。要解释输出，应与删词的影响相比较，`saccade attention` 就这样做。",
     ),
     code=(Code(CrossAttention.weights, "attention_weights(split_heads(self.query(x)"),),
-    seconds=50,
+    seconds=30,
 )

@@ -111,5 +111,5 @@ EXPERIMENT = Experiment(
         "更大的束宽找到的是概率更高的输出，是否更好取决于模型。训练数据有噪声时，概率最高的输出往往过短，所以要配合长度惩罚。",
     ),
     code=(Code(length_penalty, "base = (5 + length) / 6"),),
-    seconds=50,
+    seconds=15,
 )

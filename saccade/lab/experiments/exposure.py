@@ -111,5 +111,5 @@ EXPERIMENT = Experiment(
         "前面的错误会影响后面；但差距的一部分只是因为开头错了之后，后面逐位比较都会算错。",
     ),
     code=(Code(CrossEntropy.__call__, 'model.decode(batch["target_in"].values, memory)'),),
-    seconds=25,
+    seconds=10,
 )

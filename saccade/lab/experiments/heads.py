@@ -68,13 +68,16 @@ def _judge(figures: Figures) -> Verdict:
     best = max(scores, key=lambda heads: mean(scores[heads]))
     most = str(HEADS[-1])
     counts = sorted(set(figures["parameters"].values()))
-    shares = ", ".join(f"{heads}: {mean(scores[heads]):.1%}" for heads in scores)
+    shares = Words(
+        ", ".join(f"{mean(scores[heads]):.1%} with {heads}" for heads in scores),
+        "，".join(f"{heads} 个头 {mean(scores[heads]):.1%}" for heads in scores),
+    )
     worst, mildest = (mean([row[place] for row in figures["four_heads_without_one"]]) for place in (0, -1))
     because = Words(
-        f"Right symbols by number of heads: {shares}; each model has {' or '.join(map(str, counts))} parameters. "
+        f"Right symbols by number of heads: {shares.en}; each model has {' or '.join(map(str, counts))} parameters. "
         f"The model with four heads keeps {worst:.0%} without its most important head and {mildest:.0%} without "
         "its least important one.",
-        f"各头数的逐符号正确率：{shares}；参数个数都是 {' 或 '.join(map(str, counts))}。"
+        f"逐符号正确率：{shares.zh}；参数个数都是 {' 或 '.join(map(str, counts))}。"
         f"四个头的模型去掉最重要的头，正确率剩 {worst:.0%}；去掉最不重要的头，剩 {mildest:.0%}。",
     )
     if len(counts) > 1 or not clearly_above(scores[best], scores["1"]):

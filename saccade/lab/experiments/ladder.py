@@ -139,13 +139,16 @@ def _measure(settings: Settings) -> Figures:
 
 def _judge(figures: Figures) -> Verdict:
     scores, forced = figures["bleu"], figures["forced_perplexity"]
-    listed = ", ".join(f"{place}: {mean(row):.0f}" for place, row in enumerate(scores, start=1))
+    listed = Words(
+        ", ".join(f"{mean(row):.0f} on rung {place}" for place, row in enumerate(scores, start=1)),
+        "，".join(f"第 {place} 级 {mean(row):.0f}" for place, row in enumerate(scores, start=1)),
+    )
     because = Words(
-        f"BLEU by rung: {listed}. Without the mask (rung 3) the perplexity is {mean(forced[2]):.2f} as long as the "
+        f"BLEU is {listed.en}. Without the mask (rung 3) the perplexity is {mean(forced[2]):.2f} as long as the "
         f"right prefix and what follows it can be read, and the translations have {mean(scores[2]):.0f} BLEU. "
         f"Rung 1 writes “{figures['written'][0][0]}” for “{figures['sources'][0]}”, rung 6 "
         f"“{figures['written'][-1][0]}”.",
-        f"各级的 BLEU：{listed}。没有掩码时（第 3 级），能读到正确的上下文，困惑度是 {mean(forced[2]):.2f}，而自己写出的译文只有 {mean(scores[2]):.0f} BLEU。"
+        f"BLEU：{listed.zh}。没有掩码时（第 3 级），能读到正确的上下文，困惑度是 {mean(forced[2]):.2f}，而自己写出的译文只有 {mean(scores[2]):.0f} BLEU。"
         f"对 “{figures['sources'][0]}”，第 1 级写出 “{figures['written'][0][0]}”，第 6 级写出 “{figures['written'][-1][0]}”。",
     )
     if not clearly_above(scores[-1], scores[0]) or mean(scores[-1]) < max(map(mean, scores)) - 1:

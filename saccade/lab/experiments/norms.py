@@ -135,5 +135,5 @@ EXPERIMENT = Experiment(
         "层归一化按均值和方差标准化单个词元的各个特征。它既不是白化，也不会让特征相互独立，更不是正则化手段。",
     ),
     code=(Code(Residual.__init__, "self.norm = nn.LayerNorm(width"),),
-    seconds=25,
+    seconds=20,
 )

@@ -120,5 +120,5 @@ EXPERIMENT = Experiment(
         "没有因果掩码的注意力不知道次序。因果掩码会透露次序：第一个位置只看到一个输入，第二个看到两个。",
     ),
     code=(Code(SinusoidalPositions.forward, "return x + self.rows"),),
-    seconds=35,
+    seconds=30,
 )

@@ -168,5 +168,5 @@ EXPERIMENT = Experiment(
         Code(FertilityCrossEntropy.__call__, "hidden, _ = scheme.write(fertilities, memory)"),
         Code(Fertility.write, "copies_by_fertility(fertilities)"),
     ),
-    seconds=20,
+    seconds=15,
 )

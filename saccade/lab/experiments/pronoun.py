@@ -189,5 +189,5 @@ EXPERIMENT = Experiment(
         "那幅图只是某个模型里挑出来的一个头。究竟是某个头还是所有头的平均能看出名词，因模型而异，所以要全部查看，并用删词法核对（`saccade attention`）。这里没有检验任何公开发布的翻译模型。",
     ),
     code=(Code(SelfAttention.weights, "attention_weights(query, key"),),
-    seconds=30,
+    seconds=10,
 )

@@ -111,5 +111,5 @@ EXPERIMENT = Experiment(
         "共用矩阵会迫使 s(i,j)=s(j,i)，但权重不必相等：softmax 逐行归一化，所以仍有可能学到方向。两个矩阵让它更容易，但“需要”说得过头了。",
     ),
     code=(Code(SelfAttention._project, "self.query_key_value(x).unflatten"),),  # noqa: SLF001
-    seconds=20,
+    seconds=15,
 )

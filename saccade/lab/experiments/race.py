@@ -157,6 +157,10 @@ def _measure(settings: Settings) -> Figures:
 
 def _judge(figures: Figures) -> Verdict:
     scores, times, calls = figures["bleu"], figures["milliseconds"], figures["calls"]
+    chinese = {
+        racer: f"{mean(scores[racer]):.1f} BLEU、{calls[racer]:.1f} 次、{times[racer]:.1f} 毫秒"
+        for racer in RACERS
+    }
     listed = {
         racer: f"{mean(scores[racer]):.1f} BLEU, {calls[racer]:.1f}, {times[racer]:.1f} ms"
         for racer in RACERS
@@ -165,8 +169,8 @@ def _judge(figures: Figures) -> Verdict:
         f"BLEU, calls of the decoder per sentence, and processor time of a sentence by itself: Transformer "
         f"{listed['transformer']}; recurrent {listed['recurrent']}; mask-predict {listed['mask-predict']}; CTC "
         f"{listed['ctc']}.",
-        f"BLEU、每句调用解码器的次数、单独翻译一句的处理器时间：Transformer {listed['transformer']}；循环网络 {listed['recurrent']}；"
-        f"mask-predict {listed['mask-predict']}；CTC {listed['ctc']}。",
+        f"BLEU、每句调用解码器的次数、单独翻译一句的处理器时间：Transformer：{chinese['transformer']}；循环网络：{chinese['recurrent']}；"
+        f"mask-predict：{chinese['mask-predict']}；CTC：{chinese['ctc']}。",
     )
     if times["ctc"] >= times["transformer"]:
         return Verdict("does not hold", because)

@@ -130,5 +130,5 @@ EXPERIMENT = Experiment(
             "return _token_loss(self, model.output, hidden, target.values, target.real)",
         ),
     ),
-    seconds=50,
+    seconds=35,
 )

@@ -100,5 +100,5 @@ EXPERIMENT = Experiment(
         "论文的方案是先线性上升、再按步数的 −0.5 次方下降，并没有“调回去”。预热有多重要，取决于归一化的位置、层数和学习率峰值。",
     ),
     code=(Code(learning_rate, "inverse_sqrt(step, warmup=config.warmup)"),),
-    seconds=45,
+    seconds=40,
 )

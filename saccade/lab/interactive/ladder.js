@@ -44,11 +44,11 @@ function resultOf() {
 
 open({
   texts: {
-    en: { title: "The ladder", about: "Six models, each with one part more than the one before, trained alike on 3,000 English and German number words. They run in this page: type a number from 100 to 9,999. Words that are wrong at their place are marked.",
+    en: { title: "The ladder", about: "Six models, each with one part more than the one before, trained alike on about 3,000 English and German number words. They run in this page: type a number from 100 to 9,999. Words that are wrong at their place are marked.",
       number: "Number", rung: "Rung", adds: "What it adds", output: "Translation", bleu: "BLEU", reference: "right", nothing: "(nothing)", previous: "Previous unseen number", next: "Next unseen number",
       rungs: ["attention alone", "positions", "self-attention, no mask", "the mask", "several heads, feed-forward", "residual connections, norms: the Transformer"],
       moreKeys: [["n  b", "next, previous number that no model was trained with"], ["+  −", "number plus one, minus one"]] },
-    zh: { title: "阶梯", about: "六个模型，每个比前一个多一个部件，用同样的方式在 3000 个英德数字词上训练。模型就在本页里运行：请输入 100 到 9999 之间的数。位置上不正确的词有标记。",
+    zh: { title: "阶梯", about: "六个模型，每个比前一个多一个部件，用同样的方式在约 3000 个英德数字词上训练。模型就在本页里运行：请输入 100 到 9999 之间的数。位置上不正确的词有标记。",
       number: "数字", rung: "级", adds: "新增部件", output: "译文", bleu: "BLEU", reference: "正确", nothing: "（空）", previous: "上一个未见数字", next: "下一个未见数字",
       rungs: ["只有注意力", "位置", "自注意力，无掩码", "掩码", "多头与前馈", "残差与归一化：即 Transformer"],
       moreKeys: [["n  b", "下一个、上一个没有训练过的数字"], ["+  −", "数字加一、减一"]] },
