@@ -10,14 +10,14 @@ function attributionView() {
   const keys = record.tokens[side].pieces.slice(first, end);
   const map = kindsOf(state.record).includes(kind) ? attributionMap(kind) : null;
   const picked = element("div", { class: "tokens", role: "group", "aria-label": t("choose") },
-    ...record.tokens.target.pieces.map((piece, place) => element("button", {
+    ...writtenBy(record).pieces.map((piece, place) => element("button", {
       class: "token", type: "button", text: piece, "data-key": `output ${place}`, "aria-pressed": String(place === state.token),
-      title: record.log_probs ? t("logProb", record.log_probs[place]) : "", onclick: () => change({ token: place, step: place }),
+      title: record.log_probs ? t("logProb", record.log_probs[place]) : "", onclick: () => change(record.search ? { token: place, step: place } : { token: place }),
     })));
   const columns = [];
   if (map) {
-    const values = rowOf(map.weights, map.columns, state.token).slice(first, end);
-    columns.push({ name: t("attention"), values, most: Math.max(...values, 1e-9) });
+    const values = rowOf(record, map, state.token).slice(first, end);
+    columns.push({ name: t("attention"), values, most: Math.max(...values.map((value) => value || 0), 1e-9) });
   }
   for (const one of record.attributions) {
     const values = one.values[state.token].slice(first, end);
@@ -28,8 +28,11 @@ function attributionView() {
     barTable(keys, columns), correlationTables(record));
 }
 
-function rowOf(weights, columns, row) {
-  return [...weights.subarray(row * columns, (row + 1) * columns)];
+/** The weights of an output token: those of its row, or the mean over the slots that write it. */
+function rowOf(record, map, token) {
+  const rows = record.slots ? record.slots[token] : [token];
+  const row = (number) => map.weights.subarray(number * map.columns, (number + 1) * map.columns);
+  return Array.from({ length: map.columns }, (_, column) => rows.length ? rows.reduce((sum, number) => sum + row(number)[column], 0) / rows.length : null);
 }
 
 function attributionMap(kind) {

@@ -56,8 +56,8 @@ function stripOf() {
 
 /** The output of a record, with the pieces marked that the other one does not have in this order. */
 function outputOf(record, other) {
-  const { name, source, tokens } = RECORDS[record];
-  const pieces = tokens.target.pieces, shared = commonPlaces(pieces, RECORDS[other].tokens.target.pieces);
+  const { name, source } = RECORDS[record];
+  const pieces = writtenBy(RECORDS[record]).pieces, shared = commonPlaces(pieces, writtenBy(RECORDS[other]).pieces);
   return element("figure", {}, element("figcaption", { text: name }), source === null ? null : element("p", { class: "faint", text: source }),
     element("p", {}, ...pieces.map((piece, place) => element("span", { class: shared.has(place) ? "" : "differs", text: `${piece} ` }))));
 }

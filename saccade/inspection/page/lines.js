@@ -141,7 +141,8 @@ function alignmentView() {
   if (!kindsOf(state.record).includes("cross")) return notice(t("absentCross"));
   const layers = layersOf(state.record, "cross");
   const layer = layers.includes(state.layer) ? state.layer : layers[layers.length - 1];
-  const map = chosenMap(state.record, { kind: "cross", layer, join: state.words });
+  const slots = Boolean(RECORDS[state.record].slots);
+  const map = ofOutput(state.record, chosenMap(state.record, { kind: "cross", layer, join: state.words && !slots }), state.words);
   if (!map || !map.rows) return notice(t("empty"));
   const rows = map.queries.map((word, i) => {
     const row = map.weights.subarray(i * map.columns, (i + 1) * map.columns), top = strongest(row);

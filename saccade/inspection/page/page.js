@@ -119,7 +119,7 @@ const KEYS = {
   h: () => state.kind && nextHead(1), H: () => state.kind && nextHead(-1),
   m: () => change({ head: "mean" }), a: () => state.kind && change({ kind: cycled(kindsOf(state.record), state.kind, 1) }),
   w: () => change(state.view === "alignment" ? { words: !state.words } : { join: !state.join }), r: () => change({ record: (state.record + 1) % RECORDS.length }),
-  p: () => state.view === "decoding" && RECORDS[state.record].search && togglePlay(),
+  p: () => state.view === "decoding" && stepsOf(RECORDS[state.record]).length > 1 && togglePlay(),
   n: () => stepTo(state.step + 1), b: () => stepTo(state.step - 1),
   g: turnLanguage, d: turnTheme, "?": showHelp,
 };

@@ -2,7 +2,7 @@
 
 const state = {
   view: "lines", record: 0, other: Math.min(1, RECORDS.length - 1), kind: null, layer: 0, head: "mean", join: false, words: true,
-  token: 0, step: 0, language: (navigator.language || "en").startsWith("zh") ? "zh" : "en",
+  token: 0, step: 0, place: 0, language: (navigator.language || "en").startsWith("zh") ? "zh" : "en",
   theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light",
 };
 
@@ -21,8 +21,9 @@ function settle() {
   const heads = state.kind ? headsOf(state.record, state.kind, state.layer) : 0;
   if (typeof state.head === "number" && state.head > heads) state.head = Math.max(heads, 1);
   const record = RECORDS[state.record];
-  state.token = Math.max(0, Math.min(state.token, record.tokens.target.pieces.length - 1));
-  state.step = Math.max(0, Math.min(state.step, (record.search ? record.search.steps.length : 1) - 1));
+  state.token = Math.max(0, Math.min(state.token, writtenBy(record).pieces.length - 1));
+  state.place = Math.max(0, Math.min(state.place, (record.rounds ? record.rounds[0].pieces : record.tokens.target.pieces).length - 1));
+  state.step = Math.max(0, Math.min(state.step, Math.max(stepsOf(record).length, 1) - 1));
 }
 
 /** The map that is chosen; a head "each" counts as the layer's mean where one map is shown. */
