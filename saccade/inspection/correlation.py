@@ -15,17 +15,20 @@ _FEWEST = 3
 def correlations(one: AttentionMap, attribution: Tensor, *, causal: bool) -> tuple[float | None, ...]:
     """The mean rank correlation of each head of a map (heads, query, key) with attributions (query, key).
 
-    Both are compared in absolute value. causal: a query is compared on the keys up to its own alone.
+    Both are compared in absolute value, on the keys whose attribution is known. causal: a query is compared on
+    the keys up to its own alone.
     """
     weights, values = one.weights.double().numpy(), attribution.abs().numpy()
     found = []
     for head in weights:
-        rows = [
-            rank_correlation(row[: place + 1], value[: place + 1]) if causal else rank_correlation(row, value)
-            for place, (row, value) in enumerate(zip(head, values, strict=True))
-        ]
-        known = [row for row in rows if row is not None]
-        found.append(sum(known) / len(known) if known else None)
+        rows = []
+        for place, (row, value) in enumerate(zip(head, values, strict=True)):
+            known = np.isfinite(value)
+            if causal:
+                known[place + 1 :] = False
+            rows.append(rank_correlation(row[known], value[known]))
+        defined = [row for row in rows if row is not None]
+        found.append(sum(defined) / len(defined) if defined else None)
     return tuple(found)
 
 

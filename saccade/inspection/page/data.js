@@ -24,6 +24,18 @@ function writtenBy(record) {
   return record.tokens[record.written];
 }
 
+/** Whether a record is of a model that labels a text. */
+function labelling(record) {
+  return record.absent.search === "labels";
+}
+
+/** The number of columns of a map, from the first one, that stand for tokens in memory. */
+function memoryOf(map) {
+  const { memory, tokens } = RECORDS[state.record];
+  if (!memory || map.sides[1] !== "read") return 0;
+  return map.keys === tokens.read.words ? tokens.read.numbers[memory] : memory;
+}
+
 /** The kinds of attention of a record, in the order in which they are shown. */
 function kindsOf(record) {
   const found = new Set(RECORDS[record].maps.map((map) => map.kind));

@@ -73,12 +73,12 @@ function candidateTable(steps, result) {
     return element("tr", { class: `${one.fate}${result[state.step] === index ? " chosen" : ""}` },
       element("td", { class: "prefix", text: prefix.length ? `${prefix.length > 3 ? "…" : ""}${ending}` : t("start"), title: prefix.join("") }),
       element("td", { text: one.piece }),
+      element("td", { text: `${MARKS[one.fate]} ${t(one.fate)}` }),
       element("td", { class: "number", text: Math.exp(one.log_prob).toFixed(4) }),
       element("td", { class: "number", text: one.total.toFixed(3) }),
-      element("td", { class: "number", text: (one.total - best).toFixed(3) }),
-      element("td", { text: `${MARKS[one.fate]} ${t(one.fate)}` }));
+      element("td", { class: "number", text: (one.total - best).toFixed(3) }));
   });
-  const names = ["continues", "piece", "probability", "total", "behind", "fate"];
+  const names = ["continues", "piece", "fate", "probability", "total", "behind"];
   return element("div", { class: "scroll" }, element("table", { id: "candidates" },
     element("tr", {}, ...names.map((name) => element("th", { text: t(name) }))), ...rows));
 }

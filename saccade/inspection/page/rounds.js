@@ -8,6 +8,7 @@ function stepsOf(record) {
 function roundsView(record) {
   const { rounds, slots } = record;
   const round = rounds[state.step], path = new Set((slots || []).flat());
+  if (!round.pieces.length) return element("div", {}, fertilityTable(), notice(t("empty")));
   return element("div", {},
     record.given ? element("p", { class: "notice", text: t("givenRounds") }) : null,
     rounds.length > 1 ? player(rounds.length) : null,

@@ -32,6 +32,16 @@ function chosenMap(record = state.record, changes = {}) {
   return kind ? mapOf(record, kind, layer, head === "each" ? "mean" : head, join) : null;
 }
 
+/** The map of a record that can stand beside the one that is chosen in the present record: of the same kind, and
+ *  of the same layer and head as far as the record has them; else of its last layer, and the mean of the layer. */
+function besideMap(record) {
+  const layers = layersOf(record, state.kind);
+  if (!layers.length) return { map: null, exact: false };
+  const layer = layers.includes(state.layer) ? state.layer : layers[layers.length - 1];
+  const number = typeof state.head === "number" && state.head > headsOf(record, state.kind, layer);
+  return { map: chosenMap(record, { layer, head: number ? "mean" : state.head }), exact: layer === state.layer && !number, layer };
+}
+
 /** The next of some values, or the previous one. */
 function cycled(values, value, by) {
   const place = values.indexOf(value);
