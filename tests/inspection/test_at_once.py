@@ -37,7 +37,8 @@ def ids(pieces: Sequence[str]) -> list[int]:
 
 @pytest.mark.parametrize("name", NONAUTOREGRESSIVE)
 def test_every_scheme_has_log_probabilities_and_attributions_of_its_own_translation(name: str) -> None:
-    _, found = inspected(name)
+    own, found = inspected(name)
+    assert found.output == own.translate([TEXT])[0].text
     output, source = found.tokens[found.written].pieces, found.tokens["source"].pieces
     assert found.written == ("output" if name in PATHS else "target")
     assert found.log_probs is not None and len(found.log_probs) == len(output)
