@@ -14,7 +14,7 @@ from saccade.decoding.trace import Rounds
 from saccade.inspection.attribution import AtOnceAttributor, Attributor, SourceAttributor
 from saccade.inspection.correlation import correlations
 from saccade.inspection.record import Attribution, Correlation, Method, Part, Reason
-from saccade.models.recording import AttentionMap
+from saccade.models.recording import AttentionMap, cross_maps
 
 Slots = Sequence[tuple[int, ...]]
 
@@ -52,7 +52,7 @@ def attributed(
     known = tuple(log_probs.tolist())
     if not wanted:
         return Attributed((), known, {"attributions": "switched-off"})
-    compared = [of_tokens(one, slots) for one in maps if one.kind == "cross"]
+    compared = [of_tokens(one, slots) for one in cross_maps(maps)]
     values: dict[Method, Tensor] = {"gradient": attributor.gradient(), "erasure": attributor.erasure()}
     assert values.keys() == set(get_args(Method))
     found = tuple(

@@ -15,8 +15,8 @@ _FEWEST = 3
 def correlations(one: AttentionMap, attribution: Tensor, *, causal: bool) -> tuple[float | None, ...]:
     """The mean rank correlation of each head of a map (heads, query, key) with attributions (query, key).
 
-    Both are compared in absolute value, on the keys whose attribution is known. causal: a query is compared on
-    the keys up to its own alone.
+    Both are compared in absolute value, on the keys whose attribution is known. causal: a query is compared
+    on the keys up to its own alone.
     """
     weights, values = one.weights.double().numpy(), attribution.abs().numpy()
     found = []

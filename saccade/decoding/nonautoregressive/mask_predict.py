@@ -19,7 +19,7 @@ from saccade.decoding.rerank import Reranker, rerank
 from saccade.decoding.trace import Round, Rounds
 from saccade.models.nonautoregressive.interface import AnyMemory
 from saccade.models.nonautoregressive.mask_predict import MaskPredict
-from saccade.models.recording import AttentionMap, record_attention
+from saccade.models.recording import AttentionMap, cross_maps, record_attention
 
 Watch = Callable[[Tensor, Tensor, Tensor, Tensor], None]
 """What `refine` calls after each round."""
@@ -53,7 +53,7 @@ class MaskPredictDecoder(NonAutoregressiveDecoder[MaskPredict]):
         pieces, lengths = padded([target[:-1] for target in targets], pad=0, device=source.device)
         with record_attention(cast(nn.Module, self.trained.body)) as maps:
             self.trained.write(pieces, lengths, self.trained.body.encode(source, source_lengths))
-        return [one for one in maps.values() if one.kind == "cross"]
+        return cross_maps(maps.values())
 
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
         """See `NonAutoregressiveDecoder.force`: no token is masked."""
