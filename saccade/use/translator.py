@@ -124,6 +124,10 @@ class Translator(PairReader):
         """See `LoadedModel.answer`."""
         return self.translate([text])[0].text
 
+    def common_target(self, text: str) -> str | None:
+        """See `LoadedModel.common_target`: its translation, if its attention depends on the target."""
+        return (self.answer(text) or None) if self.decoder.reads_target else None
+
     def translate(
         self,
         lines: Sequence[str],
