@@ -13,7 +13,6 @@ from saccade.tasks.interface import Experiment, Report
 from saccade.text.corpus import DataConfig
 from saccade.text.examples import ExamplesReport
 from saccade.text.language_model import TextReport
-from saccade.text.pointed_examples import PointedReport
 from saccade.text.report import DataReport, SideReport
 
 _BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
@@ -24,7 +23,6 @@ _FEW_BATCHES = 20  # below it, sorting by length saves little padding
 _FEW_VALID = 100
 _SEEN = 0.1  # share of examples; short sentences such as "Thanks !" repeat in any text
 _RARE = 5
-_LARGE_NUMBER = 100
 
 
 def model_size(config: Section, report: Report) -> int:
@@ -49,7 +47,7 @@ def text_advice(plan: Experiment, report: TextReport, *, parameters: int, batche
         *on_lines(report.repeats),
         *_on_text(report),
         *_on_size(plan, pieces, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
     ]
 
 
@@ -58,18 +56,13 @@ def masked_advice(plan: Experiment, report: TextReport, *, parameters: int, batc
     return [
         *_on_text(report),
         *_on_size(plan, report.train.tokens, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
     ]
 
 
 def examples_advice(plan: Experiment, report: ExamplesReport, *, batches: int) -> list[str]:
     """Warnings for a model that labels, and its examples. batches: number of batches in an epoch."""
-    return [*_on_examples(report), *_on_training(plan, batches)]
-
-
-def pointing_advice(plan: Experiment, report: PointedReport, *, batches: int) -> list[str]:
-    """Warnings for a pointer network and its examples. batches: number of batches in an epoch."""
-    return [*_on_pointing(report), *_on_training(plan, batches)]
+    return [*_on_examples(report), *on_training(plan, batches)]
 
 
 def translation_advice(plan: Experiment, report: DataReport, *, parameters: int, batches: int) -> list[str]:
@@ -81,7 +74,7 @@ def translation_advice(plan: Experiment, report: DataReport, *, parameters: int,
         *_on_data(report),
         *_on_pieces(plan, report),
         *_on_size(plan, report.train.target.pieces, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
         *on_scores(report),
     ]
 
@@ -115,31 +108,6 @@ def _on_examples(report: ExamplesReport) -> Iterator[str]:
             f"labels with fewer than {_RARE} training examples: {', '.join(rare[:10])}"
             f"{', ...' if len(rare) > 10 else ''}. They will hardly be learned."
         )
-
-
-def _on_pointing(report: PointedReport) -> Iterator[str]:
-    train, valid = report.train, report.valid
-    if valid is None:
-        yield "no validation text: the last model will count as the best. Set data.valid_text."
-    else:
-        if valid.seen:
-            yield (
-                f"the inputs of {valid.seen:,} of {valid.examples:,} validation examples are also in the "
-                "training text: scores on them are too high. Remove them from the training text."
-            )
-        if valid.lowest < train.lowest or valid.highest > train.highest:
-            yield (
-                f"validation numbers are from {valid.lowest:.6g} to {valid.highest:.6g}, those of the "
-                f"training text from {train.lowest:.6g} to {train.highest:.6g}: some are new to the model."
-            )
-    if max(abs(train.lowest), abs(train.highest)) > _LARGE_NUMBER:
-        yield (
-            f"numbers from {train.lowest:.6g} to {train.highest:.6g}: a network learns from numbers about as "
-            "large as 1. Scale them, for example to the range from 0 to 1."
-        )
-    if report.test_seen is not None and report.test_seen[1]:
-        count, seen = report.test_seen
-        yield f"the inputs of {seen:,} of {count:,} test examples are also in the training text."
 
 
 def _on_data(report: DataReport) -> Iterator[str]:
@@ -189,7 +157,8 @@ def _on_size(plan: Experiment, pieces: int, parameters: int) -> Iterator[str]:
         )
 
 
-def _on_training(plan: Experiment, batches: int) -> Iterator[str]:
+def on_training(plan: Experiment, batches: int) -> Iterator[str]:
+    """Warnings about the length of training. batches: number of batches in an epoch."""
     training = plan.training
     if training.warmup >= training.steps and training.schedule != "constant":
         yield (

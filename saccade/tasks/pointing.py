@@ -1,7 +1,7 @@
 """Pointing: training on inputs with positions as their answer, and exact answers for validation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from saccade.errors import ConfigError
 from saccade.model_folder.checkpoint import Model
 from saccade.models.families import Pointer, expect
 from saccade.models.pointer import PointerConfig
-from saccade.tasks.advice import pointing_advice
+from saccade.tasks.advice import on_training
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.labelling import require_reader_settings
 from saccade.text.batching import Batch, collate, plan_batches
@@ -52,15 +52,17 @@ class PointerValidationConfig(ValidationSchedule):
 class PointerValidation(ValidationScores):
     """The scores of a pointer network.
 
-    loss: nats per position; exact: share of answers that are right from beginning to end, 0 to 100.
+    loss: nats per position; exact: share of answers that are right from beginning to end.
     """
 
     exact: float
 
     def line(self) -> str:
         """Human-readable summary in one line."""
-        return f"loss {self.loss:.4f}  exact {self.exact:.2f}%"
+        return f"loss {self.loss:.4f}  exact {self.exact:.1%}"
 
+
+_LARGE_NUMBER = 100
 
 SECTIONS: dict[str, type[Section]] = {
     "data": PointedConfig,
@@ -92,7 +94,7 @@ def validate_answers(
         gold = (tuple(lines[TARGET].line(int(index))[:-1].tolist()) for index in indices)
         right += sum(one.tokens == answer for one, answer in zip(found, gold, strict=True))
     loss = total / count
-    return PointerValidation(loss, math.exp(min(loss, 100.0)), 100 * right / len(lines))
+    return PointerValidation(loss, math.exp(min(loss, 100.0)), right / len(lines))
 
 
 class Pointing(Task):
@@ -161,4 +163,29 @@ class Pointing(Task):
     def advice(self, plan: Experiment, report: Report, *, parameters: int) -> list[str]:
         """See `Task.advice`."""
         assert isinstance(report, PointedReport)
-        return pointing_advice(plan, report, batches=self.batches_an_epoch(plan, report))
+        return [*_on_examples(report), *on_training(plan, self.batches_an_epoch(plan, report))]
+
+
+def _on_examples(report: PointedReport) -> Iterator[str]:
+    train, valid = report.train, report.valid
+    if valid is None:
+        yield "no validation text: the last model will count as the best. Set data.valid_text."
+    else:
+        if valid.seen:
+            yield (
+                f"the inputs of {valid.seen:,} of {valid.examples:,} validation examples are also in the "
+                "training text: scores on them are too high. Remove them from the training text."
+            )
+        if valid.lowest < train.lowest or valid.highest > train.highest:
+            yield (
+                f"validation numbers are from {valid.lowest:.6g} to {valid.highest:.6g}, those of the "
+                f"training text from {train.lowest:.6g} to {train.highest:.6g}: some are new to the model."
+            )
+    if max(abs(train.lowest), abs(train.highest)) > _LARGE_NUMBER:
+        yield (
+            f"numbers from {train.lowest:.6g} to {train.highest:.6g}: a network learns from numbers about as "
+            "large as 1. Scale them, for example to the range from 0 to 1."
+        )
+    if report.test_seen is not None and report.test_seen[1]:
+        count, seen = report.test_seen
+        yield f"the inputs of {seen:,} of {count:,} test examples are also in the training text."

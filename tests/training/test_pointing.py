@@ -99,7 +99,7 @@ def test_it_learns_to_sort(tmp_path: Path, precision: str) -> None:
     made = InputPointer.load(tmp_path / "run", device="cpu")
     scores = made.score(made.read(tmp_path / "valid.tsv", answers=True))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert max(line["exact"] for line in lines if line["kind"] == "valid") > 60
+    assert max(line["exact"] for line in lines if line["kind"] == "valid") > 0.6
     assert scores.exact > 0.6
 
 
