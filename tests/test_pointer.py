@@ -77,6 +77,8 @@ def test_a_folder_is_loaded_as_what_the_model_is_for(tmp_path: Path) -> None:
     assert [one.positions for one in made.predict(TASKS)] == [
         one.positions for one in InputPointer(model, beam=2).predict(TASKS)
     ]
+    wider = made.with_settings({"decoding": {"beam": 9}})
+    assert (wider.options.beam, made.options.beam) == (9, 2)
     with pytest.raises(UserError, match="decoding.beams = 2: no such setting"):
         saccade.load(tmp_path / "model", device="cpu", beams=2)
     with pytest.raises(UserError, match="a tagger.*but this needs a pointer network"):

@@ -103,10 +103,7 @@ def _load(model: Path, running: Running) -> "Predictor":
         raise Unsupported(f"{model}: an exported translator.", topic="translator")
     use = load(model, device=running.device)
     if not isinstance(use, Predictor):
-        network = use.network if hasattr(use, "network") else None
-        raise Unsupported(
-            f"{model}: this model writes text and labels none.", topic=getattr(network, "topic", "translator")
-        )
+        raise Unsupported(f"{model}: this model writes text and labels none.", topic=use.topic)
     return use
 
 

@@ -1,10 +1,11 @@
 """Using pointer networks: inputs of numbers in, positions of these inputs out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -18,15 +19,15 @@ from saccade.decoding.search import search
 from saccade.errors import InputError, TooLong
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
+from saccade.machine import chosen_device
 from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import Pointer, expect
+from saccade.models.families import Pointer
 from saccade.models.pointer import PointerConfig
-from saccade.native.fork import survive_fork
 from saccade.text.batching import plan_for_inference
 from saccade.text.lines import require_many, require_text
 from saccade.text.pointing import Task, as_text, parse_answer, parse_inputs, read_tasks
 from saccade.text.positions import END, PositionTokenizer
+from saccade.use.loaded import require_no_target
 from saccade.use.pointed_scores import PointedScores
 from saccade.use.predictor import Predictor
 
@@ -64,27 +65,33 @@ class Pointed:
 class InputPointer(Predictor):
     """A pointer network that is ready to answer."""
 
-    unit: ClassVar[str] = "lines"
+    family = Pointer
+    network: Pointer[Any, Any]
+    unit = "lines"
+    sections = ("decoding",)
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu", **options: Any) -> None:
         """options: keys of `[decoding]`, instead of the model's own.
 
         Raises UserError for a model that is not a pointer network, and for an option that does not exist.
         """
-        survive_fork()
-        self.model, self.network = model, expect(model.network, Pointer)
+        super().__init__(model, device=device)
         self.tokenizer = cast(PositionTokenizer, model.tokenizer)
         self.numbers = cast(PointerConfig, model.config).numbers
         self.options = build(PointerDecoding, {**model.decoding, **options}, where="decoding")
-        self.device = usable_device(device)
-        self.network.to(self.device)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str | None = None, **options: Any) -> Self:
-        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
+        """Loads a model as `Predictor.load` does. options: keys of `[decoding]`."""
         place = chosen_device(device)
         made = cls(load_model(Path(folder)), device=place, **options)
         made.reopen = partial(cls.load, Path(folder).absolute(), device=place, **options)
+        return made
+
+    def _with_settings(self, sections: Mapping[str, Mapping[str, Any]]) -> Self:
+        made = copy.copy(self)
+        decoding = {**self.options.model_dump(), **sections["decoding"]}
+        made.options = build(PointerDecoding, decoding, where="decoding")
         return made
 
     def predict(self, tasks: Sequence[str | ArrayLike]) -> list[Pointed]:
@@ -118,8 +125,9 @@ class InputPointer(Predictor):
             triples.append((inputs.tolist(), gold, found.positions))
         return PointedScores.of(triples)
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. What is pointed at is shown as attention of the answer to the inputs."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. What is pointed at is shown as attention of the answer to the inputs."""
+        require_no_target(target)
         require_text(text, "text")
         inputs = self._inputs(text, place="the text")
         if not len(inputs):
