@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.inspection.attribution import SourceAttributor, rank_correlation
+from saccade.inspection.attribution import SourceAttributor
+from saccade.inspection.correlation import rank_correlation
 from saccade.lab.experiment import (
     Chart,
     Code,
