@@ -103,5 +103,5 @@ EXPERIMENT = Experiment(
         "在给定规模和训练量下，固定向量能记住的符号有限。Multi30k 上按源句长度的 BLEU 见 docs/systems.md（`make compare`）。",
     ),
     code=(Code(Recurrent.encode, "vector = self.compress("),),
-    seconds=60,
+    seconds=80,
 )
