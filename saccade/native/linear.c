@@ -41,19 +41,19 @@ INLINE sums multiply_add(sums sum, int32_t four, sums weights) {
 /* sum + bias of `count` vectors of outputs, of which only the first `columns` outputs exist. */
 INLINE void put(float *to, const vec *sum, const int count, const float *bias, long columns) {
     if (columns >= count * LANES) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < count; v++) store(to, v * LANES, sum[v] + load(bias, v * LANES, 0), 0);
         return;
     }
     for (long j = 0; j < columns; j++) to[j] = sum[j / LANES][j % LANES] + bias[j];
 }
 
-/* Vectors of a panel that are computed at a time, so that the sums for all rows stay in registers: AVX-512 has 32 of
-   16 floats, others have 16 of 8 or fewer. */
+/* Vectors of a panel that are computed at a time, so that the sums for all rows stay in registers: AVX-512 has 32,
+   others have 16. */
 #if defined(__AVX512F__)
 #define GROUP(rows) (PANEL / LANES)
 #else
-#define GROUP(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#define GROUP(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : 2)
 #endif
 
 INLINE void panel_of_floats(const int rows, const float *x, long x_row, const float *w, const float *bias, long depth,
@@ -63,10 +63,10 @@ INLINE void panel_of_floats(const int rows, const float *x, long x_row, const fl
         vec sum[6][PANEL / LANES];
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < group; v++) sum[r][v] = (vec){0};
         for (long k = 0; k < depth; k++) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < group; v++) {
                 const vec right = load(w, k * PANEL + at + v * LANES, 0);
 #pragma GCC unroll 6
@@ -100,9 +100,9 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
         vec out[PANEL / LANES];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < PANEL / LANES; v++) {
-            typedef int32_t loose_int __attribute__((vector_size(64), aligned(4), may_alias));
+            typedef int32_t loose_int __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
             ivec exact;
             memcpy(&exact, &sum[r][v * LANES / SUMS], sizeof exact);
             exact -= *(const loose_int *)(total + v * LANES) * x_zero[r];

@@ -36,7 +36,7 @@ INLINE void quantise_row(const float *x, long width, uint8_t *to, float *scale, 
     for (long j = 0; j < width; j += LANES) {
         vec shifted = load(x, j, 0) * inverse + 12582912.0f; /* rounds; see exp_vec */
         uvec bits = ((uvec)shifted & 0xffff) + (uint32_t)*zero;
-        typedef uint8_t bytes __attribute__((vector_size(16), aligned(1), may_alias));
+        typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
         *(bytes *)(to + j) = __builtin_convertvector(bits & 0xff, bytes);
     }
 }

@@ -20,7 +20,7 @@
      tables     Row-major, the last axis without gaps, in the order in which the comments name the axes.
    Self-attention's products give (rows, 3, width): query, key and value of each position. Keys and values of a memory,
    and of a hypothesis's past, lie together as (positions, 2, width), so that one position is read in one go.
-   Widths of model, heads and feed-forward layers are multiples of 16 (LANES): no loop over them has a remainder. */
+   Widths of model, heads and feed-forward layers are multiples of 16, and so of LANES: no loop over them has a remainder. */
 #ifndef SACCADE_STACK_H
 #define SACCADE_STACK_H
 
