@@ -23,6 +23,7 @@ from saccade.tasks.classification import SECTIONS as CLASSIFICATION
 from saccade.tasks.interface import SECTIONS
 from saccade.tasks.language_modelling import SECTIONS as LANGUAGE
 from saccade.tasks.masked_language_modelling import SECTIONS as MASKED
+from saccade.tasks.pointing import SECTIONS as POINTING
 from saccade.tasks.tagging import SECTIONS as TAGGING
 from saccade.tasks.translation_validation import ValidationConfig
 from saccade.text.corpus import DataConfig
@@ -45,6 +46,7 @@ OTHERS: dict[str, Mapping[str, type[Section]]] = {
     "a tagger": TAGGING,
     "a classifier": CLASSIFICATION,
     "a masked language model": MASKED,
+    "a pointer network": POINTING,
 }
 """The sections of the tasks that do not translate; sections without keys are left out."""
 

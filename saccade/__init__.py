@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from saccade.use.classifier import TextLabeller
     from saccade.use.generator import TextGenerator
     from saccade.use.mask_filler import MaskFiller
+    from saccade.use.pointer import InputPointer
     from saccade.use.tagger import WordLabeller
     from saccade.use.translator import Translation, Translator
 
 __all__ = [
     "AttentionMap",
+    "InputPointer",
     "MaskFiller",
     "TextGenerator",
     "TextLabeller",
@@ -41,14 +43,15 @@ def load(folder: "str | Path | Sequence[str | Path]", *, device: str | None = No
     """Loads the model in a model folder or a run folder (its best model), ready for use.
 
     A translation model is loaded as a `Translator`, a language model as a `TextGenerator`, a tagger as a
-    `WordLabeller`, a classifier as a `TextLabeller`, a masked language model as a `MaskFiller`. A list of
-    folders makes an ensemble: a `Translator` that averages the probabilities of models with one vocabulary.
+    `WordLabeller`, a classifier as a `TextLabeller`, a masked language model as a `MaskFiller`, a pointer
+    network as an `InputPointer`. A list of folders makes an ensemble: a `Translator` that averages the
+    probabilities of models with one vocabulary.
 
     device: "cpu", "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models:
     precision, "float32", "int8", which is faster on CPUs but quantises the weights, "bfloat16" or "float16"
     on a GPU (unset: as stored in the folder); reranker, a model folder, which picks among the candidates of a
     non-autoregressive model. Options of language models are settings that their weights do not depend on,
-    such as memory.
+    such as memory; those of pointer networks are keys of `[decoding]`, such as beam.
 
     Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """
@@ -59,6 +62,7 @@ def load(folder: "str | Path | Sequence[str | Path]", *, device: str | None = No
 
 _HOMES = {
     "AttentionMap": "saccade.models.recording",
+    "InputPointer": "saccade.use.pointer",
     "MaskFiller": "saccade.use.mask_filler",
     "TextGenerator": "saccade.use.generator",
     "TextLabeller": "saccade.use.classifier",

@@ -25,7 +25,14 @@ import torch
 import saccade
 from saccade.__main__ import app
 from saccade.models import KINDS
-from saccade.models.families import Classifier, LanguageModel, MaskedLanguageModel, NonAutoregressive, Tagger
+from saccade.models.families import (
+    Classifier,
+    LanguageModel,
+    MaskedLanguageModel,
+    NonAutoregressive,
+    Pointer,
+    Tagger,
+)
 from saccade.models.nonautoregressive import SCHEMES
 from saccade.text.numbers import write_corpus
 from saccade.text.reading import read_text
@@ -40,6 +47,8 @@ SETTINGS = {
     "training.save_every": 1,
     "validation.every": UPDATES,
 }
+RUNNING = {LanguageModel: {"model.segment": 16}, MaskedLanguageModel: {"data.block": 32}}
+"""The families that read running text, with the length of what they read together."""
 SECONDS = 300
 """Longest that one command may take."""
 
@@ -76,13 +85,9 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
     teacher = None
     without_preset = {name: value for name, value in SETTINGS.items() if name != "model.preset"}
     for kind, record in KINDS.items():
-        if record.family is LanguageModel:
+        if record.family in RUNNING:
             text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
-            yield kind, {**SETTINGS, **text, "model.kind": kind, "model.segment": 16}
-            continue
-        if record.family is MaskedLanguageModel:
-            text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
-            yield kind, {**SETTINGS, **text, "model.kind": kind, "data.block": 32}
+            yield kind, {**SETTINGS, **text, **RUNNING[record.family], "model.kind": kind}
             continue
         if record.family is Classifier:
             text = {f"data.{split}text": folder / f"{split or 'train_'}texts.tsv" for split in ("", "valid_")}
@@ -92,6 +97,9 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
             own = {} if kind == "classifier" else {"training.encoder_from": folder / "bert"}
             sizes = SETTINGS if kind == "classifier" else without_preset
             yield kind, {**sizes, **text, **own, "model.kind": kind}
+            continue
+        if record.family is Pointer:
+            yield kind, {**SETTINGS, **tasks(folder), "model.kind": kind, "model.numbers": 1}
             continue
         if record.family is Tagger:
             text = {f"data.{split}text": folder / f"{split or 'train_'}words.tsv" for split in ("", "valid_")}
@@ -119,6 +127,23 @@ def write_labels(source: Path, path: Path) -> None:
     """The words of a text with their last letters as labels, a word a line."""
     sentences = ["".join(f"{word}\t{word[-1]}\n" for word in line.split()) for line in read_text(source)]
     path.write_text("\n".join(sentences), encoding="utf-8")
+
+
+def tasks(folder: Path) -> dict[str, object]:
+    """The texts of a pointer network, made from those of translation."""
+    for name in ("train", "valid", "test"):
+        write_tasks(folder / f"{name}.en", folder / f"{name}.tasks")
+    return {"data.text": folder / "train.tasks", "data.valid_text": folder / "valid.tasks"}
+
+
+def write_tasks(source: Path, path: Path) -> None:
+    """The lengths of the words of each line of a text, and their order from the shortest to the longest."""
+    lines = []
+    for line in read_text(source):
+        sizes = [len(word) for word in line.split()]
+        order = sorted(range(1, len(sizes) + 1), key=lambda position: sizes[position - 1])
+        lines.append(f"{' '.join(map(str, sizes))}\t{' '.join(map(str, order))}\n")
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def fertilities(teacher: object, folder: Path) -> dict[str, object]:
@@ -159,15 +184,17 @@ def use_translator(run: Path, folder: Path) -> None:
 
 
 def use_predictor(run: Path, folder: Path, labelled: Path) -> None:
-    printed = command("predict", run, folder / "test.en")
     predictor = saccade.load(run, device="cpu")
-    found = predictor.run(list(predictor.read(folder / "test.en", answers=False)))
+    test = folder / ("test.tasks" if isinstance(predictor, saccade.InputPointer) else "test.en")
+    printed = command("predict", run, test)
+    found = predictor.run(list(predictor.read(test, answers=False)))
     require(
         printed == "".join(f"{line}\n" for one in found for line in one.lines()), "command and library differ"
     )
     scores = command("predict", run, labelled, "--score", unless="gives no labels")
-    require("accuracy" in scores or not scores, "no scores")
-    require(bool(predictor.inspect(read_text(folder / "test.en")[0]).tokens), "no record")
+    require("accuracy" in scores or "exact" in scores or not scores, "no scores")
+    text = read_text(test)[0].partition("\t")[0]
+    require(bool(predictor.inspect(text).tokens), "no record")
 
 
 def use_text(run: Path, folder: Path) -> None:

@@ -18,6 +18,7 @@ from tests.test_generator import model as language_model
 def test_the_public_names_are_these() -> None:
     assert saccade.__all__ == [
         "AttentionMap",
+        "InputPointer",
         "MaskFiller",
         "TextGenerator",
         "TextLabeller",

@@ -9,6 +9,7 @@ from saccade.models import (
     bert,
     classifier,
     convolutional,
+    pointer,
     recurrent,
     recurrent_lm,
     tagger,
@@ -22,6 +23,7 @@ from saccade.models.families import (
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
+    Pointer,
     Seq2Seq,
     Tagger,
 )
@@ -84,6 +86,7 @@ KINDS: dict[str, Kind] = {
     "bert-classifier": Kind(
         classifier.BertClassifierConfig, classifier.BertClassifier, bert.PRESETS, Classifier
     ),
+    "pointer": Kind(pointer.PointerConfig, pointer.PointerNetwork, pointer.PRESETS, Pointer),
 }
 """The record of each value of `model.kind`."""
 

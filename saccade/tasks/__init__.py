@@ -8,6 +8,7 @@ from saccade.models.families import (
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
+    Pointer,
     Seq2Seq,
     Tagger,
 )
@@ -16,6 +17,7 @@ from saccade.tasks.interface import Task
 from saccade.tasks.language_modelling import LanguageModelling
 from saccade.tasks.masked_language_modelling import MaskedLanguageModelling
 from saccade.tasks.nonautoregressive import NonAutoregressiveTranslation
+from saccade.tasks.pointing import Pointing
 from saccade.tasks.tagging import Tagging
 from saccade.tasks.translation import Translation
 
@@ -26,6 +28,7 @@ TASKS: dict[type[Network], Task] = {
     Tagger: Tagging(),
     Classifier: Classification(),
     MaskedLanguageModel: MaskedLanguageModelling(),
+    Pointer: Pointing(),
 }
 """The task of each family of models."""
 

@@ -47,7 +47,7 @@ def text_advice(plan: Experiment, report: TextReport, *, parameters: int, batche
         *on_lines(report.repeats),
         *_on_text(report),
         *_on_size(plan, pieces, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
     ]
 
 
@@ -56,13 +56,13 @@ def masked_advice(plan: Experiment, report: TextReport, *, parameters: int, batc
     return [
         *_on_text(report),
         *_on_size(plan, report.train.tokens, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
     ]
 
 
 def examples_advice(plan: Experiment, report: ExamplesReport, *, batches: int) -> list[str]:
     """Warnings for a model that labels, and its examples. batches: number of batches in an epoch."""
-    return [*_on_examples(report), *_on_training(plan, batches)]
+    return [*_on_examples(report), *on_training(plan, batches)]
 
 
 def translation_advice(plan: Experiment, report: DataReport, *, parameters: int, batches: int) -> list[str]:
@@ -74,7 +74,7 @@ def translation_advice(plan: Experiment, report: DataReport, *, parameters: int,
         *_on_data(report),
         *_on_pieces(plan, report),
         *_on_size(plan, report.train.target.pieces, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
         *on_scores(report),
     ]
 
@@ -157,7 +157,8 @@ def _on_size(plan: Experiment, pieces: int, parameters: int) -> Iterator[str]:
         )
 
 
-def _on_training(plan: Experiment, batches: int) -> Iterator[str]:
+def on_training(plan: Experiment, batches: int) -> Iterator[str]:
+    """Warnings about the length of training. batches: number of batches in an epoch."""
     training = plan.training
     if training.warmup >= training.steps and training.schedule != "constant":
         yield (

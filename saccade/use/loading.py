@@ -14,12 +14,14 @@ from saccade.models.families import (
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
+    Pointer,
     Seq2Seq,
     Tagger,
 )
 from saccade.use.classifier import TextLabeller
 from saccade.use.generator import TextGenerator
 from saccade.use.mask_filler import MaskFiller
+from saccade.use.pointer import InputPointer
 from saccade.use.predictor import Predictor
 from saccade.use.tagger import WordLabeller
 from saccade.use.translator import Translator
@@ -34,6 +36,7 @@ USES: dict[type[Network], Callable[..., Use]] = {
     Tagger: WordLabeller,
     Classifier: TextLabeller,
     MaskedLanguageModel: MaskFiller,
+    Pointer: InputPointer,
 }
 """The class, or a function that makes it, for the models of each family."""
 
@@ -41,7 +44,8 @@ USES: dict[type[Network], Callable[..., Use]] = {
 def load(folder: str | Path | Sequence[str | Path], *, device: str | None = None, **options: Any) -> Use:
     """Loads a model folder or a run folder (its best checkpoint), ready for use.
 
-    Several folders make an ensemble of translation models. options: see `Translator.of` and `TextGenerator`.
+    Several folders make an ensemble of translation models. options: see `Translator.of`, `TextGenerator`
+    and `InputPointer`.
     Raises UserError for a folder that cannot be read.
     """
     if not isinstance(folder, str | Path):
