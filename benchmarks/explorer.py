@@ -1,8 +1,8 @@
 """Size and speed of the explorer's page: 60 tokens through 6 layers of 8 heads, in Chromium.
 
 Run with `python -m benchmarks.explorer [--browser PATH]`; needs the extra `browser` and Chromium. Prints the
-size of the page, the time until it can be used, and the time between frames while the pointer moves over a
-matrix and over the tokens of the lines.
+size of the page, the time until it can be used, the processor time of the page's main thread until then, and
+the time between frames while the pointer moves over a matrix and over the tokens of the lines.
 """
 
 import argparse
@@ -74,15 +74,20 @@ def measure(path: Path, *, browser: str) -> None:
     print(f"size of the page: {path.stat().st_size / 1e6:.2f} MB")
     with sync_playwright() as running:
         opened = running.chromium.launch(executable_path=browser, args=ARGUMENTS)
-        times = []
+        times, computed = [], []
         for _ in range(5):
             page = opened.new_page(viewport={"width": 1280, "height": 900})
+            inside = page.context.new_cdp_session(page)
+            inside.send("Performance.enable", {"timeDomain": "threadTicks"})
             page.goto(path.as_uri())
+            metrics = {one["name"]: one["value"] for one in inside.send("Performance.getMetrics")["metrics"]}
+            computed.append(metrics["TaskDuration"] * 1000)
             times.append(
                 page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
             )
             page.close()
         print(f"until it can be used: median {statistics.median(times):.0f} ms of {len(times)} openings")
+        print(f"processor time of the page meanwhile: median {statistics.median(computed):.0f} ms")
         page = opened.new_page(viewport={"width": 1280, "height": 900})
         page.goto(path.as_uri())
         for key, selector in (("2", ".matrix"), ("1", ".token")):

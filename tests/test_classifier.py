@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 import saccade
 from saccade.errors import UserError
 from saccade.model_folder.checkpoint import Model, save_model
+from saccade.text.batching import PaddedColumn
 from saccade.text.classification import read_texts
 from saccade.use.classifier import TextLabeller
 from tests.labelled import bert_classifier, classifier
@@ -61,6 +63,36 @@ def test_the_record_shows_the_pooling_as_attention_of_the_label() -> None:
     assert kinds == [("encoder", ("source", "source")), ("cross", ("target", "source"))]
     assert record.tokens["target"].pieces == (record.output,)
     assert record.to_json()["records"][0]["maps"][1]["shape"] == [3, 1, 4]
+
+
+def label_log_prob(labeller: TextLabeller, ids: Sequence[int], label: int) -> float:
+    column = PaddedColumn(torch.tensor([ids]), torch.tensor([len(ids)]), 0, positions=len(ids))
+    with torch.no_grad():
+        logits = labeller.network.output(labeller.network.encode({"source": column}))
+    return float(logits[0].log_softmax(-1)[label])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_label_is_attributed_to_the_text_by_erasure_and_gradient(name: str) -> None:
+    labeller = TextLabeller(MODELS[name]())
+    record = labeller.inspect(TEXTS[0])
+    [ids] = labeller.tokenizer.encode_source([TEXTS[0]])
+    label = labeller.tokenizer.labels.index(record.output)
+    whole = label_log_prob(labeller, ids, label)
+    assert record.log_probs == pytest.approx((whole,)) and set(record.absent) == {"search"}
+    gradient, erasure = (one.values[0] for one in record.attributions)
+    embedding = next(one for one in labeller.network.modules() if isinstance(one, torch.nn.Embedding))
+    for place in range(len(ids)):
+        without = label_log_prob(labeller, [*ids[:place], *ids[place + 1 :]], label)
+        assert float(erasure[place]) == pytest.approx(whole - without)
+        sides = []
+        for factor in (1 + 1e-5, 1 - 1e-5):
+            factors = torch.ones(1, len(ids), 1, dtype=torch.float64)
+            factors[0, place] = factor
+            handle = embedding.register_forward_hook(lambda _, __, output, own=factors: output * own)
+            sides.append(label_log_prob(labeller, ids, label))
+            handle.remove()
+        assert float(gradient[place]) == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-4, abs=1e-7)
 
 
 def test_a_folder_is_loaded_as_what_the_model_is_for(tmp_path: Path) -> None:

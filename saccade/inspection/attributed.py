@@ -52,10 +52,16 @@ def attributed(
     known = tuple(log_probs.tolist())
     if not wanted:
         return Attributed((), known, {"attributions": "switched-off"})
-    compared = [of_tokens(one, slots) for one in cross_maps(maps)]
+    return Attributed(
+        attributions(attributor, [of_tokens(one, slots) for one in cross_maps(maps)]), known, {}
+    )
+
+
+def attributions(attributor: Attributor, compared: Sequence[AttentionMap]) -> tuple[Attribution, ...]:
+    """The attributions by every method, with the rank correlations of maps (heads, output token, key)."""
     values: dict[Method, Tensor] = {"gradient": attributor.gradient(), "erasure": attributor.erasure()}
     assert values.keys() == set(get_args(Method))
-    found = tuple(
+    return tuple(
         Attribution(
             method,
             "source",
@@ -68,7 +74,6 @@ def attributed(
         )
         for method, value in values.items()
     )
-    return Attributed(found, known, {})
 
 
 def of_tokens(one: AttentionMap, slots: Slots | None) -> AttentionMap:

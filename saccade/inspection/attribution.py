@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.trace import Rounds
-from saccade.models.families import LanguageModel, Memory, Network, Seq2Seq
+from saccade.models.families import Classifier, LanguageModel, Memory, Network, Seq2Seq
+from saccade.text.batching import PaddedColumn
+from saccade.text.examples import SOURCE
 
 _ROW_TOKENS = 8192
 """Tokens that are read at a time: source and target together, over all rows."""
@@ -46,6 +48,19 @@ class Attributor(ABC):
     def erasable(self) -> int:
         """The number of source tokens, from the first one, that can be left out."""
         return self.source.size(1)
+
+    @torch.inference_mode(False)
+    def backward(self, network: nn.Module, copies: Tensor | None = None) -> Tensor:
+        """Gradient x input by a backward pass for each token. copies: see `embedding_of`."""
+        source, found = self.source.clone(), []
+        copies = None if copies is None else copies.clone()
+        with torch.enable_grad(), embedding_of(network, source, copies) as embedded:
+            log_probs = self.log_probs(source)[0]
+            [inputs] = embedded
+            for log_prob in log_probs:
+                [gradient] = torch.autograd.grad(log_prob, [inputs], retain_graph=True)
+                found.append((gradient.double() * inputs.detach().double()).sum(-1)[0].cpu())
+        return torch.stack(found) if found else torch.zeros(0, source.size(1), dtype=torch.float64)
 
     def erasure(self) -> Tensor:
         """Erasure, float64 (tokens, source); NaN for what cannot be left out, such as a single token."""
@@ -122,20 +137,30 @@ class AtOnceAttributor(Attributor):
         """See `Attributor.log_probs`."""
         return self.decoder.token_log_probs(source, self.target, self.rounds)
 
-    @torch.inference_mode(False)
     def gradient(self) -> Tensor:
         """See `Attributor.gradient`. A copy of an embedding that the decoder reads belongs to its source."""
-        source = self.source.clone()
+        lengths = torch.full_like(self.source[:, 0], self.source.size(1))
+        copies = self.decoder.copies(self.source, lengths, self.target)
+        return self.backward(self.decoder.network, copies)
+
+
+class LabelAttributor(Attributor):
+    """Attributes the label (its id) of a text to the tokens of the text (1, source)."""
+
+    def __init__(self, network: Classifier, source: Tensor, label: int) -> None:
+        super().__init__(source)
+        self.network, self.label = network, label
+
+    def log_probs(self, source: Tensor) -> Tensor:
+        """See `Attributor.log_probs`: (rows, 1)."""
         lengths = torch.full_like(source[:, 0], source.size(1))
-        copies = self.decoder.copies(source, lengths, self.target)
-        found = []
-        with torch.enable_grad(), embedding_of(self.decoder.network, source, copies) as embedded:
-            log_probs = self.log_probs(source)[0]
-            [inputs] = embedded
-            for log_prob in log_probs:
-                [gradient] = torch.autograd.grad(log_prob, [inputs], retain_graph=True)
-                found.append((gradient.double() * inputs.detach().double()).sum(-1)[0].cpu())
-        return torch.stack(found) if found else torch.zeros(0, source.size(1), dtype=torch.float64)
+        column = PaddedColumn(source, lengths, 0, positions=source.numel())
+        logits: Tensor = self.network.output(self.network.encode({SOURCE: column}))
+        return logits.double().log_softmax(-1)[:, [self.label]]
+
+    def gradient(self) -> Tensor:
+        """See `Attributor.gradient`."""
+        return self.backward(self.network)
 
 
 class TextAttributor:

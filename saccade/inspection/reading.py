@@ -6,10 +6,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from saccade.inspection.attributed import attributions
+from saccade.inspection.attribution import Attributor
 from saccade.inspection.facts import facts
 from saccade.inspection.record import Inspection, Part, Reason, Side
 from saccade.inspection.words import Tokens
-from saccade.models.recording import record_attention
+from saccade.models.recording import cross_maps, record_attention
 
 
 def inspect_reading(
@@ -20,16 +22,20 @@ def inspect_reading(
     *,
     text: str,
     name: str,
+    attributor: Attributor | None = None,
 ) -> Inspection:
     """The record of one pass over a text.
 
     read: runs the network on the text alone. tokens: along the source axis. labels: what the model says of
-    it. Attention that pools the text, of kind cross, has the label as its only query.
+    it. Attention that pools the text, of kind cross, has the label as its only query. attributor: attributes
+    the labels to the text; without one, attributions are absent.
     """
     with torch.inference_mode(), record_attention(network) as recorded:
         read()
     maps = tuple(replace(one, weights=one.weights[0].float().cpu()) for one in recorded.values())
-    absent: dict[Part, Reason] = {"search": "labels", "attributions": "labels"}
+    absent: dict[Part, Reason] = {"search": "labels"}
+    if attributor is None:
+        absent["attributions"] = "labels"
     if not maps:
         absent["maps"] = "no-attention"
     pooled: tuple[Side, Side] = ("target", "source")
@@ -41,9 +47,16 @@ def inspect_reading(
         given=False,
         tokens={"source": tokens, "target": word_tokens(labels)},
         maps=maps,
+        log_probs=None if attributor is None else _log_probs(attributor),
+        attributions=() if attributor is None else attributions(attributor, cross_maps(maps)),
         sides=tuple(pooled if one.kind == "cross" else ("source", "source") for one in maps),
         absent=absent,
     )
+
+
+@torch.inference_mode()
+def _log_probs(attributor: Attributor) -> tuple[float, ...]:
+    return tuple(attributor.log_probs(attributor.source)[0].tolist())
 
 
 def word_tokens(words: Sequence[str]) -> Tokens:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 
 from saccade.errors import InputError, TooLong
+from saccade.inspection.attribution import LabelAttributor
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
 from saccade.model_folder.checkpoint import Model
@@ -114,6 +115,7 @@ class TextLabeller(Predictor):
         [ids] = self.tokenizer.encode_source([text])
         pieces = self.tokenizer.source_pieces(ids)
         tokens = word_tokens(pieces)
+        label = self.tokenizer.labels.index(found.label)
         return inspect_reading(
             self.network,
             lambda: self.network.encode(inputs),
@@ -121,6 +123,7 @@ class TextLabeller(Predictor):
             [found.label],
             text=text,
             name=name,
+            attributor=LabelAttributor(self.network, inputs[SOURCE].values, label),
         )
 
     def _inputs(self, texts: Sequence[str]) -> dict[str, PaddedColumn]:

@@ -12,7 +12,7 @@ import pytest
 
 from saccade.model_folder.checkpoint import save_model
 from tests.commands.conftest import Run, refused
-from tests.inspection.records import reader
+from tests.inspection.records import model_at_once, reader
 
 PNG = b"\x89PNG\r\n"
 
@@ -83,6 +83,25 @@ def test_texts_models_and_checkpoints_stand_side_by_side(
     names = [one["name"] for one in records(out)]
     assert len(names) == 2 and names[0].endswith("(best)") and names[1].endswith("(last)")
     assert len({json.dumps(one["tokens"]) for one in records(out)}) == 1
+
+
+def test_models_that_write_at_once_show_their_own_translations_side_by_side(
+    saccade: Run, tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        save_model(tmp_path / f"ctc-{seed}", model_at_once("ctc", seed=seed))
+    out = tmp_path / "out.json"
+    done = saccade("attention", tmp_path / "ctc-0", "the dog", "--compare", tmp_path / "ctc-1", "-o", out)
+    assert done.code == 0, done.err
+    shown = records(out)
+    assert [one["given"] for one in shown] == [False, False]
+    for one in shown:
+        assert one["written"] == "output" and len(one["slots"]) == len(one["log_probs"])
+        assert [row["method"] for row in one["attributions"]] == ["gradient", "erasure"]
+    refused(
+        saccade("attention", tmp_path / "ctc-0", "the dog", "--target", "a cat", "-o", out),
+        "does not depend on the target",
+    )
 
 
 def test_a_language_model_shows_how_it_reads_a_text(

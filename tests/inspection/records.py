@@ -32,12 +32,17 @@ def translator(kind: str, tokenizer: Tokenizer | None = None, **changes: Any) ->
 
 def at_once(scheme: str, tokenizer: Tokenizer | None = None) -> Translator:
     """Of a non-autoregressive model."""
+    return Translator.of(model_at_once(scheme, tokenizer))
+
+
+def model_at_once(scheme: str, tokenizer: Tokenizer | None = None, *, seed: int = 0) -> Model:
+    """A non-autoregressive model."""
     tokenizer = tokenizer or sentence_pieces()
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = model_config({"kind": "nonautoregressive", "decoder": scheme, **SIZES})
     network: Any = build_model(config, vocabulary_of(tokenizer))
-    randomise(network)
-    return Translator.of(Model(network.eval(), config, tokenizer))
+    randomise(network, seed=seed)
+    return Model(network.eval(), config, tokenizer)
 
 
 def reader(kind: str, tokenizer: Tokenizer | None = None, **changes: Any) -> TextGenerator:
