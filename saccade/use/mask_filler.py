@@ -87,6 +87,7 @@ class MaskFiller(Predictor):
             raise InputError("the text has no gap: write [MASK] where a piece is to be filled in.")
         return [list(place) for place in found.places]
 
+    @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> list[Embedded]:
         """See `Predictor.embed`. A text's vector is the mean of its pieces' states, or the model's pooler's.
 
