@@ -1,8 +1,8 @@
 """Make the texts of examples/sorting.toml and examples/convex-hull.toml, and draw what models answer.
 
-    python examples/pointers.py sort data/sorting --lengths 5-20 --test-lengths 5,10,15,20,25,30,40
+    python examples/pointers.py sort data/sorting --lengths 3-8 --test-lengths 3,4,5,6,7,8,9,10,12
     python examples/pointers.py hull data/hull --lengths 50 --train 400000 --test-lengths 50
-    python examples/pointers.py curve exactness.svg sorting=scores.json --trained 5-20
+    python examples/pointers.py curve exactness.svg sorting=scores.json --trained 3-8
     python examples/pointers.py draw runs/convex-hull data/hull/test.txt hulls.svg
 
 `sort` and `hull` write train.txt, valid.txt and test.txt, the same ones each time for the same options. Each

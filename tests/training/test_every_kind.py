@@ -31,6 +31,7 @@ CASES: dict[str, tuple[str, ...]] = {
         for cell in CELLS
         for attention in ATTENTIONS
     },
+    "transformer, copying": ("model.copying=true", "training.precision=bfloat16"),
     "convolutional": ("model.kind=convolutional", "training.r_drop=2"),
     "convolutional, output normed": ("model.kind=convolutional", "model.tied_embeddings=none"),
 }
