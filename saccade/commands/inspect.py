@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from saccade.use.predictor import Predictor
     from saccade.use.translator import Translator
 
+_NO_TARGET = "this model reads one text and has no target; leave the target out."
 _NAME = 40  # characters of a text that a record is called by
 
 
@@ -31,7 +32,8 @@ def attention(
         typer.Argument(
             metavar="TEXT...",
             show_default=False,
-            help="The sentence to translate, or several to compare; for a model that reads, a text.",
+            help="The sentence to translate, or several to compare; for a model that reads, a text, or the "
+            "name of a picture, sound or table.",
         ),
     ],
     *,
@@ -50,8 +52,8 @@ def attention(
         Path,
         option(
             "FILE",
-            "The page (.html), its data (.json, .npz), or a picture of the cross-attention (.png, .svg, "
-            ".pdf; needs the extra `plot`).",
+            "The page (.html), its data (.json, .npz), or a picture of the cross-attention, over what was "
+            "read if that is a picture or a sound (.png, .svg, .pdf; needs the extra `plot`).",
             "--out",
             "-o",
         ),
@@ -76,6 +78,7 @@ def attention(
       saccade attention runs/en-de "A dog runs." "A dog sleeps." --out dogs.html
       saccade attention runs/en-de "A dog runs." --compare runs/other --out models.html
       saccade attention runs/en-de "A dog runs." --out dog.png
+      saccade attention runs/lines line.png --out where.png
     """
     from saccade.inspection import picture, saving
 
@@ -87,9 +90,10 @@ def attention(
             raise ConfigError(
                 f"{out}: a picture shows one sentence and one model; write a .html page instead."
             )
-        if not _translates(model):
-            raise ConfigError(f"{out}: only a translation can be drawn as a picture; write a .html page.")
-        _draw(_translator(model, settings, use), texts[0], target, settings, out)
+        if _translates(model):
+            _draw(_translator(model, settings, use), texts[0], target, settings, out)
+        else:
+            _draw_reading(_opened(model, settings, use), texts[0], target, out)
     else:
         saving.check(out)
         folders = _folders(model, compare, checkpoints=checkpoints)
@@ -118,6 +122,19 @@ def _draw(translator: "Translator", text: str, target: str | None, settings: Set
         typer.echo(note, err=True)
     if found is not None:
         typer.echo(found)
+
+
+def _draw_reading(
+    model: "Translator | TextGenerator | Predictor", text: str, target: str | None, out: Path
+) -> None:
+    from saccade.use.predictor import Predictor
+
+    if not isinstance(model, Predictor):
+        raise ConfigError(f"{out}: only a translation can be drawn as a picture; write a .html page.")
+    if target is not None:
+        raise InputError(_NO_TARGET)
+    for note in model.draw(text, out):
+        typer.echo(note, err=True)
 
 
 def _folders(model: Path, compare: Path | None, *, checkpoints: bool) -> dict[str, Path]:
@@ -228,5 +245,5 @@ def _inspected(
     if isinstance(model, Translator):
         return model.inspect(text, target, name=name, **settings["decoding"])
     if target is not None:
-        raise InputError("this model reads one text and has no target; leave the target out.")
+        raise InputError(_NO_TARGET)
     return model.inspect(text, name=name)

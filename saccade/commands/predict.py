@@ -1,4 +1,4 @@
-"""saccade predict: what a model that reads a text says about it."""
+"""saccade predict: what a model that reads says about a text, a file or a table."""
 
 import json
 from collections.abc import Iterable
@@ -24,8 +24,9 @@ def predict(
         typer.Argument(
             metavar="FILE",
             show_default="standard input",
-            help="The text: for a tagger CoNLL-U, words with labels, or one sentence a line; for others "
-            "one text a line.",
+            help="The text: for a tagger CoNLL-U, words with labels, or one sentence a line; for a model "
+            "that reads pictures or sounds such a file, or a manifest of them; for a ranker a CSV table; "
+            "for others one text a line.",
         ),
     ] = Path("-"),
     *,
@@ -57,13 +58,17 @@ def predict(
 
     A tagger fills the labels into CoNLL-U, whose other columns and comments stay; words with labels and plain
     sentences become a word, a tab and a label on each line. A classifier writes a label and the text on each
-    line. With --json, each sentence or text is an object on a line.
+    line. A model that reads pictures or sounds writes each file's name, a tab and its text or label; a ranker
+    writes the probability of each row, a tab and its rank in its list. With --json, each sentence, text, file
+    or list is an object on a line.
 
     \b
     Examples:
       saccade predict runs/ewt-tagger test.conllu --output tagged.conllu
       echo "The old town sleeps ." | saccade predict runs/ewt-tagger
       saccade predict runs/ewt-tagger test.conllu --score --confusion confusion.png
+      saccade predict runs/lines line.png
+      saccade predict runs/catsup purchases.csv --json
       saccade predict runs/bert --fill "The [MASK] town"
       saccade predict runs/bert lines.txt --embeddings vectors.npz
     """

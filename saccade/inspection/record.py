@@ -19,9 +19,12 @@ Method = Literal["gradient", "erasure"]
 """How a token is attributed. gradient: the gradient of the log-probability times the token's embedding;
 erasure: the log-probability minus that without the token."""
 Part = Literal["maps", "search", "attributions", "log_probs", "text"]
-Reason = Literal["no-attention", "all-at-once", "language-model", "one-token", "switched-off", "labels"]
+Reason = Literal[
+    "no-attention", "all-at-once", "language-model", "one-token", "switched-off", "labels", "frames"
+]
 """Why a part of a record is absent: the model has no attention; it writes all positions at once; a language
-model has no search; the text has too few tokens; it was not asked for."""
+model has no search; the text has too few tokens; it was not asked for; the model labels; it reads frames of
+a picture or a sound."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from saccade.models import (
     bert,
     classifier,
     convolutional,
+    frame_classifier,
+    ranker,
+    recogniser,
     recurrent,
     recurrent_lm,
     tagger,
@@ -18,10 +21,13 @@ from saccade.models import (
 )
 from saccade.models.families import (
     Classifier,
+    FrameClassifier,
     LanguageModel,
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
+    Ranker,
+    Recogniser,
     Seq2Seq,
     Tagger,
 )
@@ -84,6 +90,16 @@ KINDS: dict[str, Kind] = {
     "bert-classifier": Kind(
         classifier.BertClassifierConfig, classifier.BertClassifier, bert.PRESETS, Classifier
     ),
+    "frame-classifier": Kind(
+        frame_classifier.FrameClassifierConfig,
+        frame_classifier.TransformerFrameClassifier,
+        classifier.PRESETS,
+        FrameClassifier,
+    ),
+    "recogniser": Kind(
+        recogniser.RecogniserConfig, recogniser.TransformerRecogniser, recogniser.PRESETS, Recogniser
+    ),
+    "ranker": Kind(ranker.RankerConfig, ranker.AttentionRanker, classifier.PRESETS, Ranker),
 }
 """The record of each value of `model.kind`."""
 

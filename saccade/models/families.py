@@ -170,6 +170,42 @@ class Classifier(Network):
         raise NotImplementedError
 
 
+class FrameClassifier(Classifier):
+    """A `Classifier` whose column `source` is frames of a picture, a sound or an array."""
+
+    purpose = "a classifier of pictures, sounds or arrays"
+
+
+class Recogniser(Network):
+    """A model that writes the text that a picture shows or a voice speaks. Target ids are characters."""
+
+    purpose = "a recogniser, which writes the text of pictures or sounds"
+    topic = "predictor"
+    body: Seq2Seq[Any, Any]
+    """The encoder-decoder, whose source is frames (batch, positions, frame width)."""
+
+    @property
+    def max_source_length(self) -> int | None:
+        """The largest number of frames that are read together; None means no limit."""
+        return None
+
+
+class Ranker(Network):
+    """A model that scores the candidates of a list by their fields."""
+
+    purpose = "a ranker, which scores the rows of a table"
+    topic = "predictor"
+
+    @property
+    def max_source_length(self) -> int | None:
+        """The largest number of candidates of a list; None means no limit."""
+        return None
+
+    def scores(self, inputs: Inputs) -> Tensor:
+        """Scores (lists, candidates): the logits of the probability of being chosen; anything at padding."""
+        raise NotImplementedError
+
+
 class MaskedLanguageModel(Network):
     """A model that reads a text with gaps, and predicts the pieces in them. Both sides have the same ids."""
 

@@ -29,7 +29,7 @@ _MAX_POSITIONS = 1024
 
 
 class TransformerSettings(BlocksConfig):
-    """The settings of every kind whose body is a `Transformer`; defaults are the paper's base model (table 3)."""
+    """The settings of every kind whose body is a `Transformer`; defaults are the paper's base model."""
 
     positions: Positions = "sinusoidal"
     """Position encoding. sinusoidal (section 3.5) and learned are added to embeddings; relative (Shaw et al.

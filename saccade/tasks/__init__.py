@@ -4,18 +4,24 @@ from saccade.config import Section
 from saccade.models import kind_of
 from saccade.models.families import (
     Classifier,
+    FrameClassifier,
     LanguageModel,
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
+    Ranker,
+    Recogniser,
     Seq2Seq,
     Tagger,
 )
 from saccade.tasks.classification import Classification
+from saccade.tasks.frame_classification import FrameClassification
 from saccade.tasks.interface import Task
 from saccade.tasks.language_modelling import LanguageModelling
 from saccade.tasks.masked_language_modelling import MaskedLanguageModelling
 from saccade.tasks.nonautoregressive import NonAutoregressiveTranslation
+from saccade.tasks.ranking import Ranking
+from saccade.tasks.recognition import Recognition
 from saccade.tasks.tagging import Tagging
 from saccade.tasks.translation import Translation
 
@@ -26,6 +32,9 @@ TASKS: dict[type[Network], Task] = {
     Tagger: Tagging(),
     Classifier: Classification(),
     MaskedLanguageModel: MaskedLanguageModelling(),
+    FrameClassifier: FrameClassification(),
+    Recogniser: Recognition(),
+    Ranker: Ranking(),
 }
 """The task of each family of models."""
 

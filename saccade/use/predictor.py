@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from saccade.errors import Unsupported
+from saccade.errors import ConfigError, Unsupported
 from saccade.inspection.record import Inspection
 from saccade.use.reopening import Reopened
 
@@ -88,6 +88,10 @@ class Predictor(Reopened, ABC):
     @abstractmethod
     def inspect(self, text: str, *, name: str = "") -> Inspection:
         """The record of what the model attends to in a text. name: what it is called on a page."""
+
+    def draw(self, text: str, out: Path) -> list[str]:  # noqa: ARG002
+        """Draws what the model attends to over what it reads; returns notes for the user."""
+        raise ConfigError(f"{out}: only a translation can be drawn as a picture; write a .html page.")
 
     def score(self, items: Iterable[Any]) -> Scores:  # noqa: ARG002
         """Compares predictions with what a file says."""

@@ -1,0 +1,70 @@
+"""A recogniser: the Transformer's decoder over an encoder that reads frames of a picture or a sound."""
+
+from typing import Literal, cast
+
+from torch import Tensor, nn
+
+from saccade.models.families import Recogniser
+from saccade.models.framed import FrameSettings, frame_projection
+from saccade.models.interface import Vocabulary
+from saccade.models.transformer import Memory, Transformer, TransformerSettings
+from saccade.models.tying import resolve_tying, tie
+from saccade.nn.frames import FrameProjection
+from saccade.nn.masks import padding_mask
+
+
+class RecogniserConfig(FrameSettings, TransformerSettings):
+    """Settings of a recogniser: those of the Transformer, and of the convolutions that read frames."""
+
+    kind: Literal["recogniser"] = "recogniser"
+    """Kind of model."""
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "tiny": {"width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1},
+    "small": {"width": 192, "heads": 4, "feed_forward": 512, "encoder_layers": 3, "decoder_layers": 2},
+    "base": {},
+}
+
+
+class FrameTransformer(Transformer):
+    """A `Transformer` whose source is frames (batch, positions, frame width)."""
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> Memory:
+        """See `Seq2Seq.encode`; the memory has a position for each `stride` frames."""
+        embedding = cast(FrameProjection, self.encoder.embedding)
+        x, lengths = embedding(source, source_lengths)  # (batch, positions, width)
+        return Memory(self.encoder.transform(x, lengths), padding_mask(lengths, x.size(1)))
+
+    def _tie(self) -> None:
+        tying = resolve_tying(self.config.tied_embeddings, shared=False)  # frames have no embedding to share
+        tie(tying, output=self.output, source=self.encoder.embedding, target=self.target_embedding)
+
+
+class TransformerRecogniser(Recogniser):
+    """A `Recogniser` whose body is a Transformer."""
+
+    config: RecogniserConfig
+
+    def __init__(self, config: RecogniserConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(config, vocabulary)
+        projection = frame_projection(
+            config,
+            vocabulary.source_size,
+            config.width,
+            positions=config.positions,
+            length=config.max_positions,
+            dropout=config.dropout,
+        )
+        self.body = FrameTransformer(config, vocabulary, source=projection)
+
+    @property
+    def output(self) -> nn.Linear:  # type: ignore[override]
+        """The body's output layer."""
+        return self.body.output
+
+    @property
+    def max_source_length(self) -> int | None:
+        """See `Recogniser.max_source_length`."""
+        limit = self.body.max_source_length
+        return None if limit is None else limit * self.config.stride
