@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import groupby, product
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,36 @@ def test_the_edit_distance_is_that_of_its_definition(one: str, other: str) -> No
         return min(distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + differs)
 
     assert edit_distance(one, other) == distance(len(one), len(other))
+
+
+def test_the_ctc_head_writes_the_likeliest_text_of_all_paths(tmp_path: Path) -> None:
+    files = write_arrays(tmp_path, [4, 6, 5])
+    model = recogniser(ctc=0.5, strides=[2])
+    use = Transcriber(model, head="ctc")
+    greedy, searched = use.predict(files, beam=1), use.predict(files, beam=40)
+    network, pad = use.network, model.network.vocabulary.pad
+    assert network.ctc is not None
+    for file, one, other in zip(files, greedy, searched, strict=True):
+        source = torch.from_numpy(np.load(file))[None]
+        states = network.body.encode(source, torch.tensor([source.size(1)])).states
+        allowed = [pad, *range(4, 8)]
+        log_probs = network.ctc(states)[0].log_softmax(-1)
+        totals: dict[str, float] = {}
+        best = (-np.inf, "")
+        for path in product(allowed, repeat=log_probs.size(0)):
+            value = float(sum(log_probs[place, token] for place, token in enumerate(path)))
+            ids = [token for token, _ in groupby(path) if token != pad]
+            text = use.tokenizer.decode(ids)
+            totals[text] = float(np.logaddexp(totals.get(text, -np.inf), value))
+            best = max(best, (value, text))
+        assert (one.text, one.log_prob) == (best[1], pytest.approx(best[0], abs=1e-5))
+        assert other.text == max(totals, key=totals.__getitem__)
+        assert other.log_prob == pytest.approx(totals[other.text], abs=1e-4)
+    assert [one.text for one in greedy] == [use.predict([file], beam=1)[0].text for file in files]
+
+
+def test_a_head_that_a_model_lacks_is_refused() -> None:
+    with pytest.raises(UserError, match=r"train one with model\.ctc above 0"):
+        Transcriber(recogniser(), head="ctc")
+    with pytest.raises(UserError, match="allowed are attention, ctc"):
+        Transcriber(recogniser(), head="other")  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from saccade.errors import ConfigError, Unsupported
 
 if TYPE_CHECKING:
     from saccade.use.predictor import Prediction, Predictor
+    from saccade.use.transcriber import Head
 
 
 def predict(
@@ -43,6 +44,10 @@ def predict(
             "FILE",
             "Picture of the confusion matrix (.png, .svg, .pdf; needs the extra `plot`); implies --score.",
         ),
+    ] = None,
+    head: Annotated[
+        str | None,
+        option("HEAD", "What writes the text of a recogniser: `attention` or `ctc`.", default="attention"),
     ] = None,
     fill: Annotated[
         str | None, option("TEXT", "Fill the masked places [MASK] of a text (masked language models).")
@@ -82,7 +87,7 @@ def predict(
     check_outputs(output or STDOUT, confusion, embeddings, inputs=inputs)
     if confusion is not None:
         check_picture(confusion)
-    predictor = _load(model, running)
+    predictor = _load(model, running, head)
     if fill is not None:
         _fill(predictor, fill, top, as_json=as_json)
     elif embeddings is not None:
@@ -94,15 +99,20 @@ def predict(
         _write((predictor.run(chunk) for chunk in chunks), output, as_json=as_json)
 
 
-def _load(model: Path, running: Running) -> "Predictor":
+def _load(model: Path, running: Running, head: str | None) -> "Predictor":
     from saccade.interop.exported import is_exported
     from saccade.use.loading import load
     from saccade.use.predictor import Predictor
+    from saccade.use.transcriber import Transcriber
 
     running.set_up()
     if is_exported(model):
         raise Unsupported(f"{model}: an exported translator.", topic="translator")
     use = load(model, device=running.device)
+    if head is not None:
+        if not isinstance(use, Transcriber):
+            raise ConfigError("only recognisers have heads to choose from; leave the head out.")
+        use = Transcriber(use.model, device=use.device, head=cast("Head", head))
     if not isinstance(use, Predictor):
         network = use.network if hasattr(use, "network") else None
         raise Unsupported(
@@ -129,12 +139,12 @@ def _score(
     predictor: "Predictor", file: Path, output: Path | None, confusion: Path | None, *, as_json: bool
 ) -> None:
     scores = predictor.score(predictor.read(file, answers=True))
-    lines = [json.dumps(scores.as_dict(), ensure_ascii=False)] if as_json else scores.lines()
-    with output_file(output) as stream:
-        stream.write("".join(f"{line}\n" for line in lines).encode())
     if confusion is not None:
         scores.draw(confusion)
         typer.echo(f"{confusion}: written", err=True)
+    lines = [json.dumps(scores.as_dict(), ensure_ascii=False)] if as_json else scores.lines()
+    with output_file(output) as stream:
+        stream.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def _fill(predictor: "Predictor", text: str, top: int, *, as_json: bool) -> None:

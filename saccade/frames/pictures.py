@@ -15,6 +15,7 @@ MOST_PIXELS = 1 << 24
 """Largest number of pixels of a picture."""
 WIDEST = 1 << 14
 """Largest width of a scaled picture in pixels."""
+_ORIENTATION = 0x0112  # the tag of Exif
 
 
 def read_picture(path: Path, *, height: int) -> NDArray[np.float32]:
@@ -49,12 +50,14 @@ def patches(picture: NDArray[np.float32], config: FramesConfig) -> NDArray[np.fl
 
 def _grey(path: Path, height: int) -> NDArray[np.float64]:
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise missing("reading pictures needs Pillow", "pictures") from error
     try:
         with Image.open(path, formats=FORMATS) as opened:
             width, tall = opened.size
+            if opened.getexif().get(_ORIENTATION, 1) >= 5:  # it is shown lying on its side
+                width, tall = tall, width
             if width * tall > MOST_PIXELS:
                 raise InputError(f"{width} x {tall} pixels, and at most {MOST_PIXELS:,} are read.")
             wide = max(1, round(width * height / tall))
@@ -62,11 +65,10 @@ def _grey(path: Path, height: int) -> NDArray[np.float64]:
                 raise InputError(
                     f"{wide:,} pixels wide when it is {height} high; at most {WIDEST:,} are read."
                 )
-            grey: Any = opened.convert("L")
+            grey: Any = _in_grey(ImageOps.exif_transpose(opened))
             if grey.size != (wide, height):
-                grey = grey.resize(
-                    (wide, height), Image.Resampling.BOX if tall > height else Image.Resampling.BILINEAR
-                )
+                smooth = Image.Resampling.BOX if tall > height else Image.Resampling.BILINEAR
+                grey = grey.resize((wide, height), smooth)
             return np.asarray(grey, dtype=np.float64)
     except InputError:
         raise
@@ -74,3 +76,15 @@ def _grey(path: Path, height: int) -> NDArray[np.float64]:
         # Pillow reports what it does not know, and what ends too early, in all of these ways.
         names = ", ".join(FORMATS)
         raise InputError(f"not a picture that can be read ({names}), or a damaged one.") from error
+
+
+def _in_grey(picture: Any) -> Any:
+    """A picture in 8-bit grey, on white where it is transparent."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        return Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return picture.convert("L")

@@ -183,6 +183,13 @@ class Recogniser(Network):
     topic = "predictor"
     body: Seq2Seq[Any, Any]
     """The encoder-decoder, whose source is frames (batch, positions, frame width)."""
+    ctc: nn.Linear | None
+    """A second output layer, on the encoder's states (batch, positions, width), for CTC; its blank is the id
+    of padding."""
+
+    def positions(self, lengths: Tensor) -> Tensor:
+        """The number of the encoder's positions (batch,) for numbers of frames (batch,)."""
+        raise NotImplementedError
 
     @property
     def max_source_length(self) -> int | None:

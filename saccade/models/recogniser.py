@@ -2,6 +2,7 @@
 
 from typing import Literal, cast
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from saccade.models.families import Recogniser
@@ -10,6 +11,7 @@ from saccade.models.interface import Vocabulary
 from saccade.models.transformer import Memory, Transformer, TransformerSettings
 from saccade.models.tying import resolve_tying, tie
 from saccade.nn.frames import FrameProjection
+from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
 
 
@@ -18,6 +20,9 @@ class RecogniserConfig(FrameSettings, TransformerSettings):
 
     kind: Literal["recogniser"] = "recogniser"
     """Kind of model."""
+    ctc: float = Field(0.0, ge=0, lt=1)
+    """Weight of a CTC loss on the encoder's states, the rest being that of the decoder (Watanabe et al.
+    2017); 0: there is no output layer for CTC."""
 
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -57,11 +62,21 @@ class TransformerRecogniser(Recogniser):
             dropout=config.dropout,
         )
         self.body = FrameTransformer(config, vocabulary, source=projection)
+        # Without a bias: its loss is computed from hidden states and a matrix alone.
+        self.ctc = Linear(config.width, vocabulary.target_size, bias=False) if config.ctc else None
+        if self.ctc is not None:
+            nn.init.xavier_uniform_(self.ctc.weight)
 
     @property
     def output(self) -> nn.Linear:  # type: ignore[override]
         """The body's output layer."""
         return self.body.output
+
+    def positions(self, lengths: Tensor) -> Tensor:
+        """See `Recogniser.positions`."""
+        for stride in self.config.strides:
+            lengths = (lengths + stride - 1) // stride
+        return lengths
 
     @property
     def max_source_length(self) -> int | None:

@@ -12,8 +12,10 @@ from pydantic import PositiveInt
 
 from saccade.config import Section
 from saccade.decoding.options import DecodingConfig
+from saccade.errors import ConfigError
 from saccade.frames.settings import FramesConfig
 from saccade.model_folder.checkpoint import Model
+from saccade.models.recogniser import RecogniserConfig
 from saccade.tasks.advice import recorded_advice
 from saccade.tasks.frame_classification import require_manifest
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
@@ -37,7 +39,7 @@ from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.objective import LABEL_SMOOTHING, Objective
-from saccade.training.recognition import TranscriptCrossEntropy
+from saccade.training.recognition import TranscriptLoss
 from saccade.training.validation import ValidationSchedule, ValidationScores
 from saccade.use.transcriber import Transcriber
 from saccade.use.transcript_scores import TranscriptScores
@@ -54,6 +56,9 @@ class RecognitionValidationConfig(ValidationSchedule):
     """Beam size for the transcripts that are scored."""
     max_files: PositiveInt | None = None
     """Number of files to transcribe, from the start of the validation manifest; unset: all."""
+
+
+_LEAST_WIDTH = 4  # special ids are below both sizes of a vocabulary, and that of the source is the width
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -92,6 +97,12 @@ class Recognition(Task):
     def check(self, plan: Experiment) -> None:
         """See `Task.check`."""
         require_reader_settings(plan)
+        width = cast(FramesConfig, plan.tokenizer).frame_width
+        if plan.start.init_from is None and width < _LEAST_WIDTH:
+            raise ConfigError(
+                f"frames of {width} values: a recogniser reads at least {_LEAST_WIDTH}. Join several "
+                "positions."
+            )
 
     def require_text(self, data: Section) -> None:
         """See `Task.require_text`."""
@@ -129,7 +140,7 @@ class Recognition(Task):
                 validate_recognition,
                 lines=prepared.valid,
                 config=cast(RecognitionValidationConfig, plan.validation),
-                objective=TranscriptCrossEntropy(),
+                objective=TranscriptLoss(),
                 device=group.device,
                 batch_tokens=training.batch_tokens,
             )
@@ -139,7 +150,8 @@ class Recognition(Task):
     def objective(self, plan: Experiment, teacher: Model | None) -> Objective:
         """See `Task.objective`."""
         given = plan.training.label_smoothing
-        return TranscriptCrossEntropy(LABEL_SMOOTHING if given is None else given)
+        smoothing = LABEL_SMOOTHING if given is None else given
+        return TranscriptLoss(smoothing, ctc=cast(RecogniserConfig, plan.model).ctc)
 
     def batches_an_epoch(self, plan: Experiment, report: Report) -> int:
         """See `Task.batches_an_epoch`: an estimate, because the length of a batch's examples varies."""

@@ -4,17 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, ClassVar, Literal, Self, Unpack
 
 import torch
 from torch import Tensor
 
 from saccade.config import build
 from saccade.decoding.autoregressive import Autoregressive
+from saccade.decoding.ctc_head import ctc_hypotheses
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.keywords import DecodingOptions
 from saccade.decoding.options import DecodingConfig
-from saccade.errors import InputError
+from saccade.errors import ConfigError, InputError, Unsupported
 from saccade.inspection.overlay import draw_over
 from saccade.inspection.recognition import inspect_recognition
 from saccade.inspection.record import Inspection
@@ -30,6 +31,8 @@ from saccade.text.manifest import Entry, read_manifest
 from saccade.use.predictor import Predictor
 from saccade.use.recorded import ReadFiles, entries_of, padded_frames
 from saccade.use.transcript_scores import TranscriptScores
+
+Head = Literal["attention", "ctc"]
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,22 @@ class Transcript:
 
 
 class Transcriber(Predictor):
-    """A recogniser that is ready to read files, with the search of translation."""
+    """A recogniser that is ready to read files, with the search of translation.
+
+    head: what writes the text. attention: the decoder; ctc: the encoder's own output layer, by the likeliest
+    path or, with a beam, by a search over prefixes. What is inspected and drawn is always the decoder.
+    """
 
     unit: ClassVar[str] = "files"
 
-    def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
-        """Raises UserError for a model that is not a recogniser."""
+    def __init__(self, model: Model, *, device: torch.device | str = "cpu", head: Head = "attention") -> None:
+        """Raises UserError for a model that is not a recogniser, or has no such head."""
         survive_fork()
-        self.model, self.network = model, expect(model.network, Recogniser)
+        self.model, self.network, self.head = model, expect(model.network, Recogniser), head
+        if head not in ("attention", "ctc"):
+            raise ConfigError(f"head = {head!r}: allowed are attention, ctc.")
+        if head == "ctc" and self.network.ctc is None:
+            raise Unsupported("this model has no output layer for CTC: train one with model.ctc above 0.")
         assert isinstance(model.tokenizer, FrameTokenizer)
         self.tokenizer, self.settings = model.tokenizer, model.decoding
         self.device = usable_device(device)
@@ -70,11 +81,13 @@ class Transcriber(Predictor):
         self.decoder = Autoregressive(body, lambda: body)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
+    def load(
+        cls, folder: str | Path, *, device: torch.device | str | None = None, head: Head = "attention"
+    ) -> Self:
         """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
         place = chosen_device(device)
-        made = cls(load_model(Path(folder)), device=place)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
+        made = cls(load_model(Path(folder)), device=place, head=head)
+        made.reopen = partial(cls.load, Path(folder).absolute(), device=place, head=head)
         return made
 
     def options(self, **changes: Unpack[DecodingOptions]) -> DecodingConfig:
@@ -169,9 +182,25 @@ class Transcriber(Predictor):
 
     def _decode(self, source: Tensor, lengths: Tensor, *, options: DecodingConfig) -> list[Hypothesis | None]:
         """The best hypothesis of each row of frames."""
+        if self.head == "ctc":
+            return [found[0] if found else None for found in self._paths(source, lengths, beam=options.beam)]
         rows = range(source.size(0))
         found = self.decoder.decode(source, lengths, options=options, lines=rows, prefixes=[()] * len(rows))
         return [hypotheses[0] if hypotheses else None for hypotheses in found]
+
+    @torch.inference_mode()
+    def _paths(self, source: Tensor, lengths: Tensor, *, beam: int) -> list[list[Hypothesis]]:
+        """The hypotheses of the CTC head for each row of frames."""
+        vocabulary, ctc = self.network.vocabulary, self.network.ctc
+        assert ctc is not None
+        memory = self.network.body.encode(source, lengths)
+        return ctc_hypotheses(
+            ctc(memory.states),
+            self.network.positions(lengths),
+            blank=vocabulary.pad,
+            never=(self.tokenizer.unknown, vocabulary.start, vocabulary.end),
+            beam=beam,
+        )
 
     def _single(self, file: str) -> tuple[Tensor, Tensor]:
         require_text(file, "file")

@@ -50,6 +50,24 @@ def test_the_view_is_the_picture_and_its_boxes(tmp_path: Path) -> None:
     assert len(read_frames(tmp_path / "a.png", config)) == 6
 
 
+def test_depth_transparency_and_orientation_do_not_matter(tmp_path: Path) -> None:
+    ink = np.full((8, 12), 250, dtype=np.uint8)
+    ink[2:5, 3:9] = 40
+    plain = Image.fromarray(ink)
+    plain.save(tmp_path / "plain.png")
+    Image.fromarray(ink.astype(np.uint16) * 256).save(tmp_path / "deep.png")
+    clear = np.zeros((8, 12, 4), dtype=np.uint8)
+    clear[2:5, 3:9, 3] = 255
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    turned = Image.fromarray(np.ascontiguousarray(ink.T[::-1]))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter clockwise
+    turned.save(tmp_path / "turned.png", exif=exif)
+    expected = read_picture(tmp_path / "plain.png", height=8)
+    for name in ("deep", "clear", "turned"):
+        np.testing.assert_allclose(read_picture(tmp_path / f"{name}.png", height=8), expected, atol=0.01)
+
+
 def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
     config = FramesConfig()
     file = tmp_path / "a.png"

@@ -101,6 +101,11 @@ def test_a_classifier_learns_which_frame_comes_often(folder: Path, precision: st
         (["data.source=a"], 'data.source = "a": no such setting'),
         (["validation.metric=cer"], "must be 'accuracy' or 'loss'"),
         (["model.frame_kernel=2"], "2 is even"),
+        (["model.ctc=1.0"], "model.ctc = 1.0"),
+        (
+            ["tokenizer.reads=arrays", "tokenizer.width=2"],
+            "frames of 2 values: a recogniser reads at least 4",
+        ),
         (["tokenizer.rate=16000"], "rate is a setting of sounds, and this model reads pictures"),
     ],
 )
