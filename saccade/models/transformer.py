@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt, model_validator
@@ -181,7 +181,9 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
             EncoderLayer(blocks, window=window, positions=self._attention_positions(causal=False))
             for window in windows[: config.encoder_layers]
         )
-        self.encoder = TransformerEncoder(source, layers, width=width, norm=config.norm)
+        self.encoder: TransformerEncoder[Any] = TransformerEncoder(
+            source, layers, width=width, norm=config.norm
+        )
         self.target_embedding = target
         self.decoder = nn.ModuleList(
             DecoderLayer(blocks, window=window, positions=self._attention_positions(causal=True))
