@@ -105,6 +105,15 @@ def test_line_ends_within_a_line_are_reported(end: str) -> None:
     assert checks().doubts(f"{end}a cat{end}", [4, 5, 3], plain) == ()
 
 
+@pytest.mark.parametrize("character", ["\0", "\x08", "\x1b", "\x1f", "\x7f"])
+def test_control_characters_are_reported(character: str) -> None:
+    plain = Hypothesis((5, 6), -1.0, -1.0)
+    [problem] = checks().doubts(f"a{character} cat", [4, 5, 3], plain)
+    assert problem.code == "control"
+    assert f"1 control character(s) (U+{ord(character):04X})" in problem.message
+    assert checks().doubts("a\tcat\n", [4, 5, 3], plain) == ()
+
+
 @pytest.mark.parametrize(
     ("source", "target", "seen", "expected"),
     [

@@ -33,6 +33,13 @@ HINTS = {
 }
 """Advice by `UserError.topic`."""
 
+FIRST_TRIES = {
+    "language-model": "saccade generate {model}",
+    "translator": 'echo "your text" | saccade translate {model}',
+    "predictor": 'saccade predict {model} --fill "The [MASK] town"',
+}
+"""A first command for an imported model, by `Network.topic`."""
+
 
 def described(error: UserError) -> str:
     """The message and, where the command line has some, its advice."""

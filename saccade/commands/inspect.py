@@ -2,26 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saccade.commands.options import Model, Use, load_translator
+from saccade.commands.options import Model, Use, load_translator, tell_note
 from saccade.commands.output import check_outputs
 from saccade.commands.parameters import Offer, Settings, option
-from saccade.config import check_sections
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import ConfigError, InputError, NotFound
 from saccade.nn.reading import DistanceConfig
 
 if TYPE_CHECKING:
     from saccade.inspection.record import Inspection
-    from saccade.models.families import Network
-    from saccade.use.generator import TextGenerator
-    from saccade.use.predictor import Predictor
+    from saccade.use.loaded import LoadedModel
     from saccade.use.translator import Translator
 
-_NO_TARGET = "this model reads one text and has no target; leave the target out."
 _NAME = 40  # characters of a text that a record is called by
 
 
@@ -81,6 +77,7 @@ def attention(
       saccade attention runs/lines line.png --out where.png
     """
     from saccade.inspection import picture, saving
+    from saccade.use.translator import Translator
 
     check_outputs(out)
     several = compare is not None or checkpoints or len(texts) > 1
@@ -90,10 +87,11 @@ def attention(
             raise ConfigError(
                 f"{out}: a picture shows one sentence and one model; write a .html page instead."
             )
-        if _translates(model):
-            _draw(_translator(model, settings, use), texts[0], target, settings, out)
+        opened = _opened(model, settings, use)
+        if isinstance(opened, Translator):
+            _draw(opened, texts[0], target, out)
         else:
-            _draw_reading(_opened(model, settings, use), texts[0], target, out)
+            _draw_reading(opened, texts[0], target, out)
     else:
         saving.check(out)
         folders = _folders(model, compare, checkpoints=checkpoints)
@@ -102,14 +100,14 @@ def attention(
     typer.echo(f"{out}: written", err=True)
 
 
-def _draw(translator: "Translator", text: str, target: str | None, settings: Settings, out: Path) -> None:
+def _draw(translator: "Translator", text: str, target: str | None, out: Path) -> None:
     from saccade.inspection.picture import draw_attention
 
     if not text.strip():
         raise InputError("the text is empty: there is nothing to show.")
     found: str | None = None
     if target is None:
-        [translation] = translator.translate([text], **settings["decoding"])
+        [translation] = translator.translate([text])
         target = found = translation.text
         if translation.problem is not None:
             typer.echo(translation.problem, err=True)
@@ -124,15 +122,13 @@ def _draw(translator: "Translator", text: str, target: str | None, settings: Set
         typer.echo(found)
 
 
-def _draw_reading(
-    model: "Translator | TextGenerator | Predictor", text: str, target: str | None, out: Path
-) -> None:
+def _draw_reading(model: "LoadedModel", text: str, target: str | None, out: Path) -> None:
+    from saccade.use.loaded import require_no_target
     from saccade.use.predictor import Predictor
 
     if not isinstance(model, Predictor):
         raise ConfigError(f"{out}: only a translation can be drawn as a picture; write a .html page.")
-    if target is not None:
-        raise InputError(_NO_TARGET)
+    require_no_target(target)
     for note in model.draw(text, out):
         typer.echo(note, err=True)
 
@@ -168,19 +164,17 @@ def _records(
     folders: dict[str, Path], texts: Sequence[str], target: str | None, settings: Settings, use: Use
 ) -> "list[Inspection]":
     """A record for each model and text. Several models share a target: the translation by the first one."""
-    from saccade.use.translator import Translator
-
     records: list[Inspection] = []
     targets: list[str | None] = [target] * len(texts)
     for place, (name, folder) in enumerate(folders.items()):
         model = _opened(folder, settings, use)
-        if place == 0 and len(folders) > 1 and target is None and isinstance(model, Translator):
+        leads = place == 0 and target is None
+        if leads and model.answers and len(folders) > 1:
             # As text, so that all models read the same pieces of it.
-            targets = [one.text or None for one in model.translate(texts, **settings["decoding"])]
-        for number, text in enumerate(texts):
-            title = _title(name, text, folders, texts)
-            record = _inspected(model, text, targets[number], settings, name=title)
-            if place == 0 and target is None and isinstance(model, Translator):
+            targets = [model.answer(text) or None for text in texts]
+        for text, own in zip(texts, targets, strict=True):
+            record = model.inspect(text, own, name=_title(name, text, folders, texts))
+            if leads and model.answers:
                 typer.echo(record.output)
             records.append(record)
     return records
@@ -193,57 +187,14 @@ def _title(name: str, text: str, folders: dict[str, Path], texts: Sequence[str])
     return short if len(folders) == 1 else f"{name}: {short}"
 
 
-def _opened(folder: Path, settings: Settings, use: Use) -> "Translator | TextGenerator | Predictor":
-    from saccade.models.families import LanguageModel
-    from saccade.use.generator import TextGenerator
+def _opened(folder: Path, settings: Settings, use: Use) -> "LoadedModel":
+    """The model with the settings and languages that the command line gives it."""
+    from saccade.interop.exported import is_exported
     from saccade.use.loading import load
 
-    if _translates(folder):
-        return _translator(folder, settings, use)
+    if is_exported(folder):
+        return load_translator(folder, use, {"decoding": {}}).with_settings(settings)
     use.set_up()
-    if not issubclass(_family(folder), LanguageModel):
-        if given := [f"{table}.{name}" for table, values in settings.items() for name in values]:
-            raise ConfigError(f"{', '.join(given)}: this model has no settings to change; leave it out.")
-        return cast("Predictor", load(folder, device=use.device))
-    generator = TextGenerator.load(folder, device=use.device, **settings["model"])
-    generator.options(**settings["decoding"])
-    return generator
-
-
-def _translator(folder: Path, settings: Settings, use: Use) -> "Translator":
-    """A translator, whose model has no settings to change."""
-    check_sections({name: table for name, table in settings.items() if table}, ["decoding"])
-    return load_translator(folder, use, settings)
-
-
-def _translates(folder: Path) -> bool:
-    """Whether a folder holds a model that translates, and does not read one text."""
-    from saccade.interop.exported import is_exported
-    from saccade.models.families import TranslationModel
-
-    return is_exported(folder) or issubclass(_family(folder), TranslationModel)
-
-
-def _family(folder: Path) -> "type[Network]":
-    from saccade.model_folder.checkpoint import find_model
-    from saccade.model_folder.manifest import read_description
-    from saccade.models import kind_of, model_config
-
-    return kind_of(model_config(read_description(find_model(folder))["model"])).family
-
-
-def _inspected(
-    model: "Translator | TextGenerator | Predictor",
-    text: str,
-    target: str | None,
-    settings: Settings,
-    *,
-    name: str,
-) -> "Inspection":
-    from saccade.use.translator import Translator
-
-    if isinstance(model, Translator):
-        return model.inspect(text, target, name=name, **settings["decoding"])
-    if target is not None:
-        raise InputError(_NO_TARGET)
-    return model.inspect(text, name=name)
+    model = load(folder, device=use.device).between(use.source_language, use.target_language)
+    tell_note(model)
+    return model.with_settings(settings)

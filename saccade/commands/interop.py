@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from saccade.commands.hints import FIRST_TRIES
 from saccade.commands.options import Languages, Model, choice
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
@@ -118,18 +119,12 @@ def export(
 
 
 def _tell(imported: "Imported", out: Path) -> None:
-    from saccade.models.families import TranslationModel
-
     model = imported.model
     for note in imported.notes:
         typer.echo(f"Note: {note}", err=True)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     facts = f"{parameters:,} parameters, {model.tokenizer.target_vocab_size:,} pieces"
-    translates = isinstance(model.network, TranslationModel)
-    beam = f", beam {model.decoding.get('beam', 4)}" if translates else ""
+    beam = f", beam {model.decoding['beam']}" if "beam" in model.decoding else ""
     typer.echo(f"{model.provenance['imported']}: {facts}{beam}")
     typer.echo(f"Model: {out}")
-    if translates:
-        typer.echo(f'Try:   echo "your text" | saccade translate {out}')
-    else:
-        typer.echo(f'Try:   saccade predict {out} --fill "The [MASK] town"')
+    typer.echo(f"Try:   {FIRST_TRIES[model.network.topic].format(model=out)}")

@@ -18,6 +18,7 @@ from saccade.errors import UserError
 if TYPE_CHECKING:
     from saccade.interop.exported import Target as ExportTarget
     from saccade.quantisation import RunPrecision
+    from saccade.use.loaded import LoadedModel
     from saccade.use.translator import Translator
 
 
@@ -158,7 +159,6 @@ def load_translator(
     Raises UserError for languages and settings that it does not have, before any work.
     """
     from saccade.interop.exported import is_exported
-    from saccade.text.tokenizer import undecided_language
     from saccade.use.translator import Translator
 
     use.set_up()
@@ -179,9 +179,14 @@ def load_translator(
     else:
         translator = _open_exported(model, use, engine=engine, precision=precision, reranker=reranker)
     translator = translator.between(use.source_language, use.target_language)
-    if note := undecided_language(translator.tokenizer):
-        typer.echo(f"Note: {note} Choose one with --target-language.", err=True)
+    tell_note(translator)
     return translator.with_options(**settings["decoding"])
+
+
+def tell_note(model: "LoadedModel") -> None:
+    """Print what a user should choose before the first text, if something is undecided."""
+    if note := model.note():
+        typer.echo(f"Note: {note} Choose one with --target-language.", err=True)
 
 
 def _open_exported(

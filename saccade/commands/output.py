@@ -71,8 +71,9 @@ def _name(file: Path | int) -> str:
 
 @contextmanager
 def output_file(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that has its name only when it is complete."""
+    """Standard output, or a file that has its name only when it is complete, compressed as the name says."""
     from saccade.storage.files import replace_file
+    from saccade.text.compressing import compressed
 
     if path is None:
         yield sys.stdout.buffer
@@ -81,8 +82,8 @@ def output_file(path: Path | None) -> Iterator[BinaryIO]:
     def tell(partial: Path) -> None:
         typer.echo(f"{partial} holds the lines that were done; {path} was not written.", err=True)
 
-    with replace_file(path, kept=tell) as stream:
-        yield stream
+    with replace_file(path, kept=tell) as stream, compressed(stream, path) as packed:
+        yield packed
 
 
 class Progress:

@@ -114,10 +114,7 @@ def _load(model: Path, running: Running, head: str | None) -> "Predictor":
             raise ConfigError("only recognisers have heads to choose from; leave the head out.")
         use = Transcriber(use.model, device=use.device, head=cast("Head", head))
     if not isinstance(use, Predictor):
-        network = use.network if hasattr(use, "network") else None
-        raise Unsupported(
-            f"{model}: this model writes text and labels none.", topic=getattr(network, "topic", "translator")
-        )
+        raise Unsupported(f"{model}: this model writes text and labels none.", topic=use.topic)
     return use
 
 

@@ -21,7 +21,7 @@ from saccade.decoding.trace import Trace
 from saccade.errors import Unsupported
 from saccade.models.families import Seq2Seq
 from saccade.models.interface import IncrementalDecoder, Vocabulary
-from saccade.models.recording import AttentionMap, record_attention
+from saccade.models.recording import AttentionMap, cross_maps, record_attention
 
 
 class SearchDecoder(Decoder):
@@ -167,8 +167,7 @@ class Autoregressive(SearchDecoder):
         self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]
     ) -> list[AttentionMap]:
         """See `Decoder.align`: one teacher-forced pass."""
-        found = self._recorded(source, source_lengths, targets)
-        return [one for one in found if one.kind == "cross"]
+        return cross_maps(self._recorded(source, source_lengths, targets))
 
     def _recorded(
         self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saccade.distribution import missing
 from saccade.errors import ConfigError, Unsupported
-from saccade.models.recording import AttentionMap
+from saccade.models.recording import AttentionMap, cross_maps
 from saccade.storage.caches import place_others
 from saccade.storage.files import replace_file
 from saccade.text.lines import require_many
@@ -56,7 +56,7 @@ def draw_attention(
     require_many(source, "source")
     require_many(target, "target")
     check_picture(out)
-    layers = {one.layer: one.weights for one in maps if one.kind == "cross"}
+    layers = {one.layer: one.weights for one in cross_maps(maps)}
     if not layers:
         raise Unsupported("this model has no cross-attention to draw.")
     from matplotlib import rc_context

@@ -26,7 +26,7 @@ from saccade.inspection.record import (
     Written,
 )
 from saccade.inspection.words import Tokens, tokens_of
-from saccade.models.recording import AttentionKind, AttentionMap
+from saccade.models.recording import AttentionKind, AttentionMap, cross_maps
 from saccade.text.tokenizer import Tokenizer
 from saccade.text.vocabulary import without_surrogates
 
@@ -135,7 +135,7 @@ class TranslationInspector:
         log_probs = tuple(attributor.log_probs(source)[0].tolist())
         if not wanted:
             return (), log_probs, {"attributions": "switched-off"}
-        cross = [one for one in maps if one.kind == "cross"]
+        cross = cross_maps(maps)
         values = {"gradient": attributor.gradient(), "erasure": attributor.erasure()}
         found = tuple(
             Attribution(

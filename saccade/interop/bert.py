@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from saccade.config import build
-from saccade.errors import DamagedFile, Unsupported
+from saccade.errors import DamagedFile
 from saccade.interop.published import Settings, broken, optional_object, read_weights, weight_files
 from saccade.interop.recognised import own_code, refused
 from saccade.model_folder.checkpoint import unique_tensors, vocabulary_of
@@ -48,17 +48,20 @@ def import_bert(folder: Path, settings: Settings) -> tuple[Bert, WordPieceTokeni
     _require_supported(settings)
     tokenizer = _tokenizer(folder, settings)
     weights = {_without_prefix(name): tensor for name, tensor in _used(read_weights(folder))}
-    config = _config(settings, pooler="pooler.dense.weight" in weights)
-    if "cls.predictions.transform.dense.weight" not in weights:
-        raise Unsupported(
-            f"{folder}: holds the encoder of BERT without the head that predicts masked words. Give a folder "
-            f"of {' or '.join(CLASSES[1:])}."
-        )
+    config = _config(
+        settings,
+        head="cls.predictions.transform.dense.weight" in weights,
+        pooler="pooler.dense.weight" in weights,
+    )
     network = Bert(config, vocabulary_of(tokenizer))
     [file, *_] = weight_files(folder)
     _copy(network, weights, file)
-    note = [] if config.pooler else ["the folder has no pooler; vectors of texts are means over their pieces"]
-    return network.eval(), tokenizer, note
+    notes = []
+    if not config.head:
+        notes.append("the folder has no head that predicts masked pieces; the model gives vectors of texts")
+    if not config.pooler:
+        notes.append("the folder has no pooler; vectors of texts are means over their pieces")
+    return network.eval(), tokenizer, notes
 
 
 def _require_supported(settings: Settings) -> None:
@@ -72,7 +75,7 @@ def _require_supported(settings: Settings) -> None:
             raise refused(settings.path, name, value, wanted)
 
 
-def _config(settings: Settings, *, pooler: bool) -> BertConfig:
+def _config(settings: Settings, *, head: bool, pooler: bool) -> BertConfig:
     table: dict[str, object] = {
         "kind": "bert",
         "width": settings.whole("hidden_size"),
@@ -85,6 +88,7 @@ def _config(settings: Settings, *, pooler: bool) -> BertConfig:
         "dropout": settings.share("hidden_dropout_prob", 0.1),
         "attention_dropout": settings.share("attention_probs_dropout_prob", 0.1),
         "epsilon": settings.share("layer_norm_eps", 1e-12),
+        "head": head,
         "pooler": pooler,
     }
     return build(BertConfig, table, where=str(settings.path))
@@ -138,9 +142,10 @@ def published_names(config: BertConfig) -> dict[str, tuple[str, ...]]:
     """Our parameters and the published ones that each of them is made of, one after another."""
     modules: dict[str, tuple[str, ...]] = {
         "encoder.embedding.norm": ("embeddings.LayerNorm",),
-        "head": ("cls.predictions.transform.dense",),
-        "head_norm": ("cls.predictions.transform.LayerNorm",),
     }
+    if config.head:
+        modules["head"] = ("cls.predictions.transform.dense",)
+        modules["head_norm"] = ("cls.predictions.transform.LayerNorm",)
     if config.pooler:
         modules["pooler"] = ("pooler.dense",)
     for number in range(config.layers):
@@ -155,7 +160,7 @@ def published_names(config: BertConfig) -> dict[str, tuple[str, ...]]:
     tables = {"tokens": "word", "positions": "position", "segments": "token_type"}
     for ours, table in tables.items():
         names[f"encoder.embedding.{ours}.weight"] = (f"embeddings.{table}_embeddings.weight",)
-    return {**names, "output.bias": ("cls.predictions.bias",)}
+    return {**names, "output.bias": ("cls.predictions.bias",)} if config.head else names
 
 
 def _copy(network: Bert, weights: Mapping[str, Tensor], file: Path) -> None:

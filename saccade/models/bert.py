@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from saccade.config import Section
+from saccade.errors import Unsupported
 from saccade.models.families import MaskedLanguageModel, Tagger, TaggerSettings
 from saccade.models.interface import Inputs, PaddedValues, Vocabulary
 from saccade.models.transformer_encoder import TransformerEncoder
@@ -75,6 +76,9 @@ class BertConfig(BertEncoderConfig):
 
     kind: Literal["bert"] = "bert"
     """Kind of model."""
+    head: bool = True
+    """Whether the model has the head that predicts masked pieces. Published folders of the encoder alone have
+    none; such a model gives vectors of texts and can begin a tagger or a classifier."""
     pooler: bool = False
     """Whether the model has BERT's pooler, a layer over the state of [CLS] that published folders may have;
     pre-training here does not train one."""
@@ -125,7 +129,7 @@ def bert_encoder(config: BertEncoderConfig, size: int) -> TransformerEncoder[Ber
 
 
 class Bert(MaskedLanguageModel):
-    """The encoder with its masked-language-model head and, in some published models, its pooler."""
+    """The encoder with its masked-language-model head and its pooler; published models may lack either."""
 
     config: BertConfig
 
@@ -133,9 +137,9 @@ class Bert(MaskedLanguageModel):
         super().__init__(config, vocabulary)
         self.encoder = bert_encoder(config, vocabulary.source_size)
         self.pooler = Linear(config.width, config.width) if config.pooler else None
-        self.head = Linear(config.width, config.width)
-        self.head_norm = nn.LayerNorm(config.width, eps=config.epsilon)
-        self.output: nn.Linear = Linear(config.width, vocabulary.source_size)
+        self.head = Linear(config.width, config.width) if config.head else None
+        self.head_norm = nn.LayerNorm(config.width, eps=config.epsilon) if config.head else None
+        self.output: nn.Linear = Linear(config.width, vocabulary.source_size, bias=config.head)
         self.output.weight = self.encoder.embedding.tokens.weight
         initialise(self)
 
@@ -151,6 +155,11 @@ class Bert(MaskedLanguageModel):
 
     def hidden(self, states: Tensor) -> Tensor:
         """See `MaskedLanguageModel.hidden`: LayerNorm(GELU(W states + b))."""
+        if self.head is None or self.head_norm is None:
+            raise Unsupported(
+                "this model is BERT's encoder without the head that predicts masked pieces; it gives vectors "
+                "of texts. Import a folder of BertForMaskedLM to fill gaps."
+            )
         found: Tensor = self.head_norm(gelu(self.head(states)))
         return found
 

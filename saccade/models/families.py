@@ -27,7 +27,7 @@ class Network(nn.Module):
 
     purpose: ClassVar[str]
     """Description of a model of the family: a noun phrase that error messages quote."""
-    topic: ClassVar[str | None] = None
+    topic: ClassVar[str]
     """Topic of the advice for a user who tried to use it otherwise, see `UserError`."""
 
     config: Any

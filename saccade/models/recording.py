@@ -6,7 +6,7 @@ Modules keep no state and the forward pass is unchanged; the weights are compute
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "AttentionKind",
     "AttentionMap",
     "cross_attention",
+    "cross_maps",
     "head_weights",
     "labelled",
     "record_attention",
@@ -107,6 +108,11 @@ def record_attention(network: nn.Module) -> Iterator[dict[str, AttentionMap]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def cross_maps(maps: Iterable[AttentionMap]) -> list[AttentionMap]:
+    """Those of the maps whose attention goes from the target to the source, the lowest layer first."""
+    return sorted((one for one in maps if one.kind == "cross"), key=lambda one: one.layer)
 
 
 def cross_attention(network: nn.Module) -> list[AttentionModule]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear as torch_linear
+from torch.nn.functional import pad
 
 _WORTH = 1 << 21
 """Number of multiplications above which a call to oneDNN repays its overhead."""
@@ -73,5 +74,19 @@ class Linear(nn.Linear):
         if not serves(input, self.weight):
             return torch_linear(input, self.weight, self.bias)
         rows = input.reshape(-1, self.in_features)
-        out: Tensor = _OneDnnLinear.apply(rows, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        if not torch.is_grad_enabled():
+            out = product(_rounded_up(rows), self.weight, self.bias)[: len(rows)]
+        else:
+            out = _OneDnnLinear.apply(rows, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return out.view(*input.shape[:-1], self.out_features)
+
+
+def _rounded_up(x: Tensor) -> Tensor:
+    """x (rows, inputs) with rows of zeros at the end, at most one in sixteen, so that few sizes occur.
+
+    oneDNN compiles a kernel for every number of rows, and torch keeps two thousand of them, which took
+    hundreds of megabytes in a process that translated for long. A training run keeps them for speed.
+    """
+    rows = len(x)
+    step = 1 << max(rows.bit_length() - 5, 0)
+    return pad(x, (0, 0, 0, -rows % step))

@@ -83,6 +83,8 @@ class MaskedLanguageModelling(Task):
     def check(self, plan: Experiment) -> None:
         """See `Task.check`."""
         require_reader_settings(plan)
+        if not getattr(plan.model, "head", True):
+            raise ConfigError("model.head = false: training needs the head that predicts masked pieces.")
         block, most = cast(MaskedTextConfig, plan.data).block, getattr(plan.model, "max_positions", None)
         if most is not None and block > most:
             raise ConfigError(

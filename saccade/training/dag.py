@@ -52,18 +52,17 @@ class GlancingDag(Objective):
         revealed = forced = None
         if model.training:
             # Even with a share of 0: distributed training needs a gradient for every parameter.
-            revealed, forced = self._glance(scheme, memory, targets, share=share)
+            revealed, forced = self._glance(model, memory, targets, share=share)
         hidden, _ = scheme.write(memory, revealed)  # (batch, vertices, width)
         found = _log_probs(model, hidden, targets, forced)
         return -torch.where(found.isfinite(), found, 0.0).sum()
 
     def _glance(
-        self, scheme: Dag, memory: AnyMemory, targets: _Targets, *, share: float
+        self, model: NonAutoregressiveTransformer, memory: AnyMemory, targets: _Targets, *, share: float
     ) -> tuple[Tensor, Tensor | None]:
         """Ids (batch, vertices) that vertices read, -1 for none, and the vertices (batch, target) at which
         tokens must be emitted, -1 for any; None: none has to."""
-        ids, model = targets.ids, scheme.body
-        assert isinstance(model, NonAutoregressiveTransformer)
+        ids = targets.ids
         revealed = ids.new_full((len(ids), int(targets.vertices.max())), -1)
         if not share:
             return revealed, None
@@ -71,7 +70,7 @@ class GlancingDag(Objective):
         devices = [ids.device] if ids.device.type == "cuda" else []
         # The generators' state is restored afterwards, so that both passes draw the same dropout.
         with torch.random.fork_rng(devices), torch.no_grad():
-            hidden, _ = scheme.write(memory)
+            hidden, _ = Dag(model).write(memory)
             forced = glanced(model, hidden, targets, noise=noise, share=share)
         rows, places = (forced >= 0).nonzero(as_tuple=True)
         revealed[rows, forced[rows, places]] = ids[rows, places]

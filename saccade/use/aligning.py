@@ -1,22 +1,19 @@
 """Word alignments from the cross-attention of one pass over sentences and finished translations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from saccade.decoding.interface import Decoder
 from saccade.errors import ConfigError, Unsupported
 from saccade.model_folder.heads import AlignmentHeads
 from saccade.text.batching import plan_for_inference
 from saccade.text.pharaoh import Link
-from saccade.text.tokenizer import Tokenizer
 from saccade.text.word_pieces import word_numbers
+from saccade.use.text_decoder import Ids, TextDecoder
 
 _BATCH_TOKENS = 2048
-Ids = Sequence[Sequence[int]]
-Padded = Callable[[Ids], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -29,37 +26,33 @@ class Pairs:
     target_ids: Ids
 
 
-def aligned_words(
-    decoder: Decoder, tokenizer: Tokenizer, pairs: Pairs, heads: AlignmentHeads | None, *, padded: Padded
-) -> list[tuple[Link, ...]]:
+def aligned_words(text: TextDecoder, pairs: Pairs, heads: AlignmentHeads | None) -> list[tuple[Link, ...]]:
     """The links of each pair: each target word with the source word that gets most weight.
 
-    heads: whose weights are averaged; None: all heads of the last layer but one, or of the only one. padded:
-    makes a batch of source ids. Raises UserError for a model that has no such heads or does not align.
+    heads: whose weights are averaged; None: all heads of the last layer but one, or of the only one.
+    Raises UserError for a model that has no such heads or does not align.
     """
     found: list[tuple[Link, ...]] = [()] * len(pairs.sources)
-    for row, layers in word_weights(decoder, tokenizer, pairs, padded=padded):
+    for row, layers in word_weights(text, pairs):
         found[row] = links_by(chosen_weights(layers, heads))
     return found
 
 
-def word_weights(
-    decoder: Decoder, tokenizer: Tokenizer, pairs: Pairs, *, padded: Padded
-) -> Iterator[tuple[int, list[Tensor]]]:
+def word_weights(text: TextDecoder, pairs: Pairs) -> Iterator[tuple[int, list[Tensor]]]:
     """For each pair with words on both sides its number and, for each layer, the weights of words.
 
     Weights are (heads, target words, source words): summed over the pieces of a source word and averaged over
     those of a target word, without special symbols, so that rows sum to less than 1.
     """
     numbers = (
-        word_numbers(tokenizer, pairs.sources, pairs.source_ids, side="source"),
-        word_numbers(tokenizer, pairs.targets, pairs.target_ids, side="target"),
+        word_numbers(text.tokenizer, pairs.sources, pairs.source_ids, side="source"),
+        word_numbers(text.tokenizer, pairs.targets, pairs.target_ids, side="target"),
     )
     usable = [row for row, own in enumerate(zip(*numbers, strict=True)) if min(map(max, own)) >= 0]
     lengths = [max(len(pairs.source_ids[row]), len(pairs.target_ids[row])) for row in usable]
     for batch in plan_for_inference(lengths, batch_tokens=_BATCH_TOKENS) if usable else ():
         rows = [usable[int(place)] for place in batch]
-        layers = _recorded(decoder, pairs, rows, padded)
+        layers = _recorded(text, pairs, rows)
         for place, row in enumerate(rows):
             sides = numbers[0][row], numbers[1][row]
             yield row, [_of_words(layer[place], *sides) for layer in layers]
@@ -83,10 +76,10 @@ def links_by(weights: Tensor) -> tuple[Link, ...]:
 
 
 @torch.inference_mode()
-def _recorded(decoder: Decoder, pairs: Pairs, rows: Sequence[int], padded: Padded) -> list[Tensor]:
+def _recorded(text: TextDecoder, pairs: Pairs, rows: Sequence[int]) -> list[Tensor]:
     """The weights (rows, heads, target, source) of each layer, in float64 on the CPU."""
-    batch = padded([pairs.source_ids[row] for row in rows])
-    maps = decoder.align(*batch, [pairs.target_ids[row] for row in rows])
+    batch = text.padded([pairs.source_ids[row] for row in rows])
+    maps = text.decoder.align(*batch, [pairs.target_ids[row] for row in rows])
     if not maps:
         raise Unsupported("this model has no cross-attention to align by.")
     return [one.weights.double().cpu() for one in maps]

@@ -3,27 +3,23 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from saccade.decoding.interface import Decoder
 from saccade.models.recording import AttentionMap, labelled
-from saccade.text.tokenizer import Tokenizer
+from saccade.use.text_decoder import TextDecoder
+
+Ids = Sequence[int]
 
 
 @torch.inference_mode()
-def attention_maps(
-    decoder: Decoder, tokenizer: Tokenizer, batch: tuple[Tensor, Tensor], target: Sequence[int]
-) -> tuple[AttentionMap, ...]:
-    """The maps of all modules. batch: ids (1, source) and length; target: its ids, the end symbol last."""
-    source, axis = attended_pieces(decoder, tokenizer, batch, target)
-    sides = {"source": source, "target": axis}
-    return tuple(labelled(one, sides) for one in decoder.attention(*batch, target))
+def attention_maps(text: TextDecoder, source: Ids, target: Ids) -> tuple[AttentionMap, ...]:
+    """The maps of all modules. source, target: ids, the end symbol last."""
+    read, axis = attended_pieces(text, source, target)
+    sides = {"source": read, "target": axis}
+    return tuple(labelled(one, sides) for one in text.decoder.attention(*text.padded([source]), target))
 
 
 @torch.inference_mode()
-def attended_pieces(
-    decoder: Decoder, tokenizer: Tokenizer, batch: tuple[Tensor, Tensor], target: Sequence[int]
-) -> tuple[list[str], list[str]]:
+def attended_pieces(text: TextDecoder, source: Ids, target: Ids) -> tuple[list[str], list[str]]:
     """The pieces along the source and the target axis of these maps."""
-    source: list[int] = batch[0][0].tolist()
-    return tokenizer.source_pieces(source), tokenizer.target_pieces(decoder.axis(*batch, target))
+    axis = text.decoder.axis(*text.padded([source]), target)
+    return text.tokenizer.source_pieces(list(source)), text.tokenizer.target_pieces(axis)

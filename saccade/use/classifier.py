@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import torch
 
 from saccade.errors import InputError, TooLong
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
-from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import Classifier, expect
-from saccade.native.fork import survive_fork
+from saccade.model_folder.checkpoint import Model
+from saccade.models.families import Classifier
 from saccade.text.batching import PaddedColumn, plan_for_inference
 from saccade.text.classification import LabelledText, read_texts, text_column
 from saccade.text.corpus import Line
@@ -23,6 +20,7 @@ from saccade.text.inputs import padded_columns
 from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_text
 from saccade.use.label_scores import LabelScores
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Predictor
 
 _BATCH_TOKENS = 4096
@@ -54,23 +52,14 @@ class Classified:
 class TextLabeller(Predictor):
     """A classifier that is ready to label texts."""
 
-    unit: ClassVar[str] = "lines"
+    family = Classifier
+    network: Classifier
+    unit = "lines"
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
         """Raises UserError for a model that is not a classifier."""
-        survive_fork()
-        self.model, self.network = model, expect(model.network, Classifier)
+        super().__init__(model, device=device)
         self.tokenizer = cast(LabelledTokenizer, model.tokenizer)
-        self.device = usable_device(device)
-        self.network.to(self.device)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
-        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
-        place = chosen_device(device)
-        made = cls(load_model(Path(folder)), device=place)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
-        return made
 
     def predict(self, texts: Sequence[str]) -> list[Classified]:
         """Labels texts. An empty text has no label, and one that is too long gets a `problem`."""
@@ -112,8 +101,9 @@ class TextLabeller(Predictor):
             pairs.append(tuple(self.tokenizer.numbers([one.label, found.label], place=one.place)))
         return LabelScores.of(self.tokenizer.labels, cast(list[tuple[int, int]], pairs))
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. The pooling is shown as attention of the label to the text."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. The pooling is shown as attention of the label to the text."""
+        require_no_target(target)
         require_text(text, "text")
         if not text.strip():
             raise InputError("the text is empty: there is nothing to show.")

@@ -22,52 +22,55 @@ Engine = Literal["saccade", "torch"]
 
 
 def decoder_for(
-    model: Model,
+    models: Sequence[Model],
     *,
     device: torch.device | str,
     precision: RunPrecision | None,
     reranker: Model | str | Path | None,
     engine: Engine,
 ) -> Decoder:
-    """The decoder of a model; the arguments are those of `Translator.of`."""
-    _require_known(engine, precision)
-    network = model.network.to(device)
-    _require_engine(network, engine, precision)
+    """The decoder of a model, or of several that write one translation together.
+
+    The arguments are those of `Translator.ensemble`.
+    """
+    for name, value, allowed in (("engine", engine, get_args(Engine)), ("precision", precision, PRECISIONS)):
+        if value is not None and value not in allowed:
+            raise ConfigError(f"{name} = {str(value)[:40]!r}: allowed are {', '.join(allowed)}.")
+    if not models:
+        raise ConfigError("an ensemble needs at least one model.")
+    if len(models) > 1:
+        _require_ensemble(models, reranker)
+    for model in models:
+        _require_engine(model.network.to(device), engine, precision)
+    makers = [
+        _engine_of(model, precision) if engine == "saccade" else _itself(model.network) for model in models
+    ]
+    if len(models) > 1:
+        return EnsembleDecoder([expect(model.network, Seq2Seq) for model in models], makers)
     if isinstance(reranker, str | Path):
         reranker = load_model(Path(reranker))
-    judge = None if reranker is None else make_reranker(reranker, model.tokenizer, device)
-
-    make = _engine_of(model, precision) if engine == "saccade" else None
-    return decoder_of(network, make, reranker=judge)
+    judge = None if reranker is None else make_reranker(reranker, models[0].tokenizer, device)
+    return decoder_of(models[0].network, makers[0], reranker=judge)
 
 
-def ensemble_of(
-    models: Sequence[Model], *, device: torch.device | str, precision: RunPrecision | None, engine: Engine
-) -> Decoder:
-    """The decoder of several models that write one translation together.
-
-    Raises UserError for a model that does not write token by token, or has other pieces than the first.
-    """
-    _require_known(engine, precision)
-    networks = [
+def _require_ensemble(models: Sequence[Model], reranker: object) -> None:
+    """Raises UserError for a model that does not write token by token, or has other pieces than the first."""
+    if reranker is not None:
+        raise ConfigError(
+            "a reranker picks among the candidates of a non-autoregressive model; an ensemble ranks its own "
+            "hypotheses. Leave the reranker out."
+        )
+    first = models[0]
+    for number, model in enumerate(models, start=1):
         expect(model.network, Seq2Seq, what=f"model {number} of the ensemble")
-        for number, model in enumerate(models, start=1)
-    ]
-    for number, model in enumerate(models[1:], start=2):
-        if model.network.vocabulary != networks[0].vocabulary or not same_pieces(
-            models[0].tokenizer, model.tokenizer
+        if model.network.vocabulary != first.network.vocabulary or not same_pieces(
+            first.tokenizer, model.tokenizer
         ):
             raise ConfigError(
                 f"model {number} of the ensemble has other pieces than model 1, so their probabilities "
                 "cannot be averaged. Train all of them with one vocabulary: give each the same text and "
                 "[tokenizer], or training.teacher = the first one."
             )
-    for network in networks:
-        _require_engine(network.to(device), engine, precision)
-    makers = [
-        _engine_of(model, precision) if engine == "saccade" else _itself(model.network) for model in models
-    ]
-    return EnsembleDecoder(networks, makers)
 
 
 def _engine_of(model: Model, precision: RunPrecision | None) -> Callable[[], Any]:
@@ -80,12 +83,6 @@ def _engine_of(model: Model, precision: RunPrecision | None) -> Callable[[], Any
 
 def _itself(network: Any) -> Callable[[], Any]:
     return lambda: network
-
-
-def _require_known(engine: object, precision: object) -> None:
-    for name, value, allowed in (("engine", engine, get_args(Engine)), ("precision", precision, PRECISIONS)):
-        if value is not None and value not in allowed:
-            raise ConfigError(f"{name} = {str(value)[:40]!r}: allowed are {', '.join(allowed)}.")
 
 
 def _require_engine(network: Network, engine: Engine, precision: RunPrecision | None) -> None:

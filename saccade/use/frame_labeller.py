@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import torch
 
@@ -13,15 +12,14 @@ from saccade.frames.reading import Frames
 from saccade.inspection.overlay import draw_over
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
-from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import FrameClassifier, expect
-from saccade.native.fork import survive_fork
+from saccade.model_folder.checkpoint import Model
+from saccade.models.families import FrameClassifier
 from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_text
 from saccade.text.manifest import Entry, read_manifest
 from saccade.text.recorded import frames_of
 from saccade.use.label_scores import LabelScores
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Predictor
 from saccade.use.recorded import ReadFiles, entries_of, padded_frames
 
@@ -47,24 +45,15 @@ class LabelledFile:
 class FrameLabeller(Predictor):
     """A classifier of pictures, sounds or arrays that is ready to label files."""
 
-    unit: ClassVar[str] = "files"
+    family = FrameClassifier
+    network: FrameClassifier
+    unit = "files"
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
         """Raises UserError for a model that is not a classifier of pictures, sounds or arrays."""
-        survive_fork()
-        self.model, self.network = model, expect(model.network, FrameClassifier)
+        super().__init__(model, device=device)
         self.tokenizer = cast(LabelledTokenizer, model.tokenizer)
         self.frames = frames_of(self.tokenizer)
-        self.device = usable_device(device)
-        self.network.to(self.device)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
-        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
-        place = chosen_device(device)
-        made = cls(load_model(Path(folder)), device=place)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
-        return made
 
     def predict(self, files: Sequence[str]) -> list[LabelledFile]:
         """Labels files, by their names. One that cannot be read, or is too long, gets a `problem`."""
@@ -101,8 +90,9 @@ class FrameLabeller(Predictor):
             pairs.append((right, guessed))
         return LabelScores.of(self.tokenizer.labels, pairs)
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. text: the name of a file. The pooling is attention of the label."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. text: the name of a file. The pooling is attention of the label."""
+        require_no_target(target)
         frames, found = self._single(text)
         inputs = padded_frames([frames], self.device)
         count = -(-len(frames) // self.network.config.stride)

@@ -1,7 +1,7 @@
 """Using language models: scoring and continuing a text."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -30,8 +30,8 @@ from saccade.text.language_model import TextSize, text_size
 from saccade.text.lines import require_lines, require_text
 from saccade.text.streams import Streams
 from saccade.text.vocabulary import without_surrogates
+from saccade.use.loaded import LoadedModel, require_no_target
 from saccade.use.problems import unknown_text
-from saccade.use.reopening import Reopened
 from saccade.use.results import Problem, described
 
 MOST_STREAMS = 100_000
@@ -87,8 +87,11 @@ class Continuation:
         return described(self.problems)
 
 
-class TextGenerator(Reopened):
+class TextGenerator(LoadedModel):
     """A language model that is ready to score and generate text."""
+
+    topic = "language-model"
+    sections = ("model", "decoding")
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu", **settings: Any) -> None:
         """settings: settings of the model that its weights do not depend on, see `OVERRIDABLE`.
@@ -97,7 +100,7 @@ class TextGenerator(Reopened):
         """
         survive_fork()
         expect(model.network, LanguageModel)
-        self.model = _changed(model, settings) if settings else model
+        self.model = _changed(model, settings)
         self.network = expect(self.model.network, LanguageModel)
         self.config = cast(LanguageModelConfig, self.model.config)
         self.device = usable_device(device)
@@ -178,12 +181,24 @@ class TextGenerator(Reopened):
             for one in found
         ]
 
-    def inspect(self, text: str, *, attributions: bool = True, name: str = "") -> Inspection:
+    def _with_settings(self, sections: Mapping[str, Mapping[str, Any]]) -> Self:
+        other = self._changed("with_settings", sections)
+        decoding = {**self.model.decoding, **sections.get("decoding", {})}
+        other.model = replace(_changed(self.model, sections.get("model", {})), decoding=decoding)
+        other.network = expect(other.model.network, LanguageModel)
+        other.config = cast(LanguageModelConfig, other.model.config)
+        other.options()
+        return other
+
+    def inspect(
+        self, text: str, target: str | None = None, *, attributions: bool = True, name: str = ""
+    ) -> Inspection:
         """What the model does with a text: attention, and what the probability of each token rests on.
 
         The text is read in segments, of which the last is shown, with the memory before it. name: what the
-        record is called on a page. Raises UserError for an empty text, and one that is too long.
+        record is called on a page. Raises UserError for an empty text, one that is too long, and a target.
         """
+        require_no_target(target)
         return inspect_text(
             self.network,
             self.model.tokenizer,
@@ -221,8 +236,10 @@ class TextGenerator(Reopened):
         return "\n".join(self.model.tokenizer.decode(line) for line in lines)
 
 
-def _changed(model: Model, settings: dict[str, Any]) -> Model:
+def _changed(model: Model, settings: Mapping[str, Any]) -> Model:
     """A model with the same weights and other settings."""
+    if not settings:
+        return model
     kind = type(model.config)
     for name in settings:
         if name in kind.model_fields and name not in OVERRIDABLE:

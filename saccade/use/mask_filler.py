@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,14 +12,13 @@ from saccade.config import require_count
 from saccade.errors import InputError, TooLong
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
-from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import MaskedLanguageModel, expect
-from saccade.native.fork import survive_fork
+from saccade.model_folder.checkpoint import Model
+from saccade.models.families import MaskedLanguageModel
 from saccade.text.batching import PaddedColumn, plan_for_inference
 from saccade.text.lines import require_lines, require_text
 from saccade.text.reading import text_lines
 from saccade.text.wordpiece import WordPieceTokenizer
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Embedded, Filled, Predictor
 
 _BATCH_TOKENS = 4096
@@ -53,23 +51,14 @@ class FilledText:
 class MaskFiller(Predictor):
     """A masked language model that is ready to fill gaps, written [MASK], and to embed texts."""
 
-    unit: ClassVar[str] = "lines"
+    family = MaskedLanguageModel
+    network: MaskedLanguageModel
+    unit = "lines"
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
         """Raises UserError for another model."""
-        survive_fork()
-        self.model, self.network = model, expect(model.network, MaskedLanguageModel)
+        super().__init__(model, device=device)
         self.tokenizer = cast(WordPieceTokenizer, model.tokenizer)
-        self.device = usable_device(device)
-        self.network.to(self.device)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
-        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
-        place = chosen_device(device)
-        made = cls(load_model(Path(folder)), device=place)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
-        return made
 
     def predict(self, texts: Sequence[str], *, top: int = 5) -> list[FilledText]:
         """Fills the gaps of texts. A text that is too long gets a `problem`."""
@@ -98,6 +87,7 @@ class MaskFiller(Predictor):
             raise InputError("the text has no gap: write [MASK] where a piece is to be filled in.")
         return [list(place) for place in found.places]
 
+    @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> list[Embedded]:
         """See `Predictor.embed`. A text's vector is the mean of its pieces' states, or the model's pooler's.
 
@@ -126,8 +116,9 @@ class MaskFiller(Predictor):
         """See `Predictor.run`."""
         return self.predict(items)
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. The labels are the pieces that the model predicts for the gaps."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. The labels are the pieces that the model predicts for the gaps."""
+        require_no_target(target)
         require_text(text, "text")
         if not text.strip():
             raise InputError("the text is empty: there is nothing to show.")

@@ -3,17 +3,22 @@
 `saccade predict` knows only this interface, so a family that has it needs no command of its own.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
+import torch
 from torch import Tensor
 
 from saccade.errors import ConfigError, Unsupported
-from saccade.inspection.record import Inspection
-from saccade.use.reopening import Reopened
+from saccade.machine import chosen_device, usable_device
+from saccade.model_folder.checkpoint import Model, load_model
+from saccade.models.families import Network, expect
+from saccade.native.fork import survive_fork
+from saccade.use.loaded import LoadedModel
 
 
 class Prediction(Protocol):
@@ -71,11 +76,31 @@ class Filled:
     text: str
 
 
-class Predictor(Reopened, ABC):
+class Predictor(LoadedModel):
     """The base of these classes. What a family does not do raises `Unsupported`."""
 
+    topic = "predictor"
+    family: ClassVar[type[Network]]
+    """Whose models the class uses."""
+    network: Any
+    """The network, a member of `family`."""
     unit: ClassVar[str]
     """What a file consists of, in messages: sentences, lines."""
+
+    def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
+        """Raises UserError for a model of another family."""
+        survive_fork()
+        self.model, self.network = model, expect(model.network, self.family)
+        self.device = usable_device(device)
+        self.network.to(self.device)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
+        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
+        place = chosen_device(device)
+        made = cls(load_model(Path(folder)), device=place)
+        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
+        return made
 
     @abstractmethod
     def read(self, path: Path, *, answers: bool) -> Iterator[Any]:
@@ -84,10 +109,6 @@ class Predictor(Reopened, ABC):
     @abstractmethod
     def run(self, items: Sequence[Any]) -> Sequence[Prediction]:
         """The prediction of each item, in order."""
-
-    @abstractmethod
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """The record of what the model attends to in a text. name: what it is called on a page."""
 
     def draw(self, text: str, out: Path) -> list[str]:  # noqa: ARG002
         """Draws what the model attends to over what it reads; returns notes for the user."""

@@ -15,6 +15,7 @@ _TIMES, _TOKENS, _PERIOD = 4, 12, 24
 _SHORT, _LEAST = 3, 24
 """A translation is short if it has less than one third of the usual pieces for a source of at least 24."""
 _BREAKS = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f]")
 _SHOWN = 5  # unknown characters that a message lists
 
 
@@ -161,6 +162,13 @@ class LineChecks:
                 "breaks",
                 f"the line has {len(breaks):,} line break(s) within it ({kinds}), read as blanks; only a "
                 "line feed ends a line",
+            )
+        if controls := _CONTROLS.findall(line):
+            kinds = ", ".join(sorted({f"U+{ord(one):04X}" for one in controls}))
+            yield Problem(
+                "control",
+                f"the line has {len(controls):,} control character(s) ({kinds}); check whether the file is "
+                "damaged",
             )
         if self.tokenizer.unknown in source:
             lacking = unknown_text(line, self.tokenizer.encode_source, unknown=self.tokenizer.unknown)

@@ -8,7 +8,17 @@ from saccade.models.recording import AttentionMap
 from saccade.text.pharaoh import Link
 
 ProblemCode = Literal[
-    "language", "too-long", "prefix", "no-translation", "unknown", "breaks", "long", "cut", "repeats", "short"
+    "language",
+    "too-long",
+    "prefix",
+    "no-translation",
+    "unknown",
+    "breaks",
+    "control",
+    "long",
+    "cut",
+    "repeats",
+    "short",
 ]
 """What can be wrong with a line. The first four leave it without a translation.
 

@@ -5,17 +5,16 @@ from typing import Any
 
 import torch
 
-from saccade.decoding.interface import Decoder
-from saccade.decoding.padding import padded
 from saccade.decoding.scoring import TargetScore
 from saccade.text.batching import plan_for_inference
+from saccade.use.text_decoder import TextDecoder
 
 Ids = Sequence[int]
 
 
 @torch.inference_mode()
 def score_pairs(
-    decoder: Decoder, pairs: Sequence[tuple[Ids, Ids]], prefixes: Sequence[Ids], *, options: Any, device: Any
+    text: TextDecoder, pairs: Sequence[tuple[Ids, Ids]], prefixes: Sequence[Ids], *, options: Any
 ) -> list[TargetScore]:
     """The score of each pair of source and target ids, in order.
 
@@ -27,10 +26,10 @@ def score_pairs(
     for batch in plan_for_inference(lengths, batch_tokens=options.batch_tokens):
         rows = [int(index) for index in batch]
         sources, targets = zip(*(pairs[index] for index in rows), strict=True)
-        source = padded(sources, pad=decoder.vocabulary.pad, device=device)
         own = [prefixes[index] for index in rows]
-        values = decoder.log_probs(*source, targets, options=options, prefixes=own)
+        values = text.decoder.log_probs(*text.padded(sources), targets, options=options, prefixes=own)
         for index, target, value in zip(rows, targets, values.tolist(), strict=True):
             tokens = len(target) - (0 if counts_forced else len(prefixes[index]))
-            scores[index] = TargetScore(value, decoder.score(value, len(target), options=options), tokens)
+            score = text.decoder.score(value, len(target), options=options)
+            scores[index] = TargetScore(value, score, tokens)
     return scores

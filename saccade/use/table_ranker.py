@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +11,14 @@ import torch
 from saccade.errors import InputError
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
-from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import Ranker, expect
+from saccade.model_folder.checkpoint import Model
+from saccade.models.families import Ranker
 from saccade.models.interface import Inputs
-from saccade.native.fork import survive_fork
 from saccade.text.batching import PaddedColumn, plan_for_inference
 from saccade.text.lines import require_many
 from saccade.text.ranking import SOURCE, ranking_columns
 from saccade.text.table import Candidate, Candidates, TableTokenizer, label_of, number_of, read_table
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Predictor
 from saccade.use.ranking_scores import RankingScores
 
@@ -62,25 +60,16 @@ class Ranked:
 class TableRanker(Predictor):
     """A ranker that is ready to score the rows of tables."""
 
-    unit: ClassVar[str] = "lists"
+    family = Ranker
+    network: Ranker
+    unit = "lists"
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
         """Raises UserError for a model that is not a ranker."""
-        survive_fork()
-        self.model, self.network = model, expect(model.network, Ranker)
+        super().__init__(model, device=device)
         assert isinstance(model.tokenizer, TableTokenizer)
         self.tokenizer = model.tokenizer
-        self.device = usable_device(device)
-        self.network.to(self.device)
         self._columns = ranking_columns(self.tokenizer, max_history=_MOST_HISTORY)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
-        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
-        place = chosen_device(device)
-        made = cls(load_model(Path(folder)), device=place)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
-        return made
 
     def predict(self, lists: Sequence[Sequence[Mapping[str, Any]]]) -> list[Ranked]:
         """Scores lists of rows, each with its values by column.
@@ -112,11 +101,12 @@ class TableRanker(Predictor):
         shares = [found.probabilities for found in self.run(every)]
         return RankingScores.of(zip(labels, shares, strict=True))
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. text: the name of a table, of which the first list is shown.
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. text: the name of a table, of which the first list is shown.
 
         With attention over fields, the first candidate is shown, with its fields along the axes.
         """
+        require_no_target(target)
         first = next(self.read(Path(text), answers=False), None)
         if first is None:
             raise InputError(f"{text}: the table has no rows: there is nothing to show.")

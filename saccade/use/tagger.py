@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import torch
 
 from saccade.errors import InputError, TooLong
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
-from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import Tagger, TaggerSettings, expect
-from saccade.native.fork import survive_fork
+from saccade.model_folder.checkpoint import Model
+from saccade.models.families import Tagger, TaggerSettings
 from saccade.text.batching import PaddedColumn, plan_for_inference
 from saccade.text.conllu import Field, Sentence, read_sentences
 from saccade.text.inputs import padded_columns
@@ -22,6 +19,7 @@ from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_many, require_text
 from saccade.text.tagging import sentence_reader
 from saccade.use.label_scores import LabelScores
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Predictor
 
 _BATCH_TOKENS = 4096
@@ -62,25 +60,16 @@ class Tagged:
 class WordLabeller(Predictor):
     """A tagger that is ready to label words."""
 
-    unit: ClassVar[str] = "sentences"
+    family = Tagger
+    network: Tagger
+    unit = "sentences"
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
         """Raises UserError for a model that is not a tagger."""
-        survive_fork()
-        self.model, self.network = model, expect(model.network, Tagger)
+        super().__init__(model, device=device)
         self.tokenizer = cast(LabelledTokenizer, model.tokenizer)
         self.field = cast(Field, self.tokenizer.field or "upos")
         self.reader = sentence_reader(self.tokenizer, spelled=cast(TaggerSettings, model.config).spelled)
-        self.device = usable_device(device)
-        self.network.to(self.device)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
-        """Loads a model folder or a run folder (its best checkpoint). device: unset: a GPU if available."""
-        place = chosen_device(device)
-        made = cls(load_model(Path(folder)), device=place)
-        made.reopen = partial(cls.load, Path(folder).absolute(), device=place)
-        return made
 
     def predict(self, sentences: Sequence[str | Sequence[str]]) -> list[Tagged]:
         """Labels sentences, each a list of words, or a str whose words are separated by blanks.
@@ -143,8 +132,9 @@ class WordLabeller(Predictor):
             right_unknown, all_unknown = right_unknown + sum(lacking), all_unknown + len(lacking)
         return LabelScores.of(self.tokenizer.labels, pairs, unknown=(right_unknown, all_unknown))
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. The text is one sentence, whose words are separated by blanks."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. The text is one sentence, whose words are separated by blanks."""
+        require_no_target(target)
         require_text(text, "text")
         [found] = self.predict([text])
         if not found.words:

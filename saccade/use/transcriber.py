@@ -1,10 +1,10 @@
 """Using recognisers: files of pictures or sounds in, their text out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -19,15 +19,15 @@ from saccade.errors import ConfigError, InputError, Unsupported
 from saccade.inspection.overlay import draw_over
 from saccade.inspection.recognition import inspect_recognition
 from saccade.inspection.record import Inspection
-from saccade.machine import chosen_device, usable_device
+from saccade.machine import chosen_device
 from saccade.model_folder.checkpoint import Model, load_model
-from saccade.models.families import Recogniser, expect
+from saccade.models.families import Recogniser
 from saccade.models.recording import AttentionMap
-from saccade.native.fork import survive_fork
 from saccade.text.examples import SOURCE
 from saccade.text.framed import FrameTokenizer
 from saccade.text.lines import require_lines, require_text
 from saccade.text.manifest import Entry, read_manifest
+from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Predictor
 from saccade.use.recorded import ReadFiles, entries_of, padded_frames
 from saccade.use.transcript_scores import TranscriptScores
@@ -63,20 +63,20 @@ class Transcriber(Predictor):
     path or, with a beam, by a search over prefixes. What is inspected and drawn is always the decoder.
     """
 
-    unit: ClassVar[str] = "files"
+    family = Recogniser
+    network: Recogniser
+    unit = "files"
+    sections = ("decoding",)
 
     def __init__(self, model: Model, *, device: torch.device | str = "cpu", head: Head = "attention") -> None:
         """Raises UserError for a model that is not a recogniser, or has no such head."""
-        survive_fork()
-        self.model, self.network, self.head = model, expect(model.network, Recogniser), head
+        super().__init__(model, device=device)
+        assert isinstance(model.tokenizer, FrameTokenizer)
+        self.tokenizer, self.settings, self.head = model.tokenizer, dict(model.decoding), head
         if head not in ("attention", "ctc"):
             raise ConfigError(f"head = {head!r}: allowed are attention, ctc.")
         if head == "ctc" and self.network.ctc is None:
             raise Unsupported("this model has no output layer for CTC: train one with model.ctc above 0.")
-        assert isinstance(model.tokenizer, FrameTokenizer)
-        self.tokenizer, self.settings = model.tokenizer, model.decoding
-        self.device = usable_device(device)
-        self.network.to(self.device)
         body = self.network.body
         self.decoder = Autoregressive(body, lambda: body)
 
@@ -89,6 +89,12 @@ class Transcriber(Predictor):
         made = cls(load_model(Path(folder)), device=place, head=head)
         made.reopen = partial(cls.load, Path(folder).absolute(), device=place, head=head)
         return made
+
+    def _with_settings(self, sections: Mapping[str, Mapping[str, Any]]) -> Self:
+        other = self._changed("with_settings", sections)
+        other.settings = {**self.settings, **sections.get("decoding", {})}
+        other.options()
+        return other
 
     def options(self, **changes: Unpack[DecodingOptions]) -> DecodingConfig:
         """The model's own decoding settings with `changes`; raises UserError for an invalid one."""
@@ -121,8 +127,9 @@ class Transcriber(Predictor):
             pairs.append((entry.answer, found.text))
         return TranscriptScores.of(pairs)
 
-    def inspect(self, text: str, *, name: str = "") -> Inspection:
-        """See `Predictor.inspect`. text: the name of a file."""
+    def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:
+        """See `LoadedModel.inspect`. text: the name of a file."""
+        require_no_target(target)
         batch = self._single(text)
         return inspect_recognition(
             self.decoder, self.tokenizer, *batch, options=self.options(), text=text, name=name

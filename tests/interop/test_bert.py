@@ -183,10 +183,22 @@ def test_what_is_not_understood_is_refused(tmp_path: Path, change: dict[str, Any
     assert message in str(caught.value)
 
 
-def test_an_encoder_without_its_head_is_refused(tmp_path: Path) -> None:
-    published(tmp_path, "BertModel")
-    with pytest.raises(UserError, match="without the head that predicts masked words"):
-        import_folder(tmp_path)
+def test_an_encoder_without_its_head_gives_vectors_and_fills_no_gaps(tmp_path: Path) -> None:
+    theirs = published(tmp_path / "theirs", "BertModel")
+    imported = import_folder(tmp_path / "theirs")
+    assert [note.split(";")[0] for note in imported.notes] == [
+        "the folder has no head that predicts masked pieces"
+    ]
+    save_model(tmp_path / "ours", imported.model)
+    filler = MaskFiller(load_model(tmp_path / "ours"))
+    [found] = filler.embed(["The old town sleeps."])
+    ids = torch.tensor(filler.tokenizer.encode_source(["The old town sleeps."]))
+    with torch.no_grad():
+        expected = theirs(ids)
+    torch.testing.assert_close(found.states, expected.last_hidden_state[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.vector, expected.pooler_output[0], rtol=1e-5, atol=1e-5)
+    with pytest.raises(UserError, match="without the head that predicts masked pieces"):
+        filler.fill("The old [MASK]")
 
 
 def test_a_vocabulary_without_a_mask_is_damaged(tmp_path: Path) -> None:

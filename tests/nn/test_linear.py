@@ -70,3 +70,21 @@ def test_autocast_decides_the_type() -> None:
     ours, _ = layers(128, 128, bias=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert ours(torch.randn(200, 128)).dtype == torch.bfloat16
+
+
+def test_without_gradients_onednn_sees_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps a compiled kernel for each of them, so memory would grow with the text that is translated."""
+    seen: set[int] = set()
+
+    def counted(x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        seen.add(len(x))
+        return product(x, *others)
+
+    monkeypatch.setattr("saccade.nn.linear.product", counted)
+    ours, exact = layers(128, 256, bias=True)
+    with torch.inference_mode():
+        for rows in range(100, 1000, 3):
+            x = torch.randn(rows, 128)
+            torch.testing.assert_close(ours(x).double(), exact(x.double()), rtol=1e-5, atol=1e-5)
+    assert len(seen) < 64
+    assert all(size % 4 == 0 for size in seen)

@@ -49,11 +49,11 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
         lambda: align_words(TRANSLATOR, LINE, ["a"]),
         lambda: align_words(TRANSLATOR, ["a"], LINE),
     ],
-    "saccade.use.translator.Translator.align": [
+    "saccade.use.pair_reader.PairReader.align": [
         lambda: TRANSLATOR.align(LINE, ["a"]),
         lambda: TRANSLATOR.align(["a"], LINE),
     ],
-    "saccade.use.translator.Translator.word_weights": [
+    "saccade.use.pair_reader.PairReader.word_weights": [
         lambda: TRANSLATOR.word_weights(LINE, ["a"]),
         lambda: TRANSLATOR.word_weights(["a"], LINE),
     ],
@@ -113,11 +113,11 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
     "saccade.text.words.WordTokenizer.__init__": [lambda: WordTokenizer(LINE)],
     "saccade.text.words.WordTokenizer.encode_source": [lambda: WordTokenizer(["a"]).encode_source(LINE)],
     "saccade.text.words.WordTokenizer.learn": [lambda: WordTokenizer.learn(LINE, vocab_size=None)],
-    "saccade.use.translator.Translator.score": [
+    "saccade.use.pair_reader.PairReader.score": [
         lambda: TRANSLATOR.score(LINE, ["a"]),
         lambda: TRANSLATOR.score(["a"], LINE),
     ],
-    "saccade.use.translator.Translator.score_targets": [
+    "saccade.use.pair_reader.PairReader.score_targets": [
         lambda: TRANSLATOR.score_targets(LINE, ["a"]),
         lambda: TRANSLATOR.score_targets(["a"], LINE),
     ],
@@ -146,7 +146,7 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
 ELSEWHERE = {
     # What they get was checked by the public function that calls them.
     r"saccade\.text\.(imported|m2m|marian|lines)\.\w+(\.\w+)?",
-    r"saccade\.use\.(problems|attending|scoring|label_scores|minimum_risk)\..*",
+    r"saccade\.use\.(problems|attending|scoring|label_scores|minimum_risk|request|text_decoder)\..*",
     r"saccade\.text\.(conllu|labelled|tagging)\..*",
     r"saccade\.inspection\.(confusion|reading)\..*",
     r"saccade\.alignment\.counting\.both_ways",

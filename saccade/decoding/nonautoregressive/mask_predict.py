@@ -15,7 +15,7 @@ from saccade.decoding.padding import padded
 from saccade.decoding.rerank import Reranker, rerank
 from saccade.models.nonautoregressive.interface import AnyMemory
 from saccade.models.nonautoregressive.mask_predict import MaskPredict
-from saccade.models.recording import AttentionMap, record_attention
+from saccade.models.recording import AttentionMap, cross_maps, record_attention
 
 
 class MaskPredictDecoder(NonAutoregressiveDecoder[MaskPredict]):
@@ -46,7 +46,7 @@ class MaskPredictDecoder(NonAutoregressiveDecoder[MaskPredict]):
         pieces, lengths = padded([target[:-1] for target in targets], pad=0, device=source.device)
         with record_attention(cast(nn.Module, self.trained.body)) as maps:
             self.trained.write(pieces, lengths, self.trained.body.encode(source, source_lengths))
-        return [one for one in maps.values() if one.kind == "cross"]
+        return cross_maps(maps.values())
 
     def force(self, source: Tensor, source_lengths: Tensor, pieces: list[int]) -> None:
         """See `NonAutoregressiveDecoder.force`: no token is masked."""

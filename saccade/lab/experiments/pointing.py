@@ -24,7 +24,7 @@ from saccade.lab.learning import fit, new_model, seeded
 from saccade.lab.numerals import alignment, batches, pair, split, vocabulary
 from saccade.lab.tagger import Shape, Tagger, Tagging, tags_batch
 from saccade.lab.toys import FIRST, Pair, pairs_batch
-from saccade.models.recording import record_attention
+from saccade.models.recording import cross_maps, record_attention
 from saccade.nn.attention import CrossAttention, SelfAttention, attend
 from saccade.text.batching import Batch
 from saccade.text.vocabulary import END
@@ -40,8 +40,7 @@ def cross_weights(model: Any, one: Pair) -> list[Tensor]:
     batch = pairs_batch([one])
     with record_attention(model) as maps:
         model.decode(batch["target_in"].values, model.encode(batch["source"].values, batch["source"].lengths))
-    found = sorted((one for one in maps.values() if one.kind == "cross"), key=lambda one: one.layer)
-    return [one.weights[0].mean(0) for one in found]
+    return [one.weights[0].mean(0) for one in cross_maps(maps.values())]
 
 
 def error_rate(links: set[tuple[int, int]], gold: set[tuple[int, int]]) -> float:
