@@ -172,6 +172,7 @@ def test_the_ctc_head_writes_the_likeliest_text_of_all_paths(tmp_path: Path) -> 
     greedy, searched = use.predict(files, beam=1), use.predict(files, beam=200)
     network, pad = use.network, model.network.vocabulary.pad
     assert network.ctc is not None
+    network.requires_grad_(False)
     for file, one, other in zip(files, greedy, searched, strict=True):
         source = torch.from_numpy(np.load(file))[None]
         states = network.body.encode(source, torch.tensor([source.size(1)])).states

@@ -31,12 +31,12 @@ def ctc_hypotheses(
     log_probs[..., blank] = -torch.inf
     count = min(beam, log_probs.size(-1) - len(never) - 1)
     values, ids = log_probs.topk(count, -1)  # (rows, positions, count)
-    ids, counts, totals = (x.tolist() for x in prefix_search(own, ids, values, lengths, kept=beam))
+    texts, counts, totals = (x.tolist() for x in prefix_search(own, ids, values, lengths, kept=beam))
     return [
         [
             Hypothesis(tuple(text[:length]), total, total)
             for text, length, total in zip(*row, strict=True)
             if total > -torch.inf
         ]
-        for row in zip(ids, counts, totals, strict=True)
+        for row in zip(texts, counts, totals, strict=True)
     ]

@@ -1,6 +1,6 @@
 """A classifier of pictures, sounds or arrays: an encoder of frames, and attention that pools its states."""
 
-from typing import Literal, cast
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -10,7 +10,6 @@ from saccade.models.framed import FrameSettings, frame_projection
 from saccade.models.interface import Inputs, Vocabulary
 from saccade.models.transformer_encoder import TransformerEncoder
 from saccade.nn.dropout import Dropout
-from saccade.nn.frames import FrameProjection
 from saccade.nn.initial import xavier
 from saccade.nn.linear import Linear
 from saccade.nn.masks import padding_mask
@@ -55,8 +54,8 @@ class TransformerFrameClassifier(FrameClassifier):
 
     def encode(self, inputs: Inputs) -> Tensor:
         """See `Classifier.encode`."""
-        source, embedding = inputs["source"], cast(FrameProjection, self.encoder.embedding)
-        x, lengths = embedding(source.values, source.lengths)  # (batch, positions, width)
+        source = inputs["source"]
+        x, lengths = self.encoder.embedding(source.values, source.lengths)  # (batch, positions, width)
         states = self.encoder.transform(x, lengths)
         vector: Tensor = self.dropout(self.pooling(states, visible=padding_mask(lengths, x.size(1))))
         return vector
