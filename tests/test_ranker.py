@@ -91,6 +91,14 @@ def test_what_training_lacks_is_read_as_unknown_and_a_number_is_scaled() -> None
     assert own.source_pieces(own.past(one)) == ["<pad>", "brand=c", "brand=?"]
 
 
+def test_a_history_that_is_too_long_for_learned_positions_loses_its_oldest_items() -> None:
+    use = TableRanker(ranker("history", positions="learned", max_positions=5))
+    row = {"brand": "a", "shop": "x", "price": 1.0, "past": "c a b"}
+    [one] = use.predict([[row]])
+    [other] = use.predict([[{**row, "past": "b b b b b b c a b"}]])
+    assert one.probabilities == pytest.approx(other.probabilities, abs=1e-9)
+
+
 @pytest.mark.parametrize("attends", ATTENDS)
 def test_rows_of_recorded_attention_sum_to_1(tmp_path: Path, attends: str) -> None:
     use = TableRanker(ranker(attends))

@@ -204,8 +204,8 @@ class Ranker(Network):
     topic = "predictor"
 
     @property
-    def max_source_length(self) -> int | None:
-        """The largest number of candidates of a list; None means no limit."""
+    def max_history(self) -> int | None:
+        """The largest number of items of a history that the model reads; None means no limit."""
         return None
 
     def scores(self, inputs: Inputs) -> Tensor:

@@ -5,10 +5,10 @@ candidate behind it (BST, Chen et al. 2019). list: over the candidates of a list
 """
 
 from collections.abc import Iterable
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import torch
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from saccade.models.classifier import ClassifierSettings, encoder_layers
@@ -38,6 +38,14 @@ class RankerConfig(ClassifierSettings):
     candidate has a probability of its own."""
     hidden: PositiveInt = 64
     """Inner size of the network that makes a score of a vector."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.attends != "history" and self.positions != "sinusoidal":
+            raise ValueError(
+                f"positions are those of a history, and {self.attends} have no order; leave it out"
+            )
+        return self
 
 
 class FieldEmbedding(nn.Module):
@@ -75,9 +83,9 @@ class AttentionRanker(Ranker):
         nn.init.zeros_(self.output.bias)
 
     @property
-    def max_source_length(self) -> int | None:
-        """See `Ranker.max_source_length`."""
-        return None
+    def max_history(self) -> int | None:
+        """See `Ranker.max_history`: learned positions are also needed for the candidate and the padding."""
+        return self.config.max_positions - 2 if self.config.positions == "learned" else None
 
     def scores(self, inputs: Inputs) -> Tensor:
         """See `Ranker.scores`."""

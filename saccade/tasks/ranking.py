@@ -88,6 +88,11 @@ class Ranking(Task):
                 'a history is for models with attends = "history", and they need one: set tokenizer.history '
                 "and tokenizer.item, or leave them out."
             )
+        most = cast(RankingConfig, plan.data).max_history
+        if model.positions == "learned" and most > model.max_positions - 2:
+            raise ConfigError(
+                f"data.max_history = {most}: with learned positions it is at most model.max_positions - 2."
+            )
         if fields.group is None and (model.attends == "list" or model.listwise):
             raise ConfigError(
                 "a model of lists needs to know which rows belong together: set tokenizer.group."

@@ -69,7 +69,10 @@ class TableRanker(Predictor):
         super().__init__(model, device=device)
         assert isinstance(model.tokenizer, TableTokenizer)
         self.tokenizer = model.tokenizer
-        self._columns = ranking_columns(self.tokenizer, max_history=_MOST_HISTORY)
+        limit = self.network.max_history
+        self._columns = ranking_columns(
+            self.tokenizer, max_history=_MOST_HISTORY if limit is None else min(limit, _MOST_HISTORY)
+        )
 
     def predict(self, lists: Sequence[Sequence[Mapping[str, Any]]]) -> list[Ranked]:
         """Scores lists of rows, each with its values by column.

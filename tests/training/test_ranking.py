@@ -122,6 +122,19 @@ def test_the_loss_is_that_of_plain_loops(listwise: bool) -> None:
             "a history is for models with",
         ),
         (["model.attends=list"], "set tokenizer.group"),
+        (["model.positions=rotary"], "fields have no order; leave it out"),
+        (
+            [
+                *(
+                    'tokenizer.fields=["a"]',
+                    "tokenizer.history=b",
+                    "tokenizer.item=a",
+                    "model.attends=history",
+                ),
+                *("model.positions=learned", "model.max_positions=20"),
+            ],
+            "with learned positions it is at most model.max_positions - 2",
+        ),
         (["model.listwise=true"], "set tokenizer.group"),
         (["training.label_smoothing=0.1"], "a ranker has none"),
         (["training.r_drop=5"], "training.r_drop: only for models that translate"),
