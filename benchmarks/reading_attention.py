@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import show
-from saccade.inspection.attribution import rank_correlation
+from saccade.inspection.correlation import rank_correlation
 from saccade.inspection.record import Inspection
 from saccade.use.translator import Translator
 

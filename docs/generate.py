@@ -24,6 +24,7 @@ from saccade.tasks.frame_classification import SECTIONS as FRAMES
 from saccade.tasks.interface import SECTIONS
 from saccade.tasks.language_modelling import SECTIONS as LANGUAGE
 from saccade.tasks.masked_language_modelling import SECTIONS as MASKED
+from saccade.tasks.pointing import SECTIONS as POINTING
 from saccade.tasks.ranking import SECTIONS as RANKING
 from saccade.tasks.recognition import SECTIONS as RECOGNITION
 from saccade.tasks.tagging import SECTIONS as TAGGING
@@ -51,6 +52,7 @@ OTHERS: dict[str, Mapping[str, type[Section]]] = {
     "a classifier of pictures or sounds": FRAMES,
     "a recogniser": {name: RECOGNITION[name] for name in ("validation",)},
     "a ranker": RANKING,
+    "a pointer network": POINTING,
 }
 """The sections of the tasks that do not translate; sections without keys are left out."""
 

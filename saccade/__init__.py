@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from saccade.use.frame_labeller import FrameLabeller
     from saccade.use.generator import TextGenerator
     from saccade.use.mask_filler import MaskFiller
+    from saccade.use.pointer import InputPointer
     from saccade.use.table_ranker import TableRanker
     from saccade.use.tagger import WordLabeller
     from saccade.use.transcriber import Transcriber
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttentionMap",
     "FrameLabeller",
+    "InputPointer",
     "MaskFiller",
     "TableRanker",
     "TextGenerator",
@@ -47,16 +49,16 @@ def load(folder: "str | Path | Sequence[str | Path]", *, device: str | None = No
     """Loads the model in a model folder or a run folder (its best model), ready for use.
 
     A translation model is loaded as a `Translator`, a language model as a `TextGenerator`, a tagger as a
-    `WordLabeller`, a classifier as a `TextLabeller`, a masked language model as a `MaskFiller`, a
-    recogniser of pictures or sounds as a `Transcriber`, a classifier of them as a `FrameLabeller`, a ranker
-    as a `TableRanker`. A list of folders makes an ensemble: a `Translator` that averages the probabilities
-    of models with one vocabulary.
+    `WordLabeller`, a classifier as a `TextLabeller`, a masked language model as a `MaskFiller`, a pointer
+    network as an `InputPointer`, a recogniser of pictures or sounds as a `Transcriber`, a classifier of them
+    as a `FrameLabeller`, a ranker as a `TableRanker`. A list of folders makes an ensemble: a `Translator`
+    that averages the probabilities of models with one vocabulary.
 
     device: "cpu", "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models:
     precision, "float32", "int8", which is faster on CPUs but quantises the weights, "bfloat16" or "float16"
     on a GPU (unset: as stored in the folder); reranker, a model folder, which picks among the candidates of a
     non-autoregressive model. Options of language models are settings that their weights do not depend on,
-    such as memory.
+    such as memory; those of pointer networks are keys of `[decoding]`, such as beam.
 
     Raises UserError for a folder that is missing, damaged, of a foreign format, or from a newer Saccade.
     """
@@ -68,6 +70,7 @@ def load(folder: "str | Path | Sequence[str | Path]", *, device: str | None = No
 _HOMES = {
     "AttentionMap": "saccade.models.recording",
     "FrameLabeller": "saccade.use.frame_labeller",
+    "InputPointer": "saccade.use.pointer",
     "MaskFiller": "saccade.use.mask_filler",
     "TableRanker": "saccade.use.table_ranker",
     "TextGenerator": "saccade.use.generator",

@@ -25,6 +25,7 @@ _CONVOLUTIONAL = {
 
 KINDS: dict[str, dict[str, Any]] = {
     "transformer": _TRANSFORMER,
+    "transformer, copying": {**_TRANSFORMER, "copying": True},
     "transformer, relative": {**_TRANSFORMER, "positions": "relative", "max_distance": 3},
     "transformer, rotary": {**_TRANSFORMER, "positions": "rotary"},
     "transformer, alibi": {**_TRANSFORMER, "positions": "alibi"},

@@ -9,6 +9,7 @@ import torch
 from saccade.model_folder.checkpoint import Model, vocabulary_of
 from saccade.models import build_model, model_config
 from saccade.text.labelled import LabelledTokenizer
+from saccade.text.positions import PositionTokenizer
 from saccade.text.wordpiece import WordPieceConfig, WordPieceTokenizer
 from saccade.text.words import WordTokenizer
 from tests.tiny import randomise
@@ -67,3 +68,8 @@ def classifier(**changes: Any) -> Model:
 def bert_classifier(**changes: Any) -> Model:
     tokenizer = LabelledTokenizer(pieces(), ["news", "talk"])
     return built({"kind": "bert-classifier", "attention_dropout": 0.0, **_BERT, **changes}, tokenizer)
+
+
+def pointer(**changes: Any) -> Model:
+    table = {"kind": "pointer", "width": 12, "heads": 3, "feed_forward": 20, "layers": 2, **changes}
+    return built(table, PositionTokenizer())

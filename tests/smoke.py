@@ -32,6 +32,7 @@ from saccade.models.families import (
     LanguageModel,
     MaskedLanguageModel,
     NonAutoregressive,
+    Pointer,
     Ranker,
     Recogniser,
     Tagger,
@@ -50,6 +51,8 @@ SETTINGS = {
     "training.save_every": 1,
     "validation.every": UPDATES,
 }
+RUNNING = {LanguageModel: {"model.segment": 16}, MaskedLanguageModel: {"data.block": 32}}
+"""The families that read running text, with the length of what they read together."""
 SECONDS = 300
 """Longest that one command may take."""
 
@@ -86,10 +89,9 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
     teacher = None
     without_preset = {name: value for name, value in SETTINGS.items() if name != "model.preset"}
     for kind, record in KINDS.items():
-        if record.family in (LanguageModel, MaskedLanguageModel):
+        if record.family in RUNNING:
             text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
-            own = {"model.segment": 16} if record.family is LanguageModel else {"data.block": 32}
-            yield kind, {**SETTINGS, **text, **own, "model.kind": kind}
+            yield kind, {**SETTINGS, **text, **RUNNING[record.family], "model.kind": kind}
             continue
         if record.family is Classifier:
             text = {f"data.{split}text": folder / f"{split or 'train_'}texts.tsv" for split in ("", "valid_")}
@@ -100,7 +102,7 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
             sizes = SETTINGS if kind == "classifier" else without_preset
             yield kind, {**sizes, **text, **own, "model.kind": kind}
             continue
-        if record.family in (FrameClassifier, Recogniser, Ranker):
+        if record.family in (FrameClassifier, Recogniser, Ranker, Pointer):
             yield kind, {**SETTINGS, **of_no_text(folder, record.family), "model.kind": kind}
             continue
         if record.family is Tagger:
@@ -135,6 +137,8 @@ def of_no_text(folder: Path, family: type) -> dict[str, object]:
     """The settings of models that read frames or tables."""
     if family is Ranker:
         return {**write_tables(folder), "model.attends": "list"}
+    if family is Pointer:
+        return {**tasks(folder), "model.numbers": 1}
     arrays = {"tokenizer.reads": "arrays", "tokenizer.width": 8, "model.strides": "[2]"}
     return {**write_frames(folder, spelled=family is Recogniser), **arrays}
 
@@ -175,6 +179,23 @@ def write_tables(folder: Path) -> dict[str, object]:
     }
 
 
+def tasks(folder: Path) -> dict[str, object]:
+    """The texts of a pointer network, made from those of translation."""
+    for name in ("train", "valid", "test"):
+        write_tasks(folder / f"{name}.en", folder / f"{name}.tasks")
+    return {"data.text": folder / "train.tasks", "data.valid_text": folder / "valid.tasks"}
+
+
+def write_tasks(source: Path, path: Path) -> None:
+    """The lengths of the words of each line of a text, and their order from the shortest to the longest."""
+    lines = []
+    for line in read_text(source):
+        sizes = [len(word) for word in line.split()]
+        order = sorted(range(1, len(sizes) + 1), key=lambda position: sizes[position - 1])
+        lines.append(f"{' '.join(map(str, sizes))}\t{' '.join(map(str, order))}\n")
+    path.write_text("".join(lines), encoding="utf-8")
+
+
 def fertilities(teacher: object, folder: Path) -> dict[str, object]:
     for split in ("train", "valid"):
         sides = ("--source", folder / f"{split}.en", "--target", folder / f"{split}.de")
@@ -197,6 +218,9 @@ def smoke(run: Path, settings: dict[str, object], folder: Path) -> None:
             use_predictor(run, given, given, str(folder / "valid-100.npy"))
         elif issubclass(family, Ranker):
             use_predictor(run, given, given, str(given))
+        elif issubclass(family, Pointer):
+            test = folder / "test.tasks"
+            use_predictor(run, test, given, read_text(test)[0].partition("\t")[0])
         else:
             use_predictor(run, folder / "test.en", given, read_text(folder / "test.en")[0])
     else:
@@ -225,7 +249,8 @@ def use_predictor(run: Path, given: Path, labelled: Path, shown: str) -> None:
         printed == "".join(f"{line}\n" for one in found for line in one.lines()), "command and library differ"
     )
     scores = command("predict", run, labelled, "--score", unless="gives no labels")
-    require(any(name in scores for name in ("accuracy", "CER", "log-loss")) or not scores, "no scores")
+    names = ("accuracy", "exact", "CER", "log-loss")
+    require(any(name in scores for name in names) or not scores, "no scores")
     require(bool(predictor.inspect(shown).tokens), "no record")
 
 

@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
         "native",
         "nn.rows",
         "nn.dag",
+        "nn.ctc",
         "models.interface",
         "models.families",
         "models.recording",

@@ -19,6 +19,7 @@ def test_the_public_names_are_these() -> None:
     assert saccade.__all__ == [
         "AttentionMap",
         "FrameLabeller",
+        "InputPointer",
         "MaskFiller",
         "TableRanker",
         "TextGenerator",

@@ -23,62 +23,67 @@ if TYPE_CHECKING:
 _SHOWN = 10  # heads in the table
 
 
+Source = Annotated[
+    Path | None, option("FILE", "Source text, one sentence a line; words are separated by blanks.")
+]
+Target = Annotated[Path | None, option("FILE", "Its translation; line N translates line N of the source.")]
+Out = Annotated[
+    Path | None, option("FILE", "File for the alignments.", "--out", "-o", default="standard output")
+]
+Fertilities = Annotated[
+    Path | None,
+    option("FILE", "File for the fertilities of the source pieces, which is then written instead."),
+]
+Method = Annotated[
+    str,
+    choice(
+        "attention",
+        "eflomal",
+        "both",
+        help="How the text is aligned: by the model's cross-attention; by counting in this text, which "
+        "must be long (eflomal; needs the extra `align`); or by the links of both.",
+    ),
+]
+Combine = Annotated[
+    str,
+    choice(
+        "grow-diag-final-and",
+        "intersection",
+        help="How two alignments become one, with eflomal: the intersection, which has few and mostly "
+        "right links, or links around it as well.",
+    ),
+]
+Head = Annotated[
+    list[int] | None,
+    option("N", "Head of that layer, from 1; repeat the option to average several.", min=1, default="all"),
+]
+Gold = Annotated[
+    Path | None,
+    option("FILE", "Gold alignments of this text, i-j for sure and ipj for possible links: print scores."),
+]
+Choose = Annotated[
+    bool,
+    typer.Option(
+        "--choose",
+        help="Choose the heads that align best on the gold alignments, and store them with the model. "
+        "English-German models need no files for this.",
+    ),
+]
+
+
 def align(
     model: Model,
     *,
-    source: Annotated[
-        Path | None, option("FILE", "Source text, one sentence a line; words are separated by blanks.")
-    ] = None,
-    target: Annotated[
-        Path | None, option("FILE", "Its translation; line N translates line N of the source.")
-    ] = None,
-    out: Annotated[
-        Path | None, option("FILE", "File for the alignments.", "--out", "-o", default="standard output")
-    ] = None,
-    fertilities: Annotated[
-        Path | None,
-        option("FILE", "File for the fertilities of the source pieces, which is then written instead."),
-    ] = None,
-    method: Annotated[
-        str,
-        choice(
-            "attention",
-            "eflomal",
-            "both",
-            help="How the text is aligned: by the model's cross-attention; by counting in this text, which "
-            "must be long (eflomal; needs the extra `align`); or by the links of both.",
-        ),
-    ] = "attention",
-    combine: Annotated[
-        str,
-        choice(
-            "grow-diag-final-and",
-            "intersection",
-            help="How two alignments become one, with eflomal: the intersection, which has few and mostly "
-            "right links, or links around it as well.",
-        ),
-    ] = "grow-diag-final-and",
+    source: Source = None,
+    target: Target = None,
+    out: Out = None,
+    fertilities: Fertilities = None,
+    method: Method = "attention",
+    combine: Combine = "grow-diag-final-and",
     layer: Layer = None,
-    head: Annotated[
-        list[int] | None,
-        option(
-            "N", "Head of that layer, from 1; repeat the option to average several.", min=1, default="all"
-        ),
-    ] = None,
-    gold: Annotated[
-        Path | None,
-        option(
-            "FILE", "Gold alignments of this text, i-j for sure and ipj for possible links: print scores."
-        ),
-    ] = None,
-    choose: Annotated[
-        bool,
-        typer.Option(
-            "--choose",
-            help="Choose the heads that align best on the gold alignments, and store them with the model. "
-            "English-German models need no files for this.",
-        ),
-    ] = False,
+    head: Head = None,
+    gold: Gold = None,
+    choose: Choose = False,
     settings: Annotated[Settings, Offer(DecodingConfig, "max_source_length")],
     use: Use,
 ) -> None:

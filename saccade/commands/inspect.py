@@ -20,40 +20,45 @@ if TYPE_CHECKING:
 
 _NAME = 40  # characters of a text that a record is called by
 
+Texts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TEXT...",
+        show_default=False,
+        help="The sentence to translate, or several to compare; for a model that reads, a text.",
+    ),
+]
+Target = Annotated[
+    str | None,
+    option("TEXT", "The translation to show the attention for.", default="the model's translation"),
+]
+Compared = Annotated[
+    Path | None,
+    option("MODEL", "A second model, which is shown beside the first with the same translation."),
+]
+Checkpoints = Annotated[
+    bool, typer.Option("--checkpoints", help="Show all checkpoints of the run MODEL side by side.")
+]
+Out = Annotated[
+    Path,
+    option(
+        "FILE",
+        "The page (.html), its data (.json, .npz), or a picture of the cross-attention (.png, .svg, "
+        ".pdf; needs the extra `plot`).",
+        "--out",
+        "-o",
+    ),
+]
+
 
 def attention(
     model: Model,
-    texts: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TEXT...",
-            show_default=False,
-            help="The sentence to translate, or several to compare; for a model that reads, a text, or the "
-            "name of a picture, sound or table.",
-        ),
-    ],
+    texts: Texts,
     *,
-    target: Annotated[
-        str | None,
-        option("TEXT", "The translation to show the attention for.", default="the model's translation"),
-    ] = None,
-    compare: Annotated[
-        Path | None,
-        option("MODEL", "A second model, which is shown beside the first with the same translation."),
-    ] = None,
-    checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="Show all checkpoints of the run MODEL side by side.")
-    ] = False,
-    out: Annotated[
-        Path,
-        option(
-            "FILE",
-            "The page (.html), its data (.json, .npz), or a picture of the cross-attention, over what was "
-            "read if that is a picture or a sound (.png, .svg, .pdf; needs the extra `plot`).",
-            "--out",
-            "-o",
-        ),
-    ] = Path("attention.html"),
+    target: Target = None,
+    compare: Compared = None,
+    checkpoints: Checkpoints = False,
+    out: Out = Path("attention.html"),
     settings: Annotated[
         Settings,
         Offer(DecodingConfig, "beam", "max_source_length"),
@@ -163,15 +168,18 @@ def _called(folder: Path) -> str:
 def _records(
     folders: dict[str, Path], texts: Sequence[str], target: str | None, settings: Settings, use: Use
 ) -> "list[Inspection]":
-    """A record for each model and text. Several models share a target: the translation by the first one."""
+    """A record for each model and text.
+
+    Several models share a target, the translation by the first one, if their attention depends on it.
+    """
     records: list[Inspection] = []
     targets: list[str | None] = [target] * len(texts)
     for place, (name, folder) in enumerate(folders.items()):
         model = _opened(folder, settings, use)
         leads = place == 0 and target is None
-        if leads and model.answers and len(folders) > 1:
+        if leads and len(folders) > 1:
             # As text, so that all models read the same pieces of it.
-            targets = [model.answer(text) or None for text in texts]
+            targets = [model.common_target(text) for text in texts]
         for text, own in zip(texts, targets, strict=True):
             record = model.inspect(text, own, name=_title(name, text, folders, texts))
             if leads and model.answers:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
+from unicodedata import east_asian_width
 
 import typer
 
@@ -31,9 +32,9 @@ def lab(
     """Measure what is claimed about attention.
 
     Runs experiments on small models, computes a verdict on each claim from the figures, and writes pages with
-    pictures in English and Chinese. All of them together take at most 15 minutes on two cores. An
-    experiment that is named is always measured; without names, those that have a result in DIR are not
-    repeated, so that an interrupted run continues.
+    pictures in English and Chinese. All of them together take at most 15 minutes on two cores, and two are
+    measured at the same time there. An experiment that is named is always measured; without names, those that
+    have a result in DIR are not repeated, so that an interrupted run continues.
 
     \b
     Examples:
@@ -41,6 +42,8 @@ def lab(
       saccade lab future
       saccade lab --out runs/lab
     """
+    import torch
+
     from saccade.lab.catalogue import EXPERIMENTS, find
     from saccade.lab.experiment import Settings
     from saccade.lab.results import read_result
@@ -53,9 +56,11 @@ def lab(
             typer.echo(_row(experiment, read_result(out, experiment.name), language))
         return
     progress = _Progress()
+    left = [experiment.name for experiment in chosen]
 
     def done(experiment: "Experiment", result: "Result", measured: bool) -> None:
         progress.clear()
+        left.remove(experiment.name)
         if names:
             typer.echo(_report(experiment, result, language))
         elif measured:
@@ -64,10 +69,13 @@ def lab(
             typer.echo(f"{_row(experiment, result, language)}")
 
     try:
-        run(chosen, out, Settings(say=progress.show), again=fresh or bool(names), done=done)
+        processes = torch.get_num_threads()
+        settings = Settings(say=progress.show)
+        run(chosen, out, settings, again=fresh or bool(names), done=done, processes=processes)
     except Interrupted as stopped:
         progress.clear()
-        rest = " ".join(["saccade lab", *(names or ()), "--out", str(out)])
+        # Named experiments are measured again, so those that are done are left out.
+        rest = " ".join(["saccade lab", *(left if names else ()), "--out", str(out)])
         raise Interrupted(f"{stopped} Continue with: {rest}") from None
     _write(out)
 
@@ -96,31 +104,47 @@ def _write(out: Path) -> None:
 
 
 def _row(experiment: "Experiment", result: "Result | None", language: "Language") -> str:
+    """Name, outcome and title; if there is no result, also about how long it takes."""
     from saccade.lab.pages import OUTCOMES
 
-    found = "–" if result is None else OUTCOMES[experiment.judge(result.figures).outcome].in_(language)
-    return f"{experiment.name:<18} {found:<16} {experiment.title.in_(language)}"
+    outcomes = {outcome: name.in_(language) for outcome, name in OUTCOMES.items()}
+    found = "–" if result is None else outcomes[experiment.judge(result.figures).outcome]
+    gap = " " * (max(map(_columns, outcomes.values())) - _columns(found))
+    start = f"{experiment.name:<13}  {found}{gap}  {experiment.title.in_(language)}"
+    if result is not None:
+        return start
+    return start + (
+        f" (about {experiment.seconds} s)" if language == "en" else f"（约 {experiment.seconds} 秒）"
+    )
+
+
+def _columns(text: str) -> int:
+    """Width of a text in letters; Chinese characters are two letters wide."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _report(experiment: "Experiment", result: "Result", language: "Language") -> str:
     """The experiment in full, for a terminal."""
     from saccade.lab.pages import OUTCOMES, figures_table
 
+    colon, period = (": ", ". ") if language == "en" else ("：", "。")
+    claim, source, prediction, found, instead, line = _HEADS[language]
     verdict = experiment.judge(result.figures)
-    heads = _HEADS[language]
-    texts = (experiment.claim, experiment.source, experiment.prediction)
-    lines = [f"{experiment.name}: {experiment.title.in_(language)}", ""]
-    lines += [f"{head}: {text.in_(language)}" for head, text in zip(heads, texts, strict=False)]
-    lines += ["", *figures_table(experiment.chart(result.figures), language), ""]
-    lines.append(f"{heads[3]}: {OUTCOMES[verdict.outcome].in_(language)}. {verdict.because.in_(language)}")
-    lines.append(f"{heads[4]}: {experiment.correction.in_(language)}")
+    outcome = OUTCOMES[verdict.outcome].in_(language)
+    lines = [f"{experiment.name}{colon}{experiment.title.in_(language)}", ""]
+    statements = {claim: experiment.claim, source: experiment.source, prediction: experiment.prediction}
+    lines += [f"{head}{colon}{text.in_(language)}" for head, text in statements.items()]
+    for shown in (experiment.chart(result.figures), *experiment.more(result.figures)):
+        lines += ["", *figures_table(shown, language)]
+    lines += ["", f"{found}{colon}{outcome}{period}{verdict.because.in_(language)}"]
+    lines.append(f"{instead}{colon}{experiment.correction.in_(language)}")
     for code in experiment.code:
         file, number, text = code.place()
-        lines.append(f"{heads[5]}: {file}:{number}: {text}")
+        lines.append(f"{line}{colon}{file}:{number}: {text}")
     return "\n".join([*lines, ""])
 
 
-_HEADS: dict[str, tuple[str, ...]] = {
+_HEADS: dict[str, tuple[str, str, str, str, str, str]] = {
     "en": ("Claim", "Source", "Prediction", "Verdict", "Instead", "Code"),
     "zh": ("论断", "出处", "预测", "结论", "更准确的说法", "代码"),
 }

@@ -25,9 +25,9 @@ def predict(
         typer.Argument(
             metavar="FILE",
             show_default="standard input",
-            help="The text: for a tagger CoNLL-U, words with labels, or one sentence a line; for a model "
-            "that reads pictures or sounds such a file, or a manifest of them; for a ranker a CSV table; "
-            "for others one text a line.",
+            help="The text: for a tagger CoNLL-U, words with labels, or one sentence a line; for a pointer "
+            "network inputs such as 0.1,0.5 separated by blanks; for a model that reads pictures or sounds "
+            "such a file, or a manifest of them; for a ranker a CSV table; for others one text a line.",
         ),
     ] = Path("-"),
     *,
@@ -36,13 +36,16 @@ def predict(
     ] = None,
     as_json: Json = False,
     score: Annotated[
-        bool, typer.Option("--score", help="Compare with the labels in FILE, and print scores instead.")
+        bool, typer.Option("--score", help="Compare with the answers in FILE, and print scores instead.")
     ] = False,
-    confusion: Annotated[
+    picture: Annotated[
         Path | None,
         option(
             "FILE",
-            "Picture of the confusion matrix (.png, .svg, .pdf; needs the extra `plot`); implies --score.",
+            "Picture of the scores (.png, .svg, .pdf; needs the extra `plot`), such as the confusion matrix "
+            "of labels, or exact answers by number of inputs; implies --score.",
+            "--picture",
+            "--confusion",
         ),
     ] = None,
     head: Annotated[
@@ -59,19 +62,19 @@ def predict(
     ] = None,
     running: Running,
 ) -> None:
-    """Label, classify or complete text with a model that reads.
+    """Label, classify or complete text with a model that reads, or point at inputs.
 
     A tagger fills the labels into CoNLL-U, whose other columns and comments stay; words with labels and plain
     sentences become a word, a tab and a label on each line. A classifier writes a label and the text on each
-    line. A model that reads pictures or sounds writes each file's name, a tab and its text or label; a ranker
-    writes the probability of each row, a tab and its rank in its list. With --json, each sentence, text, file
-    or list is an object on a line.
+    line, and a pointer network adds a tab and positions to its inputs. A model that reads pictures or sounds
+    writes each file's name, a tab and its text or label; a ranker writes the probability of each row, a tab
+    and its rank in its list. With --json, each sentence, text, file or list is an object on a line.
 
     \b
     Examples:
       saccade predict runs/ewt-tagger test.conllu --output tagged.conllu
       echo "The old town sleeps ." | saccade predict runs/ewt-tagger
-      saccade predict runs/ewt-tagger test.conllu --score --confusion confusion.png
+      saccade predict runs/ewt-tagger test.conllu --score --picture confusion.png
       saccade predict runs/lines line.png
       saccade predict runs/catsup purchases.csv --json
       saccade predict runs/bert --fill "The [MASK] town"
@@ -80,20 +83,20 @@ def predict(
     from saccade.inspection.picture import check_picture
     from saccade.text.opening import is_standard_input
 
-    if sum(bool(one) for one in (score or confusion, fill, embeddings)) > 1:
+    if sum(bool(one) for one in (score or picture, fill, embeddings)) > 1:
         raise ConfigError("scores, masked places and vectors are three things; ask for one of them.")
     place = STDIN if is_standard_input(file) else file
     inputs = () if fill else (place,)
-    check_outputs(output or STDOUT, confusion, embeddings, inputs=inputs)
-    if confusion is not None:
-        check_picture(confusion)
+    check_outputs(output or STDOUT, picture, embeddings, inputs=inputs)
+    if picture is not None:
+        check_picture(picture)
     predictor = _load(model, running, head)
     if fill is not None:
         _fill(predictor, fill, top, as_json=as_json)
     elif embeddings is not None:
         _embed(predictor, file, embeddings)
-    elif score or confusion is not None:
-        _score(predictor, file, output, confusion, as_json=as_json)
+    elif score or picture is not None:
+        _score(predictor, file, output, picture, as_json=as_json)
     else:
         chunks = (cut if is_plain(place) else arriving)(predictor.read(file, answers=False), most=CHUNK)
         _write((predictor.run(chunk) for chunk in chunks), output, as_json=as_json)
@@ -133,12 +136,12 @@ def _write(chunks: "Iterable[Iterable[Prediction]]", output: Path | None, *, as_
 
 
 def _score(
-    predictor: "Predictor", file: Path, output: Path | None, confusion: Path | None, *, as_json: bool
+    predictor: "Predictor", file: Path, output: Path | None, picture: Path | None, *, as_json: bool
 ) -> None:
     scores = predictor.score(predictor.read(file, answers=True))
-    if confusion is not None:
-        scores.draw(confusion)
-        typer.echo(f"{confusion}: written", err=True)
+    if picture is not None:
+        scores.draw(picture)
+        typer.echo(f"{picture}: written", err=True)
     lines = [json.dumps(scores.as_dict(), ensure_ascii=False)] if as_json else scores.lines()
     with output_file(output) as stream:
         stream.write("".join(f"{line}\n" for line in lines).encode())

@@ -17,7 +17,7 @@ from saccade.decoding.options import DecodingConfig, length_penalty
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import target_log_probs
 from saccade.decoding.search import search
-from saccade.decoding.trace import Trace
+from saccade.decoding.trace import Rounds, Trace
 from saccade.errors import Unsupported
 from saccade.models.families import Seq2Seq
 from saccade.models.interface import IncrementalDecoder, Vocabulary
@@ -84,7 +84,7 @@ class SearchDecoder(Decoder):
 
     def traced(
         self, source: Tensor, source_lengths: Tensor, *, options: DecodingConfig, prefix: Sequence[int]
-    ) -> tuple[list[Hypothesis], Trace | None]:
+    ) -> tuple[list[Hypothesis], Trace | Rounds]:
         """See `Decoder.traced`."""
         trace = Trace()
         [found] = search(

@@ -285,6 +285,6 @@ def limits_of(
         min_length=torch.tensor([one.min_length for one in options], device=device),
         prefix=torch.tensor(padded, dtype=torch.int64, device=device).view(len(prefixes), longest),
         end=vocabulary.end,
-        banned=torch.tensor(banned, device=device),
+        banned=torch.tensor(banned, dtype=torch.int64, device=device),  # perhaps none, if ids are positions
         rules=options[0].rules,
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from saccade.config import Section
 from saccade.decoding.hypothesis import Hypothesis
-from saccade.decoding.trace import Trace
+from saccade.decoding.trace import Rounds, Trace
 from saccade.errors import Unsupported
 from saccade.models.interface import Vocabulary
 from saccade.models.recording import AttentionMap
@@ -51,10 +51,13 @@ class Decoder(ABC):
 
     def traced(
         self, source: Tensor, source_lengths: Tensor, *, options: Any, prefix: Sequence[int]
-    ) -> tuple[list[Hypothesis], Trace | None]:
-        """Decodes one sentence as `decode` does; also returns the trace of the search, or None."""
+    ) -> tuple[list[Hypothesis], Trace | Rounds]:
+        """Decodes one sentence as `decode` does; also returns the trace of the search, or the rounds.
+
+        A decoder that records neither has no rounds.
+        """
         [found] = self.decode(source, source_lengths, options=options, lines=[0], prefixes=[prefix])
-        return found, None
+        return found, ()
 
     def check(self, options: Any) -> None:  # noqa: B027 - most have no objections
         """Raises UserError for valid options that this decoder cannot follow."""

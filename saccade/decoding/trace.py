@@ -1,4 +1,4 @@
-"""A record of the candidates that search considers at each step, kept on request."""
+"""Records of decoding, kept on request: the steps of search, and the rounds of models that write at once."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -42,3 +42,21 @@ class Trace:
             place = path[0].parent
             path.insert(0, next(one for one in earlier if one.place == place))
         return path
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass of a non-autoregressive decoder over all positions of one sentence.
+
+    tokens, log_probs: those of each position after the pass; written: whether the pass wrote the position or
+    left it as it was. candidates: the likeliest tokens of each position and their log-probabilities, best
+    first; none for a position that was not written.
+    """
+
+    tokens: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    written: tuple[bool, ...]
+    candidates: tuple[tuple[tuple[int, float], ...], ...]
+
+
+Rounds = tuple[Round, ...]

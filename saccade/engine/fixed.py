@@ -17,6 +17,8 @@ from saccade.nn.rows import RowLayout
 
 def unsupported_reason(network: Transformer) -> str | None:
     """Why a step of this network cannot have fixed sizes; None if it can."""
+    if network.config.copying:
+        return "it copies from the source"
     if network.config.positions in {"relative", "alibi"}:
         return "its positions are a bias of attention"
     return None

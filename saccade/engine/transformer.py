@@ -29,6 +29,8 @@ _PIECE = 1 << 16  # numbers, a quarter of a megabyte
 def unsupported_reason(network: Transformer) -> str | None:
     """Why the engine can't stand in for this network; None where it can."""
     config = network.config
+    if config.copying:
+        return "it copies from the source"
     if config.positions not in {"sinusoidal", "learned", "none"}:
         return "its positions act inside attention"
     return why_not_packed(

@@ -3,36 +3,78 @@
 - Gradient x input (Denil et al. 2014): the gradient of an output token's log-probability with respect to the
   embedding of a token, times this embedding, summed over channels. Positions are not part of the embedding.
 - Erasure (Li et al. 2016): an output token's log-probability, minus the same in a run without the token.
-
-Attention alone does not show what a prediction rests on (Jain and Wallace 2019), so that `rank_correlation`
-compares the two.
 """
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
+from saccade.decoding.trace import Rounds
 from saccade.models.families import LanguageModel, Memory, Network, Seq2Seq
-from saccade.models.recording import AttentionMap
 
 _ROW_TOKENS = 8192
 """Tokens that are read at a time: source and target together, over all rows."""
 _LOGITS = 1 << 22
 """Logits that are held at a time: 32 MB in float64."""
-_FEWEST = 3
-"""Number of keys from which on a rank correlation says something."""
 
 
-class SourceAttributor:
-    """Attributes the tokens of a target (ids, end symbol last) to those of its source (1, source)."""
+class Attributor(ABC):
+    """Attributes the output tokens of one translation to the tokens of its source (1, source)."""
+
+    def __init__(self, source: Tensor) -> None:
+        self.source = source
+
+    @abstractmethod
+    def log_probs(self, source: Tensor) -> Tensor:
+        """Log-probabilities in nats, float64 (rows, tokens), given sources (rows, source) without padding."""
+
+    @abstractmethod
+    def gradient(self) -> Tensor:
+        """Gradient x input, float64 (tokens, source)."""
+
+    @property
+    def positions(self) -> int:
+        """The number of positions of the decoder for each source: a measure of memory."""
+        return self.source.size(1)
+
+    @property
+    def erasable(self) -> int:
+        """The number of source tokens, from the first one, that can be left out."""
+        return self.source.size(1)
+
+    def erasure(self) -> Tensor:
+        """Erasure, float64 (tokens, source); NaN for what cannot be left out, such as a single token."""
+        with torch.inference_mode():
+            whole = self.log_probs(self.source)[0].cpu()
+            length = self.source.size(1)
+            found = torch.full((len(whole), length), torch.nan, dtype=torch.float64)
+            if length == 1:
+                return found
+            shorter = without_each(self.source[0])[: self.erasable]  # (erasable, source - 1)
+            step = max(_ROW_TOKENS // (length + self.positions), 1)
+            without = [self.log_probs(rows) for rows in shorter.split(step)]
+            if without:
+                found[:, : self.erasable] = (whole - torch.cat(without).cpu()).T
+        return found
+
+
+class SourceAttributor(Attributor):
+    """Attributes the tokens of a target (ids, end symbol last) that a model writes token by token."""
 
     def __init__(self, network: Seq2Seq[Any, Any], source: Tensor, target: Sequence[int]) -> None:
-        self.network, self.source = network, source
+        super().__init__(source)
+        self.network = network
         self.target = torch.tensor(target, device=source.device)
+
+    @property
+    def positions(self) -> int:
+        """See `Attributor.positions`."""
+        return len(self.target)
 
     def hidden(self, source: Tensor) -> Tensor:
         """Hidden states (rows, target, width) given sources (rows, source) without padding."""
@@ -44,23 +86,56 @@ class SourceAttributor:
 
     @torch.inference_mode()
     def log_probs(self, source: Tensor) -> Tensor:
-        """Log-probabilities in nats, float64 (rows, target), given sources (rows, source)."""
+        """See `Attributor.log_probs`."""
         return picked(self.network.output, self.hidden(source), self.target.expand(source.size(0), -1))
 
     def gradient(self) -> Tensor:
-        """Gradient x input, float64 (target, source)."""
+        """See `Attributor.gradient`."""
         return gradient_times_input(self.network, self.source, self.hidden, self.target)
 
-    def erasure(self) -> Tensor:
-        """Erasure, float64 (target, source); NaN if the source has a single token."""
-        whole = self.log_probs(self.source)[0]
-        length = self.source.size(1)
-        if length == 1:
-            return torch.full((len(whole), 1), torch.nan, dtype=torch.float64)
-        shorter = without_each(self.source[0])  # (source, source - 1)
-        step = max(_ROW_TOKENS // (length + len(whole)), 1)
-        without = torch.cat([self.log_probs(rows) for rows in shorter.split(step)])  # (source, target)
-        return (whole - without).T.cpu()
+
+class AtOnceAttributor(Attributor):
+    """Attributes the tokens that a non-autoregressive model writes at once.
+
+    What the log-probability of a token is, its decoder says (`token_log_probs`). The end symbol of the source
+    cannot be left out, because the positions of the decoder are counted from it. rounds: those of `traced`.
+    """
+
+    def __init__(
+        self, decoder: NonAutoregressiveDecoder[Any], source: Tensor, target: Sequence[int], rounds: Rounds
+    ) -> None:
+        super().__init__(source)
+        self.decoder, self.target, self.rounds = decoder, target, rounds
+
+    @property
+    def positions(self) -> int:
+        """See `Attributor.positions`."""
+        lengths = torch.full_like(self.source[:, 0], self.source.size(1))
+        return len(self.decoder.axis(self.source, lengths, self.target)) * max(len(self.rounds), 1)
+
+    @property
+    def erasable(self) -> int:
+        """See `Attributor.erasable`."""
+        return self.source.size(1) - 1
+
+    def log_probs(self, source: Tensor) -> Tensor:
+        """See `Attributor.log_probs`."""
+        return self.decoder.token_log_probs(source, self.target, self.rounds)
+
+    @torch.inference_mode(False)
+    def gradient(self) -> Tensor:
+        """See `Attributor.gradient`. A copy of an embedding that the decoder reads belongs to its source."""
+        source = self.source.clone()
+        lengths = torch.full_like(source[:, 0], source.size(1))
+        copies = self.decoder.copies(source, lengths, self.target)
+        found = []
+        with torch.enable_grad(), embedding_of(self.decoder.network, source, copies) as embedded:
+            log_probs = self.log_probs(source)[0]
+            [inputs] = embedded
+            for log_prob in log_probs:
+                [gradient] = torch.autograd.grad(log_prob, [inputs], retain_graph=True)
+                found.append((gradient.double() * inputs.detach().double()).sum(-1)[0].cpu())
+        return torch.stack(found) if found else torch.zeros(0, source.size(1), dtype=torch.float64)
 
 
 class TextAttributor:
@@ -146,17 +221,24 @@ def gradient_times_input(
 
 
 @contextlib.contextmanager
-def embedding_of(network: nn.Module, ids: Tensor) -> Iterator[list[Tensor]]:
+def embedding_of(network: nn.Module, ids: Tensor, copies: Tensor | None = None) -> Iterator[list[Tensor]]:
     """Collects the embeddings (rows, length, width) of ids when the network first reads them.
 
-    Their gradient can be computed, and ends there. ids (rows, length) may stand behind other ids.
+    Their gradient can be computed, and ends there. ids (rows, length) may stand behind other ids. copies
+    (rows, positions): the places of ids that the network reads again later; these embeddings are the same.
     """
     found: list[Tensor] = []
+    again = None if copies is None else ids.gather(1, copies)
 
     def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         read = args[0]
+        if found:
+            copied = again is not None and read.shape == again.shape and torch.equal(read, again)
+            if not copied:
+                return None
+            return found[0].gather(1, cast(Tensor, copies)[..., None].expand(-1, -1, output.size(-1)))
         own = read[:, read.size(1) - ids.size(1) :] if read.dim() == 2 else read
-        if found or own.shape != ids.shape or not torch.equal(own, ids):
+        if own.shape != ids.shape or not torch.equal(own, ids):
             return None
         found.append(output[:, output.size(1) - ids.size(1) :].detach().requires_grad_())
         return torch.cat([output[:, : output.size(1) - ids.size(1)].detach(), found[0]], 1)
@@ -169,40 +251,3 @@ def embedding_of(network: nn.Module, ids: Tensor) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def correlations(one: AttentionMap, attribution: Tensor, *, causal: bool) -> tuple[float | None, ...]:
-    """The mean rank correlation of each head of a map (heads, query, key) with attributions (query, key).
-
-    Both are compared in absolute value. causal: a query is compared on the keys up to its own alone.
-    """
-    weights, values = one.weights.double().numpy(), attribution.abs().numpy()
-    found = []
-    for head in weights:
-        rows = [
-            rank_correlation(row[: place + 1], value[: place + 1]) if causal else rank_correlation(row, value)
-            for place, (row, value) in enumerate(zip(head, values, strict=True))
-        ]
-        known = [row for row in rows if row is not None]
-        found.append(sum(known) / len(known) if known else None)
-    return tuple(found)
-
-
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Spearman's rank correlation of two vectors, equal values having their mean rank.
-
-    None for fewer than three values, and if all values of one vector are equal or one is not a number.
-    """
-    if len(one) < _FEWEST or not (np.isfinite(one).all() and np.isfinite(other).all()):
-        return None
-    first, second = _ranks(one), _ranks(other)
-    first, second = first - first.mean(), second - second.mean()
-    scale = float(np.sqrt((first**2).sum() * (second**2).sum()))
-    return float((first * second).sum()) / scale if scale > 0 else None
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends: np.ndarray = counts.cumsum()
-    ranks: np.ndarray = (ends - (counts - 1) / 2)[inverse]
-    return ranks

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from saccade.inspection.record import Attribution, Inspection, Search, Written
+from saccade.inspection.record import Attribution, Inspection, Passes, Search, Written
 from saccade.inspection.words import Tokens
 from saccade.models.recording import AttentionMap
 
@@ -32,6 +32,7 @@ def _record(one: Inspection) -> dict[str, Any]:
         "output": one.output,
         "given": one.given,
         "tokens": {side: _tokens(tokens) for side, tokens in one.tokens.items()},
+        "written": one.written,
         "memory": one.memory,
         "maps": [
             {**_map(kept), "queries": queries, "keys": keys}
@@ -47,6 +48,10 @@ def _record(one: Inspection) -> dict[str, Any]:
         found["fertilities"] = list(one.fertilities)
     if one.search is not None:
         found["search"] = _search(one.search)
+    if one.passes is not None:
+        found["rounds"] = _rounds(one.passes)
+    if one.passes is not None and one.passes.slots is not None:
+        found["slots"] = [list(places) for places in one.passes.slots]
     return found
 
 
@@ -90,6 +95,21 @@ def _search(search: Search) -> dict[str, Any]:
         for step in search.trace.steps
     ]
     return {"steps": steps}
+
+
+def _rounds(passes: Passes) -> list[dict[str, Any]]:
+    return [
+        {
+            "pieces": [passes.pieces[token] for token in one.tokens],
+            "log_probs": _rounded(one.log_probs),
+            "written": list(one.written),
+            "candidates": [
+                [{"piece": passes.pieces[token], "log_prob": _round(value)} for token, value in own]
+                for own in one.candidates
+            ],
+        }
+        for one in passes.rounds
+    ]
 
 
 def _hypothesis(one: Written) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InputError, TooLong
-from saccade.inspection.attribution import TextAttributor, correlations
+from saccade.inspection.attribution import TextAttributor
+from saccade.inspection.correlation import correlations
 from saccade.inspection.facts import facts
 from saccade.inspection.record import Attribution, Correlation, Inspection, Part, Reason, Side
 from saccade.inspection.translation import LONGEST

@@ -7,24 +7,25 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from saccade.decoding.trace import Trace
+from saccade.decoding.trace import Rounds, Trace
 from saccade.inspection.words import Tokens
 from saccade.models.recording import AttentionKind, AttentionMap
 
-Side = Literal["source", "sentence", "read", "target"]
+Side = Literal["source", "sentence", "read", "target", "output"]
 """What stands along an axis. source: the pieces of the source; sentence: the same behind the token of the
 whole sentence that mask-predict adds; read: what the decoder reads, the start symbol or memory first; target:
-what is written, or the slots of CTC."""
+what is written, or the slots of CTC and the vertices of a graph; output: what these slots or vertices
+write."""
 Method = Literal["gradient", "erasure"]
 """How a token is attributed. gradient: the gradient of the log-probability times the token's embedding;
 erasure: the log-probability minus that without the token."""
 Part = Literal["maps", "search", "attributions", "log_probs", "text"]
 Reason = Literal[
-    "no-attention", "all-at-once", "language-model", "one-token", "switched-off", "labels", "frames"
+    "no-attention", "all-at-once", "masked", "language-model", "switched-off", "labels", "frames"
 ]
-"""Why a part of a record is absent: the model has no attention; it writes all positions at once; a language
-model has no search; the text has too few tokens; it was not asked for; the model labels; it reads frames of
-a picture or a sound."""
+"""Why a part of a record is absent: the model has no attention; it writes all positions at once; a token of a
+given target has a probability only given which others are masked; a language model has no search; it was not
+asked for; the model labels a text; it reads frames of a picture or a sound."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Correlation:
 class Attribution:
     """What each token that was read (a column) contributes to each output token (a row), in nats.
 
-    values (target, side), NaN if undefined. side: the tokens along the columns.
+    values (tokens of `Inspection.written`, side), NaN if undefined. side: the tokens along the columns.
     """
 
     method: Method
@@ -72,15 +73,29 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Passes:
+    """The passes in which a non-autoregressive model wrote its translation.
+
+    rounds: one for each pass. pieces: the piece of each id that occurs in them. slots: for each token of side
+    "output", the places on side "target" that write it on the likeliest path; None if there is no such side.
+    """
+
+    rounds: Rounds
+    pieces: Mapping[int, str]
+    slots: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What a model did with one text; `saccade.inspection.document` describes the form as JSON.
 
     name: what the record is called on a page. model: facts about the model. source, output: the texts; a
     language model has no source. given: whether the output was given and not written by the model. tokens:
     those along each axis. maps: the weights (heads, query, key) of every attention module, and `sides` the
-    axes of each. log_probs: of each output token, in nats. fertilities: of each source piece. memory: number
-    of tokens at the beginning of side "read" that were read before the segment shown. absent: the parts that
-    are not defined for this model, with the reason.
+    axes of each. written: the side whose tokens are the output. log_probs: of each of these, in nats. search,
+    passes: how a model that writes token by token, or at once, found its translation. fertilities: of each
+    source piece. memory: number of tokens at the beginning of side "read" that were read before the segment
+    shown. absent: the parts that are not defined for this model, with the reason.
     """
 
     name: str
@@ -91,9 +106,11 @@ class Inspection:
     tokens: Mapping[Side, Tokens]
     maps: tuple[AttentionMap, ...] = ()
     sides: tuple[tuple[Side, Side], ...] = ()
+    written: Side = "target"
     log_probs: tuple[float, ...] | None = None
     hypotheses: tuple[Written, ...] = ()
     search: Search | None = None
+    passes: Passes | None = None
     attributions: tuple[Attribution, ...] = ()
     fertilities: tuple[int, ...] | None = None
     memory: int = 0

@@ -1,6 +1,6 @@
 """The record of a translation model: what it attends to, how it searched, and what its tokens rest on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,24 +9,16 @@ from torch import Tensor
 from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
+from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
-from saccade.decoding.trace import Trace
+from saccade.decoding.trace import Rounds, Trace
 from saccade.errors import InputError, TooLong, Unsupported
-from saccade.inspection.attribution import SourceAttributor, correlations
+from saccade.inspection.attributed import attributed
 from saccade.inspection.facts import facts
-from saccade.inspection.record import (
-    Attribution,
-    Correlation,
-    Inspection,
-    Part,
-    Reason,
-    Search,
-    Side,
-    Written,
-)
+from saccade.inspection.record import Inspection, Passes, Search, Side, Written
 from saccade.inspection.words import Tokens, tokens_of
-from saccade.models.recording import AttentionKind, AttentionMap, cross_maps
+from saccade.models.recording import AttentionKind, AttentionMap
 from saccade.text.tokenizer import Tokenizer
 from saccade.text.vocabulary import without_surrogates
 
@@ -60,7 +52,7 @@ class TranslationInspector:
         text = without_surrogates(text)
         source = self._source(text)
         prefix = self.tokenizer.encode_target([""])[0][:-1]
-        found, trace = self.decoder.traced(
+        found, steps = self.decoder.traced(
             *self._batch(source), options=_all_hypotheses(options), prefix=prefix
         )
         if not found:
@@ -81,7 +73,7 @@ class TranslationInspector:
             ids,
             given=target is not None,
             found=found,
-            trace=trace,
+            steps=steps,
             wanted=attributions,
             name=name,
         )
@@ -94,63 +86,60 @@ class TranslationInspector:
         *,
         given: bool,
         found: Sequence[Hypothesis],
-        trace: Trace | None,
+        steps: Trace | Rounds,
         wanted: bool,
         name: str,
     ) -> Inspection:
         decoder, batch = self.decoder, self._batch(source)
+        trace, rounds = (steps, ()) if isinstance(steps, Trace) else (None, steps)
+        written = () if given else rounds
         with torch.inference_mode():
-            maps = tuple(_single(one) for one in decoder.attention(*batch, target))
+            maps = tuple(_single(one) for one in self._attended(batch, target, written))
             axis = decoder.axis(*batch, target)
             fertilities = decoder.fertilities(*batch, target)
+            slots = self._slots(batch, target)
         sides = tuple(self._sides(one, source=len(source)) for one in maps)
-        attributions, log_probs, absent = self._attributed(batch[0], target, maps, wanted=wanted)
+        attributions, log_probs, absent = attributed(
+            decoder, batch[0], target, maps, rounds=written, slots=slots, wanted=wanted
+        )
         if trace is None:
             absent["search"] = "all-at-once"
         if not maps:
             absent["maps"] = "no-attention"
+        tokens = self._tokens(source, target, axis, used={side for pair in sides for side in pair})
+        if slots is not None:
+            tokens["output"] = tokens_of(self.tokenizer, self.tokenizer.target_pieces(target))
         return Inspection(
             name=without_surrogates(name),
             model=facts(decoder.network, maps),
             source=text,
             output=self.tokenizer.decode(target),
             given=given,
-            tokens=self._tokens(source, target, axis, used={side for pair in sides for side in pair}),
+            tokens=tokens,
             maps=maps,
             sides=sides,
+            written="target" if slots is None else "output",
             log_probs=log_probs,
             hypotheses=tuple(self._written(one, trace) for one in found),
             search=None if trace is None else Search(trace, self._pieces(trace)),
+            passes=Passes(rounds, self._pieces_of(rounds), slots) if rounds else None,
             attributions=attributions,
             fertilities=None if fertilities is None else tuple(fertilities),
             absent=absent,
         )
 
-    def _attributed(
-        self, source: Tensor, target: list[int], maps: Sequence[AttentionMap], *, wanted: bool
-    ) -> tuple[tuple[Attribution, ...], tuple[float, ...] | None, dict[Part, Reason]]:
-        if not isinstance(self.decoder, Autoregressive):
-            return (), None, {"attributions": "all-at-once", "log_probs": "all-at-once"}
-        attributor = SourceAttributor(self.decoder.network, source, target)
-        log_probs = tuple(attributor.log_probs(source)[0].tolist())
-        if not wanted:
-            return (), log_probs, {"attributions": "switched-off"}
-        cross = cross_maps(maps)
-        values = {"gradient": attributor.gradient(), "erasure": attributor.erasure()}
-        found = tuple(
-            Attribution(
-                method,  # type: ignore[arg-type]
-                "source",
-                value,
-                tuple(
-                    Correlation(one.kind, one.layer, correlations(one, value, causal=False))
-                    for one in cross
-                    if one.weights.shape[1:] == value.shape
-                ),
-            )
-            for method, value in values.items()
-        )
-        return found, log_probs, {}
+    def _attended(
+        self, batch: tuple[Tensor, Tensor], target: list[int], rounds: Rounds
+    ) -> list[AttentionMap]:
+        if isinstance(self.decoder, NonAutoregressiveDecoder):
+            return self.decoder.attended(*batch, target, rounds)
+        return self.decoder.attention(*batch, target)
+
+    def _slots(self, batch: tuple[Tensor, Tensor], target: list[int]) -> tuple[tuple[int, ...], ...] | None:
+        if not isinstance(self.decoder, NonAutoregressiveDecoder):
+            return None
+        found = self.decoder.slots(*batch, target)
+        return None if found is None else tuple(found)
 
     def _tokens(
         self, source: list[int], target: list[int], axis: list[int], *, used: set[Side]
@@ -181,7 +170,14 @@ class TranslationInspector:
         return Written(tokenizer.decode(one.tokens), pieces, one.log_prob, one.score, path)
 
     def _pieces(self, trace: Trace) -> dict[int, str]:
-        ids = sorted({candidate.token for step in trace.steps for candidate in step})
+        return self._named({candidate.token for step in trace.steps for candidate in step})
+
+    def _pieces_of(self, rounds: Rounds) -> dict[int, str]:
+        candidates = {token for one in rounds for own in one.candidates for token, _ in own}
+        return self._named(candidates.union(*(one.tokens for one in rounds)))
+
+    def _named(self, tokens: Iterable[int]) -> dict[int, str]:
+        ids = sorted(tokens)
         return dict(zip(ids, self.tokenizer.target_pieces(ids), strict=True))
 
     def _batch(self, source: list[int]) -> tuple[Tensor, Tensor]:

@@ -61,25 +61,37 @@ class Settings:
 class Series:
     """A curve or a group of bars: a value for each position of the chart's axis, None if not measured.
 
-    spread: half the height of each error bar.
+    ends: the lowest and the highest value over seeds at each position.
     """
 
     name: Words
     values: Sequence[float | None]
-    spread: Sequence[float] | None = None
+    ends: Sequence[tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture as data. bars: positions are categories; otherwise curves over numbers."""
+    """A picture as data. bars: positions are categories; otherwise curves over numbers.
+
+    panels: each position is a quantity with an axis of its own; only for bars.
+    """
 
     x: Words
     y: Words
     positions: Sequence[float | str | Words]
     series: Sequence[Series]
     bars: bool = False
+    panels: bool = False
     log_x: bool = False
     log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Examples as a table of texts: a head and rows of equal length."""
+
+    head: Sequence[Words]
+    rows: Sequence[Sequence[Words]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,8 @@ class Experiment:
     """A claim and its measurement.
 
     claim, source, prediction: one sentence each; correction: what should be said instead. `judge` is a pure
-    function of the figures, and so is `chart`, which draws them. seconds: about how long it takes on a core.
+    function of the figures, and so are `chart`, which draws them, and `more`, which gives what else the page
+    shows. seconds: about how many seconds of processor time it takes.
     """
 
     name: str
@@ -118,6 +131,7 @@ class Experiment:
     chart: Callable[[Figures], Chart]
     correction: Words
     code: tuple[Code, ...]
+    more: Callable[[Figures], Sequence[Chart | Table]] = lambda _: ()
     seconds: int = 1
 
 
@@ -141,4 +155,11 @@ def spread(values: Sequence[float]) -> float:
 
 def over_seeds(name: Words, table: Sequence[Sequence[float]]) -> Series:
     """A series with a position for each row of the table, whose entries are seeds."""
-    return Series(name, [mean(row) for row in table], [spread(row) for row in table])
+    return Series(name, [mean(row) for row in table], [(min(row), max(row)) for row in table])
+
+
+def number(value: float) -> str:
+    """A number with three or four digits that mean something."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:.1e}"

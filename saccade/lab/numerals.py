@@ -49,6 +49,14 @@ def _lexicon(language: str) -> dict[str, int]:
     return {word: FIRST + place for place, word in enumerate(_values(language))}
 
 
+def lexicon(language: str) -> list[str]:
+    """The words of a language in the order of their ids, from `FIRST` on.
+
+    Those of 0 to 19 come first, then those of 20, 30, ..., 90, then what else numbers are made from.
+    """
+    return list(_lexicon(language))
+
+
 def vocabulary() -> Vocabulary:
     """The vocabulary of both sides, one for each."""
     source, target = (FIRST + len(_lexicon(language)) for language in ("en", "de"))

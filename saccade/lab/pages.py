@@ -7,11 +7,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from saccade.lab import numerals
 from saccade.lab.drawing import drawn, label
-from saccade.lab.experiment import Chart, Experiment, Language, Outcome, Series, Words, mean
+from saccade.lab.experiment import (
+    Chart,
+    Experiment,
+    Figures,
+    Language,
+    Outcome,
+    Series,
+    Table,
+    Words,
+    mean,
+    number,
+    spread,
+)
 from saccade.lab.interactive import CALCULATOR, LADDER, POSITIONS, RACE, interactive_page
 from saccade.lab.results import Result
+from saccade.lab.toys import FIRST
 from saccade.storage.files import write_text
+from saccade.text.vocabulary import END, PAD, START
 
 OUTCOMES: dict[Outcome, Words] = {
     "holds": Words("holds", "成立"),
@@ -32,6 +47,7 @@ _FIGURES = Words("Figures", "数据")
 _CODE = Words("The code", "代码")
 _MEASURED = Words("How it was measured", "测量方式")
 _ALL = Words("All claims", "全部论断")
+_TRY = Words("Try it in the browser", "在浏览器里试一试")
 _COLON = Words(": ", "：")
 _PERIOD = Words(".", "。")
 
@@ -52,10 +68,10 @@ _PLAY = Words(
 _SEEDS = Words(
     "Where scores are compared, a model was trained with each of several seeds. One side counts as better if "
     "all of its seeds are better than all of the other side's; two measurements of the same models are compared "
-    "seed by seed. In tables, ± is half the range over seeds.",
+    "seed by seed. In tables, ± is half the range over seeds; error bars and shades in pictures show the range.",
     "凡是比较得分的地方，都用几个随机种子各训练一次；只有一方的所有种子都优于另一方的所有种子，才算更好；"
     "对同一批模型的两种测量，则逐个种子比较。"
-    "表中的 ± 是各种子取值范围的一半。",
+    "表中的 ± 是各种子取值范围的一半，图中的误差线和阴影是取值范围。",
 )
 
 
@@ -65,7 +81,7 @@ def page_name(name: str, language: Language) -> str:
 
 
 def write_pages(found: Sequence[tuple[Experiment, Result]], out: Path, *, pictures: bool) -> None:
-    """Writes `index.md`, `NAME.md`, their Chinese versions `.zh.md`, and `pictures/NAME.LANGUAGE.svg`, and the
+    """Writes `index.md`, `NAME.md`, their Chinese versions `.zh.md`, the pictures of `pictures_of`, and the
     pages to play with: `calculator.html`, `positions.html`, and `ladder.html` and `race.html` if these were
     measured.
 
@@ -78,10 +94,10 @@ def write_pages(found: Sequence[tuple[Experiment, Result]], out: Path, *, pictur
     for language in _SUFFIX:
         write_text(out / page_name("index", language), index(found, language))
         for experiment, result in found:
-            picture = f"pictures/{experiment.name}.{language}.svg" if pictures else None
-            if picture is not None:
-                write_text(out / picture, drawn(experiment.chart(result.figures), language))
-            text = page(experiment, result, language, picture=picture)
+            if pictures:
+                for picture, chart in pictures_of(experiment, result.figures, language).items():
+                    write_text(out / picture, drawn(chart, language))
+            text = page(experiment, result, language, pictures=pictures)
             write_text(out / page_name(experiment.name, language), text)
     for experiment, result in found:
         if experiment.name in PLAYED:
@@ -89,10 +105,25 @@ def write_pages(found: Sequence[tuple[Experiment, Result]], out: Path, *, pictur
             write_text(out / f"{experiment.name}.html", interactive_page(experiment.name, data))
 
 
+def pictures_of(experiment: Experiment, figures: Figures, language: Language) -> dict[str, Chart]:
+    """The file of each picture of a page, `pictures/NAME.LANGUAGE.svg` or `pictures/NAME-2.LANGUAGE.svg`."""
+    charts = [experiment.chart(figures), *(one for one in experiment.more(figures) if isinstance(one, Chart))]
+    names = [experiment.name, *(f"{experiment.name}-{place}" for place in range(2, len(charts) + 1))]
+    return {f"pictures/{name}.{language}.svg": chart for name, chart in zip(names, charts, strict=True)}
+
+
 def ladder_data(result: Result) -> dict[str, Any]:
     """What the page of the ladder shows, from the result of its experiment."""
-    shown = {key: result.figures[key] for key in ("sources", "references", "written")}
-    return {**shown, "bleu": [mean(row) for row in result.figures["bleu"]]}
+    return {
+        "numbers": result.figures["numbers"],
+        "rungs": result.figures["models"],
+        "bleu": [mean(row) for row in result.figures["bleu"]],
+        "words": {language: numerals.lexicon(language) for language in ("en", "de")},
+        "special": {"start": START, "end": END, "banned": [PAD, START]},
+        "first": FIRST,
+        "least": 100,
+        "most": numerals.MOST,
+    }
 
 
 def race_data(result: Result) -> dict[str, Any]:
@@ -121,29 +152,30 @@ def index(found: Sequence[tuple[Experiment, Result]], language: Language) -> str
     return "\n".join([*lines, ""])
 
 
-def page(experiment: Experiment, result: Result, language: Language, *, picture: str | None) -> str:
-    """The page of one claim."""
+_PLAYGROUNDS = {"ladder": LADDER, "race": RACE, "lookup": CALCULATOR, "sinusoids": POSITIONS}
+"""The experiments that a page to play with belongs to."""
+
+
+def page(experiment: Experiment, result: Result, language: Language, *, pictures: bool) -> str:
+    """The page of one claim; pictures: whether it shows those of `pictures_of`."""
     other, name = _OTHER[language]
-    verdict, colon = experiment.judge(result.figures), _COLON.in_(language)
     all_claims = f"[{_ALL.in_(language)}]({page_name('index', language)})"
     lines = [f"# {experiment.title.in_(language)}", ""]
-    lines += [f"{all_claims} · [{name}]({page_name(experiment.name, other)})", ""]
-    named = ((_CLAIM, experiment.claim), (_SOURCE, experiment.source), (_PREDICTION, experiment.prediction))
-    for head, text in named:
-        lines += [f"**{head.in_(language)}{colon.rstrip()}** {text.in_(language)}", ""]
-    result_line = (
-        f"{_VERDICT.in_(language)}{colon}{OUTCOMES[verdict.outcome].in_(language)}{_PERIOD.in_(language)}"
-    )
-    lines += [f"**{result_line}** {verdict.because.in_(language)}", ""]
-    if picture is not None:
-        lines += [f"![{experiment.title.in_(language)}]({picture})", ""]
-    lines += [f"**{_INSTEAD.in_(language)}{colon.rstrip()}** {experiment.correction.in_(language)}", ""]
-    lines += [
-        f"## {_FIGURES.in_(language)}",
-        "",
-        *figures_table(experiment.chart(result.figures), language),
-        "",
-    ]
+    links = [all_claims, f"[{name}]({page_name(experiment.name, other)})"]
+    if experiment.name in _PLAYGROUNDS:
+        links.append(f"[{_TRY.in_(language)}]({_PLAYGROUNDS[experiment.name]}.html)")
+    lines += [" · ".join(links), ""]
+    lines += _statements(experiment, result, language)
+    shown = pictures_of(experiment, result.figures, language)
+    images = [f"![{experiment.title.in_(language)}]({picture})" for picture in shown] if pictures else []
+    lines += [*_lines(images[:1]), *_named(_INSTEAD, experiment.correction, language)]
+    lines += [f"## {_FIGURES.in_(language)}", ""]
+    lines += [*figures_table(experiment.chart(result.figures), language), ""]
+    rest = iter(images[1:])
+    for one in experiment.more(result.figures):
+        if isinstance(one, Chart):
+            lines += _lines([next(rest, "")])
+        lines += [*figures_table(one, language), ""]
     lines += [f"## {_CODE.in_(language)}", ""]
     for code in experiment.code:
         file, _, line = code.place()
@@ -152,45 +184,80 @@ def page(experiment: Experiment, result: Result, language: Language, *, picture:
     return "\n".join(lines)
 
 
+def _statements(experiment: Experiment, result: Result, language: Language) -> list[str]:
+    """Claim, source, prediction and verdict as lines."""
+    verdict, colon = experiment.judge(result.figures), _COLON.in_(language).rstrip()
+    lines = []
+    for head in (
+        (_CLAIM, experiment.claim),
+        (_SOURCE, experiment.source),
+        (_PREDICTION, experiment.prediction),
+    ):
+        lines += _named(*head, language)
+    outcome = f"{OUTCOMES[verdict.outcome].in_(language)}{_PERIOD.in_(language)}"
+    space = " " if language == "en" else ""
+    found = f"**{_VERDICT.in_(language)}{colon}{space}{outcome}**"
+    return [*lines, f"{found} {verdict.because.in_(language)}", ""]
+
+
+def _named(head: Words, text: Words, language: Language) -> list[str]:
+    """A paragraph behind its name."""
+    return [f"**{head.in_(language)}{_COLON.in_(language).rstrip()}** {text.in_(language)}", ""]
+
+
+def _lines(block: Sequence[str]) -> list[str]:
+    """A block of lines and the empty one behind it; nothing if there are none."""
+    return [*block, ""] if any(block) else []
+
+
 def _provenance(result: Result, language: Language) -> str:
     machine = result.machine
-    seeds = ", ".join(map(str, result.seeds))
-    versions = f"saccade {machine['saccade']}, torch {machine['torch']}, Python {machine['python']}"
-    place = f"{machine['processor']}, {machine['threads']}"
+    comma = Words(", ", "、").in_(language)
+    seeds = comma.join(map(str, result.seeds))
+    parts = (("saccade", "saccade"), ("torch", "torch"), ("Python", "python"))
+    versions = comma.join(f"{name} {machine[key]}" for name, key in parts)
+    threads = machine["threads"]
+    count = Words("one thread" if threads == 1 else f"{threads} threads", f"{threads} 个线程")
+    place = f"{machine['processor']}{Words(', ', '，').in_(language)}{count.in_(language)}"
+    cpu = Words("", "")
+    if result.cpu_seconds is not None:
+        cpu = Words(
+            f", {result.cpu_seconds:.0f} s of them processor time",
+            f"，其中处理器时间 {result.cpu_seconds:.0f} 秒",
+        )
     if language == "en":
         small = (
             " This is a small run: it tests the machinery and supports no conclusion." if result.small else ""
         )
         return (
-            f"`saccade lab {result.name}` took {result.seconds:.0f} s on {result.date} ({place} thread(s); "
-            f"{versions}; seeds {seeds}).{small} The figures are in `results/{result.name}.json`."
+            f"`saccade lab {result.name}` took {result.seconds:.0f} s on {result.date}{cpu.en} ({place}; {versions}; "
+            f"seeds {seeds}).{small} The figures are in `results/{result.name}.json`."
         )
     small = "这是缩小规模的运行，只检验流程，不支持任何结论。" if result.small else ""
     return (
-        f"{result.date} 用 `saccade lab {result.name}` 测得，历时 {result.seconds:.0f} 秒"
-        f"（{place} 个线程；{versions}；种子 {seeds}）。{small}数据见 `results/{result.name}.json`。"
+        f"{result.date} 用 `saccade lab {result.name}` 测得，历时 {result.seconds:.0f} 秒{cpu.zh}"
+        f"（{place}；{versions}；种子 {seeds}）。{small}数据见 `results/{result.name}.json`。"
     )
 
 
-def figures_table(chart: Chart, language: Language) -> list[str]:
-    """The chart's figures as lines of a Markdown table, a row for each position."""
-    names = [series.name.in_(language) for series in chart.series]
-    table = [f"| {' | '.join([chart.x.in_(language), *names])} |", f"|---|{'---:|' * len(names)}"]
-    for place, position in enumerate(chart.positions):
-        cells = [_cell(series, place) for series in chart.series]
-        table.append(f"| {' | '.join([label(position, language), *cells])} |")
-    return table
+def figures_table(shown: Chart | Table, language: Language) -> list[str]:
+    """The figures of a chart, a row for each position, or the texts of a table, as lines of Markdown."""
+    if isinstance(shown, Table):
+        head, rule = shown.head, "---"
+        rows = [[cell.in_(language) for cell in row] for row in shown.rows]
+    else:
+        head, rule = (shown.x, *(series.name for series in shown.series)), "---:"
+        rows = [
+            [label(position, language), *(_cell(series, place) for series in shown.series)]
+            for place, position in enumerate(shown.positions)
+        ]
+    lines = [[one.in_(language) for one in head], *rows]
+    first, *rest = (f"| {' | '.join(line)} |" for line in lines)
+    return [first, f"|---|{f'{rule}|' * (len(head) - 1)}", *rest]
 
 
 def _cell(series: Series, place: int) -> str:
     value = series.values[place]
     if value is None:
         return "–"
-    return number(value) if series.spread is None else f"{number(value)} ± {number(series.spread[place])}"
-
-
-def number(value: float) -> str:
-    """A number with three or four digits that mean something."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{value:.1e}"
+    return number(value) if series.ends is None else f"{number(value)} ± {number(spread(series.ends[place]))}"

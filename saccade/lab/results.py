@@ -22,7 +22,11 @@ _ADVICE = "Delete it and measure again."
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of one experiment and how they came about; outcome: that of the verdict."""
+    """The figures of one experiment and how they came about; outcome: that of the verdict.
+
+    seconds: by the clock; cpu_seconds: of processor time, which on a busy machine says more; older results
+    lack it.
+    """
 
     name: str
     outcome: str
@@ -32,6 +36,7 @@ class Result:
     seconds: float
     date: str
     machine: dict[str, Any]
+    cpu_seconds: float | None = None
 
     def fits(self, settings: Settings) -> bool:
         """Whether these settings and this version would measure the same."""
@@ -39,7 +44,9 @@ class Result:
         return same and self.machine.get("saccade") == version()
 
 
-def new_result(experiment: Experiment, figures: Figures, settings: Settings, *, seconds: float) -> Result:
+def new_result(
+    experiment: Experiment, figures: Figures, settings: Settings, *, seconds: float, cpu_seconds: float
+) -> Result:
     """The result of a measurement that has just ended on this machine."""
     return Result(
         experiment.name,
@@ -50,6 +57,7 @@ def new_result(experiment: Experiment, figures: Figures, settings: Settings, *, 
         round(seconds, 1),
         datetime.now(UTC).date().isoformat(),
         this_machine(),
+        round(cpu_seconds, 1),
     )
 
 

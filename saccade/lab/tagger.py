@@ -17,7 +17,7 @@ from saccade.nn.alibi import AlibiPositions
 from saccade.nn.attention import AttentionPositions
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
-from saccade.nn.layers import BlockSettings, EncoderLayer, Norm
+from saccade.nn.layers import BlockSettings, EncoderLayer, Norm, Residual
 from saccade.nn.linear import Linear
 from saccade.nn.loss import linear_cross_entropy
 from saccade.nn.masks import padding_mask
@@ -78,6 +78,16 @@ class Tagger(nn.Module):
         visible = None if lengths is None else padding_mask(lengths, tokens.size(1))
         hidden: Tensor = self.norm(self.states(self.embedding(tokens), visible=visible)[-1])
         return hidden
+
+
+RESIDUALS_OF = ("self_attention_residual", "feed_forward_residual")
+
+
+def replace_residuals(model: Tagger, change: Callable[[Residual], nn.Module]) -> None:
+    """Puts other modules in place of the residual connections of every layer."""
+    for layer in model.layers:
+        for name in RESIDUALS_OF:
+            setattr(layer, name, change(getattr(layer, name)))
 
 
 def _added(positions: Positions, width: int) -> nn.Module:

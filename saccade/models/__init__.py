@@ -10,6 +10,7 @@ from saccade.models import (
     classifier,
     convolutional,
     frame_classifier,
+    pointer,
     ranker,
     recogniser,
     recurrent,
@@ -26,6 +27,7 @@ from saccade.models.families import (
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
+    Pointer,
     Ranker,
     Recogniser,
     Seq2Seq,
@@ -100,6 +102,7 @@ KINDS: dict[str, Kind] = {
         recogniser.RecogniserConfig, recogniser.TransformerRecogniser, recogniser.PRESETS, Recogniser
     ),
     "ranker": Kind(ranker.RankerConfig, ranker.AttentionRanker, classifier.PRESETS, Ranker),
+    "pointer": Kind(pointer.PointerConfig, pointer.PointerNetwork, pointer.PRESETS, Pointer),
 }
 """The record of each value of `model.kind`."""
 

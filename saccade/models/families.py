@@ -237,6 +237,46 @@ class MaskedLanguageModel(Network):
         raise NotImplementedError
 
 
+class Pointer(Network, Generic[MemoryT, StateT]):
+    """A model that reads a sequence of inputs and answers with positions of these inputs.
+
+    It has the methods of `IncrementalDecoder`, so that search drives it. Its tokens are positions: 0 for the
+    mark at both ends of an answer, then the inputs from 1. There are as many logits as positions in the
+    batch, -inf behind the end of a shorter row.
+    """
+
+    purpose = "a pointer network, which answers with positions of its inputs"
+    topic = "predictor"
+    joins: ClassVar[bool] = False
+    """Whether sentences can join a batch that is being decoded; see `State.join`."""
+
+    @property
+    def max_source_length(self) -> int | None:
+        """The largest number of inputs; None means no limit."""
+        return None
+
+    @property
+    def max_target_length(self) -> int | None:
+        """The longest answer, its end included; None means no limit."""
+        return None
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> MemoryT:
+        """Encodes numbers (batch, source, numbers), padded on the right, with lengths (batch,)."""
+        raise NotImplementedError
+
+    def decode(self, target_in: Tensor, memory: MemoryT) -> Tensor:
+        """Teacher-forced logits (batch, target, 1 + source) for positions target_in (batch, target)."""
+        raise NotImplementedError
+
+    def start(self, memory: MemoryT, max_length: int) -> StateT:
+        """The state before the first position: one hypothesis per sentence."""
+        raise NotImplementedError
+
+    def step(self, token: Tensor, state: StateT) -> tuple[Tensor, StateT]:
+        """Feeds positions (rows,), one to each row; returns logits (rows, 1 + source) and the next state."""
+        raise NotImplementedError
+
+
 def expect(network: nn.Module, family: type[FamilyT], *, what: str = "the model") -> FamilyT:
     """Returns the network as a member of the family.
 

@@ -1,8 +1,8 @@
 """A recogniser: the Transformer's decoder over an encoder that reads frames of a picture or a sound."""
 
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from saccade.models.families import Recogniser
@@ -23,6 +23,12 @@ class RecogniserConfig(FrameSettings, TransformerSettings):
     ctc: float = Field(0.0, ge=0, lt=1)
     """Weight of a CTC loss on the encoder's states, the rest being that of the decoder (Watanabe et al.
     2017); 0: there is no output layer for CTC."""
+
+    @model_validator(mode="after")
+    def _copies_nothing(self) -> Self:
+        if self.copying:
+            raise ValueError("copying is for models that read text: frames have no pieces to copy")
+        return self
 
 
 PRESETS: dict[str, dict[str, object]] = {

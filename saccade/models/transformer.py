@@ -16,6 +16,7 @@ from saccade.models.transformer_encoder import TransformerEncoder, final_norm
 from saccade.models.tying import resolve_tying, tie
 from saccade.nn.attention import AttentionPositions, KeyValue
 from saccade.nn.cache import KeyValueCache
+from saccade.nn.copy_attention import CopyAttention, CopyingOutput, CopyMemory
 from saccade.nn.embedding import Embedding
 from saccade.nn.initial import xavier
 from saccade.nn.joining import join_masks, join_padded
@@ -49,6 +50,9 @@ class TransformerSettings(BlocksConfig):
     """Whether embeddings are multiplied by sqrt(width) (section 3.4); some imported models do not do so."""
     output_bias: bool = False
     """Whether logits have a learned bias, as in Marian."""
+    copying: bool = False
+    """Whether a token may also be copied from the source, where an attention head points (pointer-generator,
+    See et al. 2017). Source and target need one vocabulary."""
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
@@ -110,37 +114,42 @@ PRESETS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class Memory:
-    """The encoder's output: states (batch, source, width) and their padding mask."""
+    """The encoder's output: states (batch, source, width), their padding mask, and what can be copied."""
 
     states: Tensor
     visible: Tensor | None
+    copied: CopyMemory | None = None
 
     def select(self, sentences: Tensor) -> "Memory":
         """See `SelectableMemory.select`."""
         visible = None if self.visible is None else self.visible[sentences]
-        return Memory(self.states[sentences], visible)
+        copied = None if self.copied is None else self.copied.select(sentences)
+        return Memory(self.states[sentences], visible, copied)
 
 
 @dataclass
 class TransformerState:
     """The decoding state.
 
-    Per sentence: cross-attention keys and values. Per hypothesis: each layer's self-attention cache.
+    Per sentence: cross-attention keys and values, and what can be copied. Per hypothesis: each layer's
+    self-attention cache.
     """
 
     memory: list[KeyValue]
     visible: Tensor | None
     past: list[KeyValueCache]
     layout: RowLayout
+    copied: CopyMemory | None = None
 
     def select(self, rows: Rows) -> "TransformerState":
         """See `State.select`."""
-        memory, visible, kept = self.memory, self.visible, rows.sentences
+        memory, visible, copied, kept = self.memory, self.visible, self.copied, rows.sentences
         if kept is not None:
             memory = [(key.index_select(0, kept), value.index_select(0, kept)) for key, value in memory]
             visible = None if visible is None else visible.index_select(0, kept)
+            copied = None if copied is None else copied.select(kept)
         past = [cache.select(rows.index) for cache in self.past]
-        return TransformerState(memory, visible, past, rows.layout)
+        return TransformerState(memory, visible, past, rows.layout, copied)
 
     def join(self, fresh: "TransformerState") -> "TransformerState":
         """See `State.join`."""
@@ -151,7 +160,10 @@ class TransformerState:
         sizes = (_memory_size(self.memory), _memory_size(fresh.memory))
         visible = join_masks(self.visible, fresh.visible, sizes=sizes)
         past = [own.joined(new) for own, new in zip(self.past, fresh.past, strict=True)]
-        return TransformerState(memory, visible, past, self.layout.joined(fresh.layout))
+        copied = self.copied
+        if copied is not None and fresh.copied is not None:
+            copied = copied.join(fresh.copied)
+        return TransformerState(memory, visible, past, self.layout.joined(fresh.layout), copied)
 
 
 def _memory_size(memory: list[KeyValue]) -> tuple[int, int]:
@@ -190,7 +202,14 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
             for window in windows[config.encoder_layers :]
         )
         self.decoder_norm = final_norm(width, config.norm)
-        self.output: nn.Linear = Linear(width, vocabulary.target_size, bias=config.output_bias)
+        if config.copying and not vocabulary.shared:
+            raise ValueError(
+                "copying = true: the ids of the source have to mean the same pieces in the target; set "
+                "tokenizer.joint = true, or leave copying out"
+            )
+        self.copying = CopyAttention(width) if config.copying else None
+        output = CopyingOutput if config.copying else Linear
+        self.output: nn.Linear = output(width, vocabulary.target_size, bias=config.output_bias)
         self._tie()
         self._initialise()
 
@@ -212,7 +231,8 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
     def encode(self, source: Tensor, source_lengths: Tensor) -> Memory:
         """See `Seq2Seq.encode`."""
         states = self.encoder(source, source_lengths)
-        return Memory(states, padding_mask(source_lengths, source.size(1)))
+        copied = None if self.copying is None else self.copying.project_memory(states, source)
+        return Memory(states, padding_mask(source_lengths, source.size(1)), copied)
 
     def decode(self, target_in: Tensor, memory: Memory) -> Tensor:
         """See `Seq2Seq.decode`. The causal mask already hides padding on the right from real tokens."""
@@ -220,6 +240,8 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         for layer in self.decoder_layers:
             x = layer(x, layer.cross_attention.project_memory(memory.states), visible=memory.visible)
         hidden: Tensor = self.decoder_norm(x)
+        if self.copying is not None and memory.copied is not None:
+            hidden = self.copying(hidden, memory.copied, visible=memory.visible)
         return hidden
 
     def start(self, memory: Memory, max_length: int) -> TransformerState:
@@ -230,14 +252,19 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
         past = [
             KeyValueCache.empty(sentences, heads, max_length, head_width, like=states) for _ in self.decoder
         ]
-        return TransformerState(cross, memory.visible, past, RowLayout.even(sentences, 1))
+        layout = RowLayout.even(sentences, 1)
+        return TransformerState(cross, memory.visible, past, layout, memory.copied)
 
     def step(self, token: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """See `Seq2Seq.step`."""
         x = self.target_embedding(token[:, None], start=state.past[0].position)[:, 0]  # (rows, width)
         for layer, memory, cache in zip(self.decoder_layers, state.memory, state.past, strict=True):
             x = layer.step(x, memory, visible=state.visible, cache=cache, layout=state.layout)
-        return self.output(self.decoder_norm(x)), state
+        hidden = self.decoder_norm(x)
+        if self.copying is not None and state.copied is not None:
+            queries = state.layout.grid(hidden)  # (sentences, hypotheses, width)
+            hidden = state.layout.flat(self.copying(queries, state.copied, visible=state.visible))
+        return self.output(hidden), state
 
     @property
     def decoder_layers(self) -> list[DecoderLayer]:

@@ -1,7 +1,9 @@
-"""The most likely CTC path to a target, by the Viterbi algorithm (Graves et al. 2006)."""
+"""CTC (Graves et al. 2006): the most likely path to a target, and sums over the paths to its prefixes."""
 
 import torch
 from torch import Tensor
+
+_NEVER = -1e30  # the logarithm of 0, with a gradient that is a number
 
 
 def best_paths(
@@ -41,6 +43,30 @@ def best_paths(
         state = state - steps[slot].gather(1, state)
     real = torch.arange(len(steps), device=labels.device) < slots[:, None]
     return labels.gather(1, path.clamp(min=0)).masked_fill(~real, blank), score
+
+
+def prefix_log_probs(values: Tensor, target: Tensor, *, blank: int) -> Tensor:
+    """Log-probabilities in nats (rows, target + 1) of the prefixes of one target, summed over all paths.
+
+    values (rows, slots, target + 1): log-probabilities of the blank and of the target's tokens, float64;
+    target (target,) ids. The first columns are the prefixes of 1, 2, ... tokens, whatever follows; the last
+    one is the whole target with nothing behind it. Without a path to it, a value is about -1e30.
+    """
+    labels = _with_blanks(target[None], blank)  # (1, states)
+    columns = _with_blanks(torch.arange(1, len(target) + 1, device=target.device)[None], 0)
+    emitted = values.index_select(2, columns[0])  # (rows, slots, states)
+    skips = _may_skip(labels)
+    places = torch.arange(labels.size(1), device=labels.device)
+    state = entered = emitted[:, 0].masked_fill(places > 1, _NEVER)
+    arrived = entered[:, 1::2]  # (rows, target)
+    for slot in range(1, emitted.size(1)):
+        moves = [_from_before(state, 1), _from_before(state, 2).masked_fill(~skips, _NEVER)]
+        entered = torch.stack(moves).clamp(min=_NEVER).logsumexp(0) + emitted[:, slot]
+        state = torch.logaddexp(entered, state + emitted[:, slot])
+        # A prefix is complete when its last token is emitted for the first time.
+        arrived = torch.logaddexp(arrived, entered[:, 1::2])
+    whole = state[:, -2:].logsumexp(1, keepdim=True)
+    return torch.cat([arrived, whole], 1)
 
 
 def _with_blanks(targets: Tensor, blank: int) -> Tensor:

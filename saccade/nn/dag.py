@@ -78,6 +78,26 @@ def path_log_probs(emitted: Tensor, links: Tensor, vertices: Tensor, lengths: Te
     probabilities; vertices, lengths (batch,): numbers of vertices and tokens. It is -inf for a target with
     more tokens than there are vertices.
     """
+    states = _prefixes(emitted, links)
+    rows = torch.arange(len(lengths), device=lengths.device)
+    found = states[lengths - 1, rows, vertices - 1]
+    return torch.where(lengths <= vertices, found, -torch.inf)
+
+
+def prefix_log_probs(emitted: Tensor, links: Tensor) -> Tensor:
+    """Log-probabilities in nats (rows, target - 1) of the prefixes of one target, summed over all paths.
+
+    emitted (rows, vertices, target), links (rows, from, to): as in `path_log_probs`, of graphs with all of
+    these vertices; the target has the start symbol first and the end symbol last. Column k - 1 is the prefix
+    of the start symbol and k tokens, with more to follow; the last one is the whole target.
+    """
+    states = _prefixes(emitted, links)  # (target, rows, vertices)
+    going = states[1:-1, :, :-1].logsumexp(-1)  # (target - 2, rows): not yet at the last vertex
+    return torch.cat([going, states[-1:, :, -1]]).T
+
+
+def _prefixes(emitted: Tensor, links: Tensor) -> Tensor:
+    """Log-probabilities (target, rows, vertices) of the paths that emit a prefix and end at a vertex."""
     tiny = torch.finfo(emitted.dtype).tiny
     first = torch.full_like(emitted[:, :, 0], -torch.inf)
     first[:, 0] = 0.0
@@ -90,9 +110,7 @@ def path_log_probs(emitted: Tensor, links: Tensor, vertices: Tensor, lengths: Te
         reached = ((state - most).exp()[:, None] @ links.to(state.dtype))[:, 0]
         state = reached.clamp(min=tiny).log() + most + emitted[:, :, step]
         states.append(state)
-    rows = torch.arange(len(lengths), device=lengths.device)
-    found = torch.stack(states)[lengths - 1, rows, vertices - 1]
-    return torch.where(lengths <= vertices, found, -torch.inf)
+    return torch.stack(states)
 
 
 @torch.no_grad()

@@ -1,9 +1,12 @@
 """Label-smoothed cross-entropy computed from hidden states without storing all logits."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 from saccade.native import softmax as native
 from saccade.nn.linear import product, transposed_product
@@ -29,6 +32,28 @@ def linear_cross_entropy(
     total: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden, weight, bias, gold, (label_smoothing, differentiate)
     )
+    return total
+
+
+def projected_cross_entropy(
+    output: Callable[[Tensor], Tensor], hidden: Tensor, gold: Tensor, *, classes: int, label_smoothing: float
+) -> Tensor:
+    """`linear_cross_entropy` for an output layer that is not linear.
+
+    hidden (tokens, ...), gold (tokens,); output: maps hidden states to logits (tokens, classes). Logits exist
+    for some rows at a time; they are computed a second time for the gradient.
+    """
+    elements = _CHUNK_ELEMENTS if hidden.device.type == "cpu" else DEVICE_ELEMENTS
+    rows = max(64, elements // classes)
+
+    def loss(part: Tensor, answers: Tensor) -> Tensor:
+        logits = output(part)
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return cross_entropy(wide, answers, reduction="sum", label_smoothing=label_smoothing)
+
+    total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+    for part, answers in zip(hidden.split(rows), gold.split(rows), strict=True):
+        total = total + checkpoint(loss, part, answers, use_reentrant=False, preserve_rng_state=False)
     return total
 
 

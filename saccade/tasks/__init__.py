@@ -9,6 +9,7 @@ from saccade.models.families import (
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
+    Pointer,
     Ranker,
     Recogniser,
     Seq2Seq,
@@ -20,6 +21,7 @@ from saccade.tasks.interface import Task
 from saccade.tasks.language_modelling import LanguageModelling
 from saccade.tasks.masked_language_modelling import MaskedLanguageModelling
 from saccade.tasks.nonautoregressive import NonAutoregressiveTranslation
+from saccade.tasks.pointing import Pointing
 from saccade.tasks.ranking import Ranking
 from saccade.tasks.recognition import Recognition
 from saccade.tasks.tagging import Tagging
@@ -35,6 +37,7 @@ TASKS: dict[type[Network], Task] = {
     FrameClassifier: FrameClassification(),
     Recogniser: Recognition(),
     Ranker: Ranking(),
+    Pointer: Pointing(),
 }
 """The task of each family of models."""
 

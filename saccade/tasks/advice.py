@@ -48,7 +48,7 @@ def text_advice(plan: Experiment, report: TextReport, *, parameters: int, batche
         *on_lines(report.repeats),
         *_on_text(report),
         *_on_size(plan, pieces, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
     ]
 
 
@@ -57,23 +57,18 @@ def masked_advice(plan: Experiment, report: TextReport, *, parameters: int, batc
     return [
         *_on_text(report),
         *_on_size(plan, report.train.tokens, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
     ]
 
 
 def examples_advice(plan: Experiment, report: ExamplesReport, *, batches: int) -> list[str]:
     """Warnings for a model that labels, and its examples. batches: number of batches in an epoch."""
-    return [*_on_examples(report), *_on_training(plan, batches)]
+    return [*_on_examples(report), *on_training(plan, batches)]
 
 
 def recorded_advice(plan: Experiment, report: RecordedReport, *, batches: int) -> list[str]:
     """Warnings for a model that reads pictures or sounds. batches: number of batches in an epoch."""
-    return [*_on_recorded(report), *_on_training(plan, batches)]
-
-
-def training_advice(plan: Experiment, batches: int) -> list[str]:
-    """Warnings about `[training]` alone. batches: number of batches in an epoch."""
-    return list(_on_training(plan, batches))
+    return [*_on_recorded(report), *on_training(plan, batches)]
 
 
 def translation_advice(plan: Experiment, report: DataReport, *, parameters: int, batches: int) -> list[str]:
@@ -85,7 +80,7 @@ def translation_advice(plan: Experiment, report: DataReport, *, parameters: int,
         *_on_data(report),
         *_on_pieces(plan, report),
         *_on_size(plan, report.train.target.pieces, parameters),
-        *_on_training(plan, batches),
+        *on_training(plan, batches),
         *on_scores(report),
     ]
 
@@ -193,7 +188,8 @@ def _on_size(plan: Experiment, pieces: int, parameters: int) -> Iterator[str]:
         )
 
 
-def _on_training(plan: Experiment, batches: int) -> Iterator[str]:
+def on_training(plan: Experiment, batches: int) -> Iterator[str]:
+    """Warnings about the length of training. batches: number of batches in an epoch."""
     training = plan.training
     if training.warmup >= training.steps and training.schedule != "constant":
         yield (

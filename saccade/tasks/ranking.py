@@ -13,7 +13,7 @@ from saccade.config import Section
 from saccade.errors import ConfigError
 from saccade.model_folder.checkpoint import Model
 from saccade.models.ranker import RankerConfig
-from saccade.tasks.advice import training_advice
+from saccade.tasks.advice import on_training
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.labelling import NoDecoding, require_reader_settings
 from saccade.text.batching import Batch, collate, plan_batches
@@ -159,7 +159,7 @@ class Ranking(Task):
             found.append(
                 "all training rows have the same label: there is nothing to learn. Correct the table."
             )
-        return [*found, *training_advice(plan, self.batches_an_epoch(plan, report))]
+        return [*found, *on_training(plan, self.batches_an_epoch(plan, report))]
 
 
 def _batch(lines: EncodedLines, indices: Sequence[int] | Any) -> Batch:

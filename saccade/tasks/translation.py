@@ -53,6 +53,7 @@ class Translation(Task):
         self.refuse_schemes(plan, but=None)
         self.require_teacher(plan)
         check_guidance(plan)
+        self.require_copyable(plan)
         if plan.training.init_encoder:
             raise ConfigError("training.init_encoder: only for non-autoregressive models; leave it out.")
 
@@ -178,6 +179,18 @@ class Translation(Task):
             if given and but not in owners:
                 known = " or ".join(f'"{owner}"' for owner in owners)
                 raise ConfigError(f"{name}: only for models with decoder = {known}; leave it out.")
+
+    def require_copyable(self, plan: Experiment) -> None:
+        """Raises UserError for settings that do not fit a model that copies from the source."""
+        if not getattr(plan.model, "copying", False):
+            return
+        if plan.start.vocabulary_from is None and not cast(TokenizerConfig, plan.tokenizer).joint:
+            raise ConfigError(
+                "model.copying = true: what is copied has to mean the same in the target; leave "
+                "tokenizer.joint at true."
+            )
+        if plan.training.r_drop:
+            raise ConfigError("training.r_drop: not for models that copy (model.copying); leave it out.")
 
     def require_teacher(self, plan: Experiment) -> None:
         """Raises UserError for settings that need a teacher if there is none."""

@@ -120,10 +120,11 @@ class EncodedLines:
                 )
 
 
-def open_verified(folder: Path, vocab_sizes: Mapping[str, int]) -> EncodedLines:
+def open_verified(folder: Path, vocab_sizes: Mapping[str, int | None]) -> EncodedLines:
     """Opens a cache and verifies its values and the sizes of its vocabularies, by column.
 
-    Raises UserError as `EncodedLines.open` and `EncodedLines.verify` do, and if a size differs.
+    A column of numbers has the size None. Raises UserError as `EncodedLines.open` and `EncodedLines.verify`
+    do, and if a size differs.
     """
     lines = EncodedLines.open(folder)
     lines.verify()

@@ -24,6 +24,7 @@ from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_many
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.marian import MarianTokenizer
+from saccade.text.positions import PositionTokenizer
 from saccade.text.settings import SETTINGS_FILE, damaged, read_settings, write_settings
 from saccade.text.table import TableTokenizer
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, TokenizerConfig, learn_model, without_surrogates
@@ -207,6 +208,7 @@ TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
     WordPieceTokenizer.kind: WordPieceTokenizer.load,
     FrameTokenizer.kind: FrameTokenizer.load,
     TableTokenizer.kind: TableTokenizer.load,
+    PositionTokenizer.kind: PositionTokenizer.load,
 }
 """The function that loads each kind of tokeniser."""
 TOKENIZERS[LabelledTokenizer.kind] = partial(LabelledTokenizer.load, kinds=dict(TOKENIZERS))

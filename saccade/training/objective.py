@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from saccade.models.families import LanguageModel, Seq2Seq
-from saccade.nn.loss import linear_cross_entropy
+from saccade.nn.copy_attention import CopyingOutput
+from saccade.nn.loss import linear_cross_entropy, projected_cross_entropy
 from saccade.nn.masked_loss import RowLoss, masked_cross_entropy, softmax_loss
 from saccade.text.batching import Batch
 from saccade.training.streams import Segments
@@ -91,6 +92,10 @@ def _token_loss(
     the host, where it is.
     """
     smoothing = objective.label_smoothing
+    if isinstance(output, CopyingOutput):
+        return projected_cross_entropy(
+            output, hidden[real], gold[real], classes=output.out_features, label_smoothing=smoothing
+        )
     if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
         return linear_cross_entropy(
             hidden[real], output.weight, output.bias, gold[real], label_smoothing=smoothing

@@ -14,6 +14,7 @@ from saccade.engine import make_engine, require_possible, unsupported_reason
 from saccade.errors import ConfigError, Unsupported
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.families import Network, Seq2Seq, expect
+from saccade.nn.copy_attention import CopyingOutput
 from saccade.quantisation import PRECISIONS, RunPrecision
 from saccade.text.tokenizer import Tokenizer, same_pieces
 
@@ -70,6 +71,12 @@ def _require_ensemble(models: Sequence[Model], reranker: object) -> None:
                 f"model {number} of the ensemble has other pieces than model 1, so their probabilities "
                 "cannot be averaged. Train all of them with one vocabulary: give each the same text and "
                 "[tokenizer], or training.teacher = the first one."
+            )
+    for number, model in enumerate(models, start=1):
+        if isinstance(model.network.output, CopyingOutput):
+            raise Unsupported(
+                f"model {number} of the ensemble copies from the source (model.copying), and the members "
+                "of an ensemble only generate. Leave it out."
             )
 
 

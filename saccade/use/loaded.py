@@ -16,7 +16,7 @@ class LoadedModel(Reopened, ABC):
     topic: ClassVar[str]
     """Topic of the advice for a user who asked for something else, see `UserError`."""
     answers: ClassVar[bool] = False
-    """Whether the model writes a text for each text, which `inspect` then takes as its target."""
+    """Whether the model writes a text for each text."""
     sections: ClassVar[tuple[str, ...]] = ()
     """The sections of settings that can be changed after loading."""
 
@@ -51,6 +51,10 @@ class LoadedModel(Reopened, ABC):
     def answer(self, text: str) -> str:  # noqa: ARG002
         """The text that the model writes for a text; only if it `answers`."""
         raise Unsupported("this model writes no text for a text.")
+
+    def common_target(self, text: str) -> str | None:  # noqa: ARG002
+        """The target that other models are shown with beside this one; None if each shows its own."""
+        return None
 
     @abstractmethod
     def inspect(self, text: str, target: str | None = None, *, name: str = "") -> Inspection:

@@ -15,6 +15,7 @@ from saccade.models.families import (
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
+    Pointer,
     Ranker,
     Recogniser,
     Seq2Seq,
@@ -24,6 +25,7 @@ from saccade.use.classifier import TextLabeller
 from saccade.use.frame_labeller import FrameLabeller
 from saccade.use.generator import TextGenerator
 from saccade.use.mask_filler import MaskFiller
+from saccade.use.pointer import InputPointer
 from saccade.use.predictor import Predictor
 from saccade.use.table_ranker import TableRanker
 from saccade.use.tagger import WordLabeller
@@ -43,6 +45,7 @@ USES: dict[type[Network], Callable[..., Use]] = {
     FrameClassifier: FrameLabeller,
     Recogniser: Transcriber,
     Ranker: TableRanker,
+    Pointer: InputPointer,
 }
 """The class, or a function that makes it, for the models of each family."""
 
@@ -50,7 +53,8 @@ USES: dict[type[Network], Callable[..., Use]] = {
 def load(folder: str | Path | Sequence[str | Path], *, device: str | None = None, **options: Any) -> Use:
     """Loads a model folder or a run folder (its best checkpoint), ready for use.
 
-    Several folders make an ensemble of translation models. options: see `Translator.of` and `TextGenerator`.
+    Several folders make an ensemble of translation models. options: see `Translator.of`, `TextGenerator`
+    and `InputPointer`.
     Raises UserError for a folder that cannot be read.
     """
     if not isinstance(folder, str | Path):

@@ -110,19 +110,23 @@ class Translator(PairReader):
         Several folders make an ensemble; see `ensemble`.
         """
         place = chosen_device(device)
-        folders = [folder] if isinstance(folder, str | Path) else folder
-        absolute = [Path(one).absolute() for one in folders]
+        folders = [Path(folder)] if isinstance(folder, str | Path) else [Path(one) for one in folder]
+        models = [load_model(one) for one in folders]
+        made = cls.ensemble(models, device=place, precision=precision, reranker=reranker, engine=engine)
+        again = [one.absolute() for one in folders]
         judge = None if reranker is None else Path(reranker).absolute()
-        models = [load_model(one) for one in absolute]
-        made = cls.ensemble(models, device=place, precision=precision, reranker=judge, engine=engine)
         made.reopen = partial(
-            cls.load, absolute, device=place, precision=precision, reranker=judge, engine=engine
+            cls.load, again, device=place, precision=precision, reranker=judge, engine=engine
         )
         return made
 
     def answer(self, text: str) -> str:
         """See `LoadedModel.answer`."""
         return self.translate([text])[0].text
+
+    def common_target(self, text: str) -> str | None:
+        """See `LoadedModel.common_target`: its translation, if its attention depends on the target."""
+        return (self.answer(text) or None) if self.decoder.reads_target else None
 
     def translate(
         self,

@@ -8,9 +8,12 @@ import sys
 
 import pytest
 
-from saccade.alignment.counting import aligned_by_counting, filled
+from saccade.alignment.counting import aligned_by_counting, both_ways, filled
+from saccade.alignment.symmetrisation import COMBINATIONS
+from saccade.alignment.words import align_words
 from saccade.errors import UserError
-from tests.tiny import END
+from saccade.use.translator import Translator
+from tests.tiny import END, model
 
 needs_eflomal = pytest.mark.skipif(importlib.util.find_spec("eflomal") is None, reason="needs saccade[align]")
 
@@ -27,6 +30,44 @@ def test_words_that_occur_together_are_found() -> None:
         a == b for one, other in zip(found, expected, strict=True) for a, b in zip(one, other, strict=True)
     )
     assert right / sum(map(len, expected)) > 0.8  # by chance: 0.4
+
+
+def word_pairs() -> tuple[list[str], list[str]]:
+    """Sentences of made-up words; the word xN is translated as yN, in the opposite order."""
+    generator = random.Random(2)
+    rows = [[generator.randrange(12) for _ in range(generator.randint(1, 5))] for _ in range(400)]
+    return (
+        [" ".join(f"x{word}" for word in row) for row in rows],
+        [" ".join(f"y{word}" for word in reversed(row)) for row in rows],
+    )
+
+
+@needs_eflomal
+def test_words_are_aligned_in_both_directions_with_at_most_one_link_each() -> None:
+    sources, targets = word_pairs()
+    ways = both_ways(sources, targets)
+    right = total = 0
+    for side, way in zip((1, 0), ways, strict=True):
+        for source, links in zip(sources, way, strict=True):
+            own = [link[side] for link in links]
+            assert len(own) == len(set(own))
+            last = len(source.split()) - 1
+            right += sum(i + j == last for i, j in links)
+            total += last + 1
+    assert right / total > 0.8  # by chance: about 0.4
+
+
+@needs_eflomal
+@pytest.mark.parametrize("combine", COMBINATIONS)
+def test_counts_alone_and_with_attention_give_links_within_the_sentences(combine: str) -> None:
+    sources, targets = (side[:100] for side in word_pairs())
+    translator = Translator.of(model())
+    attended = translator.align(sources, targets)
+    for method in ("eflomal", "both"):
+        found = align_words(translator, sources, targets, method=method, combine=combine)
+        for source, links, own in zip(sources, found, attended, strict=True):
+            assert all(max(link) < len(source.split()) for link in links)
+            assert method == "eflomal" or combine != "intersection" or set(links) <= set(own)
 
 
 @needs_eflomal

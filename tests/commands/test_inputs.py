@@ -31,7 +31,7 @@ SEVERAL = {
 """The options that may be repeated; in other commands, --set alone."""
 SEVERAL["check"] = SEVERAL["train"]
 
-WRITTEN = {"confusion", "embeddings", "output", "out", "fertilities"}
+WRITTEN = {"picture", "embeddings", "output", "out", "fertilities"}
 FOLDERS = {"model", "compare", "reranker", "init_from", "resume"}
 
 

@@ -12,7 +12,7 @@ from saccade.model_folder.checkpoint import save_model
 from saccade.use.tagger import WordLabeller
 from tests import tiny
 from tests.commands.conftest import Run, refused
-from tests.labelled import bert, classifier, tagger
+from tests.labelled import bert, classifier, pointer, tagger
 from tests.test_generator import model as language_model
 from tests.test_tagger import CONLLU
 
@@ -24,6 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = {
         "bert": bert(),
         "classifier": classifier(),
+        "pointer": pointer(),
         "tagger": tagger(),
         "translator": tiny.model(),
         "lm": language_model("transformer-xl"),
@@ -148,3 +149,19 @@ def test_texts_get_a_label_in_front(saccade: Run, folder: Path, tmp_path: Path) 
 def test_two_things_at_once_are_refused(saccade: Run, folder: Path) -> None:
     words = ("--fill", "[MASK]", "--score")
     refused(saccade("predict", folder / "bert", *words), "ask for one of them")
+
+
+def test_a_pointer_network_adds_positions_to_its_inputs(saccade: Run, folder: Path, tmp_path: Path) -> None:
+    result = saccade("predict", folder / "pointer", stdin=b"0.10,0.5 0.2,.7\n\n0.3,0.9\t1\n")
+    assert result.code == 0, result.err
+    assert [line.partition("\t")[0] for line in result.lines] == ["0.10,0.5 0.2,.7", "", "0.3,0.9"]
+    file = tmp_path / "tasks.txt"
+    file.write_text("0.1,0.5 0.2,0.7 0.4,0.1\t1 3 2\n0.1,0.5 0.2,0.7 0.9,0.1\t3 2 1\n")
+    scores = json.loads(saccade("predict", folder / "pointer", file, "--score", "--json").text)
+    assert scores["count"] == 2
+    assert 0 <= scores["exact"] <= scores["polygon"] <= 1
+    out = saccade("predict", folder / "pointer", "--json", stdin=b"0.1,0.5 0.2,0.7\n")
+    assert json.loads(out.text).keys() == {"inputs", "positions", "log_prob", "problem"}
+    refused(
+        saccade("predict", folder / "pointer", stdin=b"0.1,0.5 0.2\n"), "standard input:1: input 2 is '0.2'"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 from saccade.inspection.record import Inspection
 from saccade.inspection.words import Tokens
-from tests.inspection.records import LINE, translator
+from tests.inspection.records import LINE, at_once, translator
 
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"),
@@ -29,6 +29,11 @@ def browser_path() -> str | None:
 def shown_first() -> Inspection:
     """The first record of the page; its translation has a few pieces."""
     return translator("transformer").inspect(LINE, name="first", beam=3, min_length=5, max_length=9)
+
+
+def rounds_record() -> Inspection:
+    """The record of a translation that mask-predict wrote in three rounds."""
+    return at_once("mask-predict").inspect(LINE, name="rounds", iterations=3)
 
 
 def hostile(found: Inspection) -> Inspection:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from saccade.inspection.saving import save
-from tests.inspection.browser import ARGUMENTS, browser_path, hostile, shown_first
+from tests.inspection.browser import ARGUMENTS, browser_path, hostile, rounds_record, shown_first
 from tests.inspection.records import LINE, at_once, reader, record, translator
 
 
@@ -33,10 +33,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = shown_first()
     save([first, translator("transformer").inspect(LINE, "a cat eats", name="second")], folder / "two.html")
     save([first, replace(first, name="second"), replace(first, name="third")], folder / "three.html")
-    for kind in ("recurrent, additive", "recurrent, none", "convolutional", "mask-predict", "ctc"):
+    for kind in ("recurrent, additive", "recurrent, none", "convolutional", "mask-predict", "ctc", "dag"):
         record(kind).save(folder / f"{kind}.html")
     at_once("fertility").inspect(LINE, "a cat eats", name="fertility").save(folder / "fertility.html")
     reader("transformer-xl", segment=6).inspect(LINE, name="text").save(folder / "text.html")
     reader("recurrent-lm, lstm").inspect(LINE, name="text").save(folder / "recurrent-lm.html")
+    rounds_record().save(folder / "rounds.html")
     hostile(first).save(folder / "hostile.html")
     return folder

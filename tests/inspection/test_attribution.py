@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from saccade.inspection.attribution import correlations, rank_correlation, without_each
+from saccade.inspection.attribution import without_each
+from saccade.inspection.correlation import correlations, rank_correlation
 from saccade.models.recording import AttentionMap
 from tests.inspection.records import READERS, SEQ2SEQ, Words, reader, translator
 from tests.tiny import END, START

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.inspection.browser import CONTRAST, HOSTILE, opened, shown_first
+from tests.inspection.browser import CONTRAST, HOSTILE, opened, rounds_record, shown_first
+from tests.inspection.records import record
 
 pytestmark = pytest.mark.browser
 
@@ -235,4 +237,36 @@ def test_a_text_shows_its_memory_and_a_model_says_what_it_lacks(browser: Any, fi
     with opened(browser, files / "fertility.html") as page:
         assert page.locator("#fertilities td").count() > 0
         page.keyboard.press("5")
+        assert page.locator(".bar").count() > 0
+    with opened(browser, files / "mask-predict.html") as page:
+        page.keyboard.press("5")
         assert "not defined" in page.inner_text("#view")
+
+
+def test_the_rounds_of_mask_predict_are_stepped_through(browser: Any, files: Path) -> None:
+    own = rounds_record()
+    assert own.passes is not None
+    rounds = own.passes.rounds
+    with opened(browser, files / "rounds.html") as page:
+        page.keyboard.press("4")
+        for number, one in enumerate(rounds, start=1):
+            assert page.inner_text("#step") == f"Round {number} of {len(rounds)}"
+            assert page.locator(".place").count() == len(one.tokens)
+            assert page.locator(".place.written").count() == sum(one.written)
+            place = one.written.index(True)
+            page.click(f'[data-key="place {place}"]')
+            first = page.locator("#candidates tr").nth(1).inner_text()
+            assert float(first.split()[-1]) == pytest.approx(math.exp(one.candidates[place][0][1]), abs=1e-4)
+            page.keyboard.press("n")
+
+
+@pytest.mark.parametrize("kind", ["ctc", "dag"])
+def test_slots_show_what_they_write_and_its_attributions(browser: Any, files: Path, kind: str) -> None:
+    own = record(kind)
+    assert own.passes is not None and own.passes.slots is not None
+    with opened(browser, files / f"{kind}.html") as page:
+        page.keyboard.press("4")
+        assert page.locator(".place").count() == len(own.tokens["target"].pieces)
+        assert page.locator(".place.written").count() == sum(map(len, own.passes.slots))
+        page.keyboard.press("5")
+        assert page.locator("[data-key^=output]").count() == len(own.tokens["output"].pieces)

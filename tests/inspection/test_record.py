@@ -80,8 +80,7 @@ def test_a_non_autoregressive_record_has_fertilities_and_says_what_it_lacks() ->
     assert sum(found.fertilities) == len(found.tokens["target"].pieces)
     assert len(found.fertilities) == len(found.tokens["source"].pieces) and found.fertilities[-1] == 0
     assert {one.kind for one in found.maps} == {"encoder", "decoder", "positional", "cross"}
-    assert set(found.absent) == {"search", "attributions", "log_probs"}
-    assert not found.attributions and found.search is None and found.log_probs is None
+    assert set(found.absent) == {"search"} and found.search is None
 
 
 def test_ctc_shows_its_own_slots_and_refuses_another_target() -> None:

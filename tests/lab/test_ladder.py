@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
-from saccade.lab.experiments.rungs import CONFIG
+from saccade.lab.experiments.ladder import CONFIG
 from saccade.lab.ladder import RUNGS, Bare, Mixing, Whole, from_transformer
 from saccade.lab.learning import fit, translate
 from saccade.lab.numerals import alignment, batches, english, german, german_of, pair, vocabulary
@@ -41,6 +43,11 @@ def test_a_rung_trains_and_writes(rung: type[Bare]) -> None:
     losses = fit(model, batches([423, 100], seed=1, rows=4), steps=30, peak_rate=1e-2)
     assert losses[-1] < losses[0]
     assert len(translate(model, [pair(423)[0], pair(100)[0]])) == 2
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.__name__)
+def test_a_rung_is_at_most_a_screen_of_code(rung: type[Bare]) -> None:
+    assert len(inspect.getsource(rung).splitlines()) <= 50
 
 
 def test_only_the_third_rung_reads_the_future() -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from saccade.errors import DamagedFile, Interrupted, NotFound
+from saccade.errors import DamagedFile, Interrupted, NotFound, UserError
 from saccade.lab.catalogue import EXPERIMENTS, find
 from saccade.lab.experiment import Experiment, Figures, Settings, Verdict, Words, plain
-from saccade.lab.experiments.lookup import LOOKUP
-from saccade.lab.experiments.masks import FUTURE
+from saccade.lab.experiments.future import EXPERIMENT as FUTURE
+from saccade.lab.experiments.lookup import EXPERIMENT as LOOKUP
 from saccade.lab.results import read_result, result_file
 from saccade.lab.running import run
-from tests.commands.conftest import Run, refused
+from tests.commands.conftest import Run, environment, refused
 
 
 def counting(name: str, calls: list[str], *, stop: bool = False) -> Experiment:
@@ -48,6 +56,76 @@ def test_what_was_measured_before_an_interrupt_stays_and_the_rest_follows(tmp_pa
     )
     assert seen == [("first", False), ("middle", True), ("last", True)]
     assert calls == ["first", "middle", "middle", "last"]
+
+
+def alive(group: int) -> bool:
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def waits_for(condition: Callable[[], bool], *, seconds: float = 30) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_all_processes_and_keeps_what_they_had_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "saccade", "lab", "future", "padding", "data", "--out", str(tmp_path)]
+    started = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment(), "OMP_NUM_THREADS": "2"},
+        start_new_session=True,
+    )
+    quick = [result_file(tmp_path, name) for name in ("future", "padding")]
+    while started.poll() is None and not all(file.exists() for file in quick):
+        time.sleep(0.1)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does
+    _, err = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "2 of 3 experiments have results" in err and f"saccade lab data --out {tmp_path}" in err
+    assert "Traceback" not in err
+    assert waits_for(lambda: not alive(started.pid)), "a process of the group is left"
+    assert all(read_result(tmp_path, file.stem) is not None for file in quick)
+
+
+def test_a_process_that_was_killed_is_one_clear_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            found: Future[Any] = Future()
+            found.set_exception(BrokenProcessPool("a child process terminated abruptly"))
+            return found
+
+    monkeypatch.setattr("saccade.lab.running.ProcessPoolExecutor", lambda count, **_: Broken(count))
+    with pytest.raises(UserError, match="lack of memory"):
+        run(
+            find(["future", "padding"]),
+            tmp_path,
+            Settings(small=True),
+            again=False,
+            done=lambda *_: None,
+            processes=2,
+        )
+
+
+@pytest.mark.slow
+def test_several_processes_measure_what_one_measures(tmp_path: Path) -> None:
+    settings, chosen = Settings(small=True, seeds=(1,)), find(["future", "query-key", "padding"])
+    for folder, processes in (("one", 1), ("two", 2)):
+        run(chosen, tmp_path / folder, settings, again=False, done=lambda *_: None, processes=processes)
+    for experiment in chosen:
+        one, two = (read_result(tmp_path / folder, experiment.name) for folder in ("one", "two"))
+        assert one is not None and two is not None and one.figures == two.figures
 
 
 def test_results_of_other_settings_are_not_taken(tmp_path: Path) -> None:
@@ -119,13 +197,13 @@ def test_the_command_refuses_what_it_does_not_know(saccade: Run, tmp_path: Path)
 def test_an_interrupted_command_says_how_to_continue(
     saccade: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
+    def stop(score: float, keys: int) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return 0.0
 
-    monkeypatch.setattr("saccade.lab.running.new_result", stop)
+    monkeypatch.setattr("saccade.lab.experiments.lookup.weight_of_match", stop)
     result = saccade("lab", "lookup", "future", "--out", tmp_path)
     assert result.code == 130
-    assert (
-        "0 of 2 experiments have results" in result.err
-        and f"saccade lab lookup future --out {tmp_path}" in result.err
-    )
+    assert "1 of 2 experiments have results" in result.err
+    assert f"Continue with: saccade lab lookup --out {tmp_path}" in result.err
+    assert read_result(tmp_path, "future") is not None and read_result(tmp_path, "lookup") is None

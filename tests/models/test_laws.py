@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from saccade.models.families import Seq2Seq
-from saccade.nn.loss import linear_cross_entropy
+from saccade.training.objective import CrossEntropy
 from tests.kinds import ATTENDING, KINDS, network
-from tests.tiny import padded, recorded_weights, rows_of, sentences
+from tests.tiny import batch, padded, recorded_weights, rows_of, sentences
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -33,10 +33,7 @@ def test_it_is_what_the_rest_asks_of_a_model(kind: str) -> None:
 @every_kind
 def test_the_loss_reaches_every_parameter(kind: str) -> None:
     model = network(kind).train()
-    target = sentences([5, 2], seed=1)
-    hidden = model.decode(padded(target)[0], model.encode(*padded(sentences([6, 3]))))
-    gold = torch.randint(4, 13, (10,))
-    linear_cross_entropy(hidden.flatten(0, 1), model.output.weight, model.output.bias, gold).backward()
+    CrossEntropy()(model, batch(sentences([6, 3]), sentences([5, 2], seed=1))).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert bool((parameter.grad != 0).any()), name

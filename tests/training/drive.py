@@ -75,6 +75,9 @@ LABEL_SIZES = {
         *("model.spelling_embedding=4", "model.max_bytes=8"),
     ],
     "classifier": ["model.heads=2", "model.feed_forward=16", "tokenizer.model=word"],
+    "pointer": [
+        *("model.heads=2", "model.feed_forward=16", "model.layers=1", "model.numbers=1"),
+    ],
     "bert": [
         *("model.heads=2", "model.feed_forward=16", "model.layers=1", "model.max_positions=32"),
         *("tokenizer.vocab_size=60", "data.block=16"),

@@ -102,6 +102,7 @@ def test_a_classifier_learns_which_frame_comes_often(folder: Path, precision: st
         (["validation.metric=cer"], "must be 'accuracy' or 'loss'"),
         (["model.frame_kernel=2"], "2 is even"),
         (["model.ctc=1.0"], "model.ctc = 1.0"),
+        (["model.copying=true"], "frames have no pieces to copy"),
         (
             ["tokenizer.reads=arrays", "tokenizer.width=2"],
             "frames of 2 values: a recogniser reads at least 4",

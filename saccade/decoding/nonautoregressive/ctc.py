@@ -1,19 +1,24 @@
 """CTC decoding: the most likely path, collapsed, or a prefix search that sums over the paths of a target."""
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import count, groupby
 
 import torch
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.nonautoregressive.chosen import conditional, log_probs_at, undefined
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.nonautoregressive.options import CtcDecoding
 from saccade.decoding.nonautoregressive.prefix_search import prefix_search
+from saccade.decoding.nonautoregressive.rounds import only_round
 from saccade.decoding.nonautoregressive.top_tokens import top_k_tokens, top_token_rows
 from saccade.decoding.rerank import Reranker, rerank
+from saccade.decoding.trace import Rounds
 from saccade.models.nonautoregressive.ctc import Ctc
+from saccade.nn.ctc import best_paths as viterbi
+from saccade.nn.ctc import prefix_log_probs
 
 
 class CtcDecoder(NonAutoregressiveDecoder[Ctc]):
@@ -60,6 +65,39 @@ class CtcDecoder(NonAutoregressiveDecoder[Ctc]):
         """The ids in the slots of the most likely path."""
         [[found]] = best_paths(self.trained, source, source_lengths)
         return list(found.path)
+
+    def rounds(self, source: Tensor, source_lengths: Tensor, found: Hypothesis) -> Rounds:
+        """See `NonAutoregressiveDecoder.rounds`: the slots of the most likely path."""
+        hidden, _ = self.trained.write(self.trained.body.encode(source, source_lengths))
+        path = self.axis(source, source_lengths, found.tokens)
+        return only_round(self.trained.body, hidden[0], path, never=_never(self.trained))
+
+    def outputs(self, target: Sequence[int]) -> list[int]:
+        """The target with its end symbol, which stands for the end of all slots."""
+        return list(target)
+
+    def slots(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[tuple[int, ...]]:
+        """The slots of each token on the most likely path to the target; the end symbol has none."""
+        scheme, pieces = self.trained, list(target[:-1])
+        values = _emitted(scheme, source, pieces)
+        sizes = (torch.tensor([size], device=source.device) for size in (values.size(1), len(pieces)))
+        ids = torch.tensor([pieces], dtype=torch.int64, device=source.device)
+        path, _ = viterbi(values, ids, *sizes, blank=scheme.blank)
+        places = count()
+        groups = [(token, tuple(next(places) for _ in own)) for token, own in groupby(path[0].tolist())]
+        return [*(own for token, own in groups if token != scheme.blank), ()]
+
+    def token_log_probs(self, source: Tensor, target: Sequence[int], rounds: Rounds) -> Tensor:
+        """See `NonAutoregressiveDecoder.token_log_probs`: given the tokens before, summed over all paths."""
+        if source.size(1) < 2:
+            return undefined(source, len(target))
+        ids = torch.tensor(target[:-1], dtype=torch.int64, device=source.device)
+        values = _emitted(self.trained, source, target[:-1])
+        return conditional(prefix_log_probs(values, ids, blank=self.trained.blank))
+
+    def copies(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> Tensor:
+        """See `NonAutoregressiveDecoder.copies`."""
+        return self.trained.copies(self.trained.body.encode(source, source_lengths))
 
 
 def decode_ctc(
@@ -137,6 +175,14 @@ def ctc_log_probs(
 def collapse(path: list[int], *, blank: int) -> list[int]:
     """Merges repetitions, then removes blanks (Graves et al. 2006, section 3.1)."""
     return [token for token, _ in groupby(path) if token != blank]
+
+
+def _emitted(scheme: Ctc, source: Tensor, pieces: Sequence[int]) -> Tensor:
+    """Log-probabilities, float64 (rows, slots, 1 + pieces), of the blank and of the pieces in each slot."""
+    lengths = torch.full_like(source[:, 0], source.size(1))
+    hidden, _ = scheme.write(scheme.body.encode(source, lengths))
+    ids = torch.tensor([scheme.blank, *pieces], device=source.device)
+    return log_probs_at(scheme.body.output, hidden, ids.expand(*hidden.shape[:2], -1))
 
 
 def _never(scheme: Ctc) -> list[int]:

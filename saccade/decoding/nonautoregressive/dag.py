@@ -6,13 +6,16 @@ import torch
 from torch import Tensor
 
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.nonautoregressive.chosen import conditional, log_probs_at, undefined
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.nonautoregressive.graph_search import graph_search
 from saccade.decoding.nonautoregressive.options import DagDecoding
+from saccade.decoding.nonautoregressive.rounds import only_round
 from saccade.decoding.padding import padded
 from saccade.decoding.rerank import Reranker, rerank
+from saccade.decoding.trace import Rounds
 from saccade.models.nonautoregressive.dag import Dag
-from saccade.nn.dag import framed, path_log_probs
+from saccade.nn.dag import best_vertices, framed, path_log_probs, prefix_log_probs
 
 
 class DagDecoder(NonAutoregressiveDecoder[Dag]):
@@ -59,6 +62,39 @@ class DagDecoder(NonAutoregressiveDecoder[Dag]):
         tokens, _ = self.trained.body.argmax(hidden[0], never=[])
         found: list[int] = tokens.tolist()
         return found
+
+    def rounds(self, source: Tensor, source_lengths: Tensor, found: Hypothesis) -> Rounds:
+        """See `NonAutoregressiveDecoder.rounds`: the likeliest token of each vertex."""
+        hidden, _ = self.trained.write(self.trained.body.encode(source, source_lengths))
+        tokens = self.axis(source, source_lengths, found.tokens)
+        return only_round(self.trained.body, hidden[0], tokens, never=[])
+
+    def outputs(self, target: Sequence[int]) -> list[int]:
+        """The target with its end symbol, which the last vertex emits."""
+        return list(target)
+
+    def slots(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[tuple[int, ...]]:
+        """The vertex of each token on the likeliest path to the target."""
+        emitted, links = _graph(self.trained, source, target)
+        sizes = (torch.tensor([size], device=source.device) for size in emitted.shape[1:])
+        [path] = best_vertices(emitted, links, *sizes)
+        return [(vertex,) for vertex in path[1:].tolist()]
+
+    def token_log_probs(self, source: Tensor, target: Sequence[int], rounds: Rounds) -> Tensor:
+        """See `NonAutoregressiveDecoder.token_log_probs`: given the tokens before, summed over all paths.
+
+        That of the start symbol, which the first vertex emits, is part of the first one.
+        """
+        if source.size(1) < 2:
+            return undefined(source, len(target))
+        emitted, links = _graph(self.trained, source, target)
+        if len(target) >= emitted.size(1):
+            return undefined(source, len(target))
+        return conditional(prefix_log_probs(emitted, links))
+
+    def copies(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> Tensor:
+        """See `NonAutoregressiveDecoder.copies`."""
+        return self.trained.copies(self.trained.body.encode(source, source_lengths))
 
 
 @torch.inference_mode()
@@ -139,6 +175,16 @@ def dag_log_probs(
     log_probs = scheme.body.output(hidden).double().log_softmax(-1)  # (batch, vertices, vocabulary)
     emitted = log_probs.gather(2, ids[:, None].expand(-1, hidden.size(1), -1))
     return path_log_probs(emitted, links.double(), vertices, lengths)
+
+
+def _graph(scheme: Dag, source: Tensor, target: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (rows, vertices, 1 + target) of the start symbol and the target at each vertex, and
+    the probabilities (rows, from, to) of the links, both float64."""
+    lengths = torch.full_like(source[:, 0], source.size(1))
+    hidden, vertices = scheme.write(scheme.body.encode(source, lengths))
+    ids = torch.tensor([scheme.body.vocabulary.start, *target], device=source.device)
+    emitted = log_probs_at(scheme.body.output, hidden, ids.expand(*hidden.shape[:2], -1))
+    return emitted, scheme.link(hidden, vertices).double()
 
 
 def _never(scheme: Dag) -> list[int]:

@@ -11,6 +11,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.lazy import Lazy
 from saccade.decoding.rerank import Reranker
+from saccade.decoding.trace import Rounds, Trace
 from saccade.errors import Unsupported
 from saccade.models.families import NonAutoregressive
 from saccade.models.interface import Vocabulary
@@ -115,3 +116,43 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
         """The target without its end symbol."""
         return list(target[:-1])
+
+    @torch.inference_mode()
+    def traced(
+        self, source: Tensor, source_lengths: Tensor, *, options: Any, prefix: Sequence[int]
+    ) -> tuple[list[Hypothesis], Trace | Rounds]:
+        """See `Decoder.traced`: the rounds of the translation."""
+        found, _ = super().traced(source, source_lengths, options=options, prefix=prefix)
+        return found, self.rounds(source, source_lengths, found[0])
+
+    @abstractmethod
+    def rounds(self, source: Tensor, source_lengths: Tensor, found: Hypothesis) -> Rounds:
+        """The rounds in which the trained network writes a translation of one sentence."""
+
+    def attended(
+        self, source: Tensor, source_lengths: Tensor, target: Sequence[int], rounds: Rounds
+    ) -> list[AttentionMap]:
+        """The maps of the rounds in which the tokens of a translation were written, else as `attention`."""
+        return self.attention(source, source_lengths, target)
+
+    def outputs(self, target: Sequence[int]) -> list[int]:
+        """The ids whose log-probabilities `token_log_probs` gives: the target without its end symbol."""
+        return list(target[:-1])
+
+    def slots(
+        self, source: Tensor, source_lengths: Tensor, target: Sequence[int]
+    ) -> list[tuple[int, ...]] | None:
+        """The positions of `axis` that write each of `outputs`; None if these are the same."""
+        return None
+
+    @abstractmethod
+    def token_log_probs(self, source: Tensor, target: Sequence[int], rounds: Rounds) -> Tensor:
+        """Log-probabilities in nats, float64 (rows, tokens), of the tokens of one target, given sources.
+
+        source (rows, source): ids without padding, the end symbol last. They have gradients, and are NaN for
+        a target that cannot be written. rounds: those of `traced`, if the target is the model's translation.
+        """
+
+    def copies(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> Tensor | None:
+        """The source positions (1, positions) whose embeddings the decoder reads; None if it reads none."""
+        return None

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.nonautoregressive.chosen import log_probs_at, undefined
 from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.nonautoregressive.forced_fertilities import most_likely_with_sum
 from saccade.decoding.nonautoregressive.options import FertilityDecoding
+from saccade.decoding.nonautoregressive.rounds import only_round
 from saccade.decoding.nonautoregressive.top_tokens import top_token_rows
 from saccade.decoding.rerank import Reranker, rerank
+from saccade.decoding.trace import Rounds
 from saccade.errors import ConfigError
 from saccade.models.nonautoregressive.fertility import Fertility
 from saccade.models.nonautoregressive.interface import AnyMemory
@@ -45,6 +48,30 @@ class FertilityDecoder(NonAutoregressiveDecoder[Fertility]):
         """See `Decoder.fertilities`: those with which `attention` forces the target."""
         scheme = self.trained
         return _forced(scheme, scheme.body.encode(source, source_lengths), len(target) - 1)
+
+    def rounds(self, source: Tensor, source_lengths: Tensor, found: Hypothesis) -> Rounds:
+        """See `NonAutoregressiveDecoder.rounds`: under the fertilities with which `attention` forces it."""
+        scheme = self.trained
+        memory = scheme.body.encode(source, source_lengths)
+        hidden, _ = scheme.write(_forced_rows(scheme, memory, len(found.tokens)), memory)
+        return only_round(scheme.body, hidden[0], found.tokens, never=scheme.special)
+
+    def token_log_probs(self, source: Tensor, target: Sequence[int], rounds: Rounds) -> Tensor:
+        """See `NonAutoregressiveDecoder.token_log_probs`: given each source's likeliest fertilities."""
+        scheme, pieces = self.trained, target[:-1]
+        if len(pieces) > (source.size(1) - 1) * (scheme.classes(scheme.body.config) - 1):
+            return undefined(source, len(pieces))
+        memory = scheme.body.encode(source, torch.full_like(source[:, 0], source.size(1)))
+        hidden, _ = scheme.write(_forced_rows(scheme, memory, len(pieces)), memory)
+        hidden = hidden[:, : len(pieces)]
+        gold = torch.tensor(pieces, dtype=torch.int64, device=source.device).expand(len(source), -1)
+        return log_probs_at(scheme.body.output, hidden, gold[..., None])[..., 0]
+
+    def copies(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> Tensor:
+        """See `NonAutoregressiveDecoder.copies`."""
+        memory = self.trained.body.encode(source, source_lengths)
+        index, _ = self.trained.copies(_forced_rows(self.trained, memory, len(target) - 1), memory)
+        return index
 
 
 def decode_fertility(
@@ -89,6 +116,14 @@ def _forced(scheme: Fertility, memory: AnyMemory, length: int) -> list[int]:
     log_probs = scheme.logits(memory)[0].log_softmax(-1)[scheme.has_fertility(memory)[0]]
     chosen = most_likely_with_sum(log_probs, length)
     return chosen + [0] * (memory.source.size(1) - len(chosen))
+
+
+@torch.no_grad()
+def _forced_rows(scheme: Fertility, memory: AnyMemory, length: int) -> Tensor:
+    """`_forced` for each sentence: fertilities (sentences, source)."""
+    rows = torch.arange(len(memory.source), device=memory.source.device)
+    chosen = [_forced(scheme, memory.select(row), length) for row in rows.split(1)]
+    return torch.tensor(chosen, device=memory.source.device)
 
 
 def fertility_sequences(

@@ -14,6 +14,7 @@ SCRIPTS = (
     "matrix.js",
     "overview.js",
     "decoding.js",
+    "rounds.js",
     "attribution.js",
     "comparison.js",
     "page.js",

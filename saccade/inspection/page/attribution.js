@@ -3,6 +3,7 @@
 function attributionView() {
   const record = RECORDS[state.record];
   if (!record.attributions.length) return notice(t("absentAttributions")[record.absent.attributions] || t("undefined"));
+  if (!writtenBy(record).pieces.length) return notice(t("empty"));
   const { side } = record.attributions[0];
   const kind = side === "source" ? "cross" : "decoder";
   // A token of a text rests on those before it alone, as far as they are not in memory.
@@ -10,14 +11,14 @@ function attributionView() {
   const keys = record.tokens[side].pieces.slice(first, end);
   const map = kindsOf(state.record).includes(kind) ? attributionMap(kind) : null;
   const picked = element("div", { class: "tokens", role: "group", "aria-label": t("choose") },
-    ...record.tokens.target.pieces.map((piece, place) => element("button", {
+    ...writtenBy(record).pieces.map((piece, place) => element("button", {
       class: "token", type: "button", text: piece, "data-key": `output ${place}`, "aria-pressed": String(place === state.token),
-      title: record.log_probs ? t("logProb", record.log_probs[place]) : "", onclick: () => change({ token: place, step: place }),
+      title: record.log_probs ? t("logProb", record.log_probs[place]) : "", onclick: () => change(record.search ? { token: place, step: place } : { token: place }),
     })));
   const columns = [];
   if (map) {
-    const values = rowOf(map.weights, map.columns, state.token).slice(first, end);
-    columns.push({ name: t("attention"), values, most: Math.max(...values, 1e-9) });
+    const values = rowOf(record, map, state.token).slice(first, end);
+    columns.push({ name: t("attention"), values, most: Math.max(...values.map((value) => value || 0), 1e-9) });
   }
   for (const one of record.attributions) {
     const values = one.values[state.token].slice(first, end);
@@ -28,8 +29,11 @@ function attributionView() {
     barTable(keys, columns), correlationTables(record));
 }
 
-function rowOf(weights, columns, row) {
-  return [...weights.subarray(row * columns, (row + 1) * columns)];
+/** The weights of an output token: those of its row, or the mean over the slots that write it. */
+function rowOf(record, map, token) {
+  const rows = record.slots ? record.slots[token] : [token];
+  const row = (number) => map.weights.subarray(number * map.columns, (number + 1) * map.columns);
+  return Array.from({ length: map.columns }, (_, column) => rows.length ? rows.reduce((sum, number) => sum + row(number)[column], 0) / rows.length : null);
 }
 
 function attributionMap(kind) {
@@ -56,7 +60,7 @@ function barOf(value, most, signed) {
   if (value === null) return element("div", { class: "bar" }, track, element("b", { text: "–", title: t("undefined") }));
   const share = Math.min(Math.abs(value) / most, 1) * (signed ? 50 : 100);
   const left = signed ? (value < 0 ? 50 - share : 50) : 0;
-  const digits = Math.abs(value).toFixed(3);
+  const digits = Math.abs(value).toFixed(most < 0.05 ? 5 : 3);
   const sign = !signed || Number(digits) === 0 ? "" : value < 0 ? "−" : "+";
   track.append(element("i", { class: value < 0 ? "against" : "", style: { left: `${left}%`, width: `${share}%` } }));
   return element("div", { class: "bar" }, track, element("b", { text: sign + digits, title: String(value) }));
@@ -76,7 +80,7 @@ function correlationRow(method, { kind, layer, values }) {
     const [red, green, blue] = shade(value || 0, true);
     const pale = 0.299 * red + 0.587 * green + 0.114 * blue > 140;
     return element("td", {}, element("button", {
-      type: "button", text: value === null ? "–" : value.toFixed(2), "data-key": `rho ${method} ${layer} ${place}`,
+      type: "button", text: value === null ? "–" : value.toFixed(2).replace("-0.00", "0.00").replace("-", "−"), "data-key": `rho ${method} ${layer} ${place}`,
       "aria-label": `${t("layerNumber", layer)}, ${t("headNumber", place + 1)}: ${value === null ? t("undefined") : value.toFixed(2)}`,
       "aria-pressed": "false", title: t("headNumber", place + 1),
       style: { background: `rgb(${red} ${green} ${blue})`, color: pale ? "#14181d" : "#ffffff",

@@ -3,7 +3,7 @@
 function comparisonView() {
   if (RECORDS.length < 2) return notice(t("oneRecord"));
   const pair = [state.record, state.other];
-  const maps = pair.map((record) => chosenMap(record));
+  const beside = pair.map(besideMap), maps = beside.map(({ map }) => map);
   const readout = element("p", { class: "readout", "aria-live": "polite" });
   const texts = element("div", {}, stripOf(),
     element("div", { class: "pair" }, ...pair.map((record, side) => outputOf(record, pair[1 - side]))));
@@ -21,7 +21,8 @@ function comparisonView() {
     matrices.push(own);
     return element("figure", {}, element("figcaption", { text: title }), own.node, scaleOf(options.most, options.signed));
   };
-  const figures = maps.map((map, side) => add(map, RECORDS[pair[side]].name, { most }));
+  const titles = pair.map((record, side) => `${RECORDS[record].name}${beside[side].exact ? "" : `: ${t("layerNumber", beside[side].layer)}, ${t("layerMean")}`}`);
+  const figures = maps.map((map, side) => add(map, titles[side], { most }));
   if (same) figures.push(differenceFigure(maps, add));
   return element("div", {}, texts, same ? null : element("p", { class: "notice", text: t("otherTokens") }), readout,
     element("div", { class: "pair" }, ...figures));
@@ -56,8 +57,8 @@ function stripOf() {
 
 /** The output of a record, with the pieces marked that the other one does not have in this order. */
 function outputOf(record, other) {
-  const { name, source, tokens } = RECORDS[record];
-  const pieces = tokens.target.pieces, shared = commonPlaces(pieces, RECORDS[other].tokens.target.pieces);
+  const { name, source } = RECORDS[record];
+  const pieces = writtenBy(RECORDS[record]).pieces, shared = commonPlaces(pieces, writtenBy(RECORDS[other]).pieces);
   return element("figure", {}, element("figcaption", { text: name }), source === null ? null : element("p", { class: "faint", text: source }),
     element("p", {}, ...pieces.map((piece, place) => element("span", { class: shared.has(place) ? "" : "differs", text: `${piece} ` }))));
 }

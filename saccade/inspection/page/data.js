@@ -19,6 +19,23 @@ function levelsOf(record, index) {
   });
 }
 
+/** The tokens of the output: those along the axis "target", or what its slots write. */
+function writtenBy(record) {
+  return record.tokens[record.written];
+}
+
+/** Whether a record is of a model that labels a text. */
+function labelling(record) {
+  return record.absent.search === "labels";
+}
+
+/** The number of columns of a map, from the first one, that stand for tokens in memory. */
+function memoryOf(map) {
+  const { memory, tokens } = RECORDS[state.record];
+  if (!memory || map.sides[1] !== "read") return 0;
+  return map.keys === tokens.read.words ? tokens.read.numbers[memory] : memory;
+}
+
 /** The kinds of attention of a record, in the order in which they are shown. */
 function kindsOf(record) {
   const found = new Set(RECORDS[record].maps.map((map) => map.kind));
@@ -71,6 +88,20 @@ function joined(map, queries, keys) {
   });
   for (let i = 0; i < weights.length; i++) weights[i] /= sizes[Math.floor(i / columns)];
   return { rows, columns, weights, queries: queries.words, keys: keys.words, sides: map.sides };
+}
+
+/** The map of the output's tokens, without the end symbol, whose slots are the rows of a map; else the map itself. */
+function ofOutput(record, map, join) {
+  const { slots, tokens } = RECORDS[record];
+  if (!slots || !map) return map;
+  const kept = slots.length - 1, weights = new Float32Array(kept * map.columns);
+  slots.slice(0, kept).forEach((rows, token) => rows.forEach((row) => {
+    for (let j = 0; j < map.columns; j++) weights[token * map.columns + j] += map.weights[row * map.columns + j] / rows.length;
+  }));
+  const { pieces, numbers, words } = tokens.output;
+  const queries = { pieces: pieces.slice(0, kept), numbers: numbers.slice(0, kept), words: words.slice(0, numbers[kept]) };
+  const plain = { ...map, rows: kept, weights, queries: queries.pieces };
+  return join ? joined(plain, queries, tokens[map.sides[1]]) : plain;
 }
 
 /** Entropy in bits and mean distance in tokens, both means over the queries.

@@ -5,6 +5,7 @@ let timer = null;
 
 function decodingView() {
   const record = RECORDS[state.record];
+  if (record.rounds) return roundsView(record);
   if (!record.search) return notice(t("absentSearch")[record.absent.search] || t("undefined"));
   const { steps } = record.search;
   const result = record.hypotheses[0] ? record.hypotheses[0].path : [];
@@ -13,31 +14,32 @@ function decodingView() {
     player(steps.length),
     element("div", { class: "beside" },
       element("div", {}, element("h2", { text: t("candidates") }), candidateTable(steps, result)),
-      element("div", {}, element("h2", { text: t("stepAttention") }), stepAttention())),
+      element("div", {}, element("h2", { text: t("stepAttention") }), stepAttention(state.step))),
     element("p", { class: "faint", text: t("tree") }),
     treeOf(steps, result),
     element("h2", { text: t("hypotheses") }), hypothesisTable(record.hypotheses));
 }
 
 function player(count) {
+  const name = RECORDS[state.record].search ? "step" : "round";
   const button = (key, sign, act, off = false) => element("button", { type: "button", text: sign, "aria-label": t(key), title: t(key), "data-key": key,
     onclick: act, disabled: off ? "" : undefined });
   const slider = element("input", { type: "range", min: "1", max: String(count), value: String(state.step + 1),
-    "aria-label": t("step", state.step + 1, count), "data-key": "slider", oninput: (event) => stepTo(Number(event.target.value) - 1) });
+    "aria-label": t(name, state.step + 1, count), "data-key": "slider", oninput: (event) => stepTo(Number(event.target.value) - 1) });
   return element("div", { class: "player" },
     button("first", "|◀", () => stepTo(0)), button("back", "−1", () => stepTo(state.step - 1)),
     element("button", { type: "button", text: timer ? "❚❚" : "▶", "aria-label": t(timer ? "pause" : "play"), title: t(timer ? "pause" : "play"), "data-key": "play", onclick: togglePlay }),
     button("next", "+1", () => stepTo(state.step + 1)), button("last", "▶|", () => stepTo(count - 1)),
-    slider, element("span", { id: "step", "aria-live": "polite", text: t("step", state.step + 1, count) }));
+    slider, element("span", { id: "step", "aria-live": "polite", text: t(name, state.step + 1, count) }));
 }
 
 function stepTo(step) {
-  change({ step, token: step });
+  change(RECORDS[state.record].search ? { step, token: step } : { step });
 }
 
 function togglePlay() {
   if (timer) { stopPlay(); return draw(); }
-  const { steps } = RECORDS[state.record].search;
+  const steps = stepsOf(RECORDS[state.record]);
   if (state.step === steps.length - 1) state.step = -1;
   timer = setInterval(() => {
     if (state.step >= steps.length - 1 || state.view !== "decoding") { stopPlay(); draw(); } else stepTo(state.step + 1);
@@ -71,12 +73,12 @@ function candidateTable(steps, result) {
     return element("tr", { class: `${one.fate}${result[state.step] === index ? " chosen" : ""}` },
       element("td", { class: "prefix", text: prefix.length ? `${prefix.length > 3 ? "…" : ""}${ending}` : t("start"), title: prefix.join("") }),
       element("td", { text: one.piece }),
+      element("td", { text: `${MARKS[one.fate]} ${t(one.fate)}` }),
       element("td", { class: "number", text: Math.exp(one.log_prob).toFixed(4) }),
       element("td", { class: "number", text: one.total.toFixed(3) }),
-      element("td", { class: "number", text: (one.total - best).toFixed(3) }),
-      element("td", { text: `${MARKS[one.fate]} ${t(one.fate)}` }));
+      element("td", { class: "number", text: (one.total - best).toFixed(3) }));
   });
-  const names = ["continues", "piece", "probability", "total", "behind", "fate"];
+  const names = ["continues", "piece", "fate", "probability", "total", "behind"];
   return element("div", { class: "scroll" }, element("table", { id: "candidates" },
     element("tr", {}, ...names.map((name) => element("th", { text: t(name) }))), ...rows));
 }
@@ -119,14 +121,14 @@ function hypothesisTable(hypotheses) {
   return element("table", {}, element("tr", {}, ...[t("score"), t("total"), ""].map((text) => element("th", { text }))), ...rows);
 }
 
-/** The source tokens with the weights of the token that this step writes. */
-function stepAttention() {
+/** The source tokens with the weights of the token at a place of the translation. */
+function stepAttention(place) {
   const kinds = kindsOf(state.record);
   if (!kinds.includes("cross")) return element("p", { class: "faint", text: t("absentMaps") });
   const layers = layersOf(state.record, "cross"), layer = layers.includes(state.layer) ? state.layer : layers[layers.length - 1];
   const map = chosenMap(state.record, { kind: "cross", layer, join: false });
-  if (!map || state.step >= map.rows) return element("p", { class: "faint", text: t("undefined") });
-  const row = map.weights.subarray(state.step * map.columns, (state.step + 1) * map.columns);
-  return element("div", {}, element("p", { class: "faint", text: map.queries[state.step] }),
+  if (!map || place >= map.rows) return element("p", { class: "faint", text: t("undefined") });
+  const row = map.weights.subarray(place * map.columns, (place + 1) * map.columns);
+  return element("div", {}, element("p", { class: "faint", text: map.queries[place] }),
     barTable(map.keys, [{ values: [...row], most: 1 }]));
 }

@@ -82,16 +82,17 @@ function strongest(row) {
 
 /** One column of tokens; `mark` shows the weights of the token that is chosen on the other side. */
 function tokenColumn(map, side) {
-  const labels = side ? map.keys : map.queries;
+  const labels = side ? map.keys : map.queries, remembered = side ? memoryOf(map) : 0;
   const buttons = labels.map((label, place) => element("button", {
-    class: "token", type: "button", tabindex: place ? "-1" : "0", "aria-pressed": "false",
+    class: place < remembered ? "token remembered" : "token", type: "button", tabindex: place ? "-1" : "0", "aria-pressed": "false",
   }, element("span", { text: shortened(label, 28) }), element("span", { class: "share" })));
-  const names = RECORDS[state.record].source === null ? { target: "predicted", read: "text" } : {};
+  const record = RECORDS[state.record];
+  const names = record.source === null ? { target: "predicted", read: "text" } : labelling(record) ? { target: "label", source: "text" } : {};
   const name = names[map.sides[side]] || map.sides[side];
   const title = t(`side${name[0].toUpperCase()}${name.slice(1)}`);
   const node = element("div", { class: `column ${side ? "keys" : "queries"}` },
     element("div", { class: "title", text: title }), ...buttons);
-  let held = null;
+  let kept = null;
   const shown = labels.map(() => "false ");
 
   function mark(chosen, own, maps) {
@@ -110,10 +111,10 @@ function tokenColumn(map, side) {
     buttons.forEach((button, place) => {
       const here = { side: own, place };
       button.addEventListener("mouseenter", () => select(here));
-      button.addEventListener("mouseleave", () => select(held));
+      button.addEventListener("mouseleave", () => select(kept));
       button.addEventListener("focus", () => select(here));
-      button.addEventListener("blur", () => select(held));
-      button.addEventListener("click", () => { held = held ? null : here; select(here); });
+      button.addEventListener("blur", () => select(kept));
+      button.addEventListener("click", () => { kept = kept ? null : here; select(here); });
       button.addEventListener("keydown", (event) => {
         const to = { ArrowDown: [own, place + 1], ArrowUp: [own, place - 1], ArrowLeft: [0, place], ArrowRight: [1, place] }[event.key];
         if (!to) return;
@@ -138,10 +139,12 @@ function meanWeight(maps, chosen, place) {
 
 /** Words of the translation with the source words that cross-attention aligns them with. */
 function alignmentView() {
+  if (labelling(RECORDS[state.record])) return notice(t("absentAlignment"));
   if (!kindsOf(state.record).includes("cross")) return notice(t("absentCross"));
   const layers = layersOf(state.record, "cross");
   const layer = layers.includes(state.layer) ? state.layer : layers[layers.length - 1];
-  const map = chosenMap(state.record, { kind: "cross", layer, join: state.words });
+  const slots = Boolean(RECORDS[state.record].slots);
+  const map = ofOutput(state.record, chosenMap(state.record, { kind: "cross", layer, join: state.words && !slots }), state.words);
   if (!map || !map.rows) return notice(t("empty"));
   const rows = map.queries.map((word, i) => {
     const row = map.weights.subarray(i * map.columns, (i + 1) * map.columns), top = strongest(row);

@@ -36,6 +36,11 @@ function matrixOf(map, { most, signed = false, label, tell: report, layout = lay
   context.drawImage(pixels(map, most, signed), left, top, cell * map.columns, cell * map.rows);
   context.strokeStyle = colour("rule");
   context.strokeRect(left - 0.5, top - 0.5, cell * map.columns + 1, cell * map.rows + 1);
+  const remembered = memoryOf(map);  // a rule behind the tokens in memory
+  if (remembered) {
+    context.fillStyle = colour("accent");
+    context.fillRect(left + remembered * cell - 1, top - 6, 2, cell * map.rows + 10);
+  }
   context.fillStyle = colour("ink");
   context.font = `${Math.min(12, cell + 1)}px system-ui, "Noto Sans CJK SC", sans-serif`;
   context.textBaseline = "middle";

@@ -31,8 +31,7 @@ function headerOf() {
   const sum = record.log_probs && record.log_probs.reduce((total, one) => total + one, 0);
   const texts = element("dl", { class: "texts" });
   if (record.source !== null) texts.append(element("dt", { text: t("source") }), element("dd", { text: record.source }));
-  const labels = record.absent.search === "labels";
-  const name = labels ? "labels" : record.source === null ? "text" : record.given ? "given" : "output";
+  const name = labelling(record) ? "labels" : record.source === null ? "text" : record.given ? "given" : "output";
   texts.append(element("dt", { text: t(name) }), element("dd", {}, document.createTextNode(record.output),
     record.log_probs ? element("span", { class: "faint", text: ` (${t("logProb", sum.toFixed(3))})` }) : null));
   top.querySelector("[data-key=help]").setAttribute("aria-label", t("help"));
@@ -71,7 +70,7 @@ function controlsOf() {
   if (!kind) return found;
   const own = ["decoding", "alignment"].includes(view) || (view === "attribution" && RECORDS[record].source !== null) ? ["cross"] : kindsOf(record);
   const shown = own.includes(kind) ? kind : "cross";
-  const kinds = kindsOf(record).filter((one) => own.includes(one)).map((one) => [one, t(RECORDS[record].source === null ? "reading" : one)]);
+  const kinds = kindsOf(record).filter((one) => own.includes(one)).map((one) => [one, t(RECORDS[record].source === null ? "reading" : labelling(RECORDS[record]) ? `${one}Labels` : one)]);
   if (!kinds.length) return found;
   found.push(selectOf("kind", kinds, shown, (value) => change({ kind: value })));
   if (view === "overview") return [...found, joinBox()];
@@ -119,7 +118,7 @@ const KEYS = {
   h: () => state.kind && nextHead(1), H: () => state.kind && nextHead(-1),
   m: () => change({ head: "mean" }), a: () => state.kind && change({ kind: cycled(kindsOf(state.record), state.kind, 1) }),
   w: () => change(state.view === "alignment" ? { words: !state.words } : { join: !state.join }), r: () => change({ record: (state.record + 1) % RECORDS.length }),
-  p: () => state.view === "decoding" && RECORDS[state.record].search && togglePlay(),
+  p: () => state.view === "decoding" && stepsOf(RECORDS[state.record]).length > 1 && togglePlay(),
   n: () => stepTo(state.step + 1), b: () => stepTo(state.step - 1),
   g: turnLanguage, d: turnTheme, "?": showHelp,
 };

@@ -17,9 +17,9 @@ function take(name) {
 }
 
 /** A table of numbers; with `act` they can be edited, otherwise they are shaded. */
-function tableOf(title, names, table, { act = null, shaded = false, id }) {
+function tableOf(title, names, table, { act = null, shaded = false, heads = null, id }) {
   const most = Math.max(...table.flat().filter(Number.isFinite).map(Math.abs), 1e-9);
-  const rows = table.map((row, i) => element("tr", {}, element("th", { text: names[i] }), ...row.map((value, j) => {
+  const rows = table.map((row, i) => element("tr", {}, element("th", { scope: "row", text: names[i] }), ...row.map((value, j) => {
     if (!act) {
       const share = shaded && Number.isFinite(value) ? Math.abs(value) / most : 0;
       const [red, green, blue] = shade(share * 0.9);
@@ -33,7 +33,8 @@ function tableOf(title, names, table, { act = null, shaded = false, id }) {
     field.value = value;
     return element("td", {}, field);
   })));
-  return element("figure", { style: { margin: "0" } }, element("figcaption", { text: title }), element("table", {}, ...rows));
+  const head = heads && element("tr", {}, element("th", {}), ...heads.map((text) => element("th", { class: "over", scope: "col", text })));
+  return element("figure", { style: { margin: "0" } }, element("figcaption", { text: title }), element("table", {}, head, ...rows));
 }
 
 function edited(name) {
@@ -48,9 +49,9 @@ function results() {
 function resultsOf() {
   const { scores, masked, weights, output } = attention(state.query, state.key, state.value, state);
   return [
-    tableOf(t("scores"), state.queries, scores, { id: "scores" }),
-    tableOf(`2. ${t(state.scaled ? "divided" : "undivided")}${state.causal ? t("masked") : ""}`, state.queries, masked, { id: "masked" }),
-    tableOf(t("weights"), state.queries, weights, { shaded: true, id: "weights" }),
+    tableOf(t("scores"), state.queries, scores, { heads: state.names, id: "scores" }),
+    tableOf(`2. ${t(state.scaled ? "divided" : "undivided")}${state.causal ? t("masked") : ""}`, state.queries, masked, { heads: state.names, id: "masked" }),
+    tableOf(t("weights"), state.queries, weights, { shaded: true, heads: state.names, id: "weights" }),
     tableOf(t("output"), state.queries, output, { id: "output" }),
   ];
 }
@@ -58,14 +59,14 @@ function resultsOf() {
 open({
   texts: {
     en: { title: "Query, key, value", about: "Change a number and see what attention makes of it: scores, softmax, and the weighted sum of the values.",
-      record: "The record of the notes", sharp: "The same, asked louder", sentence: "A sentence", scaled: "Divide by sqrt(d)", causal: "Hide the future",
+      record: "The record of the notes", sharp: "The same with a larger query", sentence: "A sentence", scaled: "Divide by sqrt(d)", causal: "Hide the future",
       query: "Queries", key: "Keys", value: "Values", scores: "1. Scores: query · key", divided: "Divided by sqrt(d)", undivided: "Not divided", masked: ", future masked",
-      weights: "3. Weights: softmax of each row", output: "4. Output: weights × values",
+      weights: "3. Weights: softmax of each row", output: "4. Output: weights × values", results: "What attention computes",
       moreKeys: [["1 2 3", "examples"], ["s", "divide by sqrt(d) or not"], ["c", "hide the future or not"]] },
     zh: { title: "查询、键、值", about: "改动任意一个数，看注意力如何变化：得分、softmax，以及值的加权和。",
-      record: "笔记里的记录", sharp: "同一记录，问得更“响”", sentence: "一个句子", scaled: "除以 √d", causal: "遮住未来",
+      record: "笔记里的记录", sharp: "同一记录，更大的查询", sentence: "一个句子", scaled: "除以 √d", causal: "遮住未来",
       query: "查询", key: "键", value: "值", scores: "1. 得分：查询 · 键", divided: "除以 √d", undivided: "不缩放", masked: "，遮住未来",
-      weights: "3. 权重：逐行 softmax", output: "4. 输出：权重 × 值",
+      weights: "3. 权重：逐行 softmax", output: "4. 输出：权重 × 值", results: "注意力的计算",
       moreKeys: [["1 2 3", "示例"], ["s", "是否除以 √d"], ["c", "是否遮住未来"]] },
   },
   controls: () => {
@@ -79,7 +80,7 @@ open({
       tableOf(t("query"), state.queries, state.query, { act: edited("query"), id: "query" }),
       tableOf(t("key"), state.names, state.key, { act: edited("key"), id: "key" }),
       tableOf(t("value"), state.names, state.value, { act: edited("value"), id: "value" })),
-    element("h2", { text: "↓" }), element("div", { class: "parts", id: "results", "aria-live": "polite" }, ...resultsOf()),
+    element("h2", { text: t("results") }), element("div", { class: "parts", id: "results", "aria-live": "polite" }, ...resultsOf()),
   ],
   keys: { 1: () => take("record"), 2: () => take("sharp"), 3: () => take("sentence"),
     s: () => change({ scaled: !state.scaled }), c: () => change({ causal: !state.causal }) },

@@ -44,6 +44,11 @@ function turned(row, shift) {
   return found;
 }
 
+/** What a path of CTC stands for: repetitions count once, and blanks are left out. */
+function collapsed(path, blank) {
+  return path.filter((one, place) => one !== blank && one !== path[place - 1]);
+}
+
 /** The dot product of two rows. */
 function dot(a, b) {
   return products([a], [b])[0][0];

@@ -3,10 +3,11 @@
 Object.assign(state, { width: 32, length: 60, place: 10, shift: 5 });
 
 /** A line through points (x, y) in the unit square, in a plot of this size. */
-function plotOf(points, { width = 420, height = 190, label, low, high }) {
+function plotOf(points, { width = 420, height = 190, label, low, high, at }) {
   const plot = shape("svg", { class: "plot", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   const x = (share) => 44 + share * (width - 54), y = (share) => height - 24 - share * (height - 34);
   plot.append(shape("line", { class: "axis", x1: x(0), y1: y(0), x2: x(1), y2: y(0) }), shape("line", { class: "axis", x1: x(0), y1: y(0), x2: x(0), y2: y(1) }));
+  plot.append(shape("line", { class: "at", x1: x(at), y1: y(0), x2: x(at), y2: y(1) }), shape("text", { x: x(at) + 4, y: y(0) - 5 }, "p"));
   plot.append(shape("polyline", { class: "line", points: points.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ") }));
   plot.append(shape("text", { x: 2, y: y(1) + 4 }, shown(high)), shape("text", { x: 2, y: y(0) }, shown(low)));
   plot.append(shape("text", { x: x(0), y: height - 6 }, "0"), shape("text", { x: x(1) - 24, y: height - 6 }, String(state.length - 1)));
@@ -68,7 +69,7 @@ open({
       element("p", { class: "readout", id: "facts", text: t("facts", shown(Math.sqrt(dot(row, row))), shown(dot(row, later)), apart.toExponential(0)) }),
       element("div", { class: "parts" },
         element("figure", { style: { margin: "0" } }, element("figcaption", { text: t("table") }), tableCanvas(rows)),
-        element("div", {}, element("p", { class: "faint", text: t("products") }), plotOf(points, { label: t("products"), low, high }),
+        element("div", {}, element("p", { class: "faint", text: t("products") }), plotOf(points, { label: t("products"), low, high, at: state.place / Math.max(state.length - 1, 1) }),
           element("p", { class: "faint", text: t("clocks") }), clocksOf(row, later))),
     ];
   },

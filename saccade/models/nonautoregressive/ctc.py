@@ -29,12 +29,15 @@ class Ctc(Scheme):
         """The number of slots of each sentence (batch,); the end symbol has none."""
         return pieces(memory) * (self.body.config.slots or _SLOTS)
 
+    def copies(self, memory: AnyMemory) -> Tensor:
+        """The source position (batch, slots) whose embedding is copied into each of the slots."""
+        return copies_uniformly(pieces(memory), self.slots(memory))
+
     def write(self, memory: AnyMemory, revealed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, slots, width) and numbers of slots (batch,).
 
         revealed (batch, slots): ids that slots read instead of their copies, -1 for none.
         """
         slots = self.slots(memory)
-        index = copies_uniformly(pieces(memory), slots)
-        read = memory.source.gather(1, index)  # (batch, slots)
+        read = memory.source.gather(1, self.copies(memory))  # (batch, slots)
         return self.body.decode(read, slots, memory, revealed=revealed), slots

@@ -27,14 +27,17 @@ class Dag(Scheme):
         """The number of vertices of each sentence (batch,); the end symbol of the source has none."""
         return (pieces(memory) * (self.body.config.vertices or _VERTICES)).clamp(min=2)
 
+    def copies(self, memory: AnyMemory) -> Tensor:
+        """The source position (batch, vertices) whose embedding is copied into each of the vertices."""
+        return copies_uniformly(pieces(memory), self.vertices(memory))
+
     def write(self, memory: AnyMemory, revealed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, vertices, width) and numbers of vertices (batch,).
 
         revealed (batch, vertices): ids that vertices read instead of their copies, -1 for none.
         """
         vertices = self.vertices(memory)
-        index = copies_uniformly(pieces(memory), vertices)
-        read = memory.source.gather(1, index)  # (batch, vertices)
+        read = memory.source.gather(1, self.copies(memory))  # (batch, vertices)
         return self.body.decode(read, vertices, memory, revealed=revealed), vertices
 
     def link(self, hidden: Tensor, vertices: Tensor) -> Tensor:

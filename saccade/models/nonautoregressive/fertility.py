@@ -41,12 +41,17 @@ class Fertility(Scheme):
         """Mask (batch, source) of the positions that have a fertility: the pieces."""
         return real_pieces(memory)
 
+    def copies(self, fertilities: Tensor, memory: AnyMemory) -> tuple[Tensor, Tensor]:
+        """The source position (batch, longest) of each decoder input, and the lengths (batch,)."""
+        index, lengths = copies_by_fertility(fertilities)
+        if self.body.config.copies == "uniform":
+            index = copies_uniformly(pieces(memory), lengths)
+        return index, lengths
+
     def write(self, fertilities: Tensor, memory: AnyMemory) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, longest, width) and lengths (batch,) for fertilities (batch, source).
 
         The fertilities of end symbols and padding must be 0.
         """
-        index, lengths = copies_by_fertility(fertilities)
-        if self.body.config.copies == "uniform":
-            index = copies_uniformly(pieces(memory), lengths)
+        index, lengths = self.copies(fertilities, memory)
         return self.body.decode(memory.source.gather(1, index), lengths, memory), lengths

@@ -1,4 +1,4 @@
-"""Positions in use: longer sequences than in training, and adding them to embeddings."""
+"""Adding positions to embeddings, or concatenating them."""
 
 import random
 from typing import Any
@@ -17,96 +17,12 @@ from saccade.lab.experiment import (
     clearly_above,
     mean,
     over_seeds,
-    plain,
 )
 from saccade.lab.learning import fit, seeded
 from saccade.lab.tagger import Shape, Tagger, Tagging, tag_accuracy, tags_batch
 from saccade.lab.toys import FIRST, draw, previous, stream
-from saccade.models.placing import Positions
 from saccade.nn.attention import attention_weights, split_heads
 from saccade.nn.positions import SinusoidalPositions, sinusoids
-
-# --- longer than in training -----------------------------------------------------------------------
-
-KINDS: tuple[Positions, ...] = ("sinusoidal", "learned", "relative", "rotary", "alibi", "none")
-TRAINED = range(5, 21)
-LENGTHS = (20, 30, 40, 60)
-
-
-def _measure_extrapolation(settings: Settings) -> Figures:
-    scores: dict[str, list[list[float]]] = {}
-    for kind in KINDS:
-        table = []
-        for seed in settings.seeds:
-            settings.say(f"positions {kind}, seed {seed}")
-            seeded(seed)
-            model = Tagger(Shape(10, width=32, heads=2, positions=kind, causal=True, feed_forward=64))
-            batches = stream(seed, previous, symbols=10, lengths=TRAINED, rows=16, batch=tags_batch)
-            fit(model, batches, steps=settings.pick(200, 3), objective=Tagging(), peak_rate=1e-2)
-            generator = random.Random(-1)
-            tests = [
-                tags_batch(draw(generator, previous, rows=40, symbols=10, lengths=range(n, n + 1)))
-                for n in LENGTHS
-            ]
-            table.append([tag_accuracy(model, test) for test in tests])
-        scores[kind] = [list(row) for row in zip(*table, strict=True)]
-    return {"lengths": list(LENGTHS), "accuracy": scores}
-
-
-def _judge_extrapolation(figures: Figures) -> Verdict:
-    scores = figures["accuracy"]
-    near, _, _, far = scores["sinusoidal"]
-    best = max(KINDS, key=lambda kind: mean(scores[kind][-1]))
-    because = Words(
-        f"Trained on up to 20 symbols, sinusoids get {mean(near):.1%} of the symbols right at 20 and "
-        f"{mean(far):.1%} at 60. At 60, {best} positions are best with {mean(scores[best][-1]):.1%}; learned "
-        f"ones have {mean(scores['learned'][-1]):.1%}.",
-        f"在不超过 20 个符号的序列上训练后，正弦位置在长度 20 时逐符号正确率 {mean(near):.1%}，长度 60 时 {mean(far):.1%}。"
-        f"长度 60 时最好的是 {best}，{mean(scores[best][-1]):.1%}；学习得到的位置为 {mean(scores['learned'][-1]):.1%}。",
-    )
-    if mean(near) < 0.9 or clearly_above([0.95 * value for value in near], far):
-        return Verdict("does not hold", because)
-    return Verdict("holds" if min(far) >= 0.95 * min(near) else "only if", because)
-
-
-def _chart_extrapolation(figures: Figures) -> Chart:
-    return Chart(
-        Words("length (trained up to 20)", "长度（训练不超过 20）"),
-        Words("symbols that are right", "逐符号正确率"),
-        figures["lengths"],
-        [over_seeds(plain(kind), figures["accuracy"][kind]) for kind in KINDS],
-    )
-
-
-EXTRAPOLATION = Experiment(
-    name="extrapolation",
-    title=Words("Longer than in training", "比训练时更长"),
-    claim=Words(
-        "With sinusoidal positions a model works on sequences longer than those it was trained on.",
-        "使用正弦位置编码，模型可以外推到比训练时更长的序列。",
-    ),
-    source=Words(
-        "Vaswani et al. 2017, section 3.5 (“may allow”); study notes drop the “may”.",
-        "Vaswani 等 2017，第 3.5 节（原文是“may allow”，可能）；学习笔记去掉了“可能”。",
-    ),
-    prediction=Words(
-        "Sinusoids are defined at any length, but accuracy falls soon behind the trained length. Positions that "
-        "depend on distance alone fall less.",
-        "正弦编码对任意长度都有定义，但一超过训练长度，正确率就很快下降；只依赖距离的位置方案下降较少。",
-    ),
-    measure=_measure_extrapolation,
-    judge=_judge_extrapolation,
-    chart=_chart_extrapolation,
-    correction=Words(
-        "Defined for any position is not the same as working there. On the task “name your left neighbour” it is "
-        "positions by distance inside attention that carry over. See also docs/positions.md for translation.",
-        "对任意位置有定义，不等于在那里有效。在“说出左邻符号”任务上，能推广的是注意力内部按距离计算的位置方案。翻译任务的测量见 docs/positions.md。",
-    ),
-    code=(Code(SinusoidalPositions.rows, "return _rows("),),
-    seconds=60,
-)
-
-# --- adding or concatenating -----------------------------------------------------------------------
 
 
 class Concatenated(nn.Module):
@@ -178,7 +94,7 @@ def _adding(seed: int, settings: Settings) -> tuple[float, float, float, dict[st
     return accuracy[1], accuracy[0], float(overlap.square().sum() / size), _terms(model, tokens)
 
 
-def _measure_adding(settings: Settings) -> Figures:
+def _measure(settings: Settings) -> Figures:
     found = []
     for seed in settings.seeds:
         settings.say(f"seed {seed}")
@@ -196,7 +112,7 @@ def _measure_adding(settings: Settings) -> Figures:
     }
 
 
-def _judge_adding(figures: Figures) -> Verdict:
+def _judge(figures: Figures) -> Verdict:
     added, apart = figures["added"], figures["concatenated"]
     overlap, chance = mean(figures["overlap"]), figures["chance"]
     error = max(terms["error"] for terms in figures["terms"])
@@ -217,7 +133,7 @@ def _judge_adding(figures: Figures) -> Verdict:
     return Verdict("holds" if orthogonal else "only if", because)
 
 
-def _chart_adding(figures: Figures) -> Chart:
+def _chart(figures: Figures) -> Chart:
     names = {
         "word_word": Words("word · word", "词·词"),
         "word_place": Words("word · position", "词·位置"),
@@ -234,7 +150,7 @@ def _chart_adding(figures: Figures) -> Chart:
     )
 
 
-ADDING = Experiment(
+EXPERIMENT = Experiment(
     name="adding",
     title=Words("Adding positions to embeddings", "把位置加到词向量上"),
     claim=Words(
@@ -247,9 +163,9 @@ ADDING = Experiment(
         "Adding works, but not for that reason: positions are not random vectors, and embeddings are learned.",
         "相加确实可行，但理由不对：位置编码不是随机向量，词向量是学出来的。",
     ),
-    measure=_measure_adding,
-    judge=_judge_adding,
-    chart=_chart_adding,
+    measure=_measure,
+    judge=_judge,
+    chart=_chart,
     correction=Words(
         "Adding works because training places embeddings and projections so that the four terms of the score can "
         "be used one by one. Transformer-XL gives the terms parameters of their own.",
@@ -259,5 +175,5 @@ ADDING = Experiment(
         Code(SinusoidalPositions.forward, "return x + self.rows"),
         Code(attention_weights, "scores = query @ key.transpose"),
     ),
-    seconds=20,
+    seconds=15,
 )

@@ -1,14 +1,12 @@
-"""What attention points at: word alignment, explanations, and a pronoun's noun."""
+"""What “it” points at: built by hand, in trained models, and by erasure."""
 
 import math
 import random
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from saccade.inspection.attribution import SourceAttributor, rank_correlation
 from saccade.lab.experiment import (
     Chart,
     Code,
@@ -20,136 +18,12 @@ from saccade.lab.experiment import (
     mean,
     over_seeds,
 )
-from saccade.lab.learning import fit, new_model, seeded
-from saccade.lab.numerals import alignment, batches, pair, split, vocabulary
+from saccade.lab.learning import fit, seeded
 from saccade.lab.tagger import Shape, Tagger, Tagging, tags_batch
-from saccade.lab.toys import FIRST, Pair, pairs_batch
-from saccade.models.recording import cross_maps, record_attention
-from saccade.nn.attention import CrossAttention, SelfAttention, attend
+from saccade.lab.toys import FIRST, Pair
+from saccade.models.recording import record_attention
+from saccade.nn.attention import SelfAttention, attend
 from saccade.text.batching import Batch
-from saccade.text.vocabulary import END
-
-# --- alignment -------------------------------------------------------------------------------------
-
-LAYERS = 2
-
-
-@torch.no_grad()
-def cross_weights(model: Any, one: Pair) -> list[Tensor]:
-    """The cross-attention (target, source) of each layer, the mean of its heads, for one sentence pair."""
-    batch = pairs_batch([one])
-    with record_attention(model) as maps:
-        model.decode(batch["target_in"].values, model.encode(batch["source"].values, batch["source"].lengths))
-    return [one.weights[0].mean(0) for one in cross_maps(maps.values())]
-
-
-def error_rate(links: set[tuple[int, int]], gold: set[tuple[int, int]]) -> float:
-    """The alignment error rate against sure links alone, 1 − 2 |A ∩ S| / (|A| + |S|) (Och and Ney 2003)."""
-    return 1 - 2 * len(links & gold) / max(len(links) + len(gold), 1)
-
-
-def _aligned(weights: Tensor, gold: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """The strongest source word of each target word that has a link."""
-    return {(int(weights[place, :-1].argmax()), place) for _, place in gold}
-
-
-def _correlations(model: Any, one: Pair, weights: Sequence[Tensor]) -> dict[str, float]:
-    """The mean rank correlation over target words of the last layer's weights with two attributions."""
-    source, target = torch.tensor([[*one[0], END]]), [*one[1], END]
-    attributor = SourceAttributor(model, source, target)
-    found = {}
-    for name, table in (("gradient", attributor.gradient()), ("erasure", attributor.erasure())):
-        rows = zip(weights[-1].double().numpy(), table.abs().numpy(), strict=True)
-        known = [value for row in rows if (value := rank_correlation(*row)) is not None]
-        found[name] = mean(known) if known else 0.0
-    return found
-
-
-def _measure_alignment(settings: Settings) -> Figures:
-    rates: list[list[float]] = []
-    related: dict[str, list[float]] = {"gradient": [], "erasure": []}
-    for seed in settings.seeds:
-        settings.say(f"seed {seed}")
-        train, test = split(settings.pick(2000, 40), settings.pick(40, 3), seed=seed)
-        sizes = {"width": 32, "heads": 4, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": LAYERS}
-        model = new_model("transformer", vocabulary(), seed=seed, **sizes)
-        fit(model, batches(train, seed=seed), steps=settings.pick(250, 3), peak_rate=6e-3)
-        by_layer: list[list[float]] = [[] for _ in range(LAYERS)]
-        found: dict[str, list[float]] = {name: [] for name in related}
-        for number in test:
-            one, gold = pair(number), alignment(number)
-            weights = cross_weights(model, one)
-            for layer, own in enumerate(weights):
-                by_layer[layer].append(error_rate(_aligned(own, gold), gold))
-            for name, value in _correlations(model, one, weights).items():
-                found[name].append(value)
-        rates.append([mean(layer) for layer in by_layer])
-        for name, values in found.items():
-            related[name].append(mean(values))
-    return {"error_rate": [list(row) for row in zip(*rates, strict=True)], "correlation": related}
-
-
-def _judge_alignment(figures: Figures) -> Verdict:
-    rates, related = figures["error_rate"], figures["correlation"]
-    best = min(range(len(rates)), key=lambda layer: mean(rates[layer]))
-    listed = ", ".join(f"{layer}: {mean(row):.0%}" for layer, row in enumerate(rates, start=1))
-    because = Words(
-        f"Alignment error rate of the strongest weights by decoder layer: {listed}. The last layer's weights "
-        f"have a rank correlation of {mean(related['erasure']):.2f} with what happens if a word is erased, and of "
-        f"{mean(related['gradient']):.2f} with gradient × input.",
-        f"按解码器层取最大权重的对齐错误率：{listed}。最后一层的权重与“删去该词的影响”的秩相关为 {mean(related['erasure']):.2f}，"
-        f"与梯度×输入的秩相关为 {mean(related['gradient']):.2f}。",
-    )
-    if min(mean(rates[best]), max(rates[best])) > 0.3:
-        return Verdict("does not hold", because)
-    everywhere = all(max(row) <= 0.3 for row in rates)
-    explains = min(related["erasure"]) >= 0.7
-    return Verdict("holds" if everywhere and explains else "only if", because)
-
-
-def _chart_alignment(figures: Figures) -> Chart:
-    rates, related = figures["error_rate"], figures["correlation"]
-    return Chart(
-        Words("measure", "指标"),
-        Words("share, correlation", "比例、相关系数"),
-        [
-            *(Words(f"error rate, layer {n}", f"对齐错误率，第 {n} 层") for n in range(1, len(rates) + 1)),
-            Words("correlation, erasure", "与删词的相关"),
-            Words("correlation, gradient", "与梯度的相关"),
-        ],
-        [over_seeds(Words("value", "数值"), [*rates, related["erasure"], related["gradient"]])],
-        bars=True,
-    )
-
-
-ALIGNMENT = Experiment(
-    name="alignment",
-    title=Words("Attention, alignment, explanation", "注意力、对齐与解释"),
-    claim=Words(
-        "Cross-attention is word alignment, and attention explains the output.",
-        "交叉注意力就是词对齐，注意力可以解释输出。",
-    ),
-    source=Words(
-        "Bahdanau et al. 2015, section 5.2; against it Koehn and Knowles 2017, Jain and Wallace 2019.",
-        "Bahdanau 等 2015，第 5.2 节；反例见 Koehn 与 Knowles 2017、Jain 与 Wallace 2019。",
-    ),
-    prediction=Words(
-        "Not every layer aligns, and weights agree only in part with what happens if a word is erased.",
-        "并非每一层都像词对齐；权重与“删去一个词的影响”只有部分一致。",
-    ),
-    measure=_measure_alignment,
-    judge=_judge_alignment,
-    chart=_chart_alignment,
-    correction=Words(
-        "Attention is where a layer reads from, which may be a neighbour of the aligned word. For an explanation, "
-        "compare it with erasure, as `saccade attention` does.",
-        "注意力只说明这一层从哪里读取，读的可能是对应词旁边的词。要解释输出，应与删词的影响相比较，`saccade attention` 就这样做。",
-    ),
-    code=(Code(CrossAttention.weights, "attention_weights(split_heads(self.query(x)"),),
-    seconds=50,
-)
-
-# --- it and the animal -------------------------------------------------------------------------------
 
 ANIMALS, PLACES, ANIMAL_WORDS, PLACE_WORDS = 5, 5, 3, 3
 _FRAME = 6  # the, didn't cross, because, it, was too, end
@@ -245,7 +119,7 @@ def tag_accuracy_at(logits: Tensor, gold: Tensor) -> float:
     return float((logits.argmax(-1) == gold).float().mean())
 
 
-def _measure_pronoun(settings: Settings) -> Figures:
+def _measure(settings: Settings) -> Figures:
     rows = []
     for seed in settings.seeds:
         settings.say(f"seed {seed}")
@@ -256,7 +130,7 @@ def _measure_pronoun(settings: Settings) -> Figures:
     return {"constructed": constructed_weight(), **{name: [row[name] for row in rows] for name in rows[0]}}
 
 
-def _judge_pronoun(figures: Figures) -> Verdict:
+def _judge(figures: Figures) -> Verdict:
     because = Words(
         f"Attention built by hand gives the right noun a weight of {figures['constructed']:.3f}. Trained models "
         f"name the noun in {mean(figures['accuracy']):.0%} of the sentences. From “it”, the best single head "
@@ -272,7 +146,7 @@ def _judge_pronoun(figures: Figures) -> Verdict:
     return Verdict("holds" if all(readings) else "only if", because)
 
 
-def _chart_pronoun(figures: Figures) -> Chart:
+def _chart(figures: Figures) -> Chart:
     names = {
         "accuracy": Words("model names the noun", "模型说对名词"),
         "best_head": Words("best head points at it", "最好的头指向它"),
@@ -288,7 +162,7 @@ def _chart_pronoun(figures: Figures) -> Chart:
     )
 
 
-PRONOUN = Experiment(
+EXPERIMENT = Experiment(
     name="pronoun",
     title=Words("“it” and the animal", "“it” 与 animal"),
     claim=Words(
@@ -305,9 +179,9 @@ PRONOUN = Experiment(
         "not the mean of all.",
         "注意力能做到（可以手工构造），训练出的玩具模型也能做到；但体现它的是个别的头，而不是所有头的平均。",
     ),
-    measure=_measure_pronoun,
-    judge=_judge_pronoun,
-    chart=_chart_pronoun,
+    measure=_measure,
+    judge=_judge,
+    chart=_chart,
     correction=Words(
         "The picture shows one chosen head of one model. Whether a single head or the mean of all shows the noun "
         "differs from model to model, so look at all of them and check with erasure (`saccade attention`). No "
@@ -315,5 +189,5 @@ PRONOUN = Experiment(
         "那幅图只是某个模型里挑出来的一个头。究竟是某个头还是所有头的平均能看出名词，因模型而异，所以要全部查看，并用删词法核对（`saccade attention`）。这里没有检验任何公开发布的翻译模型。",
     ),
     code=(Code(SelfAttention.weights, "attention_weights(query, key"),),
-    seconds=30,
+    seconds=10,
 )
