@@ -7,6 +7,7 @@ from torch import Tensor
 
 from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.options import DecodingConfig
+from saccade.decoding.trace import Trace
 from saccade.errors import Unsupported
 from saccade.inspection.facts import facts
 from saccade.inspection.reading import word_tokens
@@ -35,7 +36,7 @@ def inspect_recognition(
     """The record of one file. source (1, positions, width), lengths (1,). text: what the file is called."""
     every = options if options.sample else options.model_copy(update={"nbest": options.beam})
     found, trace = decoder.traced(source, lengths, options=every, prefix=())
-    if not found or trace is None:
+    if not found or not isinstance(trace, Trace):
         raise Unsupported("no text within the length limits was found.")
     vocabulary = decoder.vocabulary
     target = [*found[0].tokens, vocabulary.end]
