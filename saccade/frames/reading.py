@@ -21,12 +21,14 @@ _MOST = 1 << 24  # bytes of an array file
 class View(NamedTuple):
     """What a model reads as a picture: values (height, width), and how positions lie on it.
 
-    A position is a box of `box` (height, width); `stacked` of them stand above one another.
+    A position is a box of `box` (height, width); `stacked` of them stand above one another. square: whether a
+    value is as wide as it is high, as a pixel is.
     """
 
     values: Frames
     box: tuple[int, int]
     stacked: int
+    square: bool = True
 
 
 def read_frames(path: Path, config: FramesConfig) -> Frames:
@@ -39,7 +41,7 @@ def read_view(path: Path, config: FramesConfig) -> View:
     frames, picture = _read(path, config)
     if picture is not None:
         return View(picture, (config.patch_height, config.patch_width), config.stacked)
-    return View(np.ascontiguousarray(frames.T[::-1]), (frames.shape[1], 1), 1)
+    return View(np.ascontiguousarray(frames.T[::-1]), (frames.shape[1], 1), 1, square=False)
 
 
 def _read(path: Path, config: FramesConfig) -> tuple[Frames, Frames | None]:

@@ -50,11 +50,11 @@ def draw_over(
     if len(marks) > len(shown):
         notes.append(f"only the first {len(shown)} of {len(marks)} characters are drawn.")
     row = min(max(_WIDE * view.values.shape[0] / view.values.shape[1], _ROW[0]), _ROW[1])
-    rows = len(shown) + 1
+    rows, aspect = len(shown) + 1, "equal" if view.square else "auto"
     with rc_context({"font.family": fonts, "svg.fonttype": "path"}):
         figure = Figure(figsize=(_WIDE, 0.5 + row * rows), layout="constrained")
         axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
-        axes[0].imshow(view.values, cmap="gray_r", aspect="auto", interpolation="nearest")
+        axes[0].imshow(view.values, cmap="gray_r", aspect=aspect, interpolation="nearest")
         axes[0].set_title(title.replace("$", r"\$"), loc="left", fontsize=9)
         for place, (mark, weights) in zip(axes[1:], shown, strict=True):
             place.imshow(
@@ -62,7 +62,7 @@ def draw_over(
                 cmap="gray_r",
                 vmin=view.values.min(),
                 vmax=view.values.max(),
-                aspect="auto",
+                aspect=aspect,
                 interpolation="nearest",
             )
             warmth = heat(view, weights, stride=stride)
@@ -73,7 +73,7 @@ def draw_over(
                 vmin=0,
                 vmax=most,
                 alpha=0.75 * warmth / most,
-                aspect="auto",
+                aspect=aspect,
                 interpolation="nearest",
             )
             place.set_ylabel(mark.replace("$", r"\$"), rotation=0, ha="right", va="center", fontsize=9)

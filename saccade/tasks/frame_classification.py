@@ -45,6 +45,7 @@ SECTIONS: dict[str, type[Section]] = {
 class FrameClassification(Labelling):
     """The task of classifiers of pictures, sounds and arrays."""
 
+    use = "read"
     tables: ClassVar = SECTIONS
     takes_encoder: ClassVar[bool] = False
 

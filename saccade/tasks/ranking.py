@@ -71,7 +71,7 @@ class RankingValidation(ValidationScores):
 class Ranking(Task):
     """The task of rankers."""
 
-    use = "predict"
+    use = "read"
 
     def sections(self, model: Section) -> Mapping[str, type[Section]]:
         """See `Task.sections`."""

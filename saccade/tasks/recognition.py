@@ -88,7 +88,7 @@ class RecognitionValidation(ValidationScores):
 class Recognition(Task):
     """The task of recognisers."""
 
-    use = "predict"
+    use = "read"
 
     def sections(self, model: Section) -> dict[str, type[Section]]:
         """See `Task.sections`."""
