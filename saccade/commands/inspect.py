@@ -25,7 +25,8 @@ Texts = Annotated[
     typer.Argument(
         metavar="TEXT...",
         show_default=False,
-        help="The sentence to translate, or several to compare; for a model that reads, a text.",
+        help="The sentence to translate, or several to compare; for a model that reads, a text, or the name "
+        "of a picture, sound or table.",
     ),
 ]
 Target = Annotated[
@@ -43,8 +44,8 @@ Out = Annotated[
     Path,
     option(
         "FILE",
-        "The page (.html), its data (.json, .npz), or a picture of the cross-attention (.png, .svg, "
-        ".pdf; needs the extra `plot`).",
+        "The page (.html), its data (.json, .npz), or a picture of the cross-attention, over what was read "
+        "if that is a picture or a sound (.png, .svg, .pdf; needs the extra `plot`).",
         "--out",
         "-o",
     ),
