@@ -20,10 +20,13 @@ from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
 from saccade.models import KINDS, Presets
 from saccade.tasks.classification import SECTIONS as CLASSIFICATION
+from saccade.tasks.frame_classification import SECTIONS as FRAMES
 from saccade.tasks.interface import SECTIONS
 from saccade.tasks.language_modelling import SECTIONS as LANGUAGE
 from saccade.tasks.masked_language_modelling import SECTIONS as MASKED
 from saccade.tasks.pointing import SECTIONS as POINTING
+from saccade.tasks.ranking import SECTIONS as RANKING
+from saccade.tasks.recognition import SECTIONS as RECOGNITION
 from saccade.tasks.tagging import SECTIONS as TAGGING
 from saccade.tasks.translation_validation import ValidationConfig
 from saccade.text.corpus import DataConfig
@@ -46,6 +49,9 @@ OTHERS: dict[str, Mapping[str, type[Section]]] = {
     "a tagger": TAGGING,
     "a classifier": CLASSIFICATION,
     "a masked language model": MASKED,
+    "a classifier of pictures or sounds": FRAMES,
+    "a recogniser": {name: RECOGNITION[name] for name in ("validation",)},
+    "a ranker": RANKING,
     "a pointer network": POINTING,
 }
 """The sections of the tasks that do not translate; sections without keys are left out."""

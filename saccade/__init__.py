@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
     from saccade.models.recording import AttentionMap
     from saccade.use.classifier import TextLabeller
+    from saccade.use.frame_labeller import FrameLabeller
     from saccade.use.generator import TextGenerator
     from saccade.use.mask_filler import MaskFiller
     from saccade.use.pointer import InputPointer
+    from saccade.use.table_ranker import TableRanker
     from saccade.use.tagger import WordLabeller
+    from saccade.use.transcriber import Transcriber
     from saccade.use.translator import Translation, Translator
 
 __all__ = [
     "AttentionMap",
+    "FrameLabeller",
     "InputPointer",
     "MaskFiller",
+    "TableRanker",
     "TextGenerator",
     "TextLabeller",
+    "Transcriber",
     "Translation",
     "Translator",
     "UserError",
@@ -44,8 +50,9 @@ def load(folder: "str | Path | Sequence[str | Path]", *, device: str | None = No
 
     A translation model is loaded as a `Translator`, a language model as a `TextGenerator`, a tagger as a
     `WordLabeller`, a classifier as a `TextLabeller`, a masked language model as a `MaskFiller`, a pointer
-    network as an `InputPointer`. A list of folders makes an ensemble: a `Translator` that averages the
-    probabilities of models with one vocabulary.
+    network as an `InputPointer`, a recogniser of pictures or sounds as a `Transcriber`, a classifier of them
+    as a `FrameLabeller`, a ranker as a `TableRanker`. A list of folders makes an ensemble: a `Translator`
+    that averages the probabilities of models with one vocabulary.
 
     device: "cpu", "cuda", "cuda:1"; unset: a GPU if one is available. Options of translation models:
     precision, "float32", "int8", which is faster on CPUs but quantises the weights, "bfloat16" or "float16"
@@ -62,10 +69,13 @@ def load(folder: "str | Path | Sequence[str | Path]", *, device: str | None = No
 
 _HOMES = {
     "AttentionMap": "saccade.models.recording",
+    "FrameLabeller": "saccade.use.frame_labeller",
     "InputPointer": "saccade.use.pointer",
     "MaskFiller": "saccade.use.mask_filler",
+    "TableRanker": "saccade.use.table_ranker",
     "TextGenerator": "saccade.use.generator",
     "TextLabeller": "saccade.use.classifier",
+    "Transcriber": "saccade.use.transcriber",
     "Translation": "saccade.use.translator",
     "Translator": "saccade.use.translator",
     "WordLabeller": "saccade.use.tagger",

@@ -20,6 +20,7 @@ from pathlib import Path
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy
 import torch
 
 import saccade
@@ -27,10 +28,13 @@ from saccade.__main__ import app
 from saccade.models import KINDS
 from saccade.models.families import (
     Classifier,
+    FrameClassifier,
     LanguageModel,
     MaskedLanguageModel,
     NonAutoregressive,
     Pointer,
+    Ranker,
+    Recogniser,
     Tagger,
 )
 from saccade.models.nonautoregressive import SCHEMES
@@ -98,8 +102,8 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
             sizes = SETTINGS if kind == "classifier" else without_preset
             yield kind, {**sizes, **text, **own, "model.kind": kind}
             continue
-        if record.family is Pointer:
-            yield kind, {**SETTINGS, **tasks(folder), "model.kind": kind, "model.numbers": 1}
+        if record.family in (FrameClassifier, Recogniser, Ranker, Pointer):
+            yield kind, {**SETTINGS, **of_no_text(folder, record.family), "model.kind": kind}
             continue
         if record.family is Tagger:
             text = {f"data.{split}text": folder / f"{split or 'train_'}words.tsv" for split in ("", "valid_")}
@@ -127,6 +131,52 @@ def write_labels(source: Path, path: Path) -> None:
     """The words of a text with their last letters as labels, a word a line."""
     sentences = ["".join(f"{word}\t{word[-1]}\n" for word in line.split()) for line in read_text(source)]
     path.write_text("\n".join(sentences), encoding="utf-8")
+
+
+def of_no_text(folder: Path, family: type) -> dict[str, object]:
+    """The settings of models that read frames or tables."""
+    if family is Ranker:
+        return {**write_tables(folder), "model.attends": "list"}
+    if family is Pointer:
+        return {**tasks(folder), "model.numbers": 1}
+    arrays = {"tokenizer.reads": "arrays", "tokenizer.width": 8, "model.strides": "[2]"}
+    return {**write_frames(folder, spelled=family is Recogniser), **arrays}
+
+
+def write_frames(folder: Path, *, spelled: bool) -> dict[str, object]:
+    """Arrays that hold the digits of a number a row each, and manifests with their text or last digit."""
+    found: dict[str, object] = {}
+    for name, split, count in (("train", "", 60), ("valid", "valid_", 10)):
+        path = folder / f"{name}-{'texts' if spelled else 'digits'}.tsv"
+        lines = []
+        for number in range(100, 100 + count):
+            numpy.save(
+                folder / f"{name}-{number}.npy",
+                numpy.repeat(numpy.eye(8)[[int(d) % 8 for d in str(number)]], 3, 0),
+            )
+            lines.append(f"{name}-{number}.npy\t{number if spelled else number % 10}\n")
+        path.write_text("".join(lines), encoding="utf-8")
+        found[f"data.{split}text"] = path
+    return found
+
+
+def write_tables(folder: Path) -> dict[str, object]:
+    """Lists of three rows, of which the first one is chosen."""
+    found: dict[str, object] = {}
+    for name, split, count in (("train", "", 60), ("valid", "valid_", 10)):
+        rows = [
+            f"{query},{'abc'[place]},{place * query % 7},{int(not place)}\n"
+            for query in range(count)
+            for place in range(3)
+        ]
+        (folder / f"{name}.csv").write_text("query,brand,price,label\n" + "".join(rows), encoding="utf-8")
+        found[f"data.{split}text"] = folder / f"{name}.csv"
+    return {
+        **found,
+        "tokenizer.fields": '["brand"]',
+        "tokenizer.numbers": '["price"]',
+        "tokenizer.group": "query",
+    }
 
 
 def tasks(folder: Path) -> dict[str, object]:
@@ -161,10 +211,18 @@ def smoke(run: Path, settings: dict[str, object], folder: Path) -> None:
     resumed = command("train", "--resume", run)
     require(f"{UPDATES} steps" in resumed, f"the run was not resumed to its end: {resumed}")
     require(run.name.split("-")[0] in command("info", run), "saccade info does not name the kind")
-    if "data.valid_text" in settings and not issubclass(
-        KINDS[str(settings["model.kind"])].family, LanguageModel
-    ):
-        use_predictor(run, folder, Path(str(settings["data.valid_text"])))
+    family = KINDS[str(settings["model.kind"])].family
+    if "data.valid_text" in settings and not issubclass(family, LanguageModel):
+        given = Path(str(settings["data.valid_text"]))
+        if issubclass(family, FrameClassifier | Recogniser):
+            use_predictor(run, given, given, str(folder / "valid-100.npy"))
+        elif issubclass(family, Ranker):
+            use_predictor(run, given, given, str(given))
+        elif issubclass(family, Pointer):
+            test = folder / "test.tasks"
+            use_predictor(run, test, given, read_text(test)[0].partition("\t")[0])
+        else:
+            use_predictor(run, folder / "test.en", given, read_text(folder / "test.en")[0])
     else:
         use = use_text if "data.text" in settings else use_translator
         use(run, folder)
@@ -183,18 +241,17 @@ def use_translator(run: Path, folder: Path) -> None:
     require(bool(maps) and all(bool(torch.isfinite(one.weights).all()) for one in maps), "no attention")
 
 
-def use_predictor(run: Path, folder: Path, labelled: Path) -> None:
+def use_predictor(run: Path, given: Path, labelled: Path, shown: str) -> None:
+    printed = command("predict", run, given)
     predictor = saccade.load(run, device="cpu")
-    test = folder / ("test.tasks" if isinstance(predictor, saccade.InputPointer) else "test.en")
-    printed = command("predict", run, test)
-    found = predictor.run(list(predictor.read(test, answers=False)))
+    found = predictor.run(list(predictor.read(given, answers=False)))
     require(
         printed == "".join(f"{line}\n" for one in found for line in one.lines()), "command and library differ"
     )
     scores = command("predict", run, labelled, "--score", unless="gives no labels")
-    require("accuracy" in scores or "exact" in scores or not scores, "no scores")
-    text = read_text(test)[0].partition("\t")[0]
-    require(bool(predictor.inspect(text).tokens), "no record")
+    names = ("accuracy", "exact", "CER", "log-loss")
+    require(any(name in scores for name in names) or not scores, "no scores")
+    require(bool(predictor.inspect(shown).tokens), "no record")
 
 
 def use_text(run: Path, folder: Path) -> None:

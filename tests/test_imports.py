@@ -20,7 +20,18 @@ ROOT = Path(__file__).parents[1]
 BENEATH = {"errors", "storage"}
 """What the files that all may import are made of."""
 EVERYWHERE = {"config", "distribution", "machine"} | BENEATH
-INFERENCE = {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "model_folder", "use"}
+INFERENCE = {
+    "quantisation",
+    "frames",
+    "text",
+    "native",
+    "nn",
+    "models",
+    "engine",
+    "decoding",
+    "model_folder",
+    "use",
+}
 
 # Unit (a package or a file of saccade/) -> what it may import besides EVERYWHERE and itself.
 # "models.interface" stands for that one file or folder; "models" for the whole package.
@@ -30,7 +41,8 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "machine": set(),
     "distribution": set(),
-    "text": set(),
+    "frames": set(),
+    "text": {"frames"},
     "quantisation": set(),
     "native": {"quantisation"},
     "nn": {"native"},
@@ -47,8 +59,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "engine": {"quantisation", "native", "nn", "models"},
     "model_folder": {"quantisation", "native", "text", "models"},
-    "inspection": {"decoding", "text"} | {"models.families", "models.recording"},
-    "use": {"quantisation", "text", "native", "nn", "models", "engine", "decoding", "model_folder"}
+    "inspection": {"decoding", "frames", "text"} | {"models.families", "models.recording"},
+    "use": {"quantisation", "frames", "text", "native", "nn", "models", "engine", "decoding", "model_folder"}
     | {"inspection"},
     "evaluation": INFERENCE,
     "comparison": INFERENCE | {"evaluation"},

@@ -18,10 +18,13 @@ from tests.test_generator import model as language_model
 def test_the_public_names_are_these() -> None:
     assert saccade.__all__ == [
         "AttentionMap",
+        "FrameLabeller",
         "InputPointer",
         "MaskFiller",
+        "TableRanker",
         "TextGenerator",
         "TextLabeller",
+        "Transcriber",
         "Translation",
         "Translator",
         "UserError",

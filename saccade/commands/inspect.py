@@ -25,7 +25,8 @@ Texts = Annotated[
     typer.Argument(
         metavar="TEXT...",
         show_default=False,
-        help="The sentence to translate, or several to compare; for a model that reads, a text.",
+        help="The sentence to translate, or several to compare; for a model that reads, a text, or the name "
+        "of a picture, sound or table.",
     ),
 ]
 Target = Annotated[
@@ -43,8 +44,8 @@ Out = Annotated[
     Path,
     option(
         "FILE",
-        "The page (.html), its data (.json, .npz), or a picture of the cross-attention (.png, .svg, "
-        ".pdf; needs the extra `plot`).",
+        "The page (.html), its data (.json, .npz), or a picture of the cross-attention, over what was read "
+        "if that is a picture or a sound (.png, .svg, .pdf; needs the extra `plot`).",
         "--out",
         "-o",
     ),
@@ -79,6 +80,7 @@ def attention(
       saccade attention runs/en-de "A dog runs." "A dog sleeps." --out dogs.html
       saccade attention runs/en-de "A dog runs." --compare runs/other --out models.html
       saccade attention runs/en-de "A dog runs." --out dog.png
+      saccade attention runs/lines line.png --out where.png
     """
     from saccade.inspection import picture, saving
     from saccade.use.translator import Translator
@@ -92,9 +94,10 @@ def attention(
                 f"{out}: a picture shows one sentence and one model; write a .html page instead."
             )
         opened = _opened(model, settings, use)
-        if not isinstance(opened, Translator):
-            raise ConfigError(f"{out}: only a translation can be drawn as a picture; write a .html page.")
-        _draw(opened, texts[0], target, out)
+        if isinstance(opened, Translator):
+            _draw(opened, texts[0], target, out)
+        else:
+            _draw_reading(opened, texts[0], target, out)
     else:
         saving.check(out)
         folders = _folders(model, compare, checkpoints=checkpoints)
@@ -123,6 +126,17 @@ def _draw(translator: "Translator", text: str, target: str | None, out: Path) ->
         typer.echo(note, err=True)
     if found is not None:
         typer.echo(found)
+
+
+def _draw_reading(model: "LoadedModel", text: str, target: str | None, out: Path) -> None:
+    from saccade.use.loaded import require_no_target
+    from saccade.use.predictor import Predictor
+
+    if not isinstance(model, Predictor):
+        raise ConfigError(f"{out}: only a translation can be drawn as a picture; write a .html page.")
+    require_no_target(target)
+    for note in model.draw(text, out):
+        typer.echo(note, err=True)
 
 
 def _folders(model: Path, compare: Path | None, *, checkpoints: bool) -> dict[str, Path]:

@@ -1,9 +1,9 @@
-"""saccade predict: what a model that reads a text says about it."""
+"""saccade predict: what a model that reads says about a text, a file or a table."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from saccade.errors import ConfigError, Unsupported
 
 if TYPE_CHECKING:
     from saccade.use.predictor import Prediction, Predictor
+    from saccade.use.transcriber import Head
 
 
 def predict(
@@ -25,7 +26,8 @@ def predict(
             metavar="FILE",
             show_default="standard input",
             help="The text: for a tagger CoNLL-U, words with labels, or one sentence a line; for a pointer "
-            "network inputs such as 0.1,0.5 separated by blanks; for others one text a line.",
+            "network inputs such as 0.1,0.5 separated by blanks; for a model that reads pictures or sounds "
+            "such a file, or a manifest of them; for a ranker a CSV table; for others one text a line.",
         ),
     ] = Path("-"),
     *,
@@ -46,6 +48,10 @@ def predict(
             "--confusion",
         ),
     ] = None,
+    head: Annotated[
+        str | None,
+        option("HEAD", "What writes the text of a recogniser: `attention` or `ctc`.", default="attention"),
+    ] = None,
     fill: Annotated[
         str | None, option("TEXT", "Fill the masked places [MASK] of a text (masked language models).")
     ] = None,
@@ -60,14 +66,17 @@ def predict(
 
     A tagger fills the labels into CoNLL-U, whose other columns and comments stay; words with labels and plain
     sentences become a word, a tab and a label on each line. A classifier writes a label and the text on each
-    line, and a pointer network adds a tab and positions to its inputs. With --json, each sentence or text is
-    an object on a line.
+    line, and a pointer network adds a tab and positions to its inputs. A model that reads pictures or sounds
+    writes each file's name, a tab and its text or label; a ranker writes the probability of each row, a tab
+    and its rank in its list. With --json, each sentence, text, file or list is an object on a line.
 
     \b
     Examples:
       saccade predict runs/ewt-tagger test.conllu --output tagged.conllu
       echo "The old town sleeps ." | saccade predict runs/ewt-tagger
       saccade predict runs/ewt-tagger test.conllu --score --picture confusion.png
+      saccade predict runs/lines line.png
+      saccade predict runs/catsup purchases.csv --json
       saccade predict runs/bert --fill "The [MASK] town"
       saccade predict runs/bert lines.txt --embeddings vectors.npz
     """
@@ -81,7 +90,7 @@ def predict(
     check_outputs(output or STDOUT, picture, embeddings, inputs=inputs)
     if picture is not None:
         check_picture(picture)
-    predictor = _load(model, running)
+    predictor = _load(model, running, head)
     if fill is not None:
         _fill(predictor, fill, top, as_json=as_json)
     elif embeddings is not None:
@@ -93,15 +102,20 @@ def predict(
         _write((predictor.run(chunk) for chunk in chunks), output, as_json=as_json)
 
 
-def _load(model: Path, running: Running) -> "Predictor":
+def _load(model: Path, running: Running, head: str | None) -> "Predictor":
     from saccade.interop.exported import is_exported
     from saccade.use.loading import load
     from saccade.use.predictor import Predictor
+    from saccade.use.transcriber import Transcriber
 
     running.set_up()
     if is_exported(model):
         raise Unsupported(f"{model}: an exported translator.", topic="translator")
     use = load(model, device=running.device)
+    if head is not None:
+        if not isinstance(use, Transcriber):
+            raise ConfigError("only recognisers have heads to choose from; leave the head out.")
+        use = Transcriber(use.model, device=use.device, head=cast("Head", head))
     if not isinstance(use, Predictor):
         raise Unsupported(f"{model}: this model writes text and labels none.", topic=use.topic)
     return use
@@ -125,12 +139,12 @@ def _score(
     predictor: "Predictor", file: Path, output: Path | None, picture: Path | None, *, as_json: bool
 ) -> None:
     scores = predictor.score(predictor.read(file, answers=True))
-    lines = [json.dumps(scores.as_dict(), ensure_ascii=False)] if as_json else scores.lines()
-    with output_file(output) as stream:
-        stream.write("".join(f"{line}\n" for line in lines).encode())
     if picture is not None:
         scores.draw(picture)
         typer.echo(f"{picture}: written", err=True)
+    lines = [json.dumps(scores.as_dict(), ensure_ascii=False)] if as_json else scores.lines()
+    with output_file(output) as stream:
+        stream.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def _fill(predictor: "Predictor", text: str, top: int, *, as_json: bool) -> None:

@@ -174,6 +174,7 @@ def _farewell(run: Path, counters: "Counters", plan: "Experiment") -> None:
 _EXAMPLES = {
     "translate": 'echo "your text" | saccade translate {run}',
     "predict": 'echo "your text" | saccade predict {run}',
+    "read": "saccade predict {run} FILE",
     "generate": 'saccade generate {run} --prompt "your text"',
 }
 """How a trained model is used, by `Task.use`."""

@@ -68,6 +68,6 @@ def require_possible(network: nn.Module, precision: RunPrecision) -> None:
 
 def device_engine(network: nn.Module, *, dtype: torch.dtype) -> Any:
     """What should be driven in the network's place on a GPU. dtype: of weights and products."""
-    if isinstance(network, Transformer) and fixed.unsupported_reason(network) is None:
+    if type(network) is Transformer and fixed.unsupported_reason(network) is None:
         return FixedTransformer(network, dtype=dtype)
     return network if dtype == torch.float32 else copy.deepcopy(network).to(dtype)

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from saccade.engine.packed import Memory, PackedStack, why_not_packed
 from saccade.models.interface import Vocabulary
-from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.models.transformer import Transformer, TransformerSettings
 from saccade.native.library import kernels
 from saccade.native.linear import pack
 from saccade.native.structs import CStep
@@ -119,7 +119,7 @@ class TransformerEngine:
     def __init__(self, network: Transformer, *, precision: Precision = "float32") -> None:
         self.vocabulary: Vocabulary = network.vocabulary
         self.max_source_length, self.max_target_length = network.max_source_length, network.max_target_length
-        self.config: TransformerConfig = network.config
+        self.config: TransformerSettings = network.config
         self.output = pack(network.output.weight, network.output.bias, precision=precision)
         sides = [
             (network.encoder.layers, network.encoder.norm, network.encoder.embedding),

@@ -61,7 +61,7 @@ def draw_attention(
         raise Unsupported("this model has no cross-attention to draw.")
     from matplotlib import rc_context
 
-    fonts, notes = _fonts([*source, *target])
+    fonts, notes = fonts_for([*source, *target])
     with rc_context({"font.family": fonts, "svg.fonttype": "path", "axes.unicode_minus": False}):
         figure = _figure(layers, source, target)
         save(figure, out)
@@ -162,7 +162,7 @@ def _plain(pieces: Sequence[str]) -> list[str]:
     return [piece.replace("$", r"\$") for piece in pieces]
 
 
-def _fonts(pieces: Iterable[str]) -> tuple[list[str], list[str]]:
+def fonts_for(pieces: Iterable[str]) -> tuple[list[str], list[str]]:
     """Font families that have the pieces' characters, and a note about characters that none has."""
     from matplotlib import font_manager
 

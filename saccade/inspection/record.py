@@ -20,10 +20,12 @@ Method = Literal["gradient", "erasure"]
 """How a token is attributed. gradient: the gradient of the log-probability times the token's embedding;
 erasure: the log-probability minus that without the token."""
 Part = Literal["maps", "search", "attributions", "log_probs", "text"]
-Reason = Literal["no-attention", "all-at-once", "masked", "language-model", "switched-off", "labels"]
+Reason = Literal[
+    "no-attention", "all-at-once", "masked", "language-model", "switched-off", "labels", "frames"
+]
 """Why a part of a record is absent: the model has no attention; it writes all positions at once; a token of a
 given target has a probability only given which others are masked; a language model has no search; it was not
-asked for; the model labels a text."""
+asked for; the model labels a text; it reads frames of a picture or a sound."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from saccade.errors import DamagedFile, Unsupported, UserError
 from saccade.model_folder.checkpoint import unique_tensors
-from saccade.models.transformer import Transformer, TransformerConfig
+from saccade.models.transformer import Transformer, TransformerSettings
 from saccade.nn.positions import FAIRSEQ_FIRST, sinusoids
 
 _LAYER = {
@@ -58,7 +58,7 @@ def load_published(network: Transformer, weights: Mapping[str, Tensor], *, file:
             tensor.copy_(torch.cat([part.reshape(-1, *tensor.shape[1:]) for part in parts.values()]))
 
 
-def check_unused(config: TransformerConfig, weights: Mapping[str, Tensor], *, file: Path) -> None:
+def check_unused(config: TransformerSettings, weights: Mapping[str, Tensor], *, file: Path) -> None:
     """Checks the weights that are computed here or stored twice; raises UserError for other values.
 
     A model whose positions are learned, whose tied matrices differ, or whose logits have a bias that
@@ -79,7 +79,7 @@ def check_unused(config: TransformerConfig, weights: Mapping[str, Tensor], *, fi
                 raise Unsupported(f"{file}: {name} differs from {same[0]}; one tied matrix was expected.")
 
 
-def _sinusoidal(table: Tensor, config: TransformerConfig) -> bool:
+def _sinusoidal(table: Tensor, config: TransformerSettings) -> bool:
     """Whether a stored table has the values that are computed here; stored in 16 bits, they are rounded."""
     first = FAIRSEQ_FIRST if config.sinusoid_layout == "fairseq" else 0
     count = table.size(0) - first
@@ -89,7 +89,7 @@ def _sinusoidal(table: Tensor, config: TransformerConfig) -> bool:
     return bool(torch.allclose(table[first:], computed, atol=1e-2))
 
 
-def published_names(config: TransformerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+def published_names(config: TransformerSettings) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yields each of our parameters, except embeddings, with the published ones that form it, in order."""
     for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         table, layers_of, norm_of = _SIDES[side]
@@ -102,7 +102,7 @@ def published_names(config: TransformerConfig) -> Iterator[tuple[str, tuple[str,
     yield "output.bias", ("final_logits_bias",)
 
 
-def _embeddings(config: TransformerConfig) -> dict[str, tuple[str, ...]]:
+def _embeddings(config: TransformerSettings) -> dict[str, tuple[str, ...]]:
     """The names under which each of our matrices may be stored; of tied matrices only one is stored."""
     source: tuple[str, ...] = (_EMBEDDED["encoder"], _SHARED)
     target: tuple[str, ...] = (_EMBEDDED["decoder"], _SHARED)

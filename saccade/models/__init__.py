@@ -9,7 +9,10 @@ from saccade.models import (
     bert,
     classifier,
     convolutional,
+    frame_classifier,
     pointer,
+    ranker,
+    recogniser,
     recurrent,
     recurrent_lm,
     tagger,
@@ -19,11 +22,14 @@ from saccade.models import (
 )
 from saccade.models.families import (
     Classifier,
+    FrameClassifier,
     LanguageModel,
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
     Pointer,
+    Ranker,
+    Recogniser,
     Seq2Seq,
     Tagger,
 )
@@ -86,6 +92,16 @@ KINDS: dict[str, Kind] = {
     "bert-classifier": Kind(
         classifier.BertClassifierConfig, classifier.BertClassifier, bert.PRESETS, Classifier
     ),
+    "frame-classifier": Kind(
+        frame_classifier.FrameClassifierConfig,
+        frame_classifier.TransformerFrameClassifier,
+        classifier.PRESETS,
+        FrameClassifier,
+    ),
+    "recogniser": Kind(
+        recogniser.RecogniserConfig, recogniser.TransformerRecogniser, recogniser.PRESETS, Recogniser
+    ),
+    "ranker": Kind(ranker.RankerConfig, ranker.AttentionRanker, classifier.PRESETS, Ranker),
     "pointer": Kind(pointer.PointerConfig, pointer.PointerNetwork, pointer.PRESETS, Pointer),
 }
 """The record of each value of `model.kind`."""

@@ -25,10 +25,10 @@ from saccade.nn.masks import padding_mask
 from saccade.nn.pooling import AttentionPooling
 
 
-class ClassifierConfig(Section):
-    """Settings of a classifier that is trained from scratch."""
+class ClassifierSettings(Section):
+    """The settings of classifiers with an encoder of their own, whatever it reads."""
 
-    kind: Literal["classifier"] = "classifier"
+    kind: str
     """Kind of model."""
     width: PositiveInt = 128
     """Size of embeddings and of every layer's input and output."""
@@ -75,6 +75,13 @@ class ClassifierConfig(Section):
         )
 
 
+class ClassifierConfig(ClassifierSettings):
+    """Settings of a classifier that is trained from scratch."""
+
+    kind: Literal["classifier"] = "classifier"
+    """Kind of model."""
+
+
 class BertClassifierConfig(BertEncoderConfig):
     """Settings of a classifier over BERT's encoder, which may come from a pre-trained model."""
 
@@ -101,7 +108,7 @@ class TextClassifier(Classifier):
         embedding = Embedding(
             vocabulary.source_size, width, positions=positions, dropout=config.dropout, scale=math.sqrt(width)
         )
-        self.encoder = TransformerEncoder(embedding, _layers(config), width=width, norm=config.norm)
+        self.encoder = TransformerEncoder(embedding, encoder_layers(config), width=width, norm=config.norm)
         self.pooling = AttentionPooling(width, heads=config.heads)
         self.dropout = Dropout(config.dropout)
         self.output: nn.Linear = Linear(width, vocabulary.target_size)
@@ -149,7 +156,8 @@ def _pooled(encoder: nn.Module, pooling: AttentionPooling, dropout: Dropout, inp
     return vector
 
 
-def _layers(config: ClassifierConfig) -> list[EncoderLayer]:
+def encoder_layers(config: ClassifierSettings) -> list[EncoderLayer]:
+    """The layers of the encoder."""
     return [
         EncoderLayer(
             config.blocks,

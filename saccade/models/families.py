@@ -170,6 +170,49 @@ class Classifier(Network):
         raise NotImplementedError
 
 
+class FrameClassifier(Classifier):
+    """A `Classifier` whose column `source` is frames of a picture, a sound or an array."""
+
+    purpose = "a classifier of pictures, sounds or arrays"
+
+
+class Recogniser(Network):
+    """A model that writes the text that a picture shows or a voice speaks. Target ids are characters."""
+
+    purpose = "a recogniser, which writes the text of pictures or sounds"
+    topic = "predictor"
+    body: Seq2Seq[Any, Any]
+    """The encoder-decoder, whose source is frames (batch, positions, frame width)."""
+    ctc: nn.Linear | None
+    """A second output layer, on the encoder's states (batch, positions, width), for CTC; its blank is the id
+    of padding."""
+
+    def positions(self, lengths: Tensor) -> Tensor:
+        """The number of the encoder's positions (batch,) for numbers of frames (batch,)."""
+        raise NotImplementedError
+
+    @property
+    def max_source_length(self) -> int | None:
+        """The largest number of frames that are read together; None means no limit."""
+        return None
+
+
+class Ranker(Network):
+    """A model that scores the candidates of a list by their fields."""
+
+    purpose = "a ranker, which scores the rows of a table"
+    topic = "predictor"
+
+    @property
+    def max_history(self) -> int | None:
+        """The largest number of items of a history that the model reads; None means no limit."""
+        return None
+
+    def scores(self, inputs: Inputs) -> Tensor:
+        """Scores (lists, candidates): the logits of the probability of being chosen; anything at padding."""
+        raise NotImplementedError
+
+
 class MaskedLanguageModel(Network):
     """A model that reads a text with gaps, and predicts the pieces in them. Both sides have the same ids."""
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt, model_validator
@@ -29,11 +29,9 @@ from saccade.nn.rows import RowLayout, Rows
 _MAX_POSITIONS = 1024
 
 
-class TransformerConfig(BlocksConfig):
-    """Settings of the Transformer; default sizes are the paper's base model (table 3)."""
+class TransformerSettings(BlocksConfig):
+    """The settings of every kind whose body is a `Transformer`; defaults are the paper's base model."""
 
-    kind: Literal["transformer"] = "transformer"
-    """Kind of model."""
     positions: Positions = "sinusoidal"
     """Position encoding. sinusoidal (section 3.5) and learned are added to embeddings; relative (Shaw et al.
     2018), rotary (Su et al. 2021) and alibi (Press et al. 2022) act inside every self-attention."""
@@ -97,6 +95,13 @@ class TransformerConfig(BlocksConfig):
         layers = self.encoder_layers + self.decoder_layers
         each = self.window if isinstance(self.window, tuple) else (self.window,) * layers
         return tuple(window or None for window in each)
+
+
+class TransformerConfig(TransformerSettings):
+    """Settings of the Transformer; default sizes are the paper's base model (table 3)."""
+
+    kind: Literal["transformer"] = "transformer"
+    """Kind of model."""
 
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -168,22 +173,29 @@ def _memory_size(memory: list[KeyValue]) -> tuple[int, int]:
 
 
 class Transformer(Seq2Seq[Memory, TransformerState]):
-    """The encoder-decoder Transformer."""
+    """The encoder-decoder Transformer.
 
-    config: TransformerConfig
+    source: what embeds the source in the place of token embeddings, such as a projection of frames.
+    """
+
+    config: TransformerSettings
 
     joins = True
 
-    def __init__(self, config: TransformerConfig, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, config: TransformerSettings, vocabulary: Vocabulary, *, source: nn.Module | None = None
+    ) -> None:
         super().__init__(config, vocabulary)
-        source = self._embedding(vocabulary.source_size)
+        source = self._embedding(vocabulary.source_size) if source is None else source
         target = self._embedding(vocabulary.target_size)
         width, blocks, windows = config.width, config.blocks, config.windows
         layers = (
             EncoderLayer(blocks, window=window, positions=self._attention_positions(causal=False))
             for window in windows[: config.encoder_layers]
         )
-        self.encoder = TransformerEncoder(source, layers, width=width, norm=config.norm)
+        self.encoder: TransformerEncoder[Any] = TransformerEncoder(
+            source, layers, width=width, norm=config.norm
+        )
         self.target_embedding = target
         self.decoder = nn.ModuleList(
             DecoderLayer(blocks, window=window, positions=self._attention_positions(causal=True))
@@ -290,7 +302,7 @@ class Transformer(Seq2Seq[Memory, TransformerState]):
             nn.init.normal_(self.output.weight, std=self.config.width**-0.5)
 
 
-def count_parameters(config: TransformerConfig, vocabulary: Vocabulary) -> int:
+def count_parameters(config: TransformerSettings, vocabulary: Vocabulary) -> int:
     """Number of parameters of the model, tied ones counted once, without allocating memory for them."""
     with torch.device("meta"):
         model = Transformer(config, vocabulary)

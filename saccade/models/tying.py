@@ -20,13 +20,18 @@ def resolve_tying(setting: Tying | None, *, shared: bool) -> Tying:
     return setting or ("all" if shared else "target")
 
 
-def tie(tying: Tying, *, output: nn.Linear, source: Embedding, target: Embedding | None) -> None:
-    """Ties the matrices; target is None in a model that embeds no target tokens."""
+def tie(tying: Tying, *, output: nn.Linear, source: nn.Module, target: Embedding | None) -> None:
+    """Ties the matrices; target is None in a model that embeds no target tokens.
+
+    source: an `Embedding` if it is tied.
+    """
     if target is None:
         if tying == "all":
+            assert isinstance(source, Embedding)
             output.weight = source.tokens.weight
         return
     if tying == "all":
+        assert isinstance(source, Embedding)
         source.tokens.weight = target.tokens.weight
     if tying != "none":
         output.weight = target.tokens.weight

@@ -130,9 +130,13 @@ class Labelling(Task):
         if not cast(ExamplesConfig, data).text:
             raise ConfigError("no training text: set data.text.")
 
+    def opened(self, out: Path) -> Any:
+        """Opens what `prepare` wrote: `PreparedExamples`, or what has the same parts."""
+        return open_prepared_examples(out)
+
     def material(self, plan: Experiment, out: Path, group: Group) -> Material:
         """See `Task.material`."""
-        prepared, training = open_prepared_examples(out), plan.training
+        prepared, training = self.opened(out), plan.training
 
         def data(_: object) -> TrainingLines:
             return TrainingLines(

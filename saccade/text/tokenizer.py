@@ -19,12 +19,14 @@ from saccade.errors import DamagedFile, Unsupported
 from saccade.machine import has_room_for_threads
 from saccade.storage.structured import read_bytes
 from saccade.text.corpus import file_hash
+from saccade.text.framed import FrameTokenizer
 from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_many
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.marian import MarianTokenizer
 from saccade.text.positions import PositionTokenizer
 from saccade.text.settings import SETTINGS_FILE, damaged, read_settings, write_settings
+from saccade.text.table import TableTokenizer
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, TokenizerConfig, learn_model, without_surrogates
 from saccade.text.wordpiece import WordPieceTokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
@@ -204,6 +206,8 @@ TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
     WordTokenizer.kind: WordTokenizer.load,
     ByteTokenizer.kind: ByteTokenizer.load,
     WordPieceTokenizer.kind: WordPieceTokenizer.load,
+    FrameTokenizer.kind: FrameTokenizer.load,
+    TableTokenizer.kind: TableTokenizer.load,
     PositionTokenizer.kind: PositionTokenizer.load,
 }
 """The function that loads each kind of tokeniser."""

@@ -51,8 +51,12 @@ class CrossEntropy(Objective):
 
     def __call__(self, model: Seq2Seq[Any, Any], batch: Batch) -> Tensor:
         """See `Objective`."""
-        source, target = batch["source"], batch["target"]
-        memory = model.encode(source.values, source.lengths)
+        source = batch["source"]
+        return self.given(model, batch, model.encode(source.values, source.lengths))
+
+    def given(self, model: Seq2Seq[Any, Any], batch: Batch, memory: Any) -> Tensor:
+        """The loss of a batch whose source is encoded in `memory`."""
+        target = batch["target"]
         hidden = model.decode(batch["target_in"].values, memory)  # (batch, target, width)
         return _token_loss(self, model.output, hidden, target.values, target.real)
 

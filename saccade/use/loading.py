@@ -10,20 +10,26 @@ from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models import kind_of
 from saccade.models.families import (
     Classifier,
+    FrameClassifier,
     LanguageModel,
     MaskedLanguageModel,
     Network,
     NonAutoregressive,
     Pointer,
+    Ranker,
+    Recogniser,
     Seq2Seq,
     Tagger,
 )
 from saccade.use.classifier import TextLabeller
+from saccade.use.frame_labeller import FrameLabeller
 from saccade.use.generator import TextGenerator
 from saccade.use.mask_filler import MaskFiller
 from saccade.use.pointer import InputPointer
 from saccade.use.predictor import Predictor
+from saccade.use.table_ranker import TableRanker
 from saccade.use.tagger import WordLabeller
+from saccade.use.transcriber import Transcriber
 from saccade.use.translator import Translator
 
 Use = Translator | TextGenerator | Predictor
@@ -36,6 +42,9 @@ USES: dict[type[Network], Callable[..., Use]] = {
     Tagger: WordLabeller,
     Classifier: TextLabeller,
     MaskedLanguageModel: MaskFiller,
+    FrameClassifier: FrameLabeller,
+    Recogniser: Transcriber,
+    Ranker: TableRanker,
     Pointer: InputPointer,
 }
 """The class, or a function that makes it, for the models of each family."""

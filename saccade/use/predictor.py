@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
-from saccade.errors import Unsupported
+from saccade.errors import ConfigError, Unsupported
 from saccade.machine import chosen_device, usable_device
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.families import Network, expect
@@ -109,6 +109,10 @@ class Predictor(LoadedModel):
     @abstractmethod
     def run(self, items: Sequence[Any]) -> Sequence[Prediction]:
         """The prediction of each item, in order."""
+
+    def draw(self, text: str, out: Path) -> list[str]:  # noqa: ARG002
+        """Draws what the model attends to over what it reads; returns notes for the user."""
+        raise ConfigError(f"{out}: only a translation can be drawn as a picture; write a .html page.")
 
     def score(self, items: Iterable[Any]) -> Scores:  # noqa: ARG002
         """Compares predictions with what a file says."""

@@ -95,7 +95,7 @@ def test_a_font_that_has_the_characters_is_taken(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(picture, "_characters", lambda font: {ord("猫")} if font == "han.ttf" else real(font))
     own = [one for one in font_manager.fontManager.ttflist if one.name == "DejaVu Sans"]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [*own, entry])
-    assert picture._fonts(["▁猫"]) == (["DejaVu Sans", "Some Han"], [])
+    assert picture.fonts_for(["▁猫"]) == (["DejaVu Sans", "Some Han"], [])
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

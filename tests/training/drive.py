@@ -84,6 +84,16 @@ LABEL_SIZES = {
     ],
 }
 """What each kind of model that labels needs besides."""
+TINY_TABLES = [
+    *("model.heads=2", "model.feed_forward=16", 'tokenizer.fields=["brand","shop"]'),
+    *('tokenizer.numbers=["price"]', "tokenizer.group=query", "tokenizer.label=chosen"),
+]
+_ARRAYS = [*("model.heads=2", "model.feed_forward=16", "tokenizer.reads=arrays", "tokenizer.width=6")]
+FRAME_SIZES = {
+    "frame-classifier": [*_ARRAYS, "model.layers=1", "model.strides=[2]"],
+    "recogniser": [*_ARRAYS, "model.encoder_layers=1", "model.decoder_layers=1", "model.strides=[2]"],
+}
+"""What each kind of model that reads frames needs besides."""
 
 
 def overrides(folder: Path, settings: list[str]) -> list[str]:
@@ -93,6 +103,13 @@ def overrides(folder: Path, settings: list[str]) -> list[str]:
     english, german = folder / "train.en", folder / "train.de"
     if kind in TEXT_SIZES:
         return [f"data.text={english}", f"data.valid_text={german}", *TINY_TEXT, *TEXT_SIZES[kind]]
+    if kind == "ranker":
+        tables = [f"data.text={folder / 'train.csv'}", f"data.valid_text={folder / 'valid.csv'}"]
+        return [*tables, *TINY_LABELS, *TINY_TABLES]
+    if kind in FRAME_SIZES:
+        end = "" if kind == "recogniser" else "-labels"
+        manifests = [f"data.text={folder / 'train'}{end}.tsv", f"data.valid_text={folder / 'valid'}{end}.tsv"]
+        return [*manifests, *TINY_LABELS, *FRAME_SIZES[kind]]
     if kind in LABEL_SIZES:
         labelled = [f"data.text={folder / 'train.tsv'}", f"data.valid_text={folder / 'valid.tsv'}"]
         return [*labelled, *TINY_LABELS, *LABEL_SIZES[kind]]
