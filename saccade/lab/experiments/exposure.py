@@ -110,6 +110,6 @@ EXPERIMENT = Experiment(
         "another sentence: the place-by-place comparison counts every later token of it as wrong.",
         "前面的错误会影响后面；但差距的一部分只是因为开头错了之后，后面逐位比较都会算错。",
     ),
-    code=(Code(CrossEntropy.__call__, 'model.decode(batch["target_in"].values, memory)'),),
+    code=(Code(CrossEntropy.given, 'model.decode(batch["target_in"].values, memory)'),),
     seconds=10,
 )

@@ -126,7 +126,7 @@ EXPERIMENT = Experiment(
     ),
     code=(
         Code(
-            CrossEntropy.__call__,
+            CrossEntropy.given,
             "return _token_loss(self, model.output, hidden, target.values, target.real)",
         ),
     ),
