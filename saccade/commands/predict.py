@@ -62,7 +62,7 @@ def predict(
     ] = None,
     running: Running,
 ) -> None:
-    """Label, classify or complete text with a model that reads, or point at inputs.
+    """Label, classify, read or rank with a model that reads.
 
     A tagger fills the labels into CoNLL-U, whose other columns and comments stay; words with labels and plain
     sentences become a word, a tab and a label on each line. A classifier writes a label and the text on each

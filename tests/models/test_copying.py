@@ -170,7 +170,8 @@ def test_ensembles_and_settings_that_do_not_fit_are_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match="training.r_drop: not for models that copy"):
         read_experiment(overrides=["model.copying=true", "training.r_drop=5"])
     with pytest.raises(
-        UserError, match="copying = True: a setting of kind transformer, and this model is recurrent"
+        UserError,
+        match="copying = True: a setting of kind transformer and recogniser, and this model is recurrent",
     ):
         read_experiment(overrides=["model.kind=recurrent", "model.copying=true"])
     table = {"kind": "transformer", "copying": True, "width": 12, "heads": 3}

@@ -69,7 +69,10 @@ def test_a_wrong_setting_is_named(table: dict[str, object], message: str) -> Non
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"kind": "recurrent", "window": 4}, "model.window = 4: a setting of kind transformer, and this"),
+        (
+            {"kind": "recurrent", "window": 4},
+            "model.window = 4: a setting of kind transformer and recogniser, and this",
+        ),
         ({"kind": "convolutional", "positions": "rotary"}, "model.positions = 'rotary': a setting of kind t"),
         ({"cell": "lstm"}, "a setting of kind recurrent and recurrent-lm and pointer, and this model is tr"),
         ({"embedding": 64}, "a setting of kind recurrent and convolutional, and this model is transformer"),

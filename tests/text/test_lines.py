@@ -28,12 +28,14 @@ from saccade.text.vocabulary import learn_model, sample_lines
 from saccade.text.wordpiece import WordPieceConfig, WordPieceTokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
 from saccade.use.classifier import TextLabeller
+from saccade.use.frame_labeller import FrameLabeller
 from saccade.use.generator import TextGenerator
 from saccade.use.mask_filler import MaskFiller
 from saccade.use.pointer import InputPointer
 from saccade.use.tagger import WordLabeller
+from saccade.use.transcriber import Transcriber
 from saccade.use.translator import Translator
-from tests import labelled, tiny
+from tests import framed, labelled, tiny
 from tests.test_generator import model as language_model
 
 LINE: Any = "ninety-nine"
@@ -68,6 +70,10 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
     "saccade.use.classifier.TextLabeller.predict": [
         lambda: TextLabeller(labelled.classifier()).predict(LINE)
     ],
+    "saccade.use.frame_labeller.FrameLabeller.predict": [
+        lambda: FrameLabeller(framed.frame_classifier()).predict(LINE)
+    ],
+    "saccade.use.transcriber.Transcriber.predict": [lambda: Transcriber(framed.recogniser()).predict(LINE)],
     "saccade.use.mask_filler.MaskFiller.embed": [lambda: MaskFiller(labelled.bert()).embed(LINE)],
     "saccade.use.mask_filler.MaskFiller.predict": [lambda: MaskFiller(labelled.bert()).predict(LINE)],
     "saccade.use.mask_filler.MaskFiller.run": [lambda: MaskFiller(labelled.bert()).run(LINE)],
@@ -157,7 +163,11 @@ ELSEWHERE = {
     r"saccade\.text\.(imported|m2m|marian|lines)\.\w+(\.\w+)?",
     r"saccade\.use\.(problems|attending|scoring|label_scores|minimum_risk|request|text_decoder)\..*",
     r"saccade\.text\.(conllu|labelled|tagging)\..*",
-    r"saccade\.inspection\.(confusion|reading)\..*",
+    r"saccade\.inspection\.(confusion|reading|overlay)\..*",
+    r"saccade\.inspection\.picture\.fonts_for",
+    r"saccade\.use\.recorded\..*",
+    # Tokenisers of what is no text refuse lines.
+    r"saccade\.text\.(framed|table)\..*",
     r"saccade\.alignment\.counting\.both_ways",
     r"saccade\.text\.word_pieces\..*",
     r"saccade\.text\.(repeats|findings|overlap|language_id|folding|scripts)\..*",
