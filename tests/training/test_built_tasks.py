@@ -66,6 +66,7 @@ def exact(model: Any, given: Batch) -> float:
     return float(((said == pieces) | ~real).all(1).float().mean())
 
 
+@pytest.mark.slow
 def test_with_true_fertilities_digits_are_copied_without_a_mistake_and_evenly_they_are_not() -> None:
     test = next(digits(seed=99, rows=200))
     source, fertilities = test["source"], test["fertilities"].values
@@ -122,6 +123,7 @@ def teacher() -> Transformer:
     return model
 
 
+@pytest.mark.slow
 def test_independent_words_mix_translations_and_a_teachers_choice_cures_it() -> None:
     raw = student(max_fertility=3)
     fit(raw, FertilityCrossEntropy(), thanks(RAW), steps=150)

@@ -70,18 +70,21 @@ def losses(network: Any, *, lag: int) -> tuple[float, list[float]]:
     return float(found.mean()), found.tolist()
 
 
+@pytest.mark.slow
 def test_memory_makes_a_lag_beyond_the_segment_known() -> None:
     mean, by_place = losses(trained("transformer-xl", lag=LONG, steps=500, memory=16), lag=LONG)
     assert mean < 0.25, mean
     assert max(by_place) < 0.3, by_place
 
 
-@pytest.mark.parametrize("kind", ["transformer-xl", pytest.param("transformer-lm", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["transformer-xl", "transformer-lm"])
 def test_without_memory_it_stays_at_chance(kind: str) -> None:
     mean, _ = losses(trained(kind, lag=LONG, steps=500, memory=0), lag=LONG)
     assert mean > 0.95 * CHANCE, mean
 
 
+@pytest.mark.slow
 def test_without_memory_the_context_is_fragmented() -> None:
     """Where a segment begins, what it needs is in the segment before: chance; further on it is known."""
     _, cut = losses(trained("transformer-xl", lag=SHORT, steps=300, memory=0), lag=SHORT)
