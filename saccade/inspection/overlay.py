@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from saccade.errors import Unsupported
 from saccade.frames.reading import View
 from saccade.inspection.picture import check_picture, fonts_for, save
-from saccade.models.recording import AttentionMap
+from saccade.models.recording import AttentionMap, cross_maps
 
 _WIDE = 9.0  # inches
 _ROW = (0.28, 1.6)  # inches, bounds of a row's height
@@ -38,7 +38,7 @@ def draw_over(
     the user. Raises UserError without matplotlib or cross-attention, and if the file cannot be written.
     """
     check_picture(out)
-    found = [one.weights.float().mean(0) for one in maps if one.kind == "cross"]
+    found = [one.weights.float().mean(0) for one in cross_maps(maps)]
     if not found:
         raise Unsupported("this model has no attention to draw over what it reads.")
     mean = torch.stack(found).mean(0).numpy()  # (marks, keys)

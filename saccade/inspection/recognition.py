@@ -13,7 +13,7 @@ from saccade.inspection.facts import facts
 from saccade.inspection.reading import word_tokens
 from saccade.inspection.record import Inspection, Search, Side, Written
 from saccade.inspection.translation import path_of
-from saccade.models.recording import AttentionKind
+from saccade.models.recording import AttentionKind, cross_maps
 from saccade.text.tokenizer import Tokenizer
 
 _SIDES: dict[AttentionKind, tuple[Side, Side]] = {
@@ -43,7 +43,7 @@ def inspect_recognition(
     with torch.inference_mode():
         recorded = decoder.attention(source, lengths, target)
     maps = tuple(replace(one, weights=one.weights[0].float().cpu()) for one in recorded)
-    positions = max(one.weights.size(-1) for one in maps if one.kind == "cross")
+    positions = max(one.weights.size(-1) for one in cross_maps(maps))
     ids = sorted({candidate.token for step in trace.steps for candidate in step})
     return Inspection(
         name=name,
