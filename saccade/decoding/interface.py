@@ -82,6 +82,18 @@ class Decoder(ABC):
         """Attention maps of every layer while the model reads one sentence and writes the target."""
         raise Unsupported(self._refusal)
 
+    def attended(
+        self, source: Tensor, source_lengths: Tensor, target: Sequence[int], rounds: Rounds
+    ) -> list[AttentionMap]:
+        """The maps of the rounds in which the tokens of a translation were written, else as `attention`."""
+        return self.attention(source, source_lengths, target)
+
+    def slots(
+        self, source: Tensor, source_lengths: Tensor, target: Sequence[int]
+    ) -> list[tuple[int, ...]] | None:
+        """The positions of `axis` that write each output token; None if these are the same."""
+        return None
+
     def axis(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[int]:
         """The ids along the target axis of the maps that `attention` returns."""
         return list(target)

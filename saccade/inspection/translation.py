@@ -9,7 +9,6 @@ from torch import Tensor
 from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
-from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
 from saccade.decoding.trace import Rounds, Trace
@@ -94,7 +93,7 @@ class TranslationInspector:
         trace, rounds = (steps, ()) if isinstance(steps, Trace) else (None, steps)
         written = () if given else rounds
         with torch.inference_mode():
-            maps = tuple(_single(one) for one in self._attended(batch, target, written))
+            maps = tuple(_single(one) for one in self.decoder.attended(*batch, target, written))
             axis = decoder.axis(*batch, target)
             fertilities = decoder.fertilities(*batch, target)
             slots = self._slots(batch, target)
@@ -128,16 +127,7 @@ class TranslationInspector:
             absent=absent,
         )
 
-    def _attended(
-        self, batch: tuple[Tensor, Tensor], target: list[int], rounds: Rounds
-    ) -> list[AttentionMap]:
-        if isinstance(self.decoder, NonAutoregressiveDecoder):
-            return self.decoder.attended(*batch, target, rounds)
-        return self.decoder.attention(*batch, target)
-
     def _slots(self, batch: tuple[Tensor, Tensor], target: list[int]) -> tuple[tuple[int, ...], ...] | None:
-        if not isinstance(self.decoder, NonAutoregressiveDecoder):
-            return None
         found = self.decoder.slots(*batch, target)
         return None if found is None else tuple(found)
 

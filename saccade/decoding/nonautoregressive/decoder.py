@@ -129,21 +129,9 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     def rounds(self, source: Tensor, source_lengths: Tensor, found: Hypothesis) -> Rounds:
         """The rounds in which the trained network writes a translation of one sentence."""
 
-    def attended(
-        self, source: Tensor, source_lengths: Tensor, target: Sequence[int], rounds: Rounds
-    ) -> list[AttentionMap]:
-        """The maps of the rounds in which the tokens of a translation were written, else as `attention`."""
-        return self.attention(source, source_lengths, target)
-
     def outputs(self, target: Sequence[int]) -> list[int]:
         """The ids whose log-probabilities `token_log_probs` gives: the target without its end symbol."""
         return list(target[:-1])
-
-    def slots(
-        self, source: Tensor, source_lengths: Tensor, target: Sequence[int]
-    ) -> list[tuple[int, ...]] | None:
-        """The positions of `axis` that write each of `outputs`; None if these are the same."""
-        return None
 
     @abstractmethod
     def token_log_probs(self, source: Tensor, target: Sequence[int], rounds: Rounds) -> Tensor:
