@@ -125,7 +125,8 @@ def test_the_record_of_a_sentence_has_its_words_and_labels() -> None:
     assert [(one.kind, tuple(one.weights.shape)) for one in record.maps] == [("encoder", (3, 3, 3))] * 2
     for one in record.maps:
         torch.testing.assert_close(one.weights.sum(-1), torch.ones(3, 3), check_dtype=False)
-    assert record.to_json()["records"][0]["absent"] == {"search": "labels", "attributions": "labels"}
+    assert record.to_json()["records"][0]["absent"] == {"search": "labels"}
+    assert record.to_json()["records"][0]["places"] == [0, 1, 2]
     with pytest.raises(UserError, match="the text is empty"):
         labeller.inspect("  ")
     assert WordLabeller(tagger(encoder="lstm")).inspect("the old town").absent["maps"] == "no-attention"

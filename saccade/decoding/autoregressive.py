@@ -17,6 +17,7 @@ from saccade.decoding.options import DecodingConfig, length_penalty
 from saccade.decoding.padding import padded
 from saccade.decoding.scoring import target_log_probs
 from saccade.decoding.search import search
+from saccade.decoding.token_scores import StepwiseScores, TokenScores
 from saccade.decoding.trace import Rounds, Trace
 from saccade.errors import Unsupported
 from saccade.models.families import Seq2Seq
@@ -162,6 +163,10 @@ class Autoregressive(SearchDecoder):
     def attention(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> list[AttentionMap]:
         """See `Decoder.attention`: one teacher-forced pass."""
         return self._recorded(source, source_lengths, [target])
+
+    def token_scores(self, source: Tensor, target: Sequence[int], rounds: Rounds) -> TokenScores:  # noqa: ARG002
+        """See `Decoder.token_scores`: given the tokens before."""
+        return StepwiseScores(self.network, target, device=source.device)
 
     def align(
         self, source: Tensor, source_lengths: Tensor, targets: Sequence[Sequence[int]]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from saccade.config import Section
 from saccade.decoding.hypothesis import Hypothesis
+from saccade.decoding.token_scores import TokenScores
 from saccade.decoding.trace import Rounds, Trace
 from saccade.errors import Unsupported
 from saccade.models.interface import Vocabulary
@@ -32,6 +33,9 @@ class Decoder(ABC):
     """The trained network; None for an exported model."""
     reads_target: bool = True
     """Whether the attention that `attention` records depends on the target."""
+    reads_before: bool = True
+    """Whether the decoder reads the tokens before each token of the target, the start symbol first, and not
+    positions of the target itself."""
 
     @abstractmethod
     def decode(
@@ -87,6 +91,13 @@ class Decoder(ABC):
     ) -> list[AttentionMap]:
         """The maps of the rounds in which the tokens of a translation were written, else as `attention`."""
         return self.attention(source, source_lengths, target)
+
+    def token_scores(self, source: Tensor, target: Sequence[int], rounds: Rounds) -> TokenScores | None:
+        """The probability of each token of a target, given sources such as `source` (1, source).
+
+        rounds: those of `traced`, if the target is the model's translation. None without a trained network.
+        """
+        return None
 
     def slots(
         self, source: Tensor, source_lengths: Tensor, target: Sequence[int]

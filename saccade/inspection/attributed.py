@@ -7,11 +7,10 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.interface import Decoder
-from saccade.decoding.nonautoregressive.decoder import NonAutoregressiveDecoder
 from saccade.decoding.trace import Rounds
-from saccade.inspection.attribution import AtOnceAttributor, Attributor, SourceAttributor
+from saccade.inspection.attribution.attributor import Attributor
+from saccade.inspection.attribution.translation import SourceAttributor
 from saccade.inspection.correlation import correlations
 from saccade.inspection.record import Attribution, Correlation, Method, Part, Reason
 from saccade.models.recording import AttentionMap, cross_maps
@@ -42,11 +41,12 @@ def attributed(
     rounds: those in which the model wrote the target, none if it was given. slots: see `Passes`. wanted:
     whether attributions are computed; log-probabilities always are.
     """
-    attributor = _attributor(decoder, source, target, rounds)
-    if attributor is None:
+    scores = decoder.token_scores(source, target, rounds)
+    if scores is None:
         return Attributed((), None, {"attributions": "all-at-once", "log_probs": "all-at-once"})
+    attributor = SourceAttributor(decoder.network, source, scores)
     with torch.inference_mode():
-        log_probs = attributor.log_probs(source)[0]
+        log_probs = attributor.log_probs()
     if len(log_probs) and bool(log_probs.isnan().all()):
         return Attributed((), None, {"attributions": "masked", "log_probs": "masked"})
     known = tuple(log_probs.tolist())
@@ -85,11 +85,3 @@ def of_tokens(one: AttentionMap, slots: Slots | None) -> AttentionMap:
         return one
     rows = [one.weights[:, list(places)].mean(1) for places in slots]
     return replace(one, weights=torch.stack(rows, 1))
-
-
-def _attributor(decoder: Decoder, source: Tensor, target: Sequence[int], rounds: Rounds) -> Attributor | None:
-    if isinstance(decoder, Autoregressive):
-        return SourceAttributor(decoder.network, source, target)
-    if isinstance(decoder, NonAutoregressiveDecoder):
-        return AtOnceAttributor(decoder, source, target, rounds)
-    return None

@@ -46,6 +46,8 @@ def _record(one: Inspection) -> dict[str, Any]:
         found["log_probs"] = _rounded(one.log_probs)
     if one.fertilities is not None:
         found["fertilities"] = list(one.fertilities)
+    if one.places is not None:
+        found["places"] = list(one.places)
     if one.search is not None:
         found["search"] = _search(one.search)
     if one.passes is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InputError, TooLong
-from saccade.inspection.attribution import TextAttributor
+from saccade.inspection.attribution.text import TextAttributor
 from saccade.inspection.correlation import correlations
 from saccade.inspection.facts import facts
 from saccade.inspection.record import Attribution, Correlation, Inspection, Part, Reason, Side
@@ -50,7 +50,8 @@ def inspect_text(
         "read": tokens_of(tokenizer, tokenizer.target_pieces(read[first - held :])),
     }
     attributor = TextAttributor(network, own, gold, memory)
-    log_probs = tuple(attributor.log_probs(own, gold)[0].tolist())
+    with torch.inference_mode():
+        log_probs = tuple(attributor.log_probs().tolist())
     return Inspection(
         name=without_surrogates(name),
         model=facts(network, maps),

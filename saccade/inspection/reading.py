@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from saccade.inspection.attributed import attributions
-from saccade.inspection.attribution import Attributor
+from saccade.inspection.attribution.attributor import Attributor
 from saccade.inspection.facts import facts
 from saccade.inspection.record import Inspection, Part, Reason, Side
 from saccade.inspection.words import Tokens
-from saccade.models.recording import cross_maps, record_attention
+from saccade.models.recording import AttentionMap, cross_maps, record_attention
 
 
 def inspect_reading(
@@ -48,7 +48,8 @@ def inspect_reading(
         tokens={"source": tokens, "target": word_tokens(labels)},
         maps=maps,
         log_probs=None if attributor is None else _log_probs(attributor),
-        attributions=() if attributor is None else attributions(attributor, cross_maps(maps)),
+        attributions=() if attributor is None else attributions(attributor, _compared(attributor, maps)),
+        places=None if attributor is None or attributor.places is None else tuple(attributor.places.tolist()),
         sides=tuple(pooled if one.kind == "cross" else ("source", "source") for one in maps),
         absent=absent,
     )
@@ -56,7 +57,15 @@ def inspect_reading(
 
 @torch.inference_mode()
 def _log_probs(attributor: Attributor) -> tuple[float, ...]:
-    return tuple(attributor.log_probs(attributor.source)[0].tolist())
+    return tuple(attributor.log_probs().tolist())
+
+
+def _compared(attributor: Attributor, maps: Sequence[AttentionMap]) -> list[AttentionMap]:
+    """The maps (heads, label, source) to compare: what pools or points, or the rows of the labels' places."""
+    places = attributor.places
+    if places is None:
+        return cross_maps(maps)
+    return [replace(one, weights=one.weights[:, places.cpu()]) for one in maps]
 
 
 def word_tokens(words: Sequence[str]) -> Tokens:

@@ -94,8 +94,9 @@ class Inspection:
     those along each axis. maps: the weights (heads, query, key) of every attention module, and `sides` the
     axes of each. written: the side whose tokens are the output. log_probs: of each of these, in nats. search,
     passes: how a model that writes token by token, or at once, found its translation. fertilities: of each
-    source piece. memory: number of tokens at the beginning of side "read" that were read before the segment
-    shown. absent: the parts that are not defined for this model, with the reason.
+    source piece. places: for each output token, the source position that it labels or fills. memory: number
+    of tokens at the beginning of side "read" that were read before the segment shown. absent: the parts that
+    are not defined for this model, with the reason.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Inspection:
     passes: Passes | None = None
     attributions: tuple[Attribution, ...] = ()
     fertilities: tuple[int, ...] | None = None
+    places: tuple[int, ...] | None = None
     memory: int = 0
     absent: Mapping[Part, Reason] = field(default_factory=dict)
 

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.decoding.autoregressive import Autoregressive
 from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.options import DecodingConfig
@@ -147,9 +146,9 @@ class TranslationInspector:
 
     def _sides(self, one: AttentionMap, *, source: int) -> tuple[Side, Side]:
         queries, keys = _AXES[one.kind]
-        if one.kind == "encoder" and one.weights.size(1) == source + 1:
+        if queries == "source" and one.weights.size(1) == source + 1:
             return "sentence", "sentence"
-        if one.kind == "decoder" and not isinstance(self.decoder, Autoregressive):
+        if keys == "read" and not self.decoder.reads_before:
             return "target", "target"
         return queries, keys
 

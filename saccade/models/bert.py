@@ -189,6 +189,11 @@ class BertTagger(Tagger):
         """See `Tagger.max_source_length`."""
         return self.config.max_positions
 
+    @property
+    def vectors(self) -> nn.Module:
+        """See `Tagger.vectors`."""
+        return self.encoder.embedding.tokens
+
     def encode(self, inputs: Inputs) -> Tensor:
         """See `Tagger.encode`: the state of each word's first piece."""
         states = self.encoder(inputs["source"].values, inputs["source"].lengths)  # (batch, pieces, width)

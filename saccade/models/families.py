@@ -145,6 +145,12 @@ class Tagger(Network):
     """The random field over the labels of a sentence; without one, each word's label is independent."""
 
     @property
+    def vectors(self) -> nn.Module:
+        """The module whose output (batch, source, width) are vectors of what stands at each position of the
+        column `source`, without the positions themselves."""
+        raise NotImplementedError
+
+    @property
     def max_source_length(self) -> int | None:
         """The largest number of positions of the column `source`; None means no limit."""
         return None

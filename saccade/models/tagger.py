@@ -5,7 +5,7 @@ bidirectional LSTM, the baseline that it is compared with.
 """
 
 import math
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -131,6 +131,11 @@ class WordTagger(Tagger):
         """See `Tagger.max_source_length`."""
         learned = self.config.encoder == "transformer" and self.config.positions == "learned"
         return self.config.max_positions if learned else None
+
+    @property
+    def vectors(self) -> nn.Module:
+        """See `Tagger.vectors`."""
+        return cast(WordEmbedding, self.encoder.embedding).joined
 
     def encode(self, inputs: Inputs) -> Tensor:
         """See `Tagger.encode`."""

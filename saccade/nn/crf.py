@@ -33,6 +33,24 @@ class Crf(nn.Module):
             total = torch.where((place < lengths)[:, None], reached, total)
         return (total + self.ends).logsumexp(-1)
 
+    def log_marginals(self, emissions: Tensor, lengths: Tensor) -> Tensor:
+        """The log-probability (batch, length, labels) of each label at each place, whatever the others are.
+
+        By the forward and the backward algorithm; anything stands behind a sequence's end.
+        """
+        emissions = _wide(emissions)
+        length = emissions.size(1)
+        before = [self.starts + emissions[:, 0]]  # (batch, labels): up to the label, its emission included
+        for place in range(1, length):
+            ways = before[-1][:, :, None] + self.transitions
+            before.append(ways.logsumexp(1) + emissions[:, place])
+        after = [self.ends.expand_as(before[0])]  # (batch, labels): behind the label
+        for place in range(length - 1, 0, -1):
+            ways = self.transitions + (emissions[:, place] + after[-1])[:, None]  # (batch, label, next)
+            after.append(torch.where((place < lengths)[:, None], ways.logsumexp(2), after[-1]))
+        joint = torch.stack(before, 1) + torch.stack(after[::-1], 1)
+        return joint - self.log_partition(emissions, lengths)[:, None, None]
+
     def score(self, emissions: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
         """The score (batch,) of label sequences (batch, length); any label may stand at padding."""
         emissions = _wide(emissions)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 
 from saccade.errors import InputError, TooLong
-from saccade.inspection.attribution import LabelAttributor
+from saccade.inspection.attribution.reading import LabelAttributor
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
 from saccade.model_folder.checkpoint import Model
@@ -123,7 +123,7 @@ class TextLabeller(Predictor):
             [found.label],
             text=text,
             name=name,
-            attributor=LabelAttributor(self.network, inputs[SOURCE].values, label),
+            attributor=LabelAttributor(self.network, inputs, label),
         )
 
     def _inputs(self, texts: Sequence[str]) -> dict[str, PaddedColumn]:

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from saccade.config import require_count
 from saccade.errors import InputError, TooLong
+from saccade.inspection.attribution.gaps import GapAttributor
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
 from saccade.model_folder.checkpoint import Model
 from saccade.models.families import MaskedLanguageModel
 from saccade.text.batching import PaddedColumn, plan_for_inference
+from saccade.text.examples import SOURCE
 from saccade.text.lines import require_lines, require_text
 from saccade.text.reading import text_lines
 from saccade.text.wordpiece import WordPieceTokenizer
@@ -126,14 +128,16 @@ class MaskFiller(Predictor):
         if found.problem is not None:
             raise TooLong(found.problem)
         [ids] = self.tokenizer.encode_source([text])
-        column = self._column([ids])
+        inputs = {SOURCE: self._column([ids])}
+        gaps = [place for place, number in enumerate(ids) if number == self.tokenizer.mask]
         return inspect_reading(
             self.network,
-            lambda: self.network.encode(column),
+            lambda: self.network.encode(inputs[SOURCE]),
             word_tokens(self.tokenizer.source_pieces(ids)),
             [place[0].piece for place in found.places],
             text=text,
             name=name,
+            attributor=GapAttributor(self.network, inputs, gaps=gaps) if gaps else None,
         )
 
     def _too_long(self, ids: Sequence[int]) -> str | None:

@@ -17,6 +17,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.pointing import PointerDecoding
 from saccade.decoding.search import search
 from saccade.errors import InputError, TooLong
+from saccade.inspection.attribution.pointing import PointingAttributor
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
 from saccade.machine import chosen_device
@@ -145,6 +146,7 @@ class InputPointer(Predictor):
             [*map(str, found.positions), *ends],
             text=text,
             name=name,
+            attributor=PointingAttributor(self.network, source, found.positions, mark=END),
         )
         return replace(record, output=" ".join(map(str, found.positions)))
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 
 from saccade.errors import InputError, TooLong
+from saccade.inspection.attribution.tags import TagAttributor
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
 from saccade.model_folder.checkpoint import Model
@@ -149,6 +150,9 @@ class WordLabeller(Predictor):
             found.labels,
             text=text,
             name=name,
+            attributor=TagAttributor(
+                self.network, inputs, labels=[self.tokenizer.labels.index(one) for one in found.labels]
+            ),
         )
 
     def _inputs(self, words: Sequence[Sequence[str]]) -> dict[str, PaddedColumn]:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from saccade.inspection.attribution import without_each
+from saccade.inspection.attribution.attributor import without_places
+from saccade.inspection.attribution.translation import SourceAttributor
 from saccade.inspection.correlation import correlations, rank_correlation
 from saccade.models.recording import AttentionMap
 from tests.inspection.records import READERS, SEQ2SEQ, Words, reader, translator
@@ -128,15 +129,17 @@ def test_the_gradient_in_a_text_is_the_derivative_when_the_embedding_grows(kind:
 def test_a_source_of_one_token_has_no_erasure() -> None:
     found = translator("transformer", Words()).inspect("5", "6").attributions
     assert not bool(torch.isnan(found[1].values).any())  # the end symbol is left besides the word
-    network: Any = translator("transformer", Words()).decoder
-    from saccade.inspection.attribution import SourceAttributor
-
-    alone = SourceAttributor(network.network, torch.tensor([[END]]), [6, END]).erasure()
+    decoder: Any = translator("transformer", Words()).decoder
+    source = torch.tensor([[END]])
+    scores = decoder.token_scores(source, [6, END], ())
+    alone = SourceAttributor(decoder.network, source, scores).erasure()
     assert alone.shape == (2, 1) and bool(torch.isnan(alone).all())
 
 
-def test_each_sequence_lacks_one_id_and_keeps_the_order() -> None:
-    assert without_each(torch.tensor([5, 6, 7])).tolist() == [[6, 7], [5, 7], [5, 6]]
+def test_each_row_lacks_one_place_and_keeps_the_order() -> None:
+    assert without_places(torch.tensor([[5, 6, 7]]), torch.tensor([0, 2])).tolist() == [[6, 7], [5, 6]]
+    wide = without_places(torch.tensor([[[5, 0], [6, 1]]]), torch.tensor([1]))
+    assert wide.tolist() == [[[5, 0]]]
 
 
 def ranks(values: Sequence[float]) -> list[float]:

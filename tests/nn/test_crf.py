@@ -48,6 +48,17 @@ def test_the_forward_algorithm_sums_over_all_label_sequences(crf: Crf, length: i
     torch.testing.assert_close(crf.log_partition(scores, torch.tensor([length]))[0], every.logsumexp(0))
 
 
+def test_marginals_sum_over_all_sequences_with_the_label_whatever_stands_behind_the_end(crf: Crf) -> None:
+    scores, lengths = emissions(3, 4), torch.tensor([4, 2, 1])
+    found = crf.log_marginals(scores, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        every = enumerated(crf, scores[row, :length])
+        whole = torch.stack(list(every.values())).logsumexp(0)
+        for place, label in itertools.product(range(length), range(LABELS)):
+            own = torch.stack([one for labels, one in every.items() if labels[place] == label]).logsumexp(0)
+            torch.testing.assert_close(found[row, place, label], own - whole)
+
+
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_viterbi_finds_the_best_of_all_label_sequences(crf: Crf, length: int) -> None:
     scores = emissions(4, length)

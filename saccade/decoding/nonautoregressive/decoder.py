@@ -11,6 +11,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.lazy import Lazy
 from saccade.decoding.rerank import Reranker
+from saccade.decoding.token_scores import TokenScores
 from saccade.decoding.trace import Rounds, Trace
 from saccade.errors import Unsupported
 from saccade.models.families import NonAutoregressive
@@ -29,6 +30,7 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     """
 
     scheme: type[SchemeT]
+    reads_before = False
 
     def __init__(
         self,
@@ -129,6 +131,10 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     def rounds(self, source: Tensor, source_lengths: Tensor, found: Hypothesis) -> Rounds:
         """The rounds in which the trained network writes a translation of one sentence."""
 
+    def token_scores(self, source: Tensor, target: Sequence[int], rounds: Rounds) -> TokenScores:
+        """See `Decoder.token_scores`; `token_log_probs` says what the probability of a token is."""
+        return _ScoresAtOnce(self, source, target, rounds)
+
     def outputs(self, target: Sequence[int]) -> list[int]:
         """The ids whose log-probabilities `token_log_probs` gives: the target without its end symbol."""
         return list(target[:-1])
@@ -144,3 +150,36 @@ class NonAutoregressiveDecoder(Decoder, Generic[SchemeT]):
     def copies(self, source: Tensor, source_lengths: Tensor, target: Sequence[int]) -> Tensor | None:
         """The source positions (1, positions) whose embeddings the decoder reads; None if it reads none."""
         return None
+
+
+class _ScoresAtOnce(TokenScores):
+    """Those of the tokens that a model writes at once.
+
+    The end symbol of the source cannot be left out, because the positions of the decoder are counted from it.
+    """
+
+    kept = 1
+
+    def __init__(
+        self, decoder: NonAutoregressiveDecoder[Any], source: Tensor, target: Sequence[int], rounds: Rounds
+    ) -> None:
+        self.decoder, self.source, self.target, self.rounds = decoder, source, target, rounds
+        self.tokens = len(decoder.outputs(target))
+        with torch.no_grad():
+            axis = decoder.axis(source, self._lengths, target)
+        self.positions = len(axis) * max(len(rounds), 1)
+        self.logits = self.positions * cast(NonAutoregressive, decoder.network).output.out_features
+
+    @property
+    def _lengths(self) -> Tensor:
+        return torch.full_like(self.source[:, 0], self.source.size(1))
+
+    @property
+    def copies(self) -> Tensor | None:
+        """See `TokenScores.copies`."""
+        with torch.no_grad():
+            return self.decoder.copies(self.source, self._lengths, self.target)
+
+    def log_probs(self, source: Tensor) -> Tensor:
+        """See `TokenScores.log_probs`."""
+        return self.decoder.token_log_probs(source, self.target, self.rounds)

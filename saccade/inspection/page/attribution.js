@@ -5,7 +5,7 @@ function attributionView() {
   if (!record.attributions.length) return notice(t("absentAttributions")[record.absent.attributions] || t("undefined"));
   if (!writtenBy(record).pieces.length) return notice(t("empty"));
   const { side } = record.attributions[0];
-  const kind = side === "source" ? "cross" : "decoder";
+  const kind = comparedKind(record);
   // A token of a text rests on those before it alone, as far as they are not in memory.
   const [first, end] = side === "source" ? [0, Infinity] : [record.memory, record.memory + state.token + 1];
   const keys = record.tokens[side].pieces.slice(first, end);
@@ -29,9 +29,15 @@ function attributionView() {
     barTable(keys, columns), correlationTables(record));
 }
 
-/** The weights of an output token: those of its row, or the mean over the slots that write it. */
+/** The kind of the maps whose rows stand beside the attributions. */
+function comparedKind(record) {
+  return record.source === null ? "decoder" : record.places ? "encoder" : "cross";
+}
+
+/** The weights of an output token: those of its row or of the place that it labels, or the mean over the slots
+ *  that write it. */
 function rowOf(record, map, token) {
-  const rows = record.slots ? record.slots[token] : [token];
+  const rows = record.slots ? record.slots[token] : [record.places ? record.places[token] : token];
   const row = (number) => map.weights.subarray(number * map.columns, (number + 1) * map.columns);
   return Array.from({ length: map.columns }, (_, column) => rows.length ? rows.reduce((sum, number) => sum + row(number)[column], 0) / rows.length : null);
 }

@@ -68,8 +68,8 @@ function controlsOf() {
   if (RECORDS.length > 1) found.push(selectOf("record", records, record, (value) => change({ record: value })));
   if (RECORDS.length > 1 && view === "comparison") found.push(selectOf("other", records, state.other, (value) => change({ other: value })));
   if (!kind) return found;
-  const own = ["decoding", "alignment"].includes(view) || (view === "attribution" && RECORDS[record].source !== null) ? ["cross"] : kindsOf(record);
-  const shown = own.includes(kind) ? kind : "cross";
+  const own = ["decoding", "alignment"].includes(view) ? ["cross"] : view === "attribution" ? [comparedKind(RECORDS[record])] : kindsOf(record);
+  const shown = own.includes(kind) ? kind : own[0];
   const kinds = kindsOf(record).filter((one) => own.includes(one)).map((one) => [one, t(RECORDS[record].source === null ? "reading" : labelling(RECORDS[record]) ? `${one}Labels` : one)]);
   if (!kinds.length) return found;
   found.push(selectOf("kind", kinds, shown, (value) => change({ kind: value })));

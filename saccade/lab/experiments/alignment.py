@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.inspection.attribution import SourceAttributor
+from saccade.decoding.token_scores import StepwiseScores
+from saccade.inspection.attribution.translation import SourceAttributor
 from saccade.inspection.correlation import rank_correlation
 from saccade.lab.experiment import (
     Chart,
@@ -51,7 +52,7 @@ def _aligned(weights: Tensor, gold: set[tuple[int, int]]) -> set[tuple[int, int]
 def _correlations(model: Any, one: Pair, weights: Sequence[Tensor]) -> dict[str, float]:
     """The mean rank correlation over target words of the last layer's weights with two attributions."""
     source, target = torch.tensor([[*one[0], END]]), [*one[1], END]
-    attributor = SourceAttributor(model, source, target)
+    attributor = SourceAttributor(model, source, StepwiseScores(model, target, device=source.device))
     found = {}
     for name, table in (("gradient", attributor.gradient()), ("erasure", attributor.erasure())):
         rows = zip(weights[-1].double().numpy(), table.abs().numpy(), strict=True)
