@@ -1,7 +1,7 @@
 """Using classifiers of pictures and sounds: files in, a label for each file out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from saccade.frames.reading import Frames
 from saccade.inspection.overlay import draw_over
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
+from saccade.inspection.seen import seen
 from saccade.model_folder.checkpoint import Model
 from saccade.models.families import FrameClassifier
 from saccade.text.labelled import LabelledTokenizer
@@ -97,9 +98,16 @@ class FrameLabeller(Predictor):
         inputs = padded_frames([frames], self.device)
         count = -(-len(frames) // self.network.config.stride)
         places = word_tokens([str(number) for number in range(1, count + 1)])
-        return inspect_reading(
-            self.network, lambda: self.network.encode(inputs), places, [found.label], text=text, name=name
+        record = inspect_reading(
+            self.network,
+            lambda: self.network.encode(inputs),
+            places,
+            [found.label],
+            text=Path(text).name,
+            name=name,
         )
+        picture = seen(self.frames.view(Path(text)), stride=self.network.config.stride)
+        return replace(record, picture=picture, absent={**record.absent, "attributions": "frames"})
 
     def draw(self, file: str, out: Path) -> list[str]:
         """See `Predictor.draw`: what the pooling weighs, over the file's picture."""
