@@ -28,10 +28,11 @@ def operators(dtype: torch.dtype) -> Iterator[tuple[str, str, Operator, Operator
     """What is called, its shape, our way and torch's."""
     for heads, length, width in HEADS:
         shape = f"{heads} heads, {length} positions, {width} channels"
-        inputs = [leaf(1, heads, length, width, dtype=dtype) for _ in range(3)]
+        query, key, value = (leaf(1, heads, length, width, dtype=dtype) for _ in range(3))
+        inputs = [query, key, value]
         for name, rate in (("attention", 0.0), ("attention with dropout", 0.1)):
-            ours = partial(short_attention, *inputs, visible=None, causal=False, dropout=rate)
-            theirs = partial(functional.scaled_dot_product_attention, *inputs, None, rate)
+            ours = partial(short_attention, query, key, value, visible=None, causal=False, dropout=rate)
+            theirs = partial(functional.scaled_dot_product_attention, query, key, value, None, rate)
             yield f"{name}, forward", shape, forward(ours), forward(theirs)
             yield f"{name}, both", shape, both(ours, inputs), both(theirs, inputs)
     for rows, width in ROWS:
