@@ -81,6 +81,18 @@ def test_rows_of_recorded_attention_sum_to_1(tmp_path: Path) -> None:
     assert np.abs(values - expected).max() <= 0.5 + 1e-3
 
 
+@pytest.mark.parametrize("use", [Transcriber(recogniser()), FrameLabeller(frame_classifier(strides=[2]))])
+def test_a_long_file_is_drawn_but_makes_no_page(use: Transcriber | FrameLabeller, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    [file] = write_arrays(tmp_path, [600])
+    with pytest.raises(
+        UserError, match=r"the file has a length of 300, but at most 256 can be shown; draw it"
+    ):
+        use.inspect(file)
+    use.draw(file, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size
+
+
 def test_the_label_attends_to_the_frames(tmp_path: Path) -> None:
     [file] = write_arrays(tmp_path, [9])
     record = FrameLabeller(frame_classifier(strides=[2])).inspect(file)
