@@ -29,7 +29,8 @@ def inspect_reading(
 
     read: runs the network on the text alone. tokens: along the source axis. labels: what the model says of
     it. Attention that pools the text, of kind cross, has the label as its only query. attributor: attributes
-    the labels to the text; without one, attributions are absent. Raises UserError for a text too long to show.
+    the labels to the text; without one, attributions are absent. Raises UserError for a text that is too long
+    to show.
     """
     require_shown(len(tokens.pieces), "text")
     with torch.inference_mode(), record_attention(network) as recorded:
