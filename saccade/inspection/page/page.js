@@ -31,7 +31,7 @@ function headerOf() {
   const sum = record.log_probs && record.log_probs.reduce((total, one) => total + one, 0);
   const texts = element("dl", { class: "texts" });
   if (record.source !== null) texts.append(element("dt", { text: t("source") }), element("dd", { text: record.source }));
-  const name = labelling(record) ? "labels" : record.source === null ? "text" : record.given ? "given" : "output";
+  const name = labelling(record) ? "labels" : record.source === null || record.picture ? "text" : record.given ? "given" : "output";
   texts.append(element("dt", { text: t(name) }), element("dd", {}, document.createTextNode(record.output),
     record.log_probs ? element("span", { class: "faint", text: ` (${t("logProb", sum.toFixed(3))})` }) : null));
   top.querySelector("[data-key=help]").setAttribute("aria-label", t("help"));
