@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import saccade
 from saccade.errors import UserError
 from saccade.model_folder.checkpoint import save_model
-from saccade.text.table import FieldsConfig, TableTokenizer, read_table
+from saccade.text.table import FieldsConfig, TableFields, read_table
 from saccade.use.ranking_scores import RankingScores, ndcg_and_hit
 from saccade.use.table_ranker import TableRanker
 from tests.labelled import classifier
@@ -127,16 +127,16 @@ def test_a_folder_is_loaded_as_what_the_model_is_for(tmp_path: Path) -> None:
 
 def test_a_tokeniser_learns_values_and_scales_and_comes_back(tmp_path: Path) -> None:
     write_lists(tmp_path / "a.csv", count=30, seed=1)
-    made = TableTokenizer.learn(FIELDS, lambda: read_table(tmp_path / "a.csv", FIELDS, answers=True))
+    made = TableFields.learn(FIELDS, lambda: read_table(tmp_path / "a.csv", FIELDS, answers=True))
     prices = [float(line.split(",")[3]) for line in (tmp_path / "a.csv").read_text().split("\n")[1:-1]]
     assert made.values == [("a", "b", "c"), ("x", "y")]
     assert made.scales[0] == pytest.approx((np.mean(prices), np.std(prices)))
     made.save(tmp_path)
-    again = TableTokenizer.load(tmp_path)
+    again = TableFields.load(tmp_path)
     assert (again.values, again.scales, again.config) == (made.values, made.scales, made.config)
     (tmp_path / "fields.json").write_text('{"values": [["a"]], "scales": []}')
     with pytest.raises(UserError, match="does not fit the columns"):
-        TableTokenizer.load(tmp_path)
+        TableFields.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from saccade.text.encode import TextColumn
 from saccade.text.examples import LABELS
 from saccade.text.framed import FrameTokenizer
 from saccade.text.labelled import LabelledTokenizer
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.recorded import (
     ANSWER,
     FrameTokenizers,
@@ -29,7 +30,6 @@ from saccade.text.recorded import (
     open_prepared_recorded,
     prepare_recorded,
 )
-from saccade.text.tokenizer import Tokenizer
 from saccade.training.labels import ClassCrossEntropy
 from saccade.training.objective import Objective
 
@@ -53,7 +53,7 @@ class FrameClassification(Labelling):
         """See `Task.require_text`."""
         require_manifest(data)
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> RecordedReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> RecordedReport:
         """See `Task.prepare`."""
         config = cast(FramesConfig, plan.tokenizer)
 

@@ -26,6 +26,7 @@ from saccade.text.columns import Column
 from saccade.text.corpus import Line
 from saccade.text.encode import TextColumn
 from saccade.text.framed import FrameTokenizer
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.recorded import (
     ANSWER,
     FrameTokenizers,
@@ -34,7 +35,6 @@ from saccade.text.recorded import (
     open_prepared_recorded,
     prepare_recorded,
 )
-from saccade.text.tokenizer import Tokenizer
 from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
@@ -108,7 +108,7 @@ class Recognition(Task):
         """See `Task.require_text`."""
         require_manifest(data)
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> RecordedReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> RecordedReport:
         """See `Task.prepare`."""
         config = cast(FramesConfig, plan.tokenizer)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from saccade.errors import InputError
 from saccade.storage.structured import read_bytes
@@ -34,8 +34,8 @@ class LabelledTokenizer:
         self.unknown, self.shared = source.unknown, False
 
     @classmethod
-    def load(cls, folder: Path, *, kinds: Mapping[str, Callable[[Path], "Tokenizer"]]) -> Self:
-        """Reads what `save` wrote. kinds: the functions that load the source's tokeniser."""
+    def load(cls, folder: Path, *, kinds: Mapping[str, Callable[[Path], Any]]) -> Self:
+        """Reads what `save` wrote. kinds: the functions that load the preprocessor of the source."""
         settings = read_settings(folder)
         source, field = settings.get("source"), settings.get("field")
         try:

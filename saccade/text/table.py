@@ -1,4 +1,4 @@
-"""Tables with a header, as lists of candidates: what each list holds, and the tokeniser of their fields."""
+"""Tables with a header, as lists of candidates, and the preprocessor of their fields."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter, model_validator
 
 from saccade.config import Section
-from saccade.errors import ConfigError, InputError, Unsupported
+from saccade.errors import ConfigError, InputError
 from saccade.storage.structured import read_json
 from saccade.text.opening import shown
 from saccade.text.reading import text_lines
@@ -141,7 +141,7 @@ def label_of(row: Candidate, config: FieldsConfig) -> int:
     return int(value)
 
 
-class TableTokenizer:
+class TableFields:
     """Makes ids of the fields of rows. Each field has an id for values that are unknown; a number has one id.
 
     values: of each field, in the order of their ids. scales: mean and standard deviation of each number.
@@ -163,12 +163,12 @@ class TableTokenizer:
             first += len(own) + 1
         self._numbers = list(range(first, first + len(self.scales)))
         self.source_vocab_size, self.target_vocab_size = first + len(self.scales), 2
-        self.pad = self.start = self.end = self.unknown = 0
+        self.pad = self.start = self.end = 0
         self.shared = False
 
     @classmethod
     def learn(cls, config: FieldsConfig, lists: Callable[[], Iterator[Candidates]]) -> Self:
-        """A tokeniser with the values of the training lists. Raises UserError if there are no columns."""
+        """A preprocessor with the values of the training lists. Raises UserError if there are no columns."""
         if not config.fields and not config.numbers:
             raise ConfigError("the model reads no columns: set tokenizer.fields or tokenizer.numbers.")
         counts: list[dict[str, int]] = [{} for _ in config.fields]
@@ -254,16 +254,6 @@ class TableTokenizer:
             *(ids.get(value, ids[_UNKNOWN]) for value in one.rows[0].values[self.config.history].split()),
         ]
 
-    def encode_source(self, lines: Sequence[str]) -> list[list[int]]:  # noqa: ARG002
-        """Raises UserError: the source is no text."""
-        raise Unsupported("this model reads tables and no text.", topic="predictor")
-
-    encode_target = encode_source
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The labels with blanks between them."""
-        return " ".join(str(int(number)) for number in ids)
-
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
         """A name of each id: a field's value, or the name of a number."""
         names = ["<pad>"]
@@ -271,10 +261,6 @@ class TableTokenizer:
             names += [f"{name}=?", *(f"{name}={value}" for value in own)]
         names += self.config.numbers
         return [names[int(number)] for number in ids]
-
-    def target_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The labels: 0 and 1."""
-        return [str(int(number)) for number in ids]
 
 
 _UNKNOWN = "\0"  # no value of a table, whose lines have no such character

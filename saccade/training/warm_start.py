@@ -13,7 +13,8 @@ from saccade.models.families import Network
 from saccade.nn.reading import OVERRIDABLE
 from saccade.storage.folders import Read, read_whole
 from saccade.text.corpus import file_hash
-from saccade.text.tokenizer import Tokenizer, load_tokenizer
+from saccade.text.preprocessor import Preprocessor
+from saccade.text.tokenizer import load_preprocessor
 from saccade.training.settings import TrainingConfig
 
 _ENCODER = "encoder"
@@ -36,10 +37,10 @@ class Origin:
         return self._read(read_description)
 
     @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The model's tokeniser."""
+    def tokenizer(self) -> Preprocessor:
+        """The model's preprocessor, in most families a tokeniser."""
         return self._read(
-            lambda folder: load_tokenizer(folder, digests=read_description(folder)["tokenizer"])
+            lambda folder: load_preprocessor(folder, digests=read_description(folder)["tokenizer"])
         )
 
     @property
@@ -105,7 +106,7 @@ class WarmStart:
         """The model whose tokeniser the run uses; None if it learns its own."""
         return self.init_from or self.teacher or self.encoder_from
 
-    def tokenizer(self) -> Tokenizer | None:
+    def tokenizer(self) -> Preprocessor | None:
         """The tokeniser of that model; None if the run learns its own."""
         return None if self.vocabulary_from is None else self.vocabulary_from.tokenizer
 
