@@ -16,10 +16,9 @@ from saccade.errors import ConfigError
 from saccade.frames.settings import FramesConfig
 from saccade.model_folder.checkpoint import Model
 from saccade.models.recogniser import RecogniserConfig
-from saccade.tasks.advice import recorded_advice
-from saccade.tasks.frame_classification import require_manifest
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.labelling import require_reader_settings
+from saccade.tasks.recorded import recorded_advice, require_manifest
 from saccade.text.batching import plan_batches
 from saccade.text.cache import EncodedLines
 from saccade.text.columns import Column
