@@ -26,6 +26,7 @@ from saccade.text.words import WordTokenizer
 
 SPELLING, FIRSTS = "spelling", "firsts"
 _BEGIN, _END, _FIRST_BYTE = 1, 2, 3
+_PLACES = "places"  # the index in its sentence of each word's line
 _BETWEEN = "\t"  # words of the texts of a line, which cannot contain it
 
 
@@ -51,7 +52,11 @@ def tagged_lines(path: Path, *, field: LabelField) -> Iterator[Line]:
     """Yields the sentences of a file as examples; see `read_sentences` for what it raises."""
     files = {SOURCE: path, LABELS: path}
     for sentence in read_sentences(path, field=field, labels=True):
-        texts = {SOURCE: _BETWEEN.join(sentence.words), LABELS: _BETWEEN.join(sentence.labels)}
+        texts = {
+            SOURCE: _BETWEEN.join(sentence.words),
+            LABELS: _BETWEEN.join(sentence.labels),
+            _PLACES: _BETWEEN.join(map(str, sentence.places)),
+        }
         yield Line(texts, files, sentence.number)
 
 
@@ -102,6 +107,12 @@ def sentence_reader(tokenizer: LabelledTokenizer, *, spelled: int | None) -> "Se
     raise TypeError(f"a tagger reads no pieces of kind {type(tokenizer.source).__name__}")
 
 
+def _word_places(line: Line) -> list[str]:
+    """The place file:line of each word of a sentence."""
+    file = line.place(LABELS).rpartition(":")[0]
+    return [f"{file}:{line.number + int(offset)}" for offset in line.texts[_PLACES].split(_BETWEEN)]
+
+
 class SentenceReader(ABC):
     """Turns sentences of words into the columns that a tagger reads."""
 
@@ -123,7 +134,7 @@ class SentenceReader(ABC):
 
         def numbers(lines: Sequence[Line]) -> list[list[int]]:
             return [
-                tokenizer.numbers(line.texts[LABELS].split(_BETWEEN), place=line.place(LABELS))
+                tokenizer.numbers(line.texts[LABELS].split(_BETWEEN), place=_word_places(line))
                 for line in lines
             ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from saccade.runs.experiment import read_experiment, start_run
 from saccade.training.distributed import Group
 from saccade.use.classifier import TextLabeller
 from saccade.use.tagger import WordLabeller
+from tests.readers.words import write_labelled_texts, write_sentences
 from tests.training.conftest import quick_drive
 from tests.training.test_resume import assert_same_run
 
@@ -29,33 +29,10 @@ QUICK = {"transformer, random field"}
 NOISY = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
 
 
-def write_sentences(path: Path, *, count: int, seed: int) -> None:
-    """Sentences whose label depends on a word's ending and on the word before it."""
-    generator = random.Random(seed)
-    with path.open("w", encoding="utf-8") as stream:
-        for _ in range(count):
-            before = ""
-            for _ in range(generator.randint(2, 9)):
-                word = "".join(generator.choices("abcde", k=generator.randint(1, 4))) + generator.choice("xy")
-                label = ("AFTER-" if before.endswith("x") else "") + word[-1].upper()
-                stream.write(f"{word}\t{label}\n")
-                before = word
-            stream.write("\n")
-
-
-def write_texts(path: Path) -> None:
-    """The sentences of a file as texts, a label in front of each: whether the first word ends in x."""
-    sentences = [
-        " ".join(line.partition("\t")[0] for line in block.split("\n"))
-        for block in path.read_text().strip().split("\n\n")
-    ]
-    path.write_text("".join(f"{'X' if one.split()[0][-1] == 'x' else 'Y'}\t{one}\n" for one in sentences))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_sentences(tmp_path / "train.tsv", count=120, seed=1)
-    write_sentences(tmp_path / "valid.tsv", count=20, seed=2)
+    write_sentences(tmp_path / "train.tsv", 120, 1)
+    write_sentences(tmp_path / "valid.tsv", 20, 2)
     return tmp_path
 
 
@@ -65,8 +42,8 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_killed_and_resumed_it_is_the_same_run(folder: Path, name: str) -> None:
     if name == "classifier":
-        for path in (folder / "train.tsv", folder / "valid.tsv"):
-            write_texts(path)
+        for seed, split in enumerate(("train", "valid"), start=1):
+            write_labelled_texts(folder / f"{split}.tsv", 60 // seed, seed)
     settings = (*KINDS[name], *NOISY)
     assert quick_drive(folder / "whole", *settings) == 0
     assert quick_drive(folder / "cut", "--kill-at", "8", *settings) == -9
