@@ -23,56 +23,15 @@ from saccade.models.families import LanguageModel, TranslationModel
 from saccade.runs.experiment import check, read_experiment, resume_run, start_run
 from saccade.training.distributed import Group
 from saccade.training.eager import EagerStep
-from tests.readers import READERS, STEPS
-from tests.training.conftest import quick_drive
+from tests.readers import READERS
+from tests.trained import EVERYTHING, UPDATES, Trained, lines_of
 
-EVERYTHING = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
-UPDATES = ("training.steps=4", "training.save_every=2", "validation.every=2")
-WITHOUT_NOISE = ("model.attention_dropout=0", "model.word_dropout=0")
 every_reader = pytest.mark.parametrize("name", READERS)
 OTHERS = {"tagger", "bert-classifier", "ranker, fields", "ranker, history"}
 every_reader_in_turn = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in OTHERS else []) for name in READERS]
 )
 """For tests that train more than once: `make test-slow` adds what differs least from another reader."""
-
-
-class Trained:
-    """The readers that have been trained, each when it is first needed."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def data(self, name: str) -> Path:
-        folder = self.root / name
-        if not folder.exists():
-            folder.mkdir()
-            READERS[name].write_all(folder)
-        return folder
-
-    def settings(self, name: str) -> list[str]:
-        reader = READERS[name]
-        origin = reader.starts_from
-        start = [] if origin is None else [f"training.encoder_from={self.run(origin)}"]
-        return [f"model.kind={reader.kind}", *reader.files(self.data(name)), *STEPS, *start, *reader.settings]
-
-    def run(self, name: str) -> Path:
-        run = self.data(name) / "run"
-        if not run.exists():
-            self.train(name, "run", *EVERYTHING, *UPDATES)
-        return run
-
-    def train(self, name: str, run: str, *settings: str) -> Path:
-        start_run(
-            read_experiment(overrides=[*self.settings(name), *settings]), self.data(name) / run, Group()
-        )
-        return self.data(name) / run
-
-    def load(self, name: str) -> tuple[Any, Path]:
-        """The loaded model, and the file to predict from."""
-        reader = READERS[name]
-        given = reader.given(self.data(name) / reader.file("valid"))
-        return saccade.load(self.run(name), device="cpu"), given
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +42,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
         patched.setattr(os, "fsync", lambda _: None)  # nothing here outlives a loss of power
         yield Trained(tmp_path_factory.mktemp("readers"))
     torch.set_num_threads(threads)
-
-
-def lines_of(run: Path, kind: str) -> list[dict[str, Any]]:
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if line["kind"] == kind]
 
 
 def test_every_kind_that_reads_is_here() -> None:
@@ -190,27 +144,6 @@ def test_sixteen_bits_train_and_nearly_agree_with_thirty_two(trained: Trained, n
     assert losses["bfloat16"] != losses["float32"]
     weights = read_tensors(runs["bfloat16"] / "checkpoints" / "last" / "model.safetensors")
     assert all(bool(torch.isfinite(tensor).all()) for tensor in weights.values())
-
-
-@pytest.mark.slow
-@every_reader
-def test_two_processes_train_the_weights_that_one_trains(trained: Trained, name: str) -> None:
-    data = trained.data(name)
-    settings = [one for one in trained.settings(name) if one not in READERS[name].files(data)]
-    # A bias of the keys cannot change attention: its gradient is rounding noise, which Adam would blow up
-    # to whole steps but for a large epsilon.
-    exact = ("model.dropout=0", "training.accumulate=2", "training.epsilon=1e-3", *WITHOUT_NOISE)
-    known = KINDS[READERS[name].kind].config.model_fields
-    words = [one for one in exact if not one.startswith("model.") or one[6:].partition("=")[0] in known]
-    for run, processes in (("one", 1), ("two", 2)):
-        assert quick_drive(data / run, *settings, *words, processes=processes) == 0
-    one, two = (lines_of(data / run, "train") for run in ("one", "two"))
-    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-5)
-    one, two = (
-        read_tensors(data / run / "checkpoints" / "last" / "model.safetensors") for run in ("one", "two")
-    )
-    for key, tensor in one.items():
-        torch.testing.assert_close(two[key], tensor, atol=2e-5, rtol=1e-4, msg=key)
 
 
 @every_reader

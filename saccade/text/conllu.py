@@ -86,8 +86,8 @@ def read_sentences(path: Path, *, field: Field, labels: bool) -> Iterator[Senten
         if not any(line.strip() for _, line in head):
             raise InputError(f"{shown(path)} is empty: there is nothing to read.")
         raise InputError(
-            f"{shown(path)}:{head[-1][0]}: no labels: give CoNLL-U (ten columns separated by tabs), or a word, "
-            "a tab and its label on each line and a blank line behind each sentence."
+            f"{shown(path)}:{head[-1][0]}: no labels: give CoNLL-U (ten columns separated by tabs), or a "
+            "word, a tab and its label on each line and a blank line behind each sentence."
         )
     whole, name = chain(head, lines), str(shown(path))
     if form == "words":

@@ -1,4 +1,4 @@
-"""Training of pointer networks: the loss, killed and resumed, in several processes, and that it learns."""
+"""Training of pointer networks: the loss, that it learns, and refusals."""
 
 from __future__ import annotations
 
@@ -18,11 +18,8 @@ from saccade.training.pointing import PointerCrossEntropy
 from saccade.use.pointer import InputPointer
 from tests.labelled import pointer
 from tests.readers.positions import write_tasks
-from tests.training.conftest import quick_drive
-from tests.training.test_resume import assert_same_run
 
 POINTER = "model.kind=pointer"
-NOISY = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
 
 
 @pytest.fixture
@@ -49,31 +46,6 @@ def test_the_loss_is_that_of_a_plain_loop(folder: Path) -> None:
     batch = pointed_batch(lines, range(8))
     assert batch.target_tokens == positions
     assert float(PointerCrossEntropy()(network, batch)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_killed_and_resumed_it_is_the_same_run(folder: Path) -> None:
-    assert quick_drive(folder / "whole", POINTER, *NOISY) == 0
-    assert quick_drive(folder / "cut", "--kill-at", "8", POINTER, *NOISY) == -9
-    assert quick_drive(folder / "cut", "--resume") == 0
-    assert_same_run(folder / "whole", folder / "cut")
-    lines = [json.loads(line) for line in (folder / "cut" / "metrics.jsonl").read_text().splitlines()]
-    assert all("exact" in line for line in lines if line["kind"] == "valid")
-    assert not [path for path in (folder / "cut").rglob("*") if path.suffix in {".pt", ".pkl", ".bin.pickle"}]
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_same_model_up_to_rounding(folder: Path) -> None:
-    assert quick_drive(folder / "one", POINTER) == 0
-    assert quick_drive(folder / "two", POINTER, processes=2) == 0
-    losses = [
-        [
-            json.loads(line)["loss"]
-            for line in (folder / name / "metrics.jsonl").read_text().splitlines()
-            if '"train"' in line
-        ]
-        for name in ("one", "two")
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
