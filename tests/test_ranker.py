@@ -148,6 +148,7 @@ def test_a_tokeniser_learns_values_and_scales_and_comes_back(tmp_path: Path) -> 
         (HEADER + "1,a,x,2,,1\n1,a,x\n", r"a\.csv:3: 3 values for 6 columns"),
         (HEADER + "1,a,x,cheap,,1\n", r"a\.csv:2: price is 'cheap' and no number"),
         (HEADER + "1,a,x,nan,,1\n", r"a\.csv:2: price is 'nan' and no number"),
+        (HEADER + "1,a,x,1e300,,1\n", r"a\.csv:2: price is '1e300', which is too large"),
         (HEADER + "1,a,x,2,,yes\n", r"a\.csv:2: chosen is 'yes'; it has to be 0 or 1"),
         (HEADER + "1,a,x,2,,1\n2,a,x,2,,1\n1,a,x,2,,0\n", r"a\.csv:4: the list '1' began earlier"),
         (HEADER + '1,"a,x,2,,1\n', "not CSV"),
@@ -159,6 +160,12 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_line(
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         list(read_table(tmp_path / "a.csv", FIELDS, answers=True))
+
+
+def test_a_number_far_from_those_of_training_is_bounded() -> None:
+    rows = [[{"brand": "a", "shop": "x", "price": price} for price in (3e38, -3e38, 2)]]
+    [found] = TableRanker(ranker("list")).predict(rows)
+    assert all(0 <= share <= 1 for share in found.probabilities)
 
 
 def test_rows_in_python_need_their_columns() -> None:

@@ -74,6 +74,17 @@ def test_the_report_names_both_sets_and_what_it_says_is_written_beside_the_data(
     assert one == two
 
 
+@pytest.mark.parametrize("name", ["tagger", "bert-tagger", "classifier", "frame-classifier"])
+def test_a_label_that_only_the_test_file_has_hinders_no_training(
+    trained: Trained, tmp_path: Path, name: str
+) -> None:
+    refusal, file = READERS[name].unknown, trained.data(name) / f"test{READERS[name].ending}"
+    assert refusal is not None
+    file.write_text(refusal.text)
+    plan = read_experiment(overrides=[*trained.settings(name), f"data.test_text={file}"])
+    assert any(line.startswith("test") for line in check(plan, tmp_path / "data").summary())
+
+
 @pytest.mark.parametrize(
     ("name", "number"), [(name, n) for name, reader in READERS.items() for n in range(len(reader.wrong))]
 )

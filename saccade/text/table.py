@@ -20,6 +20,9 @@ from saccade.text.reading import text_lines
 from saccade.text.settings import damaged, read_settings, write_settings
 
 _FILE = "fields.json"
+_LARGEST = float(np.finfo(np.float32).max)
+_FARTHEST = 1e6
+"""Standard deviations from the mean at which a number counts as no farther."""
 
 
 class FieldsConfig(Section):
@@ -130,6 +133,8 @@ def number_of(row: Candidate, name: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise InputError(f"{row.place}: {name} is {row.values[name][:40]!r} and no number.")
+    if abs(value) > _LARGEST:
+        raise InputError(f"{row.place}: {name} is {row.values[name][:40]!r}, which is too large for float32.")
     return value
 
 
@@ -242,7 +247,9 @@ class TableFields:
             ]
             for row in one.rows
         ]
-        return np.array(scaled, dtype=np.float32).reshape(len(scaled), len(self.names))
+        # A number that training did not lead one to expect must not make the others vanish, or overflow.
+        bounded = np.array(scaled).clip(-_FARTHEST, _FARTHEST).reshape(len(scaled), len(self.names))
+        return np.asarray(bounded, dtype=np.float32)
 
     def past(self, one: Candidates) -> list[int]:
         """The ids of what came before a list, an id of padding first, so that there is always something."""
