@@ -27,7 +27,7 @@ from tests.readers import READERS
 from tests.trained import EVERYTHING, UPDATES, Trained, lines_of
 
 every_reader = pytest.mark.parametrize("name", READERS)
-OTHERS = {"tagger", "bert-classifier", "ranker, fields", "ranker, history"}
+OTHERS = {"tagger", "bert-classifier", "frame-classifier", "ranker, fields", "ranker, history"}
 every_reader_in_turn = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in OTHERS else []) for name in READERS]
 )

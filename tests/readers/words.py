@@ -81,7 +81,7 @@ READERS = {
         given=with_gaps,
     ),
     "tagger": Reader("tagger", (*ENCODER, *_SPELLING), **_TAGGER),
-    "tagger, crf": Reader("tagger", (*ENCODER, *_SPELLING, "model.crf=true"), **_TAGGER),
+    "tagger, crf": Reader("tagger", (*ENCODER, *_SPELLING, "model.crf=true"), **{**_TAGGER, "wrong": ()}),
     "bert-tagger": Reader("bert-tagger", (), starts_from="bert", **_TAGGER),
     "classifier": Reader("classifier", ("tokenizer.model=word",), **_CLASSIFIER),
     "bert-classifier": Reader("bert-classifier", (), starts_from="bert", **_CLASSIFIER),
