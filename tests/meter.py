@@ -141,7 +141,8 @@ class MeterReport:
     shared_vocabulary: bool = False
 
     def summary(self) -> list[str]:
-        return [f"{name}: {count} readings" for name, count in self.readings.items()]
+        names = {"train": "training", "valid": "validation"}
+        return [f"{names[split]}: {count} readings" for split, count in self.readings.items()]
 
 
 # --- training ------------------------------------------------------------------------------------

@@ -41,9 +41,8 @@ class Trained:
         return run
 
     def train(self, name: str, run: str, *settings: str) -> Path:
-        start_run(
-            read_experiment(overrides=[*self.settings(name), *settings]), self.data(name) / run, Group()
-        )
+        words = [*self.settings(name), *READERS[name].existing(settings)]
+        start_run(read_experiment(overrides=words), self.data(name) / run, Group())
         return self.data(name) / run
 
     def load(self, name: str) -> tuple[Any, Path]:

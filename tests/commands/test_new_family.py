@@ -85,7 +85,7 @@ def test_the_command_line_knows_it(saccade: Run, folder: Path) -> None:
     config = folder / "meter.toml"
     config.write_text(f'[data]\ntext = "{folder / "train.tsv"}"\n[model]\nkind = "meter"\n')
     checked = saccade("check", config)
-    assert checked.code == 0 and "train: 60 readings" in checked.text + checked.err
+    assert checked.code == 0 and "training: 60 readings" in checked.text + checked.err
     trained = saccade("train", "--out", folder / "run", *settings(words(folder)))
     assert trained.code == 0, trained.err
     assert f"saccade predict {folder / 'run'}" in trained.text

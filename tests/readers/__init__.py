@@ -6,17 +6,18 @@ whose `READERS` have names such as "ranker, list", so a new one is entered nowhe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-STEPS = (
-    *("model.width=16", "model.heads=2", "model.feed_forward=16", "training.batch_tokens=60"),
-    *("training.warmup=4", "training.log_every=1"),
-)
+from saccade.models import KINDS
+
+STEPS = ("training.batch_tokens=60", "training.warmup=4", "training.log_every=1")
 """The settings that all tiny readers share."""
+SIZES = ("model.width=16", "model.heads=2", "model.feed_forward=16")
+"""The sizes of those that have Transformer layers."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Reader:
         """The name of the file of a split, train or valid."""
         return f"{split}{self.ending}"
 
+    def existing(self, settings: Iterable[str]) -> list[str]:
+        """Those settings that are not of other kinds alone, such as a dropout that this one lacks."""
+        known = {f"model.{name}" for name in KINDS[self.kind].config.model_fields}
+        return [one for one in settings if not one.startswith("model.") or one.partition("=")[0] in known]
+
     def write_all(self, folder: Path, *, train: int = 40, valid: int = 8) -> None:
         """Writes both files."""
         for seed, (split, count) in enumerate({"train": train, "valid": valid}.items(), start=1):
@@ -72,8 +78,3 @@ READERS: dict[str, Reader] = {
     for name, reader in import_module(f"{__name__}.{module.name}").READERS.items()
 }
 """What the test is called, and the reader."""
-
-
-def settings_of(kind: str) -> tuple[str, ...]:
-    """The settings of the first reader of a kind."""
-    return next(reader.settings for reader in READERS.values() if reader.kind == kind)

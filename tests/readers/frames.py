@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.framed import WIDTH, write_manifest
-from tests.readers import Reader, Refusal
+from tests.readers import SIZES, Reader, Refusal
 
-_ARRAYS = ("tokenizer.reads=arrays", f"tokenizer.width={WIDTH}", "model.strides=[2]")
+_ARRAYS = (*SIZES, "tokenizer.reads=arrays", f"tokenizer.width={WIDTH}", "model.strides=[2]")
 
 
 def _write(path: Path, count: int, seed: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.readers import Reader, Refusal
+from tests.readers import SIZES, Reader, Refusal
 
 
 def write_tasks(path: Path, count: int, seed: int, *, least: int = 2, most: int = 5) -> None:
@@ -21,7 +21,7 @@ def write_tasks(path: Path, count: int, seed: int, *, least: int = 2, most: int 
 READERS = {
     "pointer": Reader(
         "pointer",
-        ("model.layers=1", "model.numbers=1"),
+        (*SIZES, "model.layers=1", "model.numbers=1"),
         write_tasks,
         metrics=("exact",),
         scored="exact",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.readers import Reader, Refusal
+from tests.readers import SIZES, Reader, Refusal
 from tests.tables import HEADER, write_lists
 
 _TABLE = (
+    *SIZES,
     *('tokenizer.fields=["brand","shop"]', 'tokenizer.numbers=["price"]'),
     *("tokenizer.group=query", "tokenizer.label=chosen"),
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.readers import Reader, Refusal
+from tests.readers import SIZES, Reader, Refusal
 
-ENCODER = ("model.layers=1",)
+ENCODER = (*SIZES, "model.layers=1")
 
 
 def write_sentences(path: Path, count: int, seed: int) -> None:
@@ -82,7 +82,7 @@ READERS = {
     ),
     "tagger": Reader("tagger", (*ENCODER, *_SPELLING), **_TAGGER),
     "tagger, crf": Reader("tagger", (*ENCODER, *_SPELLING, "model.crf=true"), **{**_TAGGER, "wrong": ()}),
-    "bert-tagger": Reader("bert-tagger", (), starts_from="bert", **_TAGGER),
-    "classifier": Reader("classifier", ("tokenizer.model=word",), **_CLASSIFIER),
-    "bert-classifier": Reader("bert-classifier", (), starts_from="bert", **_CLASSIFIER),
+    "bert-tagger": Reader("bert-tagger", SIZES, starts_from="bert", **_TAGGER),
+    "classifier": Reader("classifier", (*SIZES, "tokenizer.model=word"), **_CLASSIFIER),
+    "bert-classifier": Reader("bert-classifier", SIZES, starts_from="bert", **_CLASSIFIER),
 }

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from saccade.model_folder.checkpoint import read_tensors
-from saccade.models import KINDS
 from tests.readers import READERS
 from tests.trained import EVERYTHING, Trained, lines_of
 from tests.training.conftest import quick_drive
@@ -42,7 +41,7 @@ def own_settings(trained: Trained, name: str) -> list[str]:
 )
 def test_killed_and_resumed_it_is_the_same_run(trained: Trained, case: str) -> None:
     name, changes = CASES[case]
-    settings = (*own_settings(trained, name), *EVERYTHING, *changes)
+    settings = (*own_settings(trained, name), *READERS[name].existing(EVERYTHING), *changes)
     whole, cut = (trained.data(name) / f"{part}-{case}" for part in ("whole", "cut"))
     assert quick_drive(whole, *settings) == 0
     assert quick_drive(cut, "--kill-at", "8", *settings) == -9  # 3 updates after the last save
@@ -53,8 +52,7 @@ def test_killed_and_resumed_it_is_the_same_run(trained: Trained, case: str) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_two_processes_train_the_weights_that_one_trains(trained: Trained, name: str) -> None:
-    data, known = trained.data(name), KINDS[READERS[name].kind].config.model_fields
-    exact = [one for one in EXACT if not one.startswith("model.") or one[6:].partition("=")[0] in known]
+    data, exact = trained.data(name), READERS[name].existing(EXACT)
     for run, processes in (("one", 1), ("two", 2)):
         assert quick_drive(data / run, *own_settings(trained, name), *exact, processes=processes) == 0
     one, two = ([line["loss"] for line in lines_of(data / run, "train")] for run in ("one", "two"))
