@@ -129,4 +129,6 @@ def test_the_record_of_a_sentence_has_its_words_and_labels() -> None:
     assert record.to_json()["records"][0]["places"] == [0, 1, 2]
     with pytest.raises(UserError, match="the text is empty"):
         labeller.inspect("  ")
+    with pytest.raises(UserError, match="the text has a length of 257, but at most 256 can be shown"):
+        labeller.inspect("the " * 257)
     assert WordLabeller(tagger(encoder="lstm")).inspect("the old town").absent["maps"] == "no-attention"

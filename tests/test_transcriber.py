@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from functools import cache
 from itertools import groupby, product
 from pathlib import Path
@@ -68,7 +69,28 @@ def test_rows_of_recorded_attention_sum_to_1(tmp_path: Path) -> None:
     assert cross.weights.shape == (3, len(text) + 1, 5)  # nine frames, a stride of two
     record = use.inspect(file, name="a")
     assert record.output == text and len(record.tokens["source"].pieces) == 5
-    assert record.search is not None and record.to_json()["records"]
+    assert record.search is not None and record.source == Path(file).name
+    picture = record.to_json()["records"][0]["picture"]
+    assert picture["shape"] == [6, 9] and not picture["square"]
+    assert picture["boxes"] == [
+        [[x, 0, 1, 6] for x in (first, first + 1) if x < 9] for first in range(0, 9, 2)
+    ]
+    values = np.frombuffer(base64.b64decode(picture["values"]), np.uint8).reshape(6, 9)
+    frames = np.load(file).T[::-1]
+    expected = (frames - frames.min()) / (frames.max() - frames.min()) * 255
+    assert np.abs(values - expected).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("use", [Transcriber(recogniser()), FrameLabeller(frame_classifier(strides=[2]))])
+def test_a_long_file_is_drawn_but_makes_no_page(use: Transcriber | FrameLabeller, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    [file] = write_arrays(tmp_path, [600])
+    with pytest.raises(
+        UserError, match=r"the file has a length of 300, but at most 256 can be shown; draw it"
+    ):
+        use.inspect(file)
+    use.draw(file, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size
 
 
 def test_the_label_attends_to_the_frames(tmp_path: Path) -> None:
@@ -76,6 +98,7 @@ def test_the_label_attends_to_the_frames(tmp_path: Path) -> None:
     record = FrameLabeller(frame_classifier(strides=[2])).inspect(file)
     assert [one.kind for one in record.maps] == ["encoder", "cross"]
     assert len(record.tokens["source"].pieces) == 5
+    assert record.picture is not None and len(record.picture.boxes) == 5
     for one in record.maps:
         torch.testing.assert_close(one.weights.sum(-1), torch.ones(one.weights.shape[:2]), atol=1e-5, rtol=0)
 

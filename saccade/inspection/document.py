@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from saccade.inspection.record import Attribution, Inspection, Passes, Search, Written
+from saccade.inspection.seen import Seen
 from saccade.inspection.words import Tokens
 from saccade.models.recording import AttentionMap
 
@@ -48,6 +49,8 @@ def _record(one: Inspection) -> dict[str, Any]:
         found["fertilities"] = list(one.fertilities)
     if one.places is not None:
         found["places"] = list(one.places)
+    if one.picture is not None:
+        found["picture"] = _picture(one.picture)
     if one.search is not None:
         found["search"] = _search(one.search)
     if one.passes is not None:
@@ -59,6 +62,15 @@ def _record(one: Inspection) -> dict[str, Any]:
 
 def _tokens(one: Tokens) -> dict[str, Any]:
     return {"pieces": list(one.pieces), "numbers": list(one.numbers), "words": list(one.words)}
+
+
+def _picture(one: Seen) -> dict[str, Any]:
+    return {
+        "shape": list(one.values.shape),
+        "values": base64.b64encode(one.values.tobytes()).decode("ascii"),
+        "square": one.square,
+        "boxes": [[list(box) for box in boxes] for boxes in one.boxes],
+    }
 
 
 def _map(one: AttentionMap) -> dict[str, Any]:

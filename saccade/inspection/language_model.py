@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.errors import InputError, TooLong
+from saccade.errors import InputError
 from saccade.inspection.attribution.text import TextAttributor
 from saccade.inspection.correlation import correlations
 from saccade.inspection.facts import facts
+from saccade.inspection.limits import require_shown
 from saccade.inspection.record import Attribution, Correlation, Inspection, Part, Reason, Side
-from saccade.inspection.translation import LONGEST
 from saccade.inspection.words import Tokens, tokens_of
 from saccade.models.families import LanguageModel, Memory
 from saccade.models.recording import AttentionMap, record_attention
@@ -73,10 +73,7 @@ def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
     if not text.strip():
         raise InputError("the text is empty: there is nothing to show.")
     ids = list(chain.from_iterable(tokenizer.encode_target(text.split("\n"))))
-    if len(ids) > LONGEST:
-        raise TooLong(
-            f"the text has {len(ids):,} pieces, but at most {LONGEST} can be shown; take a part of it."
-        )
+    require_shown(len(ids), "text")
     return ids
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from saccade.errors import Unsupported
 from saccade.frames.reading import View
 from saccade.inspection.picture import check_picture, fonts_for, save
+from saccade.inspection.seen import boxes
 from saccade.models.recording import AttentionMap, cross_maps
 
 _WIDE = 9.0  # inches
@@ -20,13 +21,10 @@ _PALE = 0.55  # how much of the picture is left under the weights
 
 def heat(view: View, weights: NDArray[np.float32], *, stride: int) -> NDArray[np.float32]:
     """Weights (positions,) spread over the picture (height, width), each over the frames of its position."""
-    frames = np.repeat(weights, stride)
-    high, wide = view.box
-    columns = -(-view.values.shape[1] // wide)
-    grid = np.zeros(columns * view.stacked, dtype=np.float32)
-    grid[: len(frames)] = frames[: len(grid)]
-    spread = grid.reshape(columns, view.stacked).T.repeat(high, 0).repeat(wide, 1)
-    return spread[: view.values.shape[0], : view.values.shape[1]]
+    spread = np.zeros(view.values.shape, dtype=np.float32)
+    for weight, (left, top, width, height) in zip(np.repeat(weights, stride), boxes(view), strict=False):
+        spread[top : top + height, left : left + width] = weight
+    return spread
 
 
 def draw_over(

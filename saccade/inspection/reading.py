@@ -9,6 +9,7 @@ from torch import nn
 from saccade.inspection.attributed import attributions
 from saccade.inspection.attribution.attributor import Attributor
 from saccade.inspection.facts import facts
+from saccade.inspection.limits import require_shown
 from saccade.inspection.record import Inspection, Part, Reason, Side
 from saccade.inspection.words import Tokens
 from saccade.models.recording import AttentionMap, cross_maps, record_attention
@@ -28,8 +29,10 @@ def inspect_reading(
 
     read: runs the network on the text alone. tokens: along the source axis. labels: what the model says of
     it. Attention that pools the text, of kind cross, has the label as its only query. attributor: attributes
-    the labels to the text; without one, attributions are absent.
+    the labels to the text; without one, attributions are absent. Raises UserError for a text that is too long
+    to show.
     """
+    require_shown(len(tokens.pieces), "text")
     with torch.inference_mode(), record_attention(network) as recorded:
         read()
     maps = tuple(replace(one, weights=one.weights[0].float().cpu()) for one in recorded.values())

@@ -10,6 +10,7 @@ from saccade.decoding.options import DecodingConfig
 from saccade.decoding.trace import Trace
 from saccade.errors import Unsupported
 from saccade.inspection.facts import facts
+from saccade.inspection.limits import require_shown
 from saccade.inspection.reading import word_tokens
 from saccade.inspection.record import Inspection, Search, Side, Written
 from saccade.inspection.translation import path_of
@@ -33,7 +34,10 @@ def inspect_recognition(
     text: str,
     name: str,
 ) -> Inspection:
-    """The record of one file. source (1, positions, width), lengths (1,). text: what the file is called."""
+    """The record of one file. source (1, frames, width), lengths (1,). text: what the file is called.
+
+    Raises UserError for a file that is too long.
+    """
     every = options if options.sample else options.model_copy(update={"nbest": options.beam})
     found, trace = decoder.traced(source, lengths, options=every, prefix=())
     if not found or not isinstance(trace, Trace):
@@ -44,6 +48,7 @@ def inspect_recognition(
         recorded = decoder.attention(source, lengths, target)
     maps = tuple(replace(one, weights=one.weights[0].float().cpu()) for one in recorded)
     positions = max(one.weights.size(-1) for one in cross_maps(maps))
+    require_shown(positions, "file", advice="draw it with --out FILE.png")
     ids = sorted({candidate.token for step in trace.steps for candidate in step})
     return Inspection(
         name=name,

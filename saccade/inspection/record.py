@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from saccade.decoding.trace import Rounds, Trace
+from saccade.inspection.seen import Seen
 from saccade.inspection.words import Tokens
 from saccade.models.recording import AttentionKind, AttentionMap
 
@@ -94,9 +95,9 @@ class Inspection:
     those along each axis. maps: the weights (heads, query, key) of every attention module, and `sides` the
     axes of each. written: the side whose tokens are the output. log_probs: of each of these, in nats. search,
     passes: how a model that writes token by token, or at once, found its translation. fertilities: of each
-    source piece. places: for each output token, the source position that it labels or fills. memory: number
-    of tokens at the beginning of side "read" that were read before the segment shown. absent: the parts that
-    are not defined for this model, with the reason.
+    source piece. places: for each output token, the source position that it labels or fills. picture: what
+    the source positions lie on. memory: number of tokens at the beginning of side "read" that were read
+    before the segment shown. absent: the parts that are not defined for this model, with the reason.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Inspection:
     attributions: tuple[Attribution, ...] = ()
     fertilities: tuple[int, ...] | None = None
     places: tuple[int, ...] | None = None
+    picture: Seen | None = None
     memory: int = 0
     absent: Mapping[Part, Reason] = field(default_factory=dict)
 

@@ -11,17 +11,15 @@ from saccade.decoding.interface import Decoder
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
 from saccade.decoding.trace import Rounds, Trace
-from saccade.errors import InputError, TooLong, Unsupported
+from saccade.errors import InputError, Unsupported
 from saccade.inspection.attributed import attributed
 from saccade.inspection.facts import facts
+from saccade.inspection.limits import require_shown
 from saccade.inspection.record import Inspection, Passes, Search, Side, Written
 from saccade.inspection.words import Tokens, tokens_of
 from saccade.models.recording import AttentionKind, AttentionMap
 from saccade.text.tokenizer import Tokenizer
 from saccade.text.vocabulary import without_surrogates
-
-LONGEST = 256
-"""Number of pieces of a text that can be shown."""
 
 _AXES: Mapping[AttentionKind, tuple[Side, Side]] = {
     "encoder": ("source", "source"),
@@ -63,8 +61,7 @@ class TranslationInspector:
                 "the attention of this model does not depend on the target, so that only its own translation "
                 "can be shown. Leave the target out."
             )
-        if len(ids) > LONGEST:
-            raise TooLong(f"the translation has {len(ids)} pieces, but at most {LONGEST} can be shown.")
+        require_shown(len(ids), "translation")
         return self._record(
             text,
             source,
@@ -176,23 +173,15 @@ class TranslationInspector:
         if not text.strip():
             raise InputError("the text is empty: there is nothing to show.")
         ids = self.tokenizer.encode_source([text])[0]
-        _check(ids, "text", self.decoder.max_source_length)
+        require_shown(len(ids), "text", limit=self.decoder.max_source_length)
         return ids
 
     def _target(self, text: str) -> list[int]:
         if not text.strip():
             raise InputError("the target is empty: there is nothing to show.")
         ids = self.tokenizer.encode_target([text])[0]
-        _check(ids, "target", self.decoder.max_target_length)
+        require_shown(len(ids), "target", limit=self.decoder.max_target_length)
         return ids
-
-
-def _check(ids: Sequence[int], what: str, limit: int | None) -> None:
-    most = LONGEST if limit is None else min(limit, LONGEST)
-    if len(ids) > most:
-        raise TooLong(
-            f"the {what} has {len(ids):,} pieces, but at most {most} can be shown; take a part of it."
-        )
 
 
 def _all_hypotheses(options: Any) -> Any:

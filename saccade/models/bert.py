@@ -145,7 +145,7 @@ class Bert(MaskedLanguageModel):
 
     @property
     def max_source_length(self) -> int | None:
-        """See `MaskedLanguageModel.max_source_length`."""
+        """See `Network.max_source_length`."""
         return self.config.max_positions
 
     def encode(self, source: PaddedValues) -> Tensor:
@@ -186,7 +186,7 @@ class BertTagger(Tagger):
 
     @property
     def max_source_length(self) -> int | None:
-        """See `Tagger.max_source_length`."""
+        """See `Network.max_source_length`."""
         return self.config.max_positions
 
     @property

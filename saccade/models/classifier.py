@@ -118,7 +118,7 @@ class TextClassifier(Classifier):
 
     @property
     def max_source_length(self) -> int | None:
-        """See `Classifier.max_source_length`."""
+        """See `Network.max_source_length`."""
         return self.config.max_positions if self.config.positions == "learned" else None
 
     def encode(self, inputs: Inputs) -> Tensor:
@@ -141,7 +141,7 @@ class BertClassifier(Classifier):
 
     @property
     def max_source_length(self) -> int | None:
-        """See `Classifier.max_source_length`."""
+        """See `Network.max_source_length`."""
         return self.config.max_positions
 
     def encode(self, inputs: Inputs) -> Tensor:

@@ -40,17 +40,18 @@ class Network(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
 
+    @property
+    def max_source_length(self) -> int | None:
+        """The longest source that the model can read: its number of ids, end symbol included, of frames or
+        of inputs. None means no limit."""
+        return None
+
 
 class TranslationModel(Network):
     """The base of the families that translate. The first axis of every tensor is the batch."""
 
     purpose = "a translation model"
     topic = "translator"
-
-    @property
-    def max_source_length(self) -> int | None:
-        """The longest source that the model can read, end symbol included; None means no limit."""
-        return None
 
     @property
     def max_target_length(self) -> int | None:
@@ -150,11 +151,6 @@ class Tagger(Network):
         column `source`, without the positions themselves."""
         raise NotImplementedError
 
-    @property
-    def max_source_length(self) -> int | None:
-        """The largest number of positions of the column `source`; None means no limit."""
-        return None
-
     def encode(self, inputs: Inputs) -> Tensor:
         """States (batch, words, width), one for each word; `output` maps them to a score for each label."""
         raise NotImplementedError
@@ -165,11 +161,6 @@ class Classifier(Network):
 
     purpose = "a classifier, which gives a text one label"
     topic = "predictor"
-
-    @property
-    def max_source_length(self) -> int | None:
-        """The largest number of positions of the column `source`; None means no limit."""
-        return None
 
     def encode(self, inputs: Inputs) -> Tensor:
         """A vector (batch, width) for each text; `output` maps it to a score for each label."""
@@ -197,11 +188,6 @@ class Recogniser(Network):
         """The number of the encoder's positions (batch,) for numbers of frames (batch,)."""
         raise NotImplementedError
 
-    @property
-    def max_source_length(self) -> int | None:
-        """The largest number of frames that are read together; None means no limit."""
-        return None
-
 
 class Ranker(Network):
     """A model that scores the candidates of a list by their fields."""
@@ -224,11 +210,6 @@ class MaskedLanguageModel(Network):
 
     purpose = "a masked language model, which fills gaps in a text"
     topic = "predictor"
-
-    @property
-    def max_source_length(self) -> int | None:
-        """The largest number of pieces that are read together; None means no limit."""
-        return None
 
     def encode(self, source: PaddedValues) -> Tensor:
         """States (batch, source, width) of ids (batch, source)."""
@@ -255,11 +236,6 @@ class Pointer(Network, Generic[MemoryT, StateT]):
     topic = "predictor"
     joins: ClassVar[bool] = False
     """Whether sentences can join a batch that is being decoded; see `State.join`."""
-
-    @property
-    def max_source_length(self) -> int | None:
-        """The largest number of inputs; None means no limit."""
-        return None
 
     @property
     def max_target_length(self) -> int | None:

@@ -49,7 +49,7 @@ class TransformerFrameClassifier(FrameClassifier):
 
     @property
     def max_source_length(self) -> int | None:
-        """See `Classifier.max_source_length`, in frames."""
+        """See `Network.max_source_length`."""
         return self.config.max_positions * self.config.stride if self.config.positions == "learned" else None
 
     def encode(self, inputs: Inputs) -> Tensor:

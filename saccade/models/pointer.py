@@ -129,7 +129,7 @@ class PointerNetwork(Pointer[PointerMemory, RecurrentState]):
 
     @property
     def max_source_length(self) -> int | None:
-        """See `Pointer.max_source_length`."""
+        """See `Network.max_source_length`."""
         return self.config.max_positions if self.config.positions == "learned" else None
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> PointerMemory:

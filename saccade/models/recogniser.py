@@ -86,6 +86,6 @@ class TransformerRecogniser(Recogniser):
 
     @property
     def max_source_length(self) -> int | None:
-        """See `Recogniser.max_source_length`."""
+        """See `Network.max_source_length`."""
         limit = self.body.max_source_length
         return None if limit is None else limit * self.config.stride

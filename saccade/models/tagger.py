@@ -128,7 +128,7 @@ class WordTagger(Tagger):
 
     @property
     def max_source_length(self) -> int | None:
-        """See `Tagger.max_source_length`."""
+        """See `Network.max_source_length`."""
         learned = self.config.encoder == "transformer" and self.config.positions == "learned"
         return self.config.max_positions if learned else None
 

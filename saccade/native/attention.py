@@ -80,12 +80,13 @@ class _ShortAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> Any:
         query, key, value, *_ = ctx.saved_tensors
+        slope = _rows_contiguous(outer[0])  # a copy, if it is one, has to live until C has read it
         # One piece of memory where all three come from one projection: `unbind` then has nothing to copy.
         slopes = tuple(torch.empty_like(x.transpose(1, 2)).transpose(1, 2) for x in (query, key, value))
         kernels().attention_backward(
             ctypes.byref(ctx.call),
             _views(query, key, value),
-            _views(_rows_contiguous(outer[0])),
+            _views(slope),
             _views(*slopes),
         )
         return *slopes, None
@@ -96,7 +97,10 @@ def _rows_contiguous(x: Tensor) -> Tensor:
 
 
 def _views(*tensors: Tensor) -> ctypes.Array[CView]:
-    """(batch, heads, length, width) with any strides except along the last axis."""
+    """(batch, heads, length, width) with any strides except along the last axis.
+
+    A view does not keep its tensor alive.
+    """
     return (CView * len(tensors))(
         *(CView(x.data_ptr(), x.stride(0), x.stride(1), x.stride(2)) for x in tensors)
     )

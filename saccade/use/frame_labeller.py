@@ -1,7 +1,7 @@
 """Using classifiers of pictures and sounds: files in, a label for each file out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,11 +9,14 @@ import torch
 
 from saccade.errors import InputError
 from saccade.frames.reading import Frames
+from saccade.inspection.limits import require_shown
 from saccade.inspection.overlay import draw_over
 from saccade.inspection.reading import inspect_reading, word_tokens
 from saccade.inspection.record import Inspection
+from saccade.inspection.seen import seen
 from saccade.model_folder.checkpoint import Model
 from saccade.models.families import FrameClassifier
+from saccade.models.recording import record_attention
 from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_text
 from saccade.text.manifest import Entry, read_manifest
@@ -96,16 +99,27 @@ class FrameLabeller(Predictor):
         frames, found = self._single(text)
         inputs = padded_frames([frames], self.device)
         count = -(-len(frames) // self.network.config.stride)
+        require_shown(count, "file", advice="draw it with --out FILE.png")
         places = word_tokens([str(number) for number in range(1, count + 1)])
-        return inspect_reading(
-            self.network, lambda: self.network.encode(inputs), places, [found.label], text=text, name=name
+        record = inspect_reading(
+            self.network,
+            lambda: self.network.encode(inputs),
+            places,
+            [found.label],
+            text=Path(text).name,
+            name=name,
         )
+        picture = seen(self.frames.view(Path(text)), stride=self.network.config.stride)
+        return replace(record, picture=picture, absent={**record.absent, "attributions": "frames"})
 
     def draw(self, file: str, out: Path) -> list[str]:
         """See `Predictor.draw`: what the pooling weighs, over the file's picture."""
-        record = self.inspect(file)
+        frames, found = self._single(file)
+        with torch.inference_mode(), record_attention(self.network) as recorded:
+            self.network.encode(padded_frames([frames], self.device))
+        maps = [replace(one, weights=one.weights[0].float().cpu()) for one in recorded.values()]
         view, stride = self.frames.view(Path(file)), self.network.config.stride
-        return draw_over(view, record.maps, [record.output], stride=stride, title=record.output, out=out)
+        return draw_over(view, maps, [found.label], stride=stride, title=found.label, out=out)
 
     def _single(self, file: str) -> tuple[Frames, LabelledFile]:
         require_text(file, "file")

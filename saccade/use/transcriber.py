@@ -1,7 +1,7 @@
 """Using recognisers: files of pictures or sounds in, their text out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
@@ -19,6 +19,7 @@ from saccade.errors import ConfigError, InputError, Unsupported
 from saccade.inspection.overlay import draw_over
 from saccade.inspection.recognition import inspect_recognition
 from saccade.inspection.record import Inspection
+from saccade.inspection.seen import seen
 from saccade.machine import chosen_device
 from saccade.model_folder.checkpoint import Model, load_model
 from saccade.models.families import Recogniser
@@ -131,8 +132,11 @@ class Transcriber(Predictor):
         """See `LoadedModel.inspect`. text: the name of a file."""
         require_no_target(target)
         batch = self._single(text)
-        return inspect_recognition(
-            self.decoder, self.tokenizer, *batch, options=self.options(), text=text, name=name
+        record = inspect_recognition(
+            self.decoder, self.tokenizer, *batch, options=self.options(), text=Path(text).name, name=name
+        )
+        return replace(
+            record, picture=seen(self.tokenizer.view(Path(text)), stride=self.network.config.stride)
         )
 
     def attention(self, file: str) -> tuple[str, list[AttentionMap]]:

@@ -130,6 +130,27 @@ def near(found: Tensor, expected: Tensor, slack: float = 1e-4) -> None:
     torch.testing.assert_close(found.double(), expected.double(), rtol=slack, atol=slack)
 
 
+def laid_out(x: Tensor, draws: random.Random) -> Tensor:
+    """The same values, with other distances between them in memory."""
+    match draws.randrange(4):
+        case 0:
+            return x
+        case 1:
+            return x.transpose(0, -1).contiguous().transpose(0, -1)
+        case 2:
+            return x.repeat_interleave(2, -1)[..., ::2]
+        case _:
+            wide = torch.cat([x, torch.full_like(x[..., :1], torch.nan)], -1)
+            return wide[..., : x.size(-1)]
+
+
+def gradient_like(out: Tensor, draws: random.Random) -> Tensor:
+    """A gradient in any layout; that of a sum is one number for all."""
+    if draws.random() < 0.25:
+        return torch.randn(()).to(out.dtype).expand(out.shape)
+    return laid_out(torch.randn(out.shape).to(out.dtype), draws)
+
+
 def attention(draws: random.Random) -> None:
     causal, (batch, heads, queries) = (
         draws.random() < 0.5,
@@ -141,6 +162,7 @@ def attention(draws: random.Random) -> None:
         torch.randn(batch, length, heads, width).to(torch.bfloat16 if low else torch.float32).transpose(1, 2)
         for length in (queries, keys, keys)
     ]
+    inputs = [laid_out(x, draws) for x in inputs]
     visible = None
     mask = torch.ones(batch, 1, queries, keys, dtype=torch.bool)
     if draws.random() < 0.5:
@@ -155,8 +177,8 @@ def attention(draws: random.Random) -> None:
     expected = torch.where(mask.any(-1, keepdim=True), expected, 0.0)
     slack = 0.05 if low else 2e-4
     near(out, expected, slack)
-    outer = torch.randn(out.shape)
-    slopes = torch.autograd.grad(out, near_inputs, outer.to(out.dtype))
+    outer = gradient_like(out, draws)
+    slopes = torch.autograd.grad(out, near_inputs, outer)
     for mine, theirs in zip(slopes, torch.autograd.grad(expected, exact, outer.double()), strict=True):
         near(mine, theirs, 0.2 if low else 5e-4)
 
@@ -205,7 +227,8 @@ def products(draws: random.Random) -> None:
     outputs = draws.randint(1, 200)
     weight, x, bias = torch.randn(outputs, inputs), torch.randn(rows, inputs), torch.randn(outputs)
     expected = x.double() @ weight.double().T + bias.double()
-    packed = pack(weight, bias, precision="float32")
+    x = laid_out(x, draws)
+    packed = pack(laid_out(weight, draws), bias, precision="float32")
     near(packed(x), expected)
     near(packed.argmax(x)[1], expected.log_softmax(-1).amax(1))
     rounded = pack(weight, bias, precision="int8")(x)
@@ -214,9 +237,16 @@ def products(draws: random.Random) -> None:
 
 def norms(draws: random.Random) -> None:
     rows, width = draws.randint(1, 30), 16 * draws.randint(1, 5)
-    x, y = torch.randn(2, rows, width).unbind()
     norm = torch.nn.LayerNorm(width)
-    near(add_norm(x, y, norm, dropout=0.0), layer_norm(x.double() + y.double(), (width,)), 1e-3)
+    inputs = [laid_out(x, draws).requires_grad_() for x in torch.randn(2, rows, width).unbind()]
+    out = add_norm(inputs[0], inputs[1], norm, dropout=0.0)
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    expected = layer_norm(exact[0] + exact[1], (width,))
+    near(out, expected, 1e-3)
+    outer = gradient_like(out, draws)
+    slopes = torch.autograd.grad(out, inputs, outer)
+    for mine, theirs in zip(slopes, torch.autograd.grad(expected, exact, outer.double()), strict=True):
+        near(mine, theirs, 1e-3)
 
 
 def prefixes(draws: random.Random) -> None:

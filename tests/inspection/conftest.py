@@ -11,7 +11,7 @@ import pytest
 
 from saccade.inspection.saving import save
 from tests.inspection.browser import ARGUMENTS, browser_path, hostile, rounds_record, shown_first
-from tests.inspection.records import LINE, at_once, reader, record, translator
+from tests.inspection.records import LINE, at_once, reader, reading_records, record, translator
 
 
 @pytest.fixture(scope="module")
@@ -40,4 +40,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reader("recurrent-lm, lstm").inspect(LINE, name="text").save(folder / "recurrent-lm.html")
     rounds_record().save(folder / "rounds.html")
     hostile(first).save(folder / "hostile.html")
+    for name, one in reading_records(folder).items():
+        one.save(folder / f"{name}.html")
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +11,17 @@ from saccade.inspection.record import Inspection
 from saccade.model_folder.checkpoint import Model, vocabulary_of
 from saccade.models import build_model, model_config
 from saccade.text.tokenizer import Tokenizer
+from saccade.use.classifier import TextLabeller
+from saccade.use.frame_labeller import FrameLabeller
 from saccade.use.generator import TextGenerator
+from saccade.use.mask_filler import MaskFiller
+from saccade.use.pointer import InputPointer
+from saccade.use.tagger import WordLabeller
+from saccade.use.transcriber import Transcriber
 from saccade.use.translator import Translator
 from tests import kinds
+from tests.framed import frame_classifier, recogniser, write_arrays
+from tests.labelled import bert, bert_tagger, classifier, pointer, tagger
 from tests.models.test_language_models import KINDS as TEXT_KINDS
 from tests.models.test_nonautoregressive import DECODERS, SIZES
 from tests.tiny import Words, randomise, sentence_pieces
@@ -63,6 +72,24 @@ def record(kind: str) -> Inspection:
     if kind in READERS:
         return reader(kind).inspect(LINE, name=kind)
     return translator(kind).inspect(LINE, "a cat eats.", name=kind)
+
+
+def reading_records(folder: Path) -> dict[str, Inspection]:
+    """The records of models that label, fill gaps, point, or read arrays, which are written to the folder."""
+    [file] = write_arrays(folder, [9])
+    transcriber = Transcriber(recogniser())
+    transcriber.settings = {"max_length": 4}
+    return {
+        "tagger": WordLabeller(tagger()).inspect("the old town sleeps", name="tagger"),
+        "tagger, lstm": WordLabeller(tagger(encoder="lstm")).inspect("the old town", name="tagger"),
+        "bert-tagger": WordLabeller(bert_tagger()).inspect("the sleeping towns", name="bert-tagger"),
+        "bert": MaskFiller(bert()).inspect("the [MASK] town [MASK]", name="bert"),
+        "bert, no gap": MaskFiller(bert()).inspect("the town", name="bert"),
+        "pointer": InputPointer(pointer()).inspect("0.1,0.5 0.9,0.2 0.4,0.8", name="pointer"),
+        "classifier": TextLabeller(classifier()).inspect("the old town", name="classifier"),
+        "frame-classifier": FrameLabeller(frame_classifier(strides=[2])).inspect(file, name="frames"),
+        "recogniser": transcriber.inspect(file, name="recogniser"),
+    }
 
 
 ALL = [*SEQ2SEQ, *NONAUTOREGRESSIVE, *READERS]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from saccade.inspection.document import unpacked
 from tests.inspection.browser import CONTRAST, HOSTILE, opened, rounds_record, shown_first
 from tests.inspection.records import record
 
@@ -29,6 +30,45 @@ def test_every_view_of_every_family_opens_without_an_error(browser: Any, files: 
                 page.keyboard.press(str(number))
                 assert page.locator("#view > *").count() == 1, file
                 assert page.locator("#tabs [aria-selected=true]").count() == 1
+
+
+def test_the_picture_shows_where_a_token_and_a_position_attend(browser: Any, files: Path) -> None:
+    [stored] = json.loads(browser_json(files / "recogniser.html"))["records"]
+    with opened(browser, files / "recogniser.html") as page:
+        assert page.locator("[data-key='tab picture']").get_attribute("aria-selected") == "true"
+        tokens = page.locator("#view .tokens button")
+        assert tokens.all_inner_texts() == stored["tokens"]["target"]["pieces"]
+        cross = next(one for one in stored["maps"] if one["kind"] == "cross")
+        page.select_option("[data-key=head]", label="head 2")
+        page.select_option("[data-key=layer]", label="1")
+        last = tokens.count() - 1
+        tokens.nth(last).click()
+        page.focus("[data-key=picture]")
+        page.keyboard.press("ArrowRight")
+        weights = unpacked(cross["weights"], cross["shape"])
+        assert float(page.inner_text("#readout").rsplit(" ", 1)[1]) == pytest.approx(
+            weights[1, last, 1], abs=2e-5
+        )
+        page.select_option("[data-key=kind]", label="encoder (source to source)")
+        page.focus("[data-key=picture]")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        assert page.inner_text("#readout").startswith("“3” attends to")
+    with opened(browser, files / "tagger.html") as page:
+        assert page.locator("[data-key='tab picture']").count() == 0
+
+
+def test_a_label_is_attributed_beside_the_attention_of_its_word(browser: Any, files: Path) -> None:
+    [stored] = json.loads(browser_json(files / "bert-tagger.html"))["records"]
+    row = next(one for one in stored["attributions"] if one["method"] == "erasure")["values"][1]
+    with opened(browser, files / "bert-tagger.html") as page:
+        page.keyboard.press("5")
+        page.click("[data-key='output 1']")
+        names = page.locator(".bars .name").all_inner_texts()
+        assert names == stored["tokens"]["source"]["pieces"]
+        shown = page.locator(".bars .bar b").all_inner_texts()[2::3]
+        assert [one == "–" for one in shown] == [value is None for value in row]
 
 
 def test_layer_head_and_kind_are_chosen_and_the_matrix_follows(browser: Any, files: Path) -> None:

@@ -131,9 +131,9 @@ def test_text_that_cannot_be_shown_is_refused() -> None:
             reader("transformer-xl").inspect(blank)
         with pytest.raises(InputError, match="the target is empty"):
             own.inspect(TEXT, blank)
-    with pytest.raises(TooLong, match="2,001 pieces, but at most 256"):
+    with pytest.raises(TooLong, match="the text has a length of 2,001, but at most 256"):
         own.inspect(" ".join(["5"] * 2000))
-    with pytest.raises(TooLong, match="target has 2,001 pieces"):
+    with pytest.raises(TooLong, match="the target has a length of 2,001"):
         own.inspect(TEXT, " ".join(["5"] * 2000))
-    with pytest.raises(TooLong, match="2,001 pieces, but at most 256"):
+    with pytest.raises(TooLong, match="the text has a length of 2,001, but at most 256"):
         reader("transformer-xl", Words()).inspect(" ".join(["5"] * 2000))

@@ -66,6 +66,18 @@ def test_result_and_gradients_equal_torch_in_float64(
         torch.testing.assert_close(mine.double(), theirs, rtol=1e-5, atol=5e-5)
 
 
+@pytest.mark.parametrize("width", [16, 64])
+def test_a_gradient_that_is_no_dense_tensor_is_read_before_its_copy_is_freed(width: int) -> None:
+    torch.manual_seed(1)
+    inputs = [heads(8, 8, 64, width) for _ in range(3)]
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    scaled_dot_product_attention(*exact).sum().backward()  # the gradient of a sum is one expanded number
+    for _ in range(10):
+        out = native.short_attention(*inputs, visible=None, causal=False, dropout=0.0)
+        for own, other in zip(torch.autograd.grad(out.sum(), inputs), exact, strict=True):
+            torch.testing.assert_close(own.double(), other.grad, atol=1e-4, rtol=0)
+
+
 def test_in_bfloat16_only_inputs_and_results_are_rounded() -> None:
     torch.manual_seed(0)
     low = [heads(2, 2, 20, 24, torch.bfloat16) for _ in range(3)]

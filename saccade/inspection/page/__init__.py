@@ -17,6 +17,7 @@ SCRIPTS = (
     "rounds.js",
     "attribution.js",
     "comparison.js",
+    "picture.js",
     "page.js",
 )
 """The scripts in the order in which they are joined; each may use those before it."""

@@ -2,9 +2,9 @@
 
 const VIEWS = {
   lines: linesView, matrix: matrixView, overview: overviewView, decoding: decodingView,
-  attribution: attributionView, alignment: alignmentView, comparison: comparisonView,
+  attribution: attributionView, alignment: alignmentView, comparison: comparisonView, picture: pictureView,
 };
-const NAMES = Object.keys(VIEWS);
+const NAMES = Object.keys(VIEWS).filter((name) => name !== "picture" || RECORDS.some((one) => one.picture));
 
 function draw() {
   const held = document.activeElement && document.activeElement.dataset.key;
@@ -68,7 +68,8 @@ function controlsOf() {
   if (RECORDS.length > 1) found.push(selectOf("record", records, record, (value) => change({ record: value })));
   if (RECORDS.length > 1 && view === "comparison") found.push(selectOf("other", records, state.other, (value) => change({ other: value })));
   if (!kind) return found;
-  const own = ["decoding", "alignment"].includes(view) ? ["cross"] : view === "attribution" ? [comparedKind(RECORDS[record])] : kindsOf(record);
+  const own = ["decoding", "alignment"].includes(view) ? ["cross"] : view === "attribution" ? [comparedKind(RECORDS[record])]
+    : view === "picture" ? picturedKinds(record) : kindsOf(record);
   const shown = own.includes(kind) ? kind : own[0];
   const kinds = kindsOf(record).filter((one) => own.includes(one)).map((one) => [one, t(RECORDS[record].source === null ? "reading" : labelling(RECORDS[record]) ? `${one}Labels` : one)]);
   if (!kinds.length) return found;
@@ -126,7 +127,7 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.getElementById("help").open) return;
   if (event.target.matches("select, input[type=range]")) return;
-  if (/^[1-7]$/.test(event.key)) change({ view: NAMES[Number(event.key) - 1] });
+  if (/^[1-9]$/.test(event.key) && NAMES[Number(event.key) - 1]) change({ view: NAMES[Number(event.key) - 1] });
   else if (Object.hasOwn(KEYS, event.key)) KEYS[event.key]();
   else return;
   event.preventDefault();

@@ -1,8 +1,8 @@
 // What is being shown. `change` is the only way to another state; it draws the page again.
 
 const state = {
-  view: "lines", record: 0, other: Math.min(1, RECORDS.length - 1), kind: null, layer: 0, head: "mean", join: false, words: true,
-  token: 0, step: 0, place: 0, language: (navigator.language || "en").startsWith("zh") ? "zh" : "en",
+  view: RECORDS[0].picture ? "picture" : "lines", record: 0, other: Math.min(1, RECORDS.length - 1), kind: null, layer: 0, head: "mean", join: false, words: true,
+  token: 0, step: 0, place: 0, spot: 0, language: (navigator.language || "en").startsWith("zh") ? "zh" : "en",
   theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light",
 };
 
@@ -22,6 +22,7 @@ function settle() {
   if (typeof state.head === "number" && state.head > heads) state.head = Math.max(heads, 1);
   const record = RECORDS[state.record];
   state.token = Math.max(0, Math.min(state.token, writtenBy(record).pieces.length - 1));
+  state.spot = Math.max(0, Math.min(state.spot, (record.picture ? record.picture.boxes.length : 1) - 1));
   state.place = Math.max(0, Math.min(state.place, (record.rounds ? record.rounds[0].pieces : record.tokens.target.pieces).length - 1));
   state.step = Math.max(0, Math.min(state.step, Math.max(stepsOf(record).length, 1) - 1));
 }
