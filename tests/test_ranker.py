@@ -162,6 +162,12 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_line(
         list(read_table(tmp_path / "a.csv", FIELDS, answers=True))
 
 
+def test_a_list_that_is_too_long_to_be_shown_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEADER + "1,a,x,2,,1\n" * 300)
+    with pytest.raises(UserError, match="at most 256 can be shown"):
+        TableRanker(ranker("list")).inspect(str(tmp_path / "a.csv"))
+
+
 def test_a_number_far_from_those_of_training_is_bounded() -> None:
     rows = [[{"brand": "a", "shop": "x", "price": price} for price in (3e38, -3e38, 2)]]
     [found] = TableRanker(ranker("list")).predict(rows)

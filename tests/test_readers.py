@@ -236,3 +236,50 @@ def test_an_answer_that_the_model_cannot_give_is_refused_when_it_is_scored(
     with pytest.raises(UserError) as caught:
         predictor.score(predictor.read(file, answers=True))
     assert refusal.message.replace("FILE", str(file)) in str(caught.value)
+
+
+# --- what a run starts from ----------------------------------------------------------------------
+
+
+def start(trained: Trained, name: str, run: Path, *settings: str) -> Path:
+    """A run of one update, whose model and vocabulary the settings give."""
+    own = [one for one in trained.settings(name) if one.startswith(("data.", "training.batch"))]
+    plan = read_experiment(overrides=[*own, "training.steps=1", "training.warmup=0", *settings])
+    start_run(plan, run, Group())
+    return run
+
+
+@every_reader_in_turn
+def test_a_run_can_go_on_with_a_model(trained: Trained, tmp_path: Path, name: str) -> None:
+    settings = (f"training.init_from={trained.run(name)}", "training.peak_rate=1e-9")
+    run = start(trained, name, tmp_path / "run", *settings)
+    before, after = (
+        read_tensors(one / "checkpoints" / which / "model.safetensors")
+        for one, which in ((trained.run(name), "best"), (run, "last"))
+    )
+    for key, tensor in before.items():
+        torch.testing.assert_close(after[key], tensor, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("pointer", "this is a pointer network, which answers with positions of its inputs; name a model"),
+        ("ranker, list", "this is a ranker, which scores the rows of a table; name a model whose encoder"),
+        ("frame-classifier", "this is a classifier of pictures, sounds or arrays; name a model whose"),
+        ("tagger, crf", "the encoder of a model of kind tagger does not fit one of kind bert-classifier"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_refused(
+    trained: Trained, tmp_path: Path, source: str, message: str
+) -> None:
+    settings = (f"training.encoder_from={trained.run(source)}", "model.kind=bert-classifier")
+    with pytest.raises(UserError) as caught:
+        start(trained, "bert-classifier", tmp_path / "run", *settings)
+    assert message in str(caught.value)
+
+
+def test_an_encoder_brings_no_labels(trained: Trained, tmp_path: Path) -> None:
+    settings = (f"training.encoder_from={trained.run('bert-tagger')}", "model.kind=bert-classifier")
+    run = start(trained, "bert-classifier", tmp_path / "run", *settings)
+    assert saccade.load(run, device="cpu").tokenizer.labels == ("X", "Y")

@@ -11,7 +11,6 @@ from saccade.commands.output import check_outputs
 from saccade.commands.parameters import Offer, Settings, option
 from saccade.decoding.options import DecodingConfig
 from saccade.errors import ConfigError, InputError, NotFound
-from saccade.machine import named_shortage
 from saccade.nn.reading import DistanceConfig
 
 if TYPE_CHECKING:
@@ -183,8 +182,7 @@ def _records(
             # As text, so that all models read the same pieces of it.
             targets = [model.common_target(text) for text in texts]
         for text, own in zip(texts, targets, strict=True):
-            with named_shortage("the weights of so long a text"):
-                record = model.inspect(text, own, name=_title(name, text, folders, texts))
+            record = model.inspect(text, own, name=_title(name, text, folders, texts))
             if leads and model.answers:
                 typer.echo(record.output)
             records.append(record)

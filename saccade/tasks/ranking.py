@@ -93,7 +93,11 @@ class Ranking(Task):
             raise ConfigError(
                 f"data.max_history = {most}: with learned positions it is at most model.max_positions - 2."
             )
-        if fields.group is None and (model.attends == "list" or model.listwise):
+        if (
+            plan.start.init_from is None
+            and fields.group is None
+            and (model.attends == "list" or model.listwise)
+        ):
             raise ConfigError(
                 "a model of lists needs to know which rows belong together: set tokenizer.group."
             )

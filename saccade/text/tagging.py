@@ -104,7 +104,11 @@ def sentence_reader(tokenizer: LabelledTokenizer, *, spelled: int | None) -> "Se
         return WordReader(tokenizer, tokenizer.source, spelled=spelled)
     if isinstance(tokenizer.source, WordPieceTokenizer):
         return PieceReader(tokenizer, tokenizer.source)
-    raise TypeError(f"a tagger reads no pieces of kind {type(tokenizer.source).__name__}")
+    kind = getattr(tokenizer.source, "kind", type(tokenizer.source).__name__)
+    raise ConfigError(
+        "a tagger reads words, or pieces of WordPiece, and the vocabulary that it would take from another "
+        f"model is of kind {kind}."
+    )
 
 
 def _word_places(line: Line) -> list[str]:

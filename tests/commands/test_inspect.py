@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from saccade.model_folder.checkpoint import save_model
-from saccade.use.translator import Translator
 from tests.commands.conftest import Run, refused
 from tests.inspection.records import model_at_once, reader
 
@@ -66,17 +65,6 @@ def test_a_page_and_its_data_are_written_and_the_translation_is_printed(
     assert (tmp_path / "one.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     given = saccade("attention", run_folder, "forty-two", "--target", "zwei", "-o", tmp_path / "two.json")
     assert given.out == b"" and records(tmp_path / "two.json")[0]["given"]
-
-
-def test_a_text_whose_weights_do_not_fit_into_memory_is_one_message(
-    saccade: Run, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def inspect(*_: object, **__: object) -> None:
-        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 80000000000 bytes")
-
-    monkeypatch.setattr(Translator, "inspect", inspect)
-    result = saccade("attention", run_folder, "forty-two", "-o", tmp_path / "a.html")
-    refused(result, "not enough memory for the weights of so long a text")
 
 
 def test_texts_models_and_checkpoints_stand_side_by_side(
