@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,9 @@ from saccade.config import Section
 from saccade.decoding.nonautoregressive.decoders import DECODERS
 from saccade.decoding.options import DecodingConfig
 from saccade.models import KINDS, Presets
-from saccade.tasks.classification import SECTIONS as CLASSIFICATION
-from saccade.tasks.frame_classification import SECTIONS as FRAMES
+from saccade.models.families import TranslationModel
+from saccade.tasks import TASKS
 from saccade.tasks.interface import SECTIONS
-from saccade.tasks.language_modelling import SECTIONS as LANGUAGE
-from saccade.tasks.masked_language_modelling import SECTIONS as MASKED
-from saccade.tasks.pointing import SECTIONS as POINTING
-from saccade.tasks.ranking import SECTIONS as RANKING
-from saccade.tasks.recognition import SECTIONS as RECOGNITION
-from saccade.tasks.tagging import SECTIONS as TAGGING
 from saccade.tasks.translation_validation import ValidationConfig
 from saccade.text.corpus import DataConfig
 from saccade.text.tokenizer import TokenizerConfig
@@ -43,18 +37,6 @@ CONFIGURATION: dict[str, type[Section]] = {
     "decoding": DecodingConfig,
 }
 """[model] is missing: each kind of model has a section of its own."""
-
-OTHERS: dict[str, Mapping[str, type[Section]]] = {
-    "a language model": LANGUAGE,
-    "a tagger": TAGGING,
-    "a classifier": CLASSIFICATION,
-    "a masked language model": MASKED,
-    "a classifier of pictures or sounds": FRAMES,
-    "a recogniser": {name: RECOGNITION[name] for name in ("validation",)},
-    "a ranker": RANKING,
-    "a pointer network": POINTING,
-}
-"""The sections of the tasks that do not translate; sections without keys are left out."""
 
 WIDTH = 110
 
@@ -182,13 +164,24 @@ def configuration() -> Iterator[str]:
             if name == "decoding":
                 for scheme, decoder in DECODERS.items():
                     yield from section(f'[decoding] of a model with decoder "{scheme}"', decoder.options)
-            for what, sections in OTHERS.items():
-                if name in sections and sections[name].model_fields:
-                    yield from section(f"[{name}] of {what}", sections[name])
+            for cls, owners in other_sections(name).items():
+                yield from section(f"[{name}] of {', of '.join(owners)}", cls)
             continue
         for name_of_kind, kind in KINDS.items():
             presets = list(preset_items(kind.presets))
             yield from section(f'[model] of kind "{name_of_kind}"', kind.config, before=presets)
+
+
+def other_sections(name: str) -> dict[type[Section], list[str]]:
+    """The sections of a name of models that do not translate, each with the families that have it; without
+    those that have no keys, or are the one of translation."""
+    found: dict[type[Section], list[str]] = {}
+    for family, config in {kind.family: kind.config for kind in KINDS.values()}.items():
+        if not issubclass(family, TranslationModel):
+            cls = TASKS[family].sections(config()).get(name)
+            if cls is not None and cls.model_fields and cls is not CONFIGURATION[name]:
+                found.setdefault(cls, []).append(family.purpose.partition(", which")[0])
+    return found
 
 
 def section(title: str, cls: type[Section], *, before: Sequence[str] = ()) -> Iterator[str]:

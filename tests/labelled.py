@@ -9,7 +9,7 @@ import torch
 from saccade.model_folder.checkpoint import Model, vocabulary_of
 from saccade.models import build_model, model_config
 from saccade.text.labelled import LabelledTokenizer
-from saccade.text.positions import PositionTokenizer
+from saccade.text.positions import InputPositions
 from saccade.text.wordpiece import WordPieceConfig, WordPieceTokenizer
 from saccade.text.words import WordTokenizer
 from tests.tiny import randomise
@@ -72,4 +72,4 @@ def bert_classifier(**changes: Any) -> Model:
 
 def pointer(**changes: Any) -> Model:
     table = {"kind": "pointer", "width": 12, "heads": 3, "feed_forward": 20, "layers": 2, **changes}
-    return built(table, PositionTokenizer())
+    return built(table, InputPositions())

@@ -3,12 +3,13 @@
     python tests/smoke.py [FOLDER]
 
 Uses what `saccade` itself needs and no test tools, so that it runs in a plain environment. The kinds come
-from the tables of `saccade.models`: a new one is run without being entered here.
+from the tables of `saccade.models` and from `tests/readers/`: a new one is run without being entered here.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -20,39 +21,21 @@ from pathlib import Path
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy
 import torch
 
 import saccade
 from saccade.__main__ import app
 from saccade.models import KINDS
-from saccade.models.families import (
-    Classifier,
-    FrameClassifier,
-    LanguageModel,
-    MaskedLanguageModel,
-    NonAutoregressive,
-    Pointer,
-    Ranker,
-    Recogniser,
-    Tagger,
-)
+from saccade.models.families import LanguageModel, NonAutoregressive, TranslationModel
 from saccade.models.nonautoregressive import SCHEMES
 from saccade.text.numbers import write_corpus
 from saccade.text.reading import read_text
 from saccade.use.generator import TextGenerator
+from tests.readers import READERS, STEPS, Reader
 
 UPDATES = 8
-SETTINGS = {
-    "model.preset": "tiny",
-    "training.steps": UPDATES,
-    "training.batch_tokens": 256,
-    "training.warmup": 2,
-    "training.save_every": 1,
-    "validation.every": UPDATES,
-}
-RUNNING = {LanguageModel: {"model.segment": 16}, MaskedLanguageModel: {"data.block": 32}}
-"""The families that read running text, with the length of what they read together."""
+RUN = {"training.steps": UPDATES, "training.save_every": 1, "validation.every": UPDATES}
+SETTINGS = {**RUN, "model.preset": "tiny", "training.batch_tokens": 256, "training.warmup": 2}
 SECONDS = 300
 """Longest that one command may take."""
 
@@ -87,37 +70,17 @@ def main() -> None:
 def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Each kind and each decoder by name, with its settings; the first one is the teacher of students."""
     teacher = None
-    without_preset = {name: value for name, value in SETTINGS.items() if name != "model.preset"}
+    text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
+    pairs = {
+        f"data.{split}{side}": folder / f"{name}.{language}"
+        for split, name in (("", "train"), ("valid_", "valid"))
+        for side, language in (("source", "en"), ("target", "de"))
+    }
     for kind, record in KINDS.items():
-        if record.family in RUNNING:
-            text = {"data.text": folder / "train.en", "data.valid_text": folder / "valid.en"}
-            yield kind, {**SETTINGS, **text, **RUNNING[record.family], "model.kind": kind}
+        if record.family is LanguageModel:
+            yield kind, {**SETTINGS, **text, "model.segment": 16, "model.kind": kind}
+        if not issubclass(record.family, TranslationModel):
             continue
-        if record.family is Classifier:
-            text = {f"data.{split}text": folder / f"{split or 'train_'}texts.tsv" for split in ("", "valid_")}
-            for name, path in zip(("train", "valid"), text.values(), strict=True):
-                lines = read_text(folder / f"{name}.en")
-                path.write_text("".join(f"{line[0]}\t{line}\n" for line in lines), encoding="utf-8")
-            own = {} if kind == "classifier" else {"training.encoder_from": folder / "bert"}
-            sizes = SETTINGS if kind == "classifier" else without_preset
-            yield kind, {**sizes, **text, **own, "model.kind": kind}
-            continue
-        if record.family in (FrameClassifier, Recogniser, Ranker, Pointer):
-            yield kind, {**SETTINGS, **of_no_text(folder, record.family), "model.kind": kind}
-            continue
-        if record.family is Tagger:
-            text = {f"data.{split}text": folder / f"{split or 'train_'}words.tsv" for split in ("", "valid_")}
-            for name, path in zip(("train", "valid"), text.values(), strict=True):
-                write_labels(folder / f"{name}.en", path)
-            own = {} if kind == "tagger" else {"training.encoder_from": folder / "bert"}
-            sizes = SETTINGS if kind == "tagger" else without_preset
-            yield kind, {**sizes, **text, **own, "model.kind": kind}
-            continue
-        pairs = {
-            f"data.{split}{side}": folder / f"{name}.{language}"
-            for split, name in (("", "train"), ("valid_", "valid"))
-            for side, language in (("source", "en"), ("target", "de"))
-        }
         own = {**SETTINGS, **pairs, "model.kind": kind, "data.max_dropped": 1.0}
         if record.family is not NonAutoregressive:
             teacher = teacher or folder / kind
@@ -125,75 +88,14 @@ def systems(folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
             continue
         for decoder in SCHEMES:
             yield f"{kind}-{decoder}", {**own, "model.decoder": decoder, "training.teacher": teacher}
-
-
-def write_labels(source: Path, path: Path) -> None:
-    """The words of a text with their last letters as labels, a word a line."""
-    sentences = ["".join(f"{word}\t{word[-1]}\n" for word in line.split()) for line in read_text(source)]
-    path.write_text("\n".join(sentences), encoding="utf-8")
-
-
-def of_no_text(folder: Path, family: type) -> dict[str, object]:
-    """The settings of models that read frames or tables."""
-    if family is Ranker:
-        return {**write_tables(folder), "model.attends": "list"}
-    if family is Pointer:
-        return {**tasks(folder), "model.numbers": 1}
-    arrays = {"tokenizer.reads": "arrays", "tokenizer.width": 8, "model.strides": "[2]"}
-    return {**write_frames(folder, spelled=family is Recogniser), **arrays}
-
-
-def write_frames(folder: Path, *, spelled: bool) -> dict[str, object]:
-    """Arrays that hold the digits of a number a row each, and manifests with their text or last digit."""
-    found: dict[str, object] = {}
-    for name, split, count in (("train", "", 60), ("valid", "valid_", 10)):
-        path = folder / f"{name}-{'texts' if spelled else 'digits'}.tsv"
-        lines = []
-        for number in range(100, 100 + count):
-            numpy.save(
-                folder / f"{name}-{number}.npy",
-                numpy.repeat(numpy.eye(8)[[int(d) % 8 for d in str(number)]], 3, 0),
-            )
-            lines.append(f"{name}-{number}.npy\t{number if spelled else number % 10}\n")
-        path.write_text("".join(lines), encoding="utf-8")
-        found[f"data.{split}text"] = path
-    return found
-
-
-def write_tables(folder: Path) -> dict[str, object]:
-    """Lists of three rows, of which the first one is chosen."""
-    found: dict[str, object] = {}
-    for name, split, count in (("train", "", 60), ("valid", "valid_", 10)):
-        rows = [
-            f"{query},{'abc'[place]},{place * query % 7},{int(not place)}\n"
-            for query in range(count)
-            for place in range(3)
-        ]
-        (folder / f"{name}.csv").write_text("query,brand,price,label\n" + "".join(rows), encoding="utf-8")
-        found[f"data.{split}text"] = folder / f"{name}.csv"
-    return {
-        **found,
-        "tokenizer.fields": '["brand"]',
-        "tokenizer.numbers": '["price"]',
-        "tokenizer.group": "query",
-    }
-
-
-def tasks(folder: Path) -> dict[str, object]:
-    """The texts of a pointer network, made from those of translation."""
-    for name in ("train", "valid", "test"):
-        write_tasks(folder / f"{name}.en", folder / f"{name}.tasks")
-    return {"data.text": folder / "train.tasks", "data.valid_text": folder / "valid.tasks"}
-
-
-def write_tasks(source: Path, path: Path) -> None:
-    """The lengths of the words of each line of a text, and their order from the shortest to the longest."""
-    lines = []
-    for line in read_text(source):
-        sizes = [len(word) for word in line.split()]
-        order = sorted(range(1, len(sizes) + 1), key=lambda position: sizes[position - 1])
-        lines.append(f"{' '.join(map(str, sizes))}\t{' '.join(map(str, order))}\n")
-    path.write_text("".join(lines), encoding="utf-8")
+    for name, reader in READERS.items():
+        data = folder / f"data-{name}"
+        data.mkdir()
+        reader.write_all(data)
+        words = (*reader.files(data), *STEPS, *reader.settings)
+        start = {} if reader.starts_from is None else {"training.encoder_from": folder / reader.starts_from}
+        given = dict(word.split("=", 1) for word in words)
+        yield name, {**RUN, **given, **start, "model.kind": reader.kind}
 
 
 def fertilities(teacher: object, folder: Path) -> dict[str, object]:
@@ -210,19 +112,9 @@ def smoke(run: Path, settings: dict[str, object], folder: Path) -> None:
     kill(run, "train", *words, "--out", run)
     resumed = command("train", "--resume", run)
     require(f"{UPDATES} steps" in resumed, f"the run was not resumed to its end: {resumed}")
-    require(run.name.split("-")[0] in command("info", run), "saccade info does not name the kind")
-    family = KINDS[str(settings["model.kind"])].family
-    if "data.valid_text" in settings and not issubclass(family, LanguageModel):
-        given = Path(str(settings["data.valid_text"]))
-        if issubclass(family, FrameClassifier | Recogniser):
-            use_predictor(run, given, given, str(folder / "valid-100.npy"))
-        elif issubclass(family, Ranker):
-            use_predictor(run, given, given, str(given))
-        elif issubclass(family, Pointer):
-            test = folder / "test.tasks"
-            use_predictor(run, test, given, read_text(test)[0].partition("\t")[0])
-        else:
-            use_predictor(run, folder / "test.en", given, read_text(folder / "test.en")[0])
+    require(re.split("[-,]", run.name)[0] in command("info", run), "saccade info does not name the kind")
+    if run.name in READERS:
+        use_reader(run, READERS[run.name], folder / f"data-{run.name}")
     else:
         use = use_text if "data.text" in settings else use_translator
         use(run, folder)
@@ -241,17 +133,18 @@ def use_translator(run: Path, folder: Path) -> None:
     require(bool(maps) and all(bool(torch.isfinite(one.weights).all()) for one in maps), "no attention")
 
 
-def use_predictor(run: Path, given: Path, labelled: Path, shown: str) -> None:
+def use_reader(run: Path, reader: Reader, data: Path) -> None:
+    labelled = data / reader.file("valid")
+    given = reader.given(labelled)
     printed = command("predict", run, given)
     predictor = saccade.load(run, device="cpu")
     found = predictor.run(list(predictor.read(given, answers=False)))
     require(
         printed == "".join(f"{line}\n" for one in found for line in one.lines()), "command and library differ"
     )
-    scores = command("predict", run, labelled, "--score", unless="gives no labels")
-    names = ("accuracy", "exact", "CER", "log-loss")
-    require(any(name in scores for name in names) or not scores, "no scores")
-    require(bool(predictor.inspect(shown).tokens), "no record")
+    if reader.scored is not None:
+        require(command("predict", run, labelled, "--score").startswith(reader.scored), "no scores")
+    require(bool(predictor.inspect(reader.shown(labelled)).tokens), "no record")
 
 
 def use_text(run: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.model_folder.checkpoint import Model
-from saccade.text.table import FieldsConfig, TableTokenizer
+from saccade.text.table import FieldsConfig, TableFields
 from tests.labelled import built
 
 FIELDS = FieldsConfig(fields=("brand", "shop"), numbers=("price",), group="query", label="chosen")
@@ -15,8 +15,8 @@ PAST = FIELDS.model_copy(update={"history": "past", "item": "brand"})
 HEADER = "query,brand,shop,price,past,chosen\n"
 
 
-def tokenizer(config: FieldsConfig = FIELDS) -> TableTokenizer:
-    return TableTokenizer(config, [["a", "b", "c"], ["x", "y"]], [(2.0, 0.5)])
+def tokenizer(config: FieldsConfig = FIELDS) -> TableFields:
+    return TableFields(config, [["a", "b", "c"], ["x", "y"]], [(2.0, 0.5)])
 
 
 def ranker(attends: str = "fields", **changes: Any) -> Model:

@@ -10,28 +10,16 @@ import pytest
 
 import saccade
 from saccade.model_folder.checkpoint import save_model
+from saccade.use.loading import USES
 from tests import tiny
 from tests.decoding.test_strategy import model as non_autoregressive
 from tests.test_generator import model as language_model
 
 
-def test_the_public_names_are_these() -> None:
-    assert saccade.__all__ == [
-        "AttentionMap",
-        "FrameLabeller",
-        "InputPointer",
-        "MaskFiller",
-        "TableRanker",
-        "TextGenerator",
-        "TextLabeller",
-        "Transcriber",
-        "Translation",
-        "Translator",
-        "UserError",
-        "WordLabeller",
-        "__version__",
-        "load",
-    ]
+def test_the_public_names_are_the_classes_of_use_and_these() -> None:
+    uses = {getattr(use, "__self__", use).__name__ for use in USES.values()}
+    others = {"AttentionMap", "Translation", "UserError", "__version__", "load"}
+    assert saccade.__all__ == sorted(uses | others)
     for name in saccade.__all__:
         assert getattr(saccade, name) is not None
 

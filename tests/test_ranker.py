@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import saccade
 from saccade.errors import UserError
 from saccade.model_folder.checkpoint import save_model
-from saccade.text.table import FieldsConfig, TableTokenizer, read_table
+from saccade.text.table import FieldsConfig, TableFields, read_table
 from saccade.use.ranking_scores import RankingScores, ndcg_and_hit
 from saccade.use.table_ranker import TableRanker
 from tests.labelled import classifier
@@ -127,16 +127,16 @@ def test_a_folder_is_loaded_as_what_the_model_is_for(tmp_path: Path) -> None:
 
 def test_a_tokeniser_learns_values_and_scales_and_comes_back(tmp_path: Path) -> None:
     write_lists(tmp_path / "a.csv", count=30, seed=1)
-    made = TableTokenizer.learn(FIELDS, lambda: read_table(tmp_path / "a.csv", FIELDS, answers=True))
+    made = TableFields.learn(FIELDS, lambda: read_table(tmp_path / "a.csv", FIELDS, answers=True))
     prices = [float(line.split(",")[3]) for line in (tmp_path / "a.csv").read_text().split("\n")[1:-1]]
     assert made.values == [("a", "b", "c"), ("x", "y")]
     assert made.scales[0] == pytest.approx((np.mean(prices), np.std(prices)))
     made.save(tmp_path)
-    again = TableTokenizer.load(tmp_path)
+    again = TableFields.load(tmp_path)
     assert (again.values, again.scales, again.config) == (made.values, made.scales, made.config)
     (tmp_path / "fields.json").write_text('{"values": [["a"]], "scales": []}')
     with pytest.raises(UserError, match="does not fit the columns"):
-        TableTokenizer.load(tmp_path)
+        TableFields.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,7 @@ def test_a_tokeniser_learns_values_and_scales_and_comes_back(tmp_path: Path) -> 
         (HEADER + "1,a,x,2,,1\n1,a,x\n", r"a\.csv:3: 3 values for 6 columns"),
         (HEADER + "1,a,x,cheap,,1\n", r"a\.csv:2: price is 'cheap' and no number"),
         (HEADER + "1,a,x,nan,,1\n", r"a\.csv:2: price is 'nan' and no number"),
+        (HEADER + "1,a,x,1e300,,1\n", r"a\.csv:2: price is '1e300', which is too large"),
         (HEADER + "1,a,x,2,,yes\n", r"a\.csv:2: chosen is 'yes'; it has to be 0 or 1"),
         (HEADER + "1,a,x,2,,1\n2,a,x,2,,1\n1,a,x,2,,0\n", r"a\.csv:4: the list '1' began earlier"),
         (HEADER + '1,"a,x,2,,1\n', "not CSV"),
@@ -159,6 +160,18 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_line(
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         list(read_table(tmp_path / "a.csv", FIELDS, answers=True))
+
+
+def test_a_list_that_is_too_long_to_be_shown_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEADER + "1,a,x,2,,1\n" * 300)
+    with pytest.raises(UserError, match="at most 256 can be shown"):
+        TableRanker(ranker("list")).inspect(str(tmp_path / "a.csv"))
+
+
+def test_a_number_far_from_those_of_training_is_bounded() -> None:
+    rows = [[{"brand": "a", "shop": "x", "price": price} for price in (3e38, -3e38, 2)]]
+    [found] = TableRanker(ranker("list")).predict(rows)
+    assert all(0 <= share <= 1 for share in found.probabilities)
 
 
 def test_rows_in_python_need_their_columns() -> None:

@@ -143,14 +143,19 @@ def test_a_folder_is_loaded_as_what_the_model_is_for(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_a_problem_of_its_file(tmp_path: Path) -> None:
-    files = [*write_arrays(tmp_path, [9, 30]), str(tmp_path / "none.npy")]
+    files = [*write_arrays(tmp_path, [9, 30, 0]), str(tmp_path / "none.npy"), f"{'x' * 5000}.npy"]
     use = Transcriber(recogniser(positions="learned", max_positions=10))
-    good, long, none = use.predict(files, max_length=5)
+    good, long, empty, none, nameless = use.predict(files, max_length=5)
     assert good.problem is None
     assert long.problem == f"{files[1]}: 30 positions, but the model reads at most 20."
-    assert none.problem == f"{files[2]}: no such file." and none.text == ""
-    with pytest.raises(UserError, match="no such file"):
+    assert empty.problem == f"{files[2]}: it has no positions."
+    assert none.problem == f"{files[3]}: no such file." and none.text == ""
+    assert nameless.problem is not None and nameless.problem.startswith("xxx")
+    assert FrameLabeller(frame_classifier()).predict(files[2:3])[0].problem == empty.problem
+    with pytest.raises(UserError, match="it has no positions"):
         use.inspect(files[2])
+    with pytest.raises(UserError, match="no such file"):
+        use.inspect(files[3])
     (tmp_path / "a.tsv").write_text("0.npy\ta\nnone.npy\tb\n")
     with pytest.raises(UserError, match=r"a\.tsv:2: .*none\.npy: no such file"):
         use.score(use.read(tmp_path / "a.tsv", answers=True))

@@ -42,9 +42,14 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         yield "model", f"{facts['kind']}, {facts['parameters']:,} parameters, {facts['precision']}"
         yield "format", str(facts["format"])
+    of_pieces = _of_pieces(facts)
     vocabulary = facts["vocabulary"]
-    sizes = f"{vocabulary['source_size']:,} source and {vocabulary['target_size']:,} target pieces"
-    yield "vocabulary", f"{sizes}, {'shared' if vocabulary['shared'] else 'separate'}"
+    source, target = vocabulary["source_size"], vocabulary["target_size"]
+    if of_pieces:
+        shared = "shared" if vocabulary["shared"] else "separate"
+        yield "vocabulary", f"{source:,} source and {target:,} target pieces, {shared}"
+    else:  # words, numbers at each position, or values of fields; labels, characters or positions
+        yield "sizes", f"source {source:,}, target {target:,}"
     if languages := _languages(facts["languages"]):
         yield "languages", languages
     provenance = facts["provenance"]
@@ -53,7 +58,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "training", trained
     for unit in ("pairs", "tokens"):
         if unit in provenance:
-            yield "text", f"{provenance[unit]:,} {unit} of {', '.join(provenance.get('data', {}))}"
+            what = unit if of_pieces else "examples"
+            yield "text", f"{provenance[unit]:,} {what} of {', '.join(provenance.get('data', {}))}"
     if "imported" in provenance:
         yield "imported", f"{provenance['imported']}"
     if facts["scores"]:
@@ -61,6 +67,15 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "decoding", _listed(facts["decoding"]) or "Saccade's defaults"
     if versions := provenance.get("versions"):
         yield "made with", _listed(versions)
+
+
+def _of_pieces(facts: dict[str, Any]) -> bool:
+    """Whether what a model reads and writes are pieces of text."""
+    from saccade.models import KINDS
+    from saccade.models.families import LanguageModel, MaskedLanguageModel, TranslationModel
+
+    families = (TranslationModel, LanguageModel, MaskedLanguageModel)
+    return "kind" not in facts or issubclass(KINDS[facts["kind"]].family, families)
 
 
 def _languages(languages: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ Frames = NDArray[np.float32]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".wav", ".npy")
 """Endings of files that hold one picture, sound or array."""
 _MOST = 1 << 24  # bytes of an array file
+_NAME = 200  # characters of a name that is too long
 
 
 class View(NamedTuple):
@@ -45,9 +46,9 @@ def read_view(path: Path, config: FramesConfig) -> View:
 
 
 def _read(path: Path, config: FramesConfig) -> tuple[Frames, Frames | None]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
     try:
+        if not path.is_file():
+            raise InputError("no such file.")
         if config.reads == "pictures":
             picture = read_picture(path, height=config.height)
             return patches(picture, config), picture
@@ -56,6 +57,8 @@ def _read(path: Path, config: FramesConfig) -> tuple[Frames, Frames | None]:
         return _array(path, config.frame_width), None
     except UserError as error:
         raise type(error)(f"{path}: {error}") from error
+    except OSError as error:  # a name that no file can have
+        raise InputError(f"{str(path)[:_NAME]}: {error.strerror}.") from error
 
 
 def _array(path: Path, width: int) -> Frames:
@@ -72,4 +75,8 @@ def _array(path: Path, width: int) -> Frames:
         raise InputError(f"{found.shape[1]} values at each position, and the model reads {width}.")
     if not np.isfinite(found).all():
         raise InputError("it has values that are not finite.")
-    return np.array(found, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        values = np.array(found, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise InputError("it has values that are too large for float32.")
+    return values

@@ -21,7 +21,7 @@ from saccade.storage.digests import write_digests
 from saccade.storage.folders import replace_folder
 from saccade.storage.structured import is_plain, read_object, reason
 from saccade.text.lengths import SeenLengths
-from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
+from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_preprocessor
 
 Target = Literal["ctranslate2", "onnx"]
 
@@ -96,7 +96,7 @@ def exported_folder(out: Path, model: Model, *, target: Target, about: Mapping[s
     with replace_folder(out) as new:
         description = {
             "target": target,
-            "tokenizer": save_tokenizer(model.tokenizer, new),
+            "tokenizer": save_preprocessor(model.tokenizer, new),
             **about,
             "vocabulary": asdict(model.network.vocabulary),
             "decoding": model.decoding,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -50,7 +50,8 @@ from saccade.storage.digests import verify, write_digests
 from saccade.storage.folders import beside, read_whole, replace_folder
 from saccade.storage.foreign import not_a_model, require_readable
 from saccade.storage.structured import is_plain, reason
-from saccade.text.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
+from saccade.text.preprocessor import Preprocessor
+from saccade.text.tokenizer import Tokenizer, load_preprocessor, save_preprocessor
 
 __all__ = [
     "FORMAT",
@@ -85,6 +86,8 @@ class Model:
     network: Network
     config: Section
     tokenizer: Tokenizer
+    """What makes columns of the input. Of a family whose input is numbers it is a `Preprocessor` and no more;
+    the family's class of use knows its own."""
     decoding: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     precision: Precision = "float32"
@@ -93,8 +96,8 @@ class Model:
     """The heads that align words, if they were chosen."""
 
 
-def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
-    """The vocabulary of a model with this tokeniser."""
+def vocabulary_of(tokenizer: Preprocessor) -> Vocabulary:
+    """The vocabulary of a model with this preprocessor."""
     return Vocabulary(
         source_size=tokenizer.source_vocab_size,
         target_size=tokenizer.target_vocab_size,
@@ -111,7 +114,7 @@ def write_model(folder: Path, model: Model, *, weights: Mapping[str, Tensor] | N
         "format": FORMAT,
         "model": model.config.model_dump(mode="json", exclude_none=True),
         "vocabulary": asdict(model.network.vocabulary),
-        "tokenizer": save_tokenizer(model.tokenizer, folder),
+        "tokenizer": save_preprocessor(model.tokenizer, folder),
         "decoding": model.decoding,
         "provenance": model.provenance,
     }
@@ -146,7 +149,7 @@ def load_model(folder: Path) -> Model:
 
 def _load(folder: Path) -> Model:
     description, path = read_description(folder), folder / DESCRIPTION
-    tokenizer = load_tokenizer(folder, digests=description["tokenizer"])
+    tokenizer = load_preprocessor(folder, digests=description["tokenizer"])
     try:
         config = model_config(description["model"])
         vocabulary = read_vocabulary(description["vocabulary"])
@@ -159,7 +162,7 @@ def _load(folder: Path) -> Model:
     return Model(
         network,
         config,
-        tokenizer,
+        cast(Tokenizer, tokenizer),
         description["decoding"],
         description["provenance"],
         description["precision"],

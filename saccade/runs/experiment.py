@@ -4,7 +4,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -32,6 +32,7 @@ from saccade.tasks import task_for
 from saccade.tasks.advice import model_size
 from saccade.tasks.interface import SECTIONS, Experiment, Material, Report
 from saccade.text.lines import require_many
+from saccade.text.tokenizer import Tokenizer
 from saccade.training.checkpoints import require_no_link
 from saccade.training.counters import (
     STATE_FILE,
@@ -206,7 +207,7 @@ def _compose(experiment: Experiment, run: Path, group: Group, *, say: Say) -> tu
     model = Model(
         network=build_model(experiment.model, vocabulary_of(material.tokenizer)),
         config=experiment.model,
-        tokenizer=material.tokenizer,
+        tokenizer=cast(Tokenizer, material.tokenizer),
         decoding=experiment.decoding.model_dump(mode="json", exclude_defaults=True),
         provenance=_provenance(experiment, material, run),
         alignment=material.alignment,

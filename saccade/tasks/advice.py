@@ -13,7 +13,6 @@ from saccade.tasks.interface import Experiment, Report
 from saccade.text.corpus import DataConfig
 from saccade.text.examples import ExamplesReport
 from saccade.text.language_model import TextReport
-from saccade.text.recorded import RecordedReport
 from saccade.text.report import DataReport, SideReport
 
 _BYTES = 0.02  # share of pieces; above it a script or many characters lack pieces of their own
@@ -22,8 +21,11 @@ _PARAMETERS_PER_PIECE = 30  # for comparison: 7 for tiny on Multi30k, 150 for ba
 _PADDING = 0.15
 _FEW_BATCHES = 20  # below it, sorting by length saves little padding
 _FEW_VALID = 100
-_SEEN = 0.1  # share of examples; short sentences such as "Thanks !" repeat in any text
-_RARE = 5
+SEEN = 0.1
+"""Share of examples that may also be in the training text: short sentences such as "Thanks !" repeat in any
+text."""
+RARE = 5
+"""Number of examples of a label below which it is hardly learned."""
 
 
 def model_size(config: Section, report: Report) -> int:
@@ -66,11 +68,6 @@ def examples_advice(plan: Experiment, report: ExamplesReport, *, batches: int) -
     return [*_on_examples(report), *on_training(plan, batches)]
 
 
-def recorded_advice(plan: Experiment, report: RecordedReport, *, batches: int) -> list[str]:
-    """Warnings for a model that reads pictures or sounds. batches: number of batches in an epoch."""
-    return [*_on_recorded(report), *on_training(plan, batches)]
-
-
 def translation_advice(plan: Experiment, report: DataReport, *, parameters: int, batches: int) -> list[str]:
     """Warnings for a translation model and its sentence pairs. batches: number of batches in an epoch."""
     return [
@@ -100,43 +97,18 @@ def _on_examples(report: ExamplesReport) -> Iterator[str]:
     train, valid = report.train, report.valid
     if valid is None:
         yield "no validation text: the last model will count as the best. Set data.valid_text."
-    elif valid.seen and valid.seen > _SEEN * valid.examples:
+    elif valid.seen and valid.seen > SEEN * valid.examples:
         yield (
             f"{valid.seen:,} of {valid.examples:,} validation examples are also in the training text: scores "
             "on them are too high. Remove them from the training text, unless they are short."
         )
-    if report.test_seen is not None and report.test_seen[1] > _SEEN * report.test_seen[0]:
+    if report.test_seen is not None and report.test_seen[1] > SEEN * report.test_seen[0]:
         count, seen = report.test_seen
         yield f"{seen:,} of {count:,} test examples are also in the training text: scores are too high."
-    rare = [label for label, number in train.labels.items() if number < _RARE]
+    rare = [label for label, number in train.labels.items() if number < RARE]
     if rare:
         yield (
-            f"labels with fewer than {_RARE} training examples: {', '.join(rare[:10])}"
-            f"{', ...' if len(rare) > 10 else ''}. They will hardly be learned."
-        )
-
-
-def _on_recorded(report: RecordedReport) -> Iterator[str]:
-    train, valid = report.train, report.valid
-    if valid is None:
-        yield "no validation manifest: the last model will count as the best. Set data.valid_text."
-    elif valid.seen and valid.seen > _SEEN * valid.examples:
-        yield (
-            f"{valid.seen:,} of {valid.examples:,} validation files are also in the training set: scores on "
-            "them are too high. Remove them from the training manifest."
-        )
-    if report.test_seen is not None and report.test_seen[1] > _SEEN * report.test_seen[0]:
-        count, seen = report.test_seen
-        yield f"{seen:,} of {count:,} test files are also in the training set: scores are too high."
-    if valid is not None and valid.unknown:
-        yield (
-            f"{valid.unknown:,} characters of the validation texts do not occur in training; the model "
-            "cannot write them."
-        )
-    rare = [answer for answer, number in train.answers.items() if number < _RARE]
-    if rare:
-        yield (
-            f"{report.what} with fewer than {_RARE} training examples: {', '.join(map(repr, rare[:10]))}"
+            f"labels with fewer than {RARE} training examples: {', '.join(rare[:10])}"
             f"{', ...' if len(rare) > 10 else ''}. They will hardly be learned."
         )
 

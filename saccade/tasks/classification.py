@@ -20,6 +20,7 @@ from saccade.text.classification import (
 )
 from saccade.text.examples import ExamplesReport, prepare_examples
 from saccade.text.language_model import TextTokenizerConfig
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.labels import ClassCrossEntropy
 from saccade.training.objective import Objective
@@ -38,14 +39,14 @@ class Classification(Labelling):
 
     tables: ClassVar = SECTIONS
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> ExamplesReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> ExamplesReport:
         """See `Task.prepare`."""
         config, pieces = cast(ClassifiedConfig, plan.data), cast(TextTokenizerConfig, plan.tokenizer)
         return prepare_examples(
             config,
             out=out,
             read=classified_lines,
-            learn=partial(learn_texts, config=pieces, given=tokenizer),
+            learn=partial(learn_texts, config=pieces, given=cast(Tokenizer | None, tokenizer)),
             columns=classified_columns,
             least=2,  # a piece and the end symbol
         )

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, cast
 from torch import Tensor
 
 from saccade.config import Section
-from saccade.errors import ConfigError, InputError
+from saccade.errors import InputError
 from saccade.frames.settings import FramesConfig
 from saccade.model_folder.checkpoint import Model
 from saccade.models.families import FrameClassifier
-from saccade.tasks.advice import recorded_advice
 from saccade.tasks.interface import Experiment, Report
 from saccade.tasks.labelling import Labelling, LabelValidationConfig, NoDecoding
+from saccade.tasks.recorded import recorded_advice, require_manifest
 from saccade.text.batching import Batch
 from saccade.text.columns import Column
 from saccade.text.corpus import Line
@@ -21,6 +21,7 @@ from saccade.text.encode import TextColumn
 from saccade.text.examples import LABELS
 from saccade.text.framed import FrameTokenizer
 from saccade.text.labelled import LabelledTokenizer
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.recorded import (
     ANSWER,
     FrameTokenizers,
@@ -29,7 +30,6 @@ from saccade.text.recorded import (
     open_prepared_recorded,
     prepare_recorded,
 )
-from saccade.text.tokenizer import Tokenizer
 from saccade.training.labels import ClassCrossEntropy
 from saccade.training.objective import Objective
 
@@ -53,7 +53,7 @@ class FrameClassification(Labelling):
         """See `Task.require_text`."""
         require_manifest(data)
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> RecordedReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> RecordedReport:
         """See `Task.prepare`."""
         config = cast(FramesConfig, plan.tokenizer)
 
@@ -94,12 +94,6 @@ class FrameClassification(Labelling):
         """See `Task.advice`."""
         assert isinstance(report, RecordedReport)
         return recorded_advice(plan, report, batches=self.batches_an_epoch(plan, report))
-
-
-def require_manifest(data: Section) -> None:
-    """Raises UserError if a section names no training manifest."""
-    if not cast(RecordedConfig, data).text:
-        raise ConfigError("no training manifest: set data.text.")
 
 
 def _label_column(tokenizer: FrameTokenizers) -> TextColumn:

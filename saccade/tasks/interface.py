@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 from saccade.config import Section
 from saccade.model_folder.checkpoint import Model
 from saccade.model_folder.heads import AlignmentHeads
-from saccade.text.tokenizer import Tokenizer
+from saccade.text.preprocessor import Preprocessor
 from saccade.training.data import TrainingData
 from saccade.training.distributed import Group
 from saccade.training.objective import Objective
@@ -75,7 +75,7 @@ class Material:
     provenance: what the model folder records about the text. alignment: the heads that are trained to align.
     """
 
-    tokenizer: Tokenizer
+    tokenizer: Preprocessor
     data: Callable[[Any], TrainingData]
     validate: Callable[[Model], ValidationScores] | None
     provenance: Mapping[str, Any]
@@ -102,7 +102,7 @@ class Task(ABC):
         """Raises UserError if the configuration names no training text."""
 
     @abstractmethod
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> Report:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> Report:
         """Segments and encode the text into the folder `out`, with a new tokeniser if None is given."""
 
     @abstractmethod

@@ -25,6 +25,7 @@ from saccade.text.language_model import (
     open_prepared_text,
     prepare_text,
 )
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.distributed import Group
 from saccade.training.objective import NextToken, Objective
@@ -100,10 +101,10 @@ class LanguageModelling(Task):
         if not cast(TextConfig, data).text:
             raise ConfigError("no training text: set data.text.")
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> TextReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> TextReport:
         """See `Task.prepare`."""
         config, pieces = cast(TextConfig, plan.data), cast(TextTokenizerConfig, plan.tokenizer)
-        report = prepare_text(config, pieces, out=out, tokenizer=tokenizer).report
+        report = prepare_text(config, pieces, out=out, tokenizer=cast(Tokenizer | None, tokenizer)).report
         streams = _streams(plan) * plan.training.accumulate
         if report.train.tokens < streams:
             raise ConfigError(

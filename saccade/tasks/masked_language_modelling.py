@@ -31,6 +31,7 @@ from saccade.text.masked import (
     open_prepared_blocks,
     prepare_blocks,
 )
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.tokenizer import Tokenizer
 from saccade.training.distributed import Group
 from saccade.training.masked_text import MaskedBlocks, MaskedPieces
@@ -96,10 +97,10 @@ class MaskedLanguageModelling(Task):
         if not cast(MaskedTextConfig, data).text:
             raise ConfigError("no training text: set data.text.")
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> TextReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> TextReport:
         """See `Task.prepare`."""
         config, pieces = cast(MaskedTextConfig, plan.data), cast(MaskedTokenizerConfig, plan.tokenizer)
-        return prepare_blocks(config, pieces, out=out, tokenizer=tokenizer)
+        return prepare_blocks(config, pieces, out=out, tokenizer=cast(Tokenizer | None, tokenizer))
 
     def material(self, plan: Experiment, out: Path, group: Group) -> Material:
         """See `Task.material`."""

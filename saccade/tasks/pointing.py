@@ -29,7 +29,7 @@ from saccade.text.pointed_examples import (
     prepare_tasks,
 )
 from saccade.text.pointing import SOURCE, TARGET
-from saccade.text.tokenizer import Tokenizer
+from saccade.text.preprocessor import Preprocessor
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.objective import Objective
@@ -119,7 +119,7 @@ class Pointing(Task):
         if not cast(PointedConfig, data).text:
             raise ConfigError("no training text: set data.text.")
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> PointedReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> PointedReport:
         """See `Task.prepare`."""
         numbers, config = cast(PointerConfig, plan.model).numbers, cast(PointedConfig, plan.data)
         return prepare_tasks(config, numbers=numbers, out=out)

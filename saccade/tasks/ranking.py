@@ -18,6 +18,7 @@ from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.labelling import NoDecoding, require_reader_settings
 from saccade.text.batching import Batch, collate, plan_batches
 from saccade.text.cache import EncodedLines
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.ranking import (
     LABELS,
     SOURCE,
@@ -26,8 +27,7 @@ from saccade.text.ranking import (
     open_prepared_ranking,
     prepare_ranking,
 )
-from saccade.text.table import FieldsConfig, TableTokenizer
-from saccade.text.tokenizer import Tokenizer
+from saccade.text.table import FieldsConfig, TableFields
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
 from saccade.training.objective import Objective
@@ -93,7 +93,11 @@ class Ranking(Task):
             raise ConfigError(
                 f"data.max_history = {most}: with learned positions it is at most model.max_positions - 2."
             )
-        if fields.group is None and (model.attends == "list" or model.listwise):
+        if (
+            plan.start.init_from is None
+            and fields.group is None
+            and (model.attends == "list" or model.listwise)
+        ):
             raise ConfigError(
                 "a model of lists needs to know which rows belong together: set tokenizer.group."
             )
@@ -103,9 +107,9 @@ class Ranking(Task):
         if not cast(RankingConfig, data).text:
             raise ConfigError("no training table: set data.text.")
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> RankingReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> RankingReport:
         """See `Task.prepare`."""
-        given = tokenizer if isinstance(tokenizer, TableTokenizer) else None
+        given = tokenizer if isinstance(tokenizer, TableFields) else None
         config, fields = cast(RankingConfig, plan.data), cast(FieldsConfig, plan.tokenizer)
         return prepare_ranking(config, fields, out=out, tokenizer=given)
 

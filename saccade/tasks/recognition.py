@@ -16,16 +16,16 @@ from saccade.errors import ConfigError
 from saccade.frames.settings import FramesConfig
 from saccade.model_folder.checkpoint import Model
 from saccade.models.recogniser import RecogniserConfig
-from saccade.tasks.advice import recorded_advice
-from saccade.tasks.frame_classification import require_manifest
 from saccade.tasks.interface import Experiment, Material, Report, Task, named
 from saccade.tasks.labelling import require_reader_settings
+from saccade.tasks.recorded import recorded_advice, require_manifest
 from saccade.text.batching import plan_batches
 from saccade.text.cache import EncodedLines
 from saccade.text.columns import Column
 from saccade.text.corpus import Line
 from saccade.text.encode import TextColumn
 from saccade.text.framed import FrameTokenizer
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.recorded import (
     ANSWER,
     FrameTokenizers,
@@ -34,7 +34,6 @@ from saccade.text.recorded import (
     open_prepared_recorded,
     prepare_recorded,
 )
-from saccade.text.tokenizer import Tokenizer
 from saccade.text.translation import SIDES, collate_translation
 from saccade.training.data import TrainingLines
 from saccade.training.distributed import Group
@@ -108,7 +107,7 @@ class Recognition(Task):
         """See `Task.require_text`."""
         require_manifest(data)
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> RecordedReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> RecordedReport:
         """See `Task.prepare`."""
         config = cast(FramesConfig, plan.tokenizer)
 

@@ -24,6 +24,7 @@ from saccade.text.examples import (
     ExamplesReport,
     prepare_examples,
 )
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.tagging import (
     TaggedConfig,
     TaggedTokenizerConfig,
@@ -58,8 +59,9 @@ class Tagging(Labelling):
                 "not smoothed; leave it out, or set model.crf = false."
             )
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> ExamplesReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> ExamplesReport:
         """See `Task.prepare`."""
+        given = cast(Tokenizer | None, tokenizer)
         config, words = cast(TaggedConfig, plan.data), cast(TaggedTokenizerConfig, plan.tokenizer)
         spelled = cast(TaggerSettings, plan.model).spelled
 
@@ -70,7 +72,7 @@ class Tagging(Labelling):
             config,
             out=out,
             read=read,
-            learn=partial(learn_words, config=words, field=config.field, given=tokenizer),
+            learn=partial(learn_words, config=words, field=config.field, given=given),
             columns=lambda learned: sentence_reader(learned, spelled=spelled).with_labels,
             least=1,  # a sentence has words
         )

@@ -22,6 +22,7 @@ from saccade.text.language_codes import require_code
 from saccade.text.lengths import SeenLengths
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.prepare import Prepared, open_prepared, prepare
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.reading import read_lines
 from saccade.text.report import DataReport
 from saccade.text.shapes import Shapes
@@ -64,7 +65,7 @@ class Translation(Task):
                 "no training text: set data.source and data.target, or data.pairs.", topic="no-text"
             )
 
-    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Tokenizer | None) -> DataReport:
+    def prepare(self, plan: Experiment, out: Path, *, tokenizer: Preprocessor | None) -> DataReport:
         """See `Task.prepare`."""
         config, pieces = cast(DataConfig, plan.data), cast(TokenizerConfig, plan.tokenizer)
         if isinstance(tokenizer, ManyLanguagesTokenizer):
@@ -76,7 +77,7 @@ class Translation(Task):
             config,
             pieces,
             out=out,
-            tokenizer=tokenizer,
+            tokenizer=cast(Tokenizer | None, tokenizer),
             batch_tokens=plan.training.batch_tokens,
             tokenize=self.validation_of(plan).tokenize,
         ).report

@@ -51,6 +51,11 @@ class Sentence:
         """The place file:line of its first line."""
         return f"{self.file}:{self.number}"
 
+    @property
+    def word_places(self) -> list[str]:
+        """The place file:line of each word."""
+        return [f"{self.file}:{self.number + place}" for place in self.places]
+
     def labelled(self, labels: Sequence[str], field: Field) -> list[str]:
         """The lines with other labels in column `field`; plain words become a word and a label a line."""
         if self.form == "words":
@@ -78,10 +83,11 @@ def read_sentences(path: Path, *, field: Field, labels: bool) -> Iterator[Senten
             form = _form(line, f"{shown(path)}:{number}")
             break
     if form == "words" and labels:
-        first = head[-1][0] if head else 1
+        if not any(line.strip() for _, line in head):
+            raise InputError(f"{shown(path)} is empty: there is nothing to read.")
         raise InputError(
-            f"{shown(path)}:{first}: no labels: give CoNLL-U (ten columns separated by tabs), or a word, a "
-            "tab and its label on each line and a blank line behind each sentence."
+            f"{shown(path)}:{head[-1][0]}: no labels: give CoNLL-U (ten columns separated by tabs), or a "
+            "word, a tab and its label on each line and a blank line behind each sentence."
         )
     whole, name = chain(head, lines), str(shown(path))
     if form == "words":

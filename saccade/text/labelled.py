@@ -1,9 +1,9 @@
 """The tokeniser of models that label text: a tokeniser of the source, and the names of the labels."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from saccade.errors import InputError
 from saccade.storage.structured import read_bytes
@@ -34,8 +34,8 @@ class LabelledTokenizer:
         self.unknown, self.shared = source.unknown, False
 
     @classmethod
-    def load(cls, folder: Path, *, kinds: Mapping[str, Callable[[Path], "Tokenizer"]]) -> Self:
-        """Reads what `save` wrote. kinds: the functions that load the source's tokeniser."""
+    def load(cls, folder: Path, *, kinds: Mapping[str, Callable[[Path], Any]]) -> Self:
+        """Reads what `save` wrote. kinds: the functions that load the preprocessor of the source."""
         settings = read_settings(folder)
         source, field = settings.get("source"), settings.get("field")
         try:
@@ -56,14 +56,18 @@ class LabelledTokenizer:
         (folder / SETTINGS_FILE).write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
         (folder / _FILE).write_bytes("".join(f"{label}\n" for label in self.labels).encode("utf-8"))
 
-    def numbers(self, labels: Iterable[str], *, place: str) -> list[int]:
-        """The ids of labels. Raises UserError, naming the place file:line, for one that is not known."""
+    def numbers(self, labels: Sequence[str], *, place: str | Sequence[str]) -> list[int]:
+        """The ids of labels. Raises UserError, naming the place file:line, for one that is not known.
+
+        place: of all labels, or of each.
+        """
         numbers = []
-        for label in labels:
+        places = [place] * len(labels) if isinstance(place, str) else place
+        for label, where in zip(labels, places, strict=True):
             if label not in self._ids:
                 known = ", ".join(self.labels[:20]) + (", ..." if len(self.labels) > 20 else "")
                 raise InputError(
-                    f"{place}: the label {label[:40]!r} does not occur in the training text, whose labels "
+                    f"{where}: the label {label[:40]!r} does not occur in the training text, whose labels "
                     f"are {known}. Correct it, or train on text that has it."
                 )
             numbers.append(self._ids[label])

@@ -22,10 +22,10 @@ from saccade.text.corpus import Line, Paths, file_hash
 from saccade.text.encode import EncodedChunk, Limits, encode_split
 from saccade.text.opening import require_files
 from saccade.text.pointing import MOST_INPUTS, SOURCE, TARGET, task_columns, task_lines
-from saccade.text.positions import PositionTokenizer
+from saccade.text.positions import InputPositions
 from saccade.text.prepare import writing
 from saccade.text.report import SplitTally
-from saccade.text.tokenizer import load_tokenizer
+from saccade.text.tokenizer import load_preprocessor
 
 
 class PointedConfig(Section):
@@ -98,7 +98,7 @@ class PointedReport:
 class PreparedTasks(NamedTuple):
     """Prepared examples, from which training reads."""
 
-    tokenizer: PositionTokenizer
+    tokenizer: InputPositions
     train: EncodedLines
     valid: EncodedLines | None
     report: PointedReport
@@ -122,7 +122,7 @@ def prepare_tasks(config: PointedConfig, *, numbers: int, out: Path) -> PointedR
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").unlink(missing_ok=True)
-        PositionTokenizer().save(out / "tokenizer")
+        InputPositions().save(out / "tokenizer")
         writer = _Writer(numbers, config.max_length)
         train = writer.write(out / "train", lines(config.text), training=True)
         valid = None
@@ -142,8 +142,8 @@ def open_prepared_tasks(out: Path) -> PreparedTasks:
         raise DamagedFile(
             f"{out}: no prepared text, or it is incomplete or damaged; prepare it again."
         ) from error
-    tokenizer = load_tokenizer(out / "tokenizer")
-    if not isinstance(tokenizer, PositionTokenizer):
+    tokenizer = load_preprocessor(out / "tokenizer")
+    if not isinstance(tokenizer, InputPositions):
         raise DamagedFile(
             f"{out / 'tokenizer'}: it has no positions. Delete {out}; the text is prepared again."
         )

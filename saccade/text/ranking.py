@@ -20,8 +20,8 @@ from saccade.text.corpus import Paths, file_hash
 from saccade.text.encode import Encoded, chunks
 from saccade.text.opening import require_files
 from saccade.text.prepare import writing
-from saccade.text.table import Candidates, FieldsConfig, TableTokenizer, label_of, read_table
-from saccade.text.tokenizer import load_tokenizer
+from saccade.text.table import Candidates, FieldsConfig, TableFields, label_of, read_table
+from saccade.text.tokenizer import load_preprocessor
 
 SOURCE, WEIGHTS, HISTORY, LABELS = "source", "weights", "history", "labels"
 _CHUNK = 2_000
@@ -93,7 +93,7 @@ class RankingReport:
 class PreparedRanking(NamedTuple):
     """Prepared tables, from which training reads."""
 
-    tokenizer: TableTokenizer
+    tokenizer: TableFields
     train: EncodedLines
     valid: EncodedLines | None
     report: RankingReport
@@ -106,7 +106,7 @@ class RankingColumn(NamedTuple):
     encode: Callable[[Sequence[Candidates]], Encoded]
 
 
-def ranking_columns(tokenizer: TableTokenizer, *, max_history: int) -> tuple[RankingColumn, ...]:
+def ranking_columns(tokenizer: TableFields, *, max_history: int) -> tuple[RankingColumn, ...]:
     """The columns of a list that a model reads: ids and weights of the fields, and the history."""
     width = len(tokenizer.names)
     past = Column.ids(HISTORY, vocab_size=tokenizer.source_vocab_size)
@@ -130,9 +130,9 @@ def ranking_columns(tokenizer: TableTokenizer, *, max_history: int) -> tuple[Ran
 
 
 def prepare_ranking(
-    config: RankingConfig, fields: FieldsConfig, *, out: Path, tokenizer: TableTokenizer | None
+    config: RankingConfig, fields: FieldsConfig, *, out: Path, tokenizer: TableFields | None
 ) -> RankingReport:
-    """Reads the tables, makes the tokeniser unless one is given, and writes everything to `out`.
+    """Reads the tables, makes the preprocessor unless one is given, and writes everything to `out`.
 
     Raises UserError if a table cannot be used, with the line.
     """
@@ -150,7 +150,7 @@ def prepare_ranking(
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").unlink(missing_ok=True)
         if tokenizer is None:
-            tokenizer = TableTokenizer.learn(fields, lambda: lists(config.text))
+            tokenizer = TableFields.learn(fields, lambda: lists(config.text))
         tokenizer.save(out / "tokenizer")
         train = _write(out / "train", lists(config.text), tokenizer, config)
         valid = (
@@ -173,15 +173,15 @@ def open_prepared_ranking(out: Path) -> PreparedRanking:
         report = RankingReport.read(out / "report.json")
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{out}: nothing prepared, or incomplete or damaged; prepare it again.") from error
-    tokenizer = load_tokenizer(out / "tokenizer")
-    if not isinstance(tokenizer, TableTokenizer):
+    tokenizer = load_preprocessor(out / "tokenizer")
+    if not isinstance(tokenizer, TableFields):
         raise DamagedFile(f"{out / 'tokenizer'}: it reads no tables. Delete {out}; it is prepared again.")
     valid = open_verified(out / "valid", {}) if report.valid is not None else None
     return PreparedRanking(tokenizer, open_verified(out / "train", {}), valid, report)
 
 
 def _write(
-    folder: Path, lists: Iterator[Candidates], tokenizer: TableTokenizer, config: RankingConfig
+    folder: Path, lists: Iterator[Candidates], tokenizer: TableFields, config: RankingConfig
 ) -> RankingSize:
     labels = RankingColumn(
         Column.ids(LABELS, vocab_size=2, aligned_with=SOURCE),

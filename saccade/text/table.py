@@ -1,4 +1,4 @@
-"""Tables with a header, as lists of candidates: what each list holds, and the tokeniser of their fields."""
+"""Tables with a header, as lists of candidates, and the preprocessor of their fields."""
 
 import csv
 import json
@@ -13,13 +13,16 @@ import numpy as np
 from pydantic import Field, TypeAdapter, model_validator
 
 from saccade.config import Section
-from saccade.errors import ConfigError, InputError, Unsupported
+from saccade.errors import ConfigError, InputError
 from saccade.storage.structured import read_json
 from saccade.text.opening import shown
 from saccade.text.reading import text_lines
 from saccade.text.settings import damaged, read_settings, write_settings
 
 _FILE = "fields.json"
+_LARGEST = float(np.finfo(np.float32).max)
+_FARTHEST = 1e6
+"""Standard deviations from the mean at which a number counts as no farther."""
 
 
 class FieldsConfig(Section):
@@ -130,6 +133,8 @@ def number_of(row: Candidate, name: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise InputError(f"{row.place}: {name} is {row.values[name][:40]!r} and no number.")
+    if abs(value) > _LARGEST:
+        raise InputError(f"{row.place}: {name} is {row.values[name][:40]!r}, which is too large for float32.")
     return value
 
 
@@ -141,7 +146,7 @@ def label_of(row: Candidate, config: FieldsConfig) -> int:
     return int(value)
 
 
-class TableTokenizer:
+class TableFields:
     """Makes ids of the fields of rows. Each field has an id for values that are unknown; a number has one id.
 
     values: of each field, in the order of their ids. scales: mean and standard deviation of each number.
@@ -163,12 +168,12 @@ class TableTokenizer:
             first += len(own) + 1
         self._numbers = list(range(first, first + len(self.scales)))
         self.source_vocab_size, self.target_vocab_size = first + len(self.scales), 2
-        self.pad = self.start = self.end = self.unknown = 0
+        self.pad = self.start = self.end = 0
         self.shared = False
 
     @classmethod
     def learn(cls, config: FieldsConfig, lists: Callable[[], Iterator[Candidates]]) -> Self:
-        """A tokeniser with the values of the training lists. Raises UserError if there are no columns."""
+        """A preprocessor with the values of the training lists. Raises UserError if there are no columns."""
         if not config.fields and not config.numbers:
             raise ConfigError("the model reads no columns: set tokenizer.fields or tokenizer.numbers.")
         counts: list[dict[str, int]] = [{} for _ in config.fields]
@@ -242,7 +247,9 @@ class TableTokenizer:
             ]
             for row in one.rows
         ]
-        return np.array(scaled, dtype=np.float32).reshape(len(scaled), len(self.names))
+        # A number that training did not lead one to expect must not make the others vanish, or overflow.
+        bounded = np.array(scaled).clip(-_FARTHEST, _FARTHEST).reshape(len(scaled), len(self.names))
+        return np.asarray(bounded, dtype=np.float32)
 
     def past(self, one: Candidates) -> list[int]:
         """The ids of what came before a list, an id of padding first, so that there is always something."""
@@ -254,16 +261,6 @@ class TableTokenizer:
             *(ids.get(value, ids[_UNKNOWN]) for value in one.rows[0].values[self.config.history].split()),
         ]
 
-    def encode_source(self, lines: Sequence[str]) -> list[list[int]]:  # noqa: ARG002
-        """Raises UserError: the source is no text."""
-        raise Unsupported("this model reads tables and no text.", topic="predictor")
-
-    encode_target = encode_source
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The labels with blanks between them."""
-        return " ".join(str(int(number)) for number in ids)
-
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
         """A name of each id: a field's value, or the name of a number."""
         names = ["<pad>"]
@@ -271,10 +268,6 @@ class TableTokenizer:
             names += [f"{name}=?", *(f"{name}={value}" for value in own)]
         names += self.config.numbers
         return [names[int(number)] for number in ids]
-
-    def target_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The labels: 0 and 1."""
-        return [str(int(number)) for number in ids]
 
 
 _UNKNOWN = "\0"  # no value of a table, whose lines have no such character

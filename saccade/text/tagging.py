@@ -26,6 +26,7 @@ from saccade.text.words import WordTokenizer
 
 SPELLING, FIRSTS = "spelling", "firsts"
 _BEGIN, _END, _FIRST_BYTE = 1, 2, 3
+_PLACES = "places"  # the index in its sentence of each word's line
 _BETWEEN = "\t"  # words of the texts of a line, which cannot contain it
 
 
@@ -51,7 +52,11 @@ def tagged_lines(path: Path, *, field: LabelField) -> Iterator[Line]:
     """Yields the sentences of a file as examples; see `read_sentences` for what it raises."""
     files = {SOURCE: path, LABELS: path}
     for sentence in read_sentences(path, field=field, labels=True):
-        texts = {SOURCE: _BETWEEN.join(sentence.words), LABELS: _BETWEEN.join(sentence.labels)}
+        texts = {
+            SOURCE: _BETWEEN.join(sentence.words),
+            LABELS: _BETWEEN.join(sentence.labels),
+            _PLACES: _BETWEEN.join(map(str, sentence.places)),
+        }
         yield Line(texts, files, sentence.number)
 
 
@@ -99,7 +104,17 @@ def sentence_reader(tokenizer: LabelledTokenizer, *, spelled: int | None) -> "Se
         return WordReader(tokenizer, tokenizer.source, spelled=spelled)
     if isinstance(tokenizer.source, WordPieceTokenizer):
         return PieceReader(tokenizer, tokenizer.source)
-    raise TypeError(f"a tagger reads no pieces of kind {type(tokenizer.source).__name__}")
+    kind = getattr(tokenizer.source, "kind", type(tokenizer.source).__name__)
+    raise ConfigError(
+        "a tagger reads words, or pieces of WordPiece, and the vocabulary that it would take from another "
+        f"model is of kind {kind}."
+    )
+
+
+def _word_places(line: Line) -> list[str]:
+    """The place file:line of each word of a sentence."""
+    file = line.place(LABELS).rpartition(":")[0]
+    return [f"{file}:{line.number + int(offset)}" for offset in line.texts[_PLACES].split(_BETWEEN)]
 
 
 class SentenceReader(ABC):
@@ -123,7 +138,7 @@ class SentenceReader(ABC):
 
         def numbers(lines: Sequence[Line]) -> list[list[int]]:
             return [
-                tokenizer.numbers(line.texts[LABELS].split(_BETWEEN), place=line.place(LABELS))
+                tokenizer.numbers(line.texts[LABELS].split(_BETWEEN), place=_word_places(line))
                 for line in lines
             ]
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, cast
 
 import sentencepiece
 
@@ -24,9 +24,10 @@ from saccade.text.labelled import LabelledTokenizer
 from saccade.text.lines import require_lines, require_many
 from saccade.text.m2m import ManyLanguagesTokenizer
 from saccade.text.marian import MarianTokenizer
-from saccade.text.positions import PositionTokenizer
+from saccade.text.positions import InputPositions
+from saccade.text.preprocessor import Preprocessor
 from saccade.text.settings import SETTINGS_FILE, damaged, read_settings, write_settings
-from saccade.text.table import TableTokenizer
+from saccade.text.table import TableFields
 from saccade.text.vocabulary import END, PAD, START, UNKNOWN, TokenizerConfig, learn_model, without_surrogates
 from saccade.text.wordpiece import WordPieceTokenizer
 from saccade.text.words import ByteTokenizer, WordTokenizer
@@ -38,8 +39,9 @@ __all__ = [
     "between",
     "byte_pieces",
     "language_problem",
+    "load_preprocessor",
     "load_tokenizer",
-    "save_tokenizer",
+    "save_preprocessor",
     "undecided_language",
 ]
 
@@ -47,36 +49,12 @@ _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 _ENCODING_THREADS = 4  # the result does not depend on it
 
 
-class Tokenizer(Protocol):
+class Tokenizer(Preprocessor, Protocol):
     """The interface of tokenisers. Lengths count pieces, including the end symbol."""
-
-    @property
-    def source_vocab_size(self) -> int:
-        """Number of source ids, which are 0 to this number - 1."""
-
-    @property
-    def target_vocab_size(self) -> int:
-        """Number of target ids."""
-
-    @property
-    def pad(self) -> int:
-        """Id of padding, the same on both sides."""
-
-    @property
-    def start(self) -> int:
-        """Target id that the decoder starts with."""
-
-    @property
-    def end(self) -> int:
-        """Id at the end of a sentence, the same on both sides."""
 
     @property
     def unknown(self) -> int:
         """Id of text that has no piece."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether source ids and target ids mean the same pieces."""
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
         """Source ids of each line, followed by the end symbol."""
@@ -92,9 +70,6 @@ class Tokenizer(Protocol):
 
     def target_pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces of target ids, in readable form."""
-
-    def save(self, folder: Path) -> None:
-        """Writes everything that `load_tokenizer(folder)` needs."""
 
 
 class SentencePieceTokenizer:
@@ -199,7 +174,7 @@ class SentencePieceTokenizer:
         return _encode_sampled(processor, lines, alpha=self.config.sampling, seed=seed)
 
 
-TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
+PREPROCESSORS: dict[str, Callable[[Path], Preprocessor]] = {
     SentencePieceTokenizer.kind: SentencePieceTokenizer.load,
     MarianTokenizer.kind: MarianTokenizer.load,
     ManyLanguagesTokenizer.kind: ManyLanguagesTokenizer.load,
@@ -207,39 +182,44 @@ TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
     ByteTokenizer.kind: ByteTokenizer.load,
     WordPieceTokenizer.kind: WordPieceTokenizer.load,
     FrameTokenizer.kind: FrameTokenizer.load,
-    TableTokenizer.kind: TableTokenizer.load,
-    PositionTokenizer.kind: PositionTokenizer.load,
+    TableFields.kind: TableFields.load,
+    InputPositions.kind: InputPositions.load,
 }
-"""The function that loads each kind of tokeniser."""
-TOKENIZERS[LabelledTokenizer.kind] = partial(LabelledTokenizer.load, kinds=dict(TOKENIZERS))
+"""The function that loads each kind of preprocessor, of which most are tokenisers."""
+PREPROCESSORS[LabelledTokenizer.kind] = partial(LabelledTokenizer.load, kinds=dict(PREPROCESSORS))
 
 
-def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> dict[str, str]:
-    """Saves a tokeniser to an existing folder; returns the SHA-256 of each of its files by name."""
+def save_preprocessor(preprocessor: Preprocessor, folder: Path) -> dict[str, str]:
+    """Saves a preprocessor to an existing folder; returns the SHA-256 of each of its files by name."""
     before = set(folder.iterdir())
-    tokenizer.save(folder)
+    preprocessor.save(folder)
     return {path.name: file_hash(path) for path in sorted(set(folder.iterdir()) - before)}
 
 
-def load_tokenizer(folder: Path, *, digests: Mapping[str, str] | None = None) -> Tokenizer:
-    """Loads the tokeniser in `folder`.
+def load_preprocessor(folder: Path, *, digests: Mapping[str, str] | None = None) -> Preprocessor:
+    """Loads the preprocessor in `folder`.
 
-    Raises UserError if it is missing or damaged, or if a file differs from the digests that `save_tokenizer`
-    returned.
+    Raises UserError if it is missing or damaged, or if a file differs from the digests that
+    `save_preprocessor` returned.
     """
     kind = read_settings(folder).get("kind")
-    if not isinstance(kind, str) or kind not in TOKENIZERS:
+    if not isinstance(kind, str) or kind not in PREPROCESSORS:
         raise DamagedFile(
             f"{folder / SETTINGS_FILE}: unknown kind of tokeniser {kind!r}; a newer Saccade may read it."
         )
-    tokenizer = TOKENIZERS[kind](folder)
+    preprocessor = PREPROCESSORS[kind](folder)
     for name, digest in (digests or {}).items():
         if file_hash(folder / name) != digest:
             raise DamagedFile(
                 f"{folder / name}: not the file that the model was saved with, so its ids may mean other "
                 "pieces. Copy the whole model folder again."
             )
-    return tokenizer
+    return preprocessor
+
+
+def load_tokenizer(folder: Path, *, digests: Mapping[str, str] | None = None) -> Tokenizer:
+    """Loads the tokeniser of a family that reads or writes text; see `load_preprocessor`."""
+    return cast(Tokenizer, load_preprocessor(folder, digests=digests))
 
 
 def between(tokenizer: Tokenizer, source: str | None, target: str | None) -> Tokenizer:

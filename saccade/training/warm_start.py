@@ -6,16 +6,33 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from saccade.errors import ConfigError
+from saccade.errors import ConfigError, DamagedFile
 from saccade.model_folder.checkpoint import Model, find_model, load_weights, read_description, read_weights
 from saccade.models import KINDS, kind_of, model_config
-from saccade.models.families import Network
+from saccade.models.families import (
+    Classifier,
+    MaskedLanguageModel,
+    Network,
+    NonAutoregressive,
+    Seq2Seq,
+    Tagger,
+)
 from saccade.nn.reading import OVERRIDABLE
 from saccade.storage.folders import Read, read_whole
 from saccade.text.corpus import file_hash
-from saccade.text.tokenizer import Tokenizer, load_tokenizer
+from saccade.text.labelled import LabelledTokenizer
+from saccade.text.preprocessor import Preprocessor
+from saccade.text.tokenizer import load_preprocessor
 from saccade.training.settings import TrainingConfig
 
+_READ_TEXT: tuple[type[Network], ...] = (
+    Seq2Seq,
+    NonAutoregressive,
+    MaskedLanguageModel,
+    Tagger,
+    Classifier,
+)
+"""The families whose encoder reads text. A classifier of frames derives from one of them and does not."""
 _ENCODER = "encoder"
 """Name of the module that reads a text in all models that have an encoder."""
 
@@ -36,10 +53,10 @@ class Origin:
         return self._read(read_description)
 
     @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The model's tokeniser."""
+    def tokenizer(self) -> Preprocessor:
+        """The model's preprocessor, in most families a tokeniser."""
         return self._read(
-            lambda folder: load_tokenizer(folder, digests=read_description(folder)["tokenizer"])
+            lambda folder: load_preprocessor(folder, digests=read_description(folder)["tokenizer"])
         )
 
     @property
@@ -66,7 +83,14 @@ class Origin:
                 for name, tensor in read_weights(folder).items()
                 if name.startswith(f"{_ENCODER}.")
             }
-            load_weights(encoder, weights, folder=folder)
+            try:
+                load_weights(encoder, weights, folder=folder)
+            except DamagedFile as error:  # its own model would have been loaded
+                kind, wanted = self.description["model"]["kind"], model.config.model_dump()["kind"]
+                raise ConfigError(
+                    f"{self.key} = {self.folder}: the encoder of a model of kind {kind} does not fit one of "
+                    f"kind {wanted}. Name another model, or set model.kind to a kind with such an encoder."
+                ) from error
             return file_hash(folder / "model.safetensors")
 
         model.provenance[self._name] = self._read(copy)
@@ -105,9 +129,16 @@ class WarmStart:
         """The model whose tokeniser the run uses; None if it learns its own."""
         return self.init_from or self.teacher or self.encoder_from
 
-    def tokenizer(self) -> Tokenizer | None:
-        """The tokeniser of that model; None if the run learns its own."""
-        return None if self.vocabulary_from is None else self.vocabulary_from.tokenizer
+    def tokenizer(self) -> Preprocessor | None:
+        """The tokeniser of that model; None if the run learns its own.
+
+        Of the model of an encoder alone, the labels are left out, because they are those of another text.
+        """
+        if self.vocabulary_from is None:
+            return None
+        found = self.vocabulary_from.tokenizer
+        alone = self.vocabulary_from is self.encoder_from
+        return found.source if alone and isinstance(found, LabelledTokenizer) else found
 
     def complete(self, tables: Mapping[str, Any]) -> dict[str, Any]:
         """A configuration's tables, completed with the settings of `init_from`.
@@ -140,6 +171,11 @@ class WarmStart:
 
     def _with_encoder(self, origin: Origin, tables: Mapping[str, Any]) -> dict[str, Any]:
         """The tables with the settings of another model's encoder, which must not differ."""
+        if origin.family not in _READ_TEXT:
+            raise ConfigError(
+                f"{origin.key} = {origin.folder}: this is {origin.family.purpose}; name a model whose "
+                "encoder reads text, such as a masked language model."
+            )
         own, given = origin.description["model"], dict(tables.get("model", {}))
         kind = given.get("kind")
         if not isinstance(kind, str) or kind not in KINDS or kind == own["kind"]:

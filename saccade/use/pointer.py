@@ -27,7 +27,7 @@ from saccade.models.pointer import PointerConfig
 from saccade.text.batching import plan_for_inference
 from saccade.text.lines import require_many, require_text
 from saccade.text.pointing import Task, as_text, parse_answer, parse_inputs, read_tasks
-from saccade.text.positions import END, PositionTokenizer
+from saccade.text.positions import END, END_MARK
 from saccade.use.loaded import require_no_target
 from saccade.use.pointed_scores import PointedScores
 from saccade.use.predictor import Predictor
@@ -77,7 +77,6 @@ class InputPointer(Predictor):
         Raises UserError for a model that is not a pointer network, and for an option that does not exist.
         """
         super().__init__(model, device=device)
-        self.tokenizer = cast(PositionTokenizer, model.tokenizer)
         self.numbers = cast(PointerConfig, model.config).numbers
         self.options = build(PointerDecoding, {**model.decoding, **options}, where="decoding")
 
@@ -138,12 +137,11 @@ class InputPointer(Predictor):
             raise TooLong(found.problem)
         source, lengths = self._batch([inputs])
         read = torch.tensor([[END, *found.positions]], device=self.device)
-        ends = self.tokenizer.target_pieces([END])
         record = inspect_reading(
             self.network,
             lambda: self.network.decode(read, self.network.encode(source, lengths)),
-            word_tokens([*ends, *text.split()]),
-            [*map(str, found.positions), *ends],
+            word_tokens([END_MARK, *text.split()]),
+            [*map(str, found.positions), END_MARK],
             text=text,
             name=name,
             attributor=PointingAttributor(self.network, source, found.positions, mark=END),

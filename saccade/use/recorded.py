@@ -46,6 +46,8 @@ def _read(entry: Entry, tokenizer: FrameTokenizer, limit: int | None) -> tuple[F
         frames = tokenizer.frames(entry.path)
     except InputError as error:
         return None, str(error)
+    if not len(frames):
+        return None, f"{entry.path}: it has no positions."
     if limit is not None and len(frames) > limit:
         return None, f"{entry.path}: {len(frames):,} positions, but the model reads at most {limit:,}."
     return frames, ""

@@ -17,7 +17,7 @@ from saccade.models.interface import Inputs
 from saccade.text.batching import PaddedColumn, plan_for_inference
 from saccade.text.lines import require_many
 from saccade.text.ranking import SOURCE, ranking_columns
-from saccade.text.table import Candidate, Candidates, TableTokenizer, label_of, number_of, read_table
+from saccade.text.table import Candidate, Candidates, TableFields, label_of, number_of, read_table
 from saccade.use.loaded import require_no_target
 from saccade.use.predictor import Predictor
 from saccade.use.ranking_scores import RankingScores
@@ -67,7 +67,7 @@ class TableRanker(Predictor):
     def __init__(self, model: Model, *, device: torch.device | str = "cpu") -> None:
         """Raises UserError for a model that is not a ranker."""
         super().__init__(model, device=device)
-        assert isinstance(model.tokenizer, TableTokenizer)
+        assert isinstance(model.tokenizer, TableFields)
         self.tokenizer = model.tokenizer
         limit = self.network.max_history
         self._columns = ranking_columns(

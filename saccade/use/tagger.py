@@ -122,7 +122,7 @@ class WordLabeller(Predictor):
             sentence = cast(Sentence, found.sentence)
             if found.problem is not None:
                 raise TooLong(f"{sentence.place}: {found.problem}")
-            gold = self.tokenizer.numbers(sentence.labels, place=sentence.place)
+            gold = self.tokenizer.numbers(sentence.labels, place=sentence.word_places)
             guessed = self.tokenizer.numbers(found.labels, place=sentence.place)
             pairs += zip(gold, guessed, strict=True)
             lacking = [

@@ -116,6 +116,7 @@ def test_arrays_are_checked(tmp_path: Path) -> None:
         "hold numbers": np.array([["a"] * WIDTH]),
         "5 values at each position": np.ones((3, 5)),
         "not finite": np.full((3, WIDTH), np.nan),
+        "too large for float32": np.full((3, WIDTH), 1e300),
         "not an NPY file": np.array([{}], dtype=object),
     }
     for message, array in wrong.items():

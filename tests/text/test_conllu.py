@@ -97,7 +97,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, change: dict[int, str], messa
         (["a\tX", "b"], ":2: 1 columns; a line must be a word, a tab and its label"),
         (["a\tX", "b\t "], ":2: the word 'b' has no label in the second column"),
         (["just words"], ":1: no labels: give CoNLL-U"),
-        ([], ":1: no labels: give CoNLL-U"),
+        ([], " is empty: there is nothing to read"),
     ],
 )
 def test_what_has_no_labels_is_refused_where_labels_are_needed(

@@ -22,7 +22,6 @@ from saccade.interop.exporting import export_model, store_model
 from saccade.runs.experiment import read_experiment, resume_run
 from saccade.text.language_model import text_size
 from saccade.text.lines import checked_lines, require_lines, require_pairs
-from saccade.text.positions import PositionTokenizer
 from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig, byte_pieces
 from saccade.text.vocabulary import learn_model, sample_lines
 from saccade.text.wordpiece import WordPieceConfig, WordPieceTokenizer
@@ -115,12 +114,6 @@ CALLS: dict[str, list[Callable[[], Any]]] = {
         lambda: SentencePieceTokenizer.learn(TokenizerConfig(), ["a"], LINE),
     ],
     "saccade.text.tokenizer.byte_pieces": [lambda: byte_pieces(LINE)],
-    "saccade.text.positions.PositionTokenizer.encode_source": [
-        lambda: PositionTokenizer().encode_source(LINE)
-    ],
-    "saccade.text.positions.PositionTokenizer.encode_target": [
-        lambda: PositionTokenizer().encode_target(LINE)
-    ],
     "saccade.use.pointer.InputPointer.predict": [lambda: InputPointer(labelled.pointer()).predict(LINE)],
     "saccade.text.vocabulary.learn_model": [lambda: learn_model(TokenizerConfig(), LINE, side="text")],
     "saccade.text.vocabulary.sample_lines": [lambda: sample_lines(LINE, limit=3)],

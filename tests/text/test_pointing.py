@@ -14,8 +14,8 @@ from saccade.text.corpus import Line
 from saccade.text.inputs import padded_columns
 from saccade.text.pointed_examples import PointedConfig, open_prepared_tasks, prepare_tasks
 from saccade.text.pointing import as_text, parse_answer, parse_inputs, read_tasks, task_columns
-from saccade.text.positions import PositionTokenizer
-from saccade.text.tokenizer import load_tokenizer, save_tokenizer
+from saccade.text.positions import InputPositions
+from saccade.text.tokenizer import load_preprocessor, save_preprocessor
 
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -101,11 +101,8 @@ def test_answers_may_be_given_and_passed_over(tmp_path: Path) -> None:
     assert parse_answer("2 1 2", inputs=2, place="x") == [2, 1, 2]
 
 
-def test_a_tokeniser_of_positions_comes_back(tmp_path: Path) -> None:
-    one = PositionTokenizer()
-    other = load_tokenizer(tmp_path, digests=save_tokenizer(one, tmp_path))
-    assert isinstance(other, PositionTokenizer)
-    assert other.encode_source(["0.5,1 2,3"]) == [[1, 2, 0]]
-    assert other.encode_target(["2 1"]) == [[2, 1, 0]]
-    assert other.decode([2, 1, 0]) == "2 1"
-    assert other.target_pieces([2, 0]) == ["2", "end"]
+def test_a_preprocessor_of_positions_comes_back(tmp_path: Path) -> None:
+    one = InputPositions()
+    other = load_preprocessor(tmp_path, digests=save_preprocessor(one, tmp_path))
+    assert isinstance(other, InputPositions)
+    assert vars(other) == vars(one)

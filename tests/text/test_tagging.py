@@ -22,7 +22,7 @@ from saccade.text.tagging import (
     spell,
     tagged_lines,
 )
-from saccade.text.tokenizer import load_tokenizer, save_tokenizer
+from saccade.text.tokenizer import load_tokenizer, save_preprocessor
 from saccade.text.words import WordTokenizer
 
 TEXT = "The\tDET\ntown\tNOUN\nsleeps\tVERB\n\nThe\tDET\nold\tADJ\ntown\tNOUN\n\nold\tADJ\n"
@@ -47,7 +47,7 @@ def test_the_middle_of_a_long_word_is_left_out() -> None:
 
 def test_a_labelled_tokeniser_comes_back_and_its_labels_have_no_special_ids(tmp_path: Path) -> None:
     one = tokenizer()
-    digests = save_tokenizer(one, tmp_path)
+    digests = save_preprocessor(one, tmp_path)
     other = load_tokenizer(tmp_path, digests=digests)
     assert isinstance(other, LabelledTokenizer)
     assert (other.labels, other.field) == (("DET", "NOUN"), "upos")
@@ -57,7 +57,7 @@ def test_a_labelled_tokeniser_comes_back_and_its_labels_have_no_special_ids(tmp_
 
 
 def test_damaged_labels_are_refused(tmp_path: Path) -> None:
-    save_tokenizer(tokenizer(), tmp_path)
+    save_preprocessor(tokenizer(), tmp_path)
     for text in ("A\nA\n", "A\n\n", ""):
         (tmp_path / "labels.txt").write_text(text)
         with pytest.raises(UserError, match=r"labels\.txt"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from saccade.errors import UserError
-from saccade.text.tokenizer import load_tokenizer, save_tokenizer
+from saccade.text.tokenizer import load_tokenizer, save_preprocessor
 from saccade.text.wordpiece import SPECIAL, WordPieceConfig, WordPieceTokenizer
 
 PIECES = [*SPECIAL, "un", "##aff", "##able", "a", ",", "##b"]
@@ -32,13 +32,13 @@ def test_learned_pieces_cut_every_word_of_their_text(tmp_path: Path) -> None:
     assert all(one.unknown not in one.cut(line) for line in lines)
     assert [one.decode(one.cut(line)) for line in lines[:2]] == lines[:2]
     assert one.source_pieces(range(5)) == list(SPECIAL)
-    digests = save_tokenizer(one, tmp_path)
+    digests = save_preprocessor(one, tmp_path)
     other = load_tokenizer(tmp_path, digests=digests)
     assert other.encode_source(lines) == one.encode_source(lines)
 
 
 def test_a_damaged_vocabulary_is_refused(tmp_path: Path) -> None:
-    save_tokenizer(WordPieceTokenizer(PIECES, WordPieceConfig()), tmp_path)
+    save_preprocessor(WordPieceTokenizer(PIECES, WordPieceConfig()), tmp_path)
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match=r"the vocabulary lacks \[PAD\]"):
         load_tokenizer(tmp_path)

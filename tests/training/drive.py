@@ -19,6 +19,9 @@ from saccade.runs.experiment import read_experiment, resume_run, start_run
 from saccade.training.distributed import process_group
 from saccade.training.eager import EagerStep
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.readers import READERS, STEPS
+
 TINY = [
     "tokenizer.vocab_size=60",
     "tokenizer.byte_fallback=false",
@@ -45,15 +48,7 @@ TINY_TEXT = [
     "training.save_every=5",
     "validation.every=6",
 ]
-TINY_LABELS = [
-    "model.width=16",
-    "training.steps=12",
-    "training.batch_tokens=60",
-    "training.warmup=4",
-    "training.log_every=1",
-    "training.save_every=5",
-    "validation.every=6",
-]
+READING = ["training.steps=12", "training.save_every=5", "validation.every=6"]
 SIZES = {
     "transformer": ["model.heads=2", "model.feed_forward=32"],
     "recurrent": ["model.embedding=12"],
@@ -69,33 +64,6 @@ TEXT_SIZES = {
 """What each kind of language model needs besides."""
 
 
-LABEL_SIZES = {
-    "tagger": [
-        *("model.heads=2", "model.feed_forward=16", "model.layers=1", "model.spelling=8"),
-        *("model.spelling_embedding=4", "model.max_bytes=8"),
-    ],
-    "classifier": ["model.heads=2", "model.feed_forward=16", "tokenizer.model=word"],
-    "pointer": [
-        *("model.heads=2", "model.feed_forward=16", "model.layers=1", "model.numbers=1"),
-    ],
-    "bert": [
-        *("model.heads=2", "model.feed_forward=16", "model.layers=1", "model.max_positions=32"),
-        *("tokenizer.vocab_size=60", "data.block=16"),
-    ],
-}
-"""What each kind of model that labels needs besides."""
-TINY_TABLES = [
-    *("model.heads=2", "model.feed_forward=16", 'tokenizer.fields=["brand","shop"]'),
-    *('tokenizer.numbers=["price"]', "tokenizer.group=query", "tokenizer.label=chosen"),
-]
-_ARRAYS = [*("model.heads=2", "model.feed_forward=16", "tokenizer.reads=arrays", "tokenizer.width=6")]
-FRAME_SIZES = {
-    "frame-classifier": [*_ARRAYS, "model.layers=1", "model.strides=[2]"],
-    "recogniser": [*_ARRAYS, "model.encoder_layers=1", "model.decoder_layers=1", "model.strides=[2]"],
-}
-"""What each kind of model that reads frames needs besides."""
-
-
 def overrides(folder: Path, settings: list[str]) -> list[str]:
     """A tiny run of the corpus in `folder`, before `settings`."""
     kinds = [setting.partition("=")[2] for setting in settings if setting.startswith("model.kind=")]
@@ -103,16 +71,9 @@ def overrides(folder: Path, settings: list[str]) -> list[str]:
     english, german = folder / "train.en", folder / "train.de"
     if kind in TEXT_SIZES:
         return [f"data.text={english}", f"data.valid_text={german}", *TINY_TEXT, *TEXT_SIZES[kind]]
-    if kind == "ranker":
-        tables = [f"data.text={folder / 'train.csv'}", f"data.valid_text={folder / 'valid.csv'}"]
-        return [*tables, *TINY_LABELS, *TINY_TABLES]
-    if kind in FRAME_SIZES:
-        end = "" if kind == "recogniser" else "-labels"
-        manifests = [f"data.text={folder / 'train'}{end}.tsv", f"data.valid_text={folder / 'valid'}{end}.tsv"]
-        return [*manifests, *TINY_LABELS, *FRAME_SIZES[kind]]
-    if kind in LABEL_SIZES:
-        labelled = [f"data.text={folder / 'train.tsv'}", f"data.valid_text={folder / 'valid.tsv'}"]
-        return [*labelled, *TINY_LABELS, *LABEL_SIZES[kind]]
+    reader = next((one for one in READERS.values() if one.kind == kind), None)
+    if reader is not None:
+        return [*reader.files(folder), *STEPS, *READING, *reader.settings]
     files = [f"data.source={english}", f"data.target={german}", "data.holdout=20"]
     if (folder / "train.links").exists():
         files.append(f"data.alignments={folder / 'train.links'}")

@@ -30,6 +30,17 @@ def test_two_processes_equal_one_on_the_same_global_batch(corpus: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_equal_one_when_the_model_copies(corpus: Path) -> None:
+    settings = (*EXACT, "model.copying=true")
+    assert quick_drive(corpus / "one", *settings) == 0
+    assert quick_drive(corpus / "two", *settings, processes=2) == 0
+    for (_, one), (_, other) in zip(losses(corpus / "one"), losses(corpus / "two"), strict=True):
+        assert abs(one - other) < 1e-5
+    for name, tensor in weights(corpus / "one").items():
+        torch.testing.assert_close(weights(corpus / "two")[name], tensor, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_two_processes_carry_the_memory_that_one_carries(corpus: Path) -> None:
     settings = (*EXACT, "model.kind=transformer-xl")
     assert quick_drive(corpus / "one", *settings) == 0

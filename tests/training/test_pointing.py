@@ -1,9 +1,8 @@
-"""Training of pointer networks: the loss, killed and resumed, in several processes, and that it learns."""
+"""Training of pointer networks: the loss, that it learns, and refusals."""
 
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import numpy as np
@@ -18,27 +17,15 @@ from saccade.training.distributed import Group
 from saccade.training.pointing import PointerCrossEntropy
 from saccade.use.pointer import InputPointer
 from tests.labelled import pointer
-from tests.training.conftest import quick_drive
-from tests.training.test_resume import assert_same_run
+from tests.readers.positions import write_tasks
 
 POINTER = "model.kind=pointer"
-NOISY = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
-
-
-def write_tasks(path: Path, *, count: int, seed: int, least: int = 2, most: int = 5) -> None:
-    """Numbers and their order, from the smallest to the greatest."""
-    generator = random.Random(seed)
-    with path.open("w", encoding="utf-8") as stream:
-        for _ in range(count):
-            numbers = [generator.random() for _ in range(generator.randint(least, most))]
-            order = sorted(range(len(numbers)), key=numbers.__getitem__)
-            stream.write(f"{' '.join(map(repr, numbers))}\t{' '.join(str(n + 1) for n in order)}\n")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_tasks(tmp_path / "train.tsv", count=150, seed=1)
-    write_tasks(tmp_path / "valid.tsv", count=20, seed=2)
+    write_tasks(tmp_path / "train.tsv", 150, 1)
+    write_tasks(tmp_path / "valid.tsv", 20, 2)
     return tmp_path
 
 
@@ -61,35 +48,10 @@ def test_the_loss_is_that_of_a_plain_loop(folder: Path) -> None:
     assert float(PointerCrossEntropy()(network, batch)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_killed_and_resumed_it_is_the_same_run(folder: Path) -> None:
-    assert quick_drive(folder / "whole", POINTER, *NOISY) == 0
-    assert quick_drive(folder / "cut", "--kill-at", "8", POINTER, *NOISY) == -9
-    assert quick_drive(folder / "cut", "--resume") == 0
-    assert_same_run(folder / "whole", folder / "cut")
-    lines = [json.loads(line) for line in (folder / "cut" / "metrics.jsonl").read_text().splitlines()]
-    assert all("exact" in line for line in lines if line["kind"] == "valid")
-    assert not [path for path in (folder / "cut").rglob("*") if path.suffix in {".pt", ".pkl", ".bin.pickle"}]
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_same_model_up_to_rounding(folder: Path) -> None:
-    assert quick_drive(folder / "one", POINTER) == 0
-    assert quick_drive(folder / "two", POINTER, processes=2) == 0
-    losses = [
-        [
-            json.loads(line)["loss"]
-            for line in (folder / name / "metrics.jsonl").read_text().splitlines()
-            if '"train"' in line
-        ]
-        for name in ("one", "two")
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-
-
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_it_learns_to_sort(tmp_path: Path, precision: str) -> None:
-    write_tasks(tmp_path / "train.tsv", count=2000, seed=1, most=4)
-    write_tasks(tmp_path / "valid.tsv", count=100, seed=2, most=4)
+    write_tasks(tmp_path / "train.tsv", 2000, 1, most=4)
+    write_tasks(tmp_path / "valid.tsv", 100, 2, most=4)
     files = [f"data.text={tmp_path / 'train.tsv'}", f"data.valid_text={tmp_path / 'valid.tsv'}"]
     small = ["model.preset=tiny", "model.numbers=1", "model.layers=1", "model.positions=none"]
     steps = ["training.steps=120", "training.warmup=20", "training.peak_rate=1e-2", "validation.every=60"]

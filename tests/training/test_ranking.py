@@ -1,8 +1,7 @@
-"""Training of rankers: killed, resumed, in several processes, in 16 bits, and what they learn."""
+"""Training of rankers: what they learn, also in 16 bits, the loss, and refusals."""
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,6 @@ from saccade.training.distributed import Group
 from saccade.training.ranking import ChoiceLoss
 from saccade.use.table_ranker import TableRanker
 from tests.tables import write_lists
-from tests.training.conftest import quick_drive
-from tests.training.test_resume import assert_same_run
-
-NOISY = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
 
 
 @pytest.fixture
@@ -29,36 +24,6 @@ def folder(tmp_path: Path) -> Path:
     write_lists(tmp_path / "train.csv", count=120, seed=1)
     write_lists(tmp_path / "valid.csv", count=40, seed=2)
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    "attends", ["list", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fields", "history"))]
-)
-def test_killed_and_resumed_it_is_the_same_run(folder: Path, attends: str) -> None:
-    past = ("tokenizer.history=past", "tokenizer.item=brand") if attends == "history" else ()
-    settings = ("model.kind=ranker", f"model.attends={attends}", *past, *NOISY)
-    assert quick_drive(folder / "whole", *settings) == 0
-    assert quick_drive(folder / "cut", "--kill-at", "8", *settings) == -9
-    assert quick_drive(folder / "cut", "--resume") == 0
-    assert_same_run(folder / "whole", folder / "cut")
-    lines = [json.loads(line) for line in (folder / "cut" / "metrics.jsonl").read_text().splitlines()]
-    assert all({"log_loss", "ndcg", "hit"} <= line.keys() for line in lines if line["kind"] == "valid")
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_same_model_up_to_rounding(folder: Path) -> None:
-    settings = ("model.kind=ranker", "model.dropout=0")
-    assert quick_drive(folder / "one", *settings) == 0
-    assert quick_drive(folder / "two", *settings, processes=2) == 0
-    losses = [
-        [json.loads(line)["loss"] for line in lines_of(folder / name) if '"train"' in line]
-        for name in ("one", "two")
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-
-
-def lines_of(run: Path) -> list[str]:
-    return (run / "metrics.jsonl").read_text().splitlines()
 
 
 def train(folder: Path, *settings: str) -> TableRanker:

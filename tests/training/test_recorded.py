@@ -1,8 +1,7 @@
-"""Training of models that read frames: killed, resumed, in several processes, in 16 bits."""
+"""Training of models that read frames: what they learn, also in 16 bits, and refusals."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,6 @@ from saccade.training.distributed import Group
 from saccade.use.frame_labeller import FrameLabeller
 from saccade.use.transcriber import Transcriber
 from tests.framed import WIDTH, write_manifest
-from tests.training.conftest import quick_drive
-from tests.training.test_resume import assert_same_run
-
-NOISY = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
 
 
 @pytest.fixture
@@ -26,35 +21,6 @@ def folder(tmp_path: Path) -> Path:
     write_manifest(tmp_path, "train", count=80, seed=1)
     write_manifest(tmp_path, "valid", count=20, seed=2)
     return tmp_path
-
-
-@pytest.mark.parametrize("kind", ["recogniser", pytest.param("frame-classifier", marks=pytest.mark.slow)])
-def test_killed_and_resumed_it_is_the_same_run(folder: Path, kind: str) -> None:
-    settings = (f"model.kind={kind}", *NOISY)
-    assert quick_drive(folder / "whole", *settings) == 0
-    assert quick_drive(folder / "cut", "--kill-at", "8", *settings) == -9
-    assert quick_drive(folder / "cut", "--resume") == 0
-    assert_same_run(folder / "whole", folder / "cut")
-    lines = [json.loads(line) for line in (folder / "cut" / "metrics.jsonl").read_text().splitlines()]
-    wanted = {"accuracy", "cer", "wer", "exact"} if kind == "recogniser" else {"accuracy"}
-    assert all(wanted <= line.keys() for line in lines if line["kind"] == "valid")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["recogniser", "frame-classifier"])
-def test_two_processes_train_the_same_model_up_to_rounding(folder: Path, kind: str) -> None:
-    settings = (f"model.kind={kind}", "model.dropout=0", "model.attention_dropout=0")
-    assert quick_drive(folder / "one", *settings) == 0
-    assert quick_drive(folder / "two", *settings, processes=2) == 0
-    losses = [
-        [json.loads(line)["loss"] for line in lines_of(folder / name) if '"train"' in line]
-        for name in ("one", "two")
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-
-
-def lines_of(run: Path) -> list[str]:
-    return (run / "metrics.jsonl").read_text().splitlines()
 
 
 def train(folder: Path, kind: str, *settings: str) -> None:

@@ -1,9 +1,7 @@
-"""Training of models that label: killed, resumed, in several processes, in 16 bits, and that it learns."""
+"""Training of models that label: what they learn, also in 16 bits, and refusals."""
 
 from __future__ import annotations
 
-import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -16,85 +14,15 @@ from saccade.runs.experiment import read_experiment, start_run
 from saccade.training.distributed import Group
 from saccade.use.classifier import TextLabeller
 from saccade.use.tagger import WordLabeller
+from tests.readers.words import write_sentences
 from tests.training.conftest import quick_drive
-from tests.training.test_resume import assert_same_run
-
-KINDS = {
-    "transformer, random field": ("model.kind=tagger", "model.crf=true"),
-    "lstm": ("model.kind=tagger", "model.encoder=lstm"),
-    "bert": ("model.kind=bert",),
-    "classifier": ("model.kind=classifier",),
-}
-QUICK = {"transformer, random field"}
-NOISY = ("model.dropout=0.2", "training.ema=0.9", "training.average=2", "training.accumulate=2")
-
-
-def write_sentences(path: Path, *, count: int, seed: int) -> None:
-    """Sentences whose label depends on a word's ending and on the word before it."""
-    generator = random.Random(seed)
-    with path.open("w", encoding="utf-8") as stream:
-        for _ in range(count):
-            before = ""
-            for _ in range(generator.randint(2, 9)):
-                word = "".join(generator.choices("abcde", k=generator.randint(1, 4))) + generator.choice("xy")
-                label = ("AFTER-" if before.endswith("x") else "") + word[-1].upper()
-                stream.write(f"{word}\t{label}\n")
-                before = word
-            stream.write("\n")
-
-
-def write_texts(path: Path) -> None:
-    """The sentences of a file as texts, a label in front of each: whether the first word ends in x."""
-    sentences = [
-        " ".join(line.partition("\t")[0] for line in block.split("\n"))
-        for block in path.read_text().strip().split("\n\n")
-    ]
-    path.write_text("".join(f"{'X' if one.split()[0][-1] == 'x' else 'Y'}\t{one}\n" for one in sentences))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_sentences(tmp_path / "train.tsv", count=120, seed=1)
-    write_sentences(tmp_path / "valid.tsv", count=20, seed=2)
+    write_sentences(tmp_path / "train.tsv", 120, 1)
+    write_sentences(tmp_path / "valid.tsv", 20, 2)
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in KINDS],
-)
-def test_killed_and_resumed_it_is_the_same_run(folder: Path, name: str) -> None:
-    if name == "classifier":
-        for path in (folder / "train.tsv", folder / "valid.tsv"):
-            write_texts(path)
-    settings = (*KINDS[name], *NOISY)
-    assert quick_drive(folder / "whole", *settings) == 0
-    assert quick_drive(folder / "cut", "--kill-at", "8", *settings) == -9
-    assert quick_drive(folder / "cut", "--resume") == 0
-    assert_same_run(folder / "whole", folder / "cut")
-    lines = [json.loads(line) for line in (folder / "cut" / "metrics.jsonl").read_text().splitlines()]
-    assert all("accuracy" in line for line in lines if line["kind"] == "valid")
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_same_model_up_to_rounding(folder: Path) -> None:
-    settings = (
-        *KINDS["transformer, random field"],
-        "model.dropout=0",
-        "model.attention_dropout=0",
-        "model.word_dropout=0",
-    )
-    assert quick_drive(folder / "one", *settings) == 0
-    assert quick_drive(folder / "two", *settings, processes=2) == 0
-    losses = [
-        [
-            json.loads(line)["loss"]
-            for line in (folder / name / "metrics.jsonl").read_text().splitlines()
-            if '"train"' in line
-        ]
-        for name in ("one", "two")
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def train(folder: Path, *settings: str) -> None:
