@@ -12,7 +12,7 @@ from saccade.text.examples import LABELS, SOURCE, ExamplesConfig
 from saccade.text.labelled import LabelledTokenizer
 from saccade.text.language_model import TextTokenizerConfig, learn_pieces
 from saccade.text.opening import shown
-from saccade.text.reading import text_lines
+from saccade.text.reading import numbered_lines
 from saccade.text.tokenizer import Tokenizer
 
 
@@ -33,15 +33,16 @@ def read_texts(path: Path, *, labels: bool) -> Iterator[LabelledText]:
 
     Raises UserError, with the line, for a file that cannot be read, and for a line without label or text.
     """
-    for number, line in enumerate(text_lines(path), start=1):
-        place = f"{shown(path)}:{number}"
-        if not labels:
-            yield LabelledText(line, "", place)
-            continue
-        cells = line.split("\t")
-        if len(cells) != 2 or not cells[0].strip() or not cells[1].strip():
-            raise InputError(f"{place}: {len(cells)} columns; a line must be a label, a tab and a text.")
-        yield LabelledText(cells[1], cells[0].strip(), place)
+    with numbered_lines(path) as lines:
+        for number, line in lines:
+            place = f"{shown(path)}:{number}"
+            if not labels:
+                yield LabelledText(line, "", place)
+                continue
+            cells = line.split("\t")
+            if len(cells) != 2 or not cells[0].strip() or not cells[1].strip():
+                raise InputError(f"{place}: {len(cells)} columns; a line must be a label, a tab and a text.")
+            yield LabelledText(cells[1], cells[0].strip(), place)
 
 
 def classified_lines(path: Path) -> Iterator[Line]:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from saccade.errors import InputError
 from saccade.text.opening import shown
-from saccade.text.reading import text_lines
+from saccade.text.reading import numbered_lines
 
 Field = Literal["upos", "xpos", "feats", "deprel"]
 """The columns of CoNLL-U that can be labels."""
@@ -74,27 +74,27 @@ def read_sentences(path: Path, *, field: Field, labels: bool) -> Iterator[Senten
     labels: whether every word needs a label. Raises UserError, with the line, for a file that cannot be read,
     one that is not of the form that it begins in, and a missing label.
     """
-    lines = enumerate(text_lines(path), start=1)
-    head: list[tuple[int, str]] = []
-    form: Form = "words"
-    for number, line in lines:
-        head.append((number, line))
-        if line.strip() and not line.startswith("#"):
-            form = _form(line, f"{shown(path)}:{number}")
-            break
-    if form == "words" and labels:
-        if not any(line.strip() for _, line in head):
-            raise InputError(f"{shown(path)} is empty: there is nothing to read.")
-        raise InputError(
-            f"{shown(path)}:{head[-1][0]}: no labels: give CoNLL-U (ten columns separated by tabs), or a "
-            "word, a tab and its label on each line and a blank line behind each sentence."
-        )
-    whole, name = chain(head, lines), str(shown(path))
-    if form == "words":
-        for number, line in whole:
-            yield Sentence(tuple(line.split()), (), (line,), (), name, number, form)
-    else:
-        yield from _Parser(form, field, name, labels=labels).sentences(whole)
+    with numbered_lines(path) as lines:
+        head: list[tuple[int, str]] = []
+        form: Form = "words"
+        for number, line in lines:
+            head.append((number, line))
+            if line.strip() and not line.startswith("#"):
+                form = _form(line, f"{shown(path)}:{number}")
+                break
+        if form == "words" and labels:
+            if not any(line.strip() for _, line in head):
+                raise InputError(f"{shown(path)} is empty: there is nothing to read.")
+            raise InputError(
+                f"{shown(path)}:{head[-1][0]}: no labels: give CoNLL-U (ten columns separated by tabs), or a "
+                "word, a tab and its label on each line and a blank line behind each sentence."
+            )
+        whole, name = chain(head, lines), str(shown(path))
+        if form == "words":
+            for number, line in whole:
+                yield Sentence(tuple(line.split()), (), (line,), (), name, number, form)
+        else:
+            yield from _Parser(form, field, name, labels=labels).sentences(whole)
 
 
 def _form(line: str, place: str) -> Form:

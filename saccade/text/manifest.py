@@ -7,7 +7,7 @@ from typing import NamedTuple
 from saccade.errors import InputError
 from saccade.frames.reading import SUFFIXES
 from saccade.text.opening import is_standard_input, shown
-from saccade.text.reading import text_lines
+from saccade.text.reading import numbered_lines
 
 
 class Entry(NamedTuple):
@@ -34,12 +34,15 @@ def read_manifest(path: Path, *, answers: bool) -> Iterator[Entry]:
         yield Entry(str(path), path, "", shown(path))
         return
     folder = Path() if is_standard_input(path) else path.parent
-    for number, line in enumerate(text_lines(path), start=1):
-        place = f"{shown(path)}:{number}"
-        name, tab, answer = line.partition("\t")
-        if not name.strip() or "\t" in answer or (answers and not answer.strip()):
-            wanted = "a file, a tab and its answer" if answers else "a file, or a file, a tab and its answer"
-            raise InputError(
-                f"{place}: {1 + line.count(chr(9)) if tab else 1} columns; a line must be {wanted}."
-            )
-        yield Entry(name, folder / name, answer, place)
+    with numbered_lines(path) as lines:
+        for number, line in lines:
+            place = f"{shown(path)}:{number}"
+            name, tab, answer = line.partition("\t")
+            if not name.strip() or "\t" in answer or (answers and not answer.strip()):
+                wanted = (
+                    "a file, a tab and its answer" if answers else "a file, or a file, a tab and its answer"
+                )
+                raise InputError(
+                    f"{place}: {1 + line.count(chr(9)) if tab else 1} columns; a line must be {wanted}."
+                )
+            yield Entry(name, folder / name, answer, place)

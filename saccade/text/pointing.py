@@ -18,7 +18,7 @@ from saccade.text.corpus import Line
 from saccade.text.encode import TextColumn
 from saccade.text.opening import shown
 from saccade.text.positions import END
-from saccade.text.reading import text_lines
+from saccade.text.reading import numbered_lines
 
 SOURCE, TARGET = "source", "target"
 """Names of the columns of inputs and of their answer, which ends with position 0."""
@@ -40,15 +40,16 @@ def read_tasks(path: Path, *, answers: bool) -> Iterator[Task]:
     Without them, a line may still have one, which is passed over. Raises UserError, with the line, for a file
     that cannot be read, and for a line of another form.
     """
-    for number, line in enumerate(text_lines(path), start=1):
-        place = f"{shown(path)}:{number}"
-        inputs, *rest = line.split("\t")
-        if len(rest) > 1 or (answers and not rest):
-            raise InputError(
-                f"{place}: {len(rest) + 1} columns; a line must be the inputs, a tab and the positions that "
-                "answer them, counted from 1."
-            )
-        yield Task(inputs, rest[0] if rest else None, place)
+    with numbered_lines(path) as lines:
+        for number, line in lines:
+            place = f"{shown(path)}:{number}"
+            inputs, *rest = line.split("\t")
+            if len(rest) > 1 or (answers and not rest):
+                raise InputError(
+                    f"{place}: {len(rest) + 1} columns; a line must be the inputs, a tab and the positions "
+                    "that answer them, counted from 1."
+                )
+            yield Task(inputs, rest[0] if rest else None, place)
 
 
 def task_lines(path: Path) -> Iterator[Line]:

@@ -5,7 +5,8 @@ start of a file. Files are read as a stream; memory holds one line, of at most `
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -98,7 +99,17 @@ def read_text(path: Path) -> list[str]:
     return list(text_lines(path))
 
 
-def text_lines(path: Path) -> Iterator[str]:
+@contextmanager
+def numbered_lines(path: Path) -> Iterator[Iterator[tuple[int, str]]]:
+    """The lines of a file with their numbers, from 1, within a block; the file is closed at its end.
+
+    A generator that is left with an error would keep the file open until it is collected.
+    """
+    with closing(text_lines(path)) as lines:
+        yield enumerate(lines, start=1)
+
+
+def text_lines(path: Path) -> Generator[str]:
     """Yields the lines of a file; raises UserError at one that has a problem."""
     for number, (line, problem) in enumerate(read_lines(path), start=1):
         if problem:

@@ -16,7 +16,7 @@ from saccade.config import Section
 from saccade.errors import ConfigError, InputError
 from saccade.storage.structured import read_json
 from saccade.text.opening import shown
-from saccade.text.reading import text_lines
+from saccade.text.reading import numbered_lines
 from saccade.text.settings import damaged, read_settings, write_settings
 
 _FILE = "fields.json"
@@ -82,8 +82,14 @@ def read_table(path: Path, config: FieldsConfig, *, answers: bool) -> Iterator[C
     """
     needed = [*config.fields, *config.numbers]
     needed += [name for name in (config.history, config.group, config.label if answers else None) if name]
-    lines = text_lines(path)
-    reader = csv.reader(lines, strict=True)
+    with numbered_lines(path) as lines:
+        reader = csv.reader((line for _, line in lines), strict=True)
+        yield from _lists(path, reader, config, needed=needed, answers=answers)
+
+
+def _lists(
+    path: Path, reader: Any, config: FieldsConfig, *, needed: Sequence[str], answers: bool
+) -> Iterator[Candidates]:
     try:
         header = next(reader, None)
     except csv.Error as error:
