@@ -69,14 +69,14 @@ def test_a_model_that_is_replaced_between_two_of_its_files_is_read_again(
     pending = [second]
     from saccade.model_folder import checkpoint
 
-    load = checkpoint.load_tokenizer
+    load = checkpoint.load_preprocessor
 
     def replaced_meanwhile(place: Path, **options: object) -> object:
         if pending:
             save_model(folder, pending.pop())
         return load(place, **options)
 
-    monkeypatch.setattr(checkpoint, "load_tokenizer", replaced_meanwhile)
+    monkeypatch.setattr(checkpoint, "load_preprocessor", replaced_meanwhile)
     found = dict(load_model(tmp_path).network.state_dict())
     for name, tensor in second.network.state_dict().items():
         assert tiny.torch.equal(found[name], tensor)

@@ -28,6 +28,7 @@ HINTS = {
     "language": "Choose one with --{side}-language.",
     "columns": "On the command line, --columns 1,2 chooses two columns.",
     "toml": "If it is one of several text files, repeat the option: --source FILE --source FILE.",
+    "drawing": "Or draw all of it with --out FILE.png.",
     "experiment": "`saccade lab --list` lists them.",
     "demo-steps": "Add --fresh to start again, or leave out --steps.",
 }

@@ -48,7 +48,7 @@ def inspect_recognition(
         recorded = decoder.attention(source, lengths, target)
     maps = tuple(replace(one, weights=one.weights[0].float().cpu()) for one in recorded)
     positions = max(one.weights.size(-1) for one in cross_maps(maps))
-    require_shown(positions, "file", advice="draw it with --out FILE.png")
+    require_shown(positions, "file", topic="drawing")
     ids = sorted({candidate.token for step in trace.steps for candidate in step})
     return Inspection(
         name=name,

@@ -99,7 +99,7 @@ class FrameLabeller(Predictor):
         frames, found = self._single(text)
         inputs = padded_frames([frames], self.device)
         count = -(-len(frames) // self.network.config.stride)
-        require_shown(count, "file", advice="draw it with --out FILE.png")
+        require_shown(count, "file", topic="drawing")
         places = word_tokens([str(number) for number in range(1, count + 1)])
         record = inspect_reading(
             self.network,

@@ -42,7 +42,7 @@ def test_every_line_is_planned_once_in_a_shape_that_fits_it(
     assert {shape.lengths for _, shape in plan} <= set(shapes.lengths)
 
 
-@given(found=pairs, longer=st.integers(91, 400))
+@given(found=pairs, longer=st.integers(97, 400))
 def test_lines_longer_than_those_that_the_shapes_were_chosen_for_form_one_more(
     found: list[tuple[int, int]], longer: int
 ) -> None:
