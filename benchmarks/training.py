@@ -30,6 +30,8 @@ BATCH_TOKENS = 4096
 
 PEERS = {"saccade": "Saccade", "torch": "torch.nn.Transformer", "transformers": "transformers, Marian"}
 
+PRECISIONS = ("float32", "bfloat16")
+
 
 def update_of(peer: str, preset: str, vocabulary: Vocabulary, group: Group, precision: str) -> Update:
     """The way to train that `peer` names."""
@@ -63,6 +65,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
+    parser.add_argument(
+        "--precisions", nargs="*", default=list(PRECISIONS), choices=PRECISIONS, help="which to measure"
+    )
     parser.add_argument("--only", nargs=3, metavar=("DATA", "PEER", "PRECISION"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -70,7 +75,7 @@ def parsed() -> argparse.Namespace:
 def in_turn(data: Path, options: argparse.Namespace) -> dict[tuple[str, str], list[dict[str, float]]]:
     """Results of every peer and precision, `runs` times, one after the other."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {
-        (peer, precision): [] for precision in ("float32", "bfloat16") for peer in options.peers
+        (peer, precision): [] for precision in options.precisions for peer in options.peers
     }
     for _ in range(options.runs):
         for (peer, precision), results in found.items():

@@ -1,6 +1,7 @@
 """What this machine offers: devices, memory and threads; and refusal of what is beyond them."""
 
 import errno
+import functools
 import os
 import re
 import threading
@@ -56,6 +57,15 @@ def default_device() -> torch.device:
 def chosen_device(name: torch.device | str | None) -> torch.device:
     """The device of this name, or the default one for None; raises UserError as `usable_device` does."""
     return default_device() if name is None else usable_device(name)
+
+
+@functools.cache
+def computes_bfloat16() -> bool:
+    """Whether this machine's processor multiplies matrices in bfloat16 at least about as fast as in float32.
+
+    Without such instructions, torch takes about ten times as long.
+    """
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - there is no public query
 
 
 def use_threads(count: int) -> None:

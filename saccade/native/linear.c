@@ -5,14 +5,8 @@
 
 #include "linear.h"
 
-/* Sums of 8-bit products, as many as one instruction takes. */
-#if defined(__AVX2__) && !defined(__AVX512BW__)
-#define SUMS 8
-#else
-#define SUMS LANES
-#endif
-typedef int32_t sums __attribute__((vector_size(4 * SUMS)));
-typedef int32_t loose_sums __attribute__((vector_size(4 * SUMS), aligned(1), may_alias));
+typedef ivec sums; /* of 8-bit products, in each lane */
+typedef int32_t loose_sums __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
 
 /* sum + the products of four bytes with four weights, in each lane. Without the instruction for it, bytes are spread
    over numbers of 16 bits: 0 and 2, 1 and 3. */
@@ -24,7 +18,7 @@ INLINE sums multiply_add(sums sum, int32_t four, sums weights) {
     const __m512i even = _mm512_set1_epi32(four & 0x00ff00ff), odd = _mm512_set1_epi32(four >> 8 & 0x00ff00ff);
     sum += (sums)_mm512_madd_epi16(even, _mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8));
     return sum + (sums)_mm512_madd_epi16(odd, _mm512_srai_epi16(w, 8));
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !defined(__AVX512F__)
     const __m256i w = (__m256i)weights;
     const __m256i even = _mm256_set1_epi32(four & 0x00ff00ff), odd = _mm256_set1_epi32(four >> 8 & 0x00ff00ff);
     sum += (sums)_mm256_madd_epi16(even, _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8));
@@ -66,11 +60,14 @@ INLINE void panel_of_floats(const int rows, const float *x, long x_row, const fl
 #pragma GCC unroll 8
             for (int v = 0; v < group; v++) sum[r][v] = (vec){0};
         for (long k = 0; k < depth; k++) {
+            vec right[PANEL / LANES];
 #pragma GCC unroll 8
-            for (int v = 0; v < group; v++) {
-                const vec right = load(w, k * PANEL + at + v * LANES, 0);
+            for (int v = 0; v < group; v++) right[v] = load(w, k * PANEL + at + v * LANES, 0);
 #pragma GCC unroll 6
-                for (int r = 0; r < rows; r++) sum[r][v] += x[r * x_row + k] * right;
+            for (int r = 0; r < rows; r++) { /* one number of x at a time: with all, sums go to memory */
+                const vec left = broadcast(x[r * x_row + k]);
+#pragma GCC unroll 8
+                for (int v = 0; v < group; v++) sum[r][v] += left * right[v];
             }
         }
 #pragma GCC unroll 6
@@ -81,20 +78,22 @@ INLINE void panel_of_floats(const int rows, const float *x, long x_row, const fl
 INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scale, const int32_t *x_zero,
                            const int8_t *w, const float *scale, const int32_t *total, const float *bias, long inputs,
                            float *y, long y_row, long columns) {
-    sums sum[6][PANEL / SUMS];
+    sums sum[6][PANEL / LANES];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
-        for (int v = 0; v < PANEL / SUMS; v++) sum[r][v] = (sums){0};
+        for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = (sums){0};
     for (long k = 0; k < inputs; k += DEPTH) {
-        int32_t four[6];
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) memcpy(&four[r], x + r * inputs + k, sizeof four[r]);
+        sums right[PANEL / LANES];
 #pragma GCC unroll 8
-        for (int v = 0; v < PANEL / SUMS; v++) {
-            const sums right = *(const loose_sums *)(w + k * PANEL + v * SUMS * DEPTH);
+        for (int v = 0; v < PANEL / LANES; v++)
+            right[v] = *(const loose_sums *)(w + k * PANEL + v * LANES * DEPTH);
 #pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) sum[r][v] = multiply_add(sum[r][v], four[r], right);
+        for (int r = 0; r < rows; r++) {
+            int32_t four;
+            memcpy(&four, x + r * inputs + k, sizeof four);
+#pragma GCC unroll 8
+            for (int v = 0; v < PANEL / LANES; v++) sum[r][v] = multiply_add(sum[r][v], four, right[v]);
         }
     }
 #pragma GCC unroll 6
@@ -103,9 +102,7 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
 #pragma GCC unroll 8
         for (int v = 0; v < PANEL / LANES; v++) {
             typedef int32_t loose_int __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-            ivec exact;
-            memcpy(&exact, &sum[r][v * LANES / SUMS], sizeof exact);
-            exact -= *(const loose_int *)(total + v * LANES) * x_zero[r];
+            const sums exact = sum[r][v] - *(const loose_int *)(total + v * LANES) * x_zero[r];
             out[v] = __builtin_convertvector(exact, vec) * (load(scale, v * LANES, 0) * x_scale[r]);
         }
         put(y + r * y_row, out, PANEL / LANES, bias, columns);

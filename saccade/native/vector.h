@@ -111,11 +111,14 @@ INLINE void tile(const int rows, const int vecs, const float *a, long a_row, con
 #pragma GCC unroll 2
         for (int v = 0; v < vecs; v++) sum[r][v] = (vec){0};
     for (long k = 0; k < depth; k++) {
+        vec right[2];
 #pragma GCC unroll 2
-        for (int v = 0; v < vecs; v++) {
-            vec right = load(b, k * b_row + v * LANES, 0);
+        for (int v = 0; v < vecs; v++) right[v] = load(b, k * b_row + v * LANES, 0);
 #pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) sum[r][v] += a[r * a_row + k] * right;
+        for (int r = 0; r < rows; r++) { /* one number of a at a time: with all, sums go to memory */
+            const vec left = broadcast(a[r * a_row + k]);
+#pragma GCC unroll 2
+            for (int v = 0; v < vecs; v++) sum[r][v] += left * right[v];
         }
     }
 #pragma GCC unroll 6

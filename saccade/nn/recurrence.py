@@ -4,7 +4,6 @@ The cells are torch's. Its GRU applies the reset gate after the recurrent produc
 n = tanh(W x + b + r (U h + c)), h' = n + z (h - n); Cho et al. 2014 apply it before.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from saccade.machine import computes_bfloat16
 from saccade.nn.dropout import Dropout
 
 Cell = Literal["gru", "lstm"]
@@ -156,17 +156,12 @@ def fused(layer: nn.RNNBase, x: Tensor, hidden: tuple[Tensor, ...] | None) -> tu
     oneDNN has no bfloat16 LSTM for processors without AVX-512 and fails there: autocast is disabled on them.
     """
     start = hidden if hidden is None or len(hidden) > 1 else hidden[0]
-    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not _has_bfloat16():
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not computes_bfloat16():
         with torch.autocast("cpu", enabled=False):
             out, last = layer(x.to(layer.all_weights[0][0].dtype), start)
     else:
         out, last = layer(x, start)
     return out, last
-
-
-@functools.cache
-def _has_bfloat16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - there is no public query
 
 
 def reversal(lengths: Tensor, length: int) -> Tensor:

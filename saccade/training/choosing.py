@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from saccade.machine import computes_bfloat16
 from saccade.training.compiling import WORTH, CompiledRegions, has_regions
 from saccade.training.device import DeviceStep
 from saccade.training.distributed import Group
@@ -11,6 +12,11 @@ from saccade.training.eager import EagerStep
 from saccade.training.objective import Loss
 from saccade.training.settings import TrainingConfig, uses_bfloat16
 from saccade.training.step import Step
+
+_SLOW = (
+    "Warning: this processor has no instructions for bfloat16, so that an update takes many times as long as "
+    "in float32. Unless you need the rounding of bfloat16, stop and set training.precision = float32."
+)
 
 
 def make_step(
@@ -24,6 +30,8 @@ def make_step(
 ) -> Step:
     """Makes the step that configuration and device ask for. Satisfies `StepFactory`."""
     autocast = uses_bfloat16(config.precision, group.device)
+    if autocast and group.device.type == "cpu" and not computes_bfloat16():
+        say(_SLOW)
     compiles = compiles_model(config, group.device, loss)
     if group.device.type == "cpu" and not compiles:
         return EagerStep(

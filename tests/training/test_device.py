@@ -309,6 +309,22 @@ def test_the_step_fits_device_and_configuration(monkeypatch: pytest.MonkeyPatch)
     assert said and said[0].startswith("Compiling")
 
 
+@pytest.mark.parametrize("units", [False, True])
+def test_bfloat16_without_instructions_for_it_is_warned_of(
+    units: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "computes_bfloat16", lambda: units)
+    model = tiny_model()
+    said: list[str] = []
+    make = partial(make_step, Loss(model, CrossEntropy()), make_optimizer(model, OptimizerConfig()))
+    make(group=Group(), config=TrainingConfig(precision="float32"), say=said.append)
+    assert not said
+    make(group=Group(), config=TrainingConfig(precision="bfloat16"), say=said.append)
+    assert [text.startswith("Warning: this processor has no instructions") for text in said] == [True] * (
+        not units
+    )
+
+
 class ReadsModules(CrossEntropy):
     reads_modules = True
 
