@@ -115,6 +115,7 @@ def test_what_the_model_settles_cannot_be_set(
         plan(first, numbers, override)
 
 
+@pytest.mark.slow
 def test_an_imported_model_learns_new_text(tmp_path: Path, numbers: dict[str, Any]) -> None:
     pytest.importorskip("transformers")
     from saccade.interop.importing import import_folder
