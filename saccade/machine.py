@@ -63,7 +63,7 @@ def chosen_device(name: torch.device | str | None) -> torch.device:
 def computes_bfloat16() -> bool:
     """Whether this machine's processor multiplies matrices in bfloat16 at least about as fast as in float32.
 
-    Without such instructions, torch takes about ten times as long.
+    Without such instructions, torch takes many times as long.
     """
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - there is no public query
 
