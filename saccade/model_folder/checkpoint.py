@@ -38,10 +38,10 @@ from saccade.model_folder.manifest import (
     read_vocabulary,
 )
 from saccade.model_folder.tensors import read_all, read_header, restored_shapes
-from saccade.models import build_model, model_config
+from saccade.models import model_config
 from saccade.models.families import Network
 from saccade.models.interface import Vocabulary
-from saccade.models.outline import outline, parameters_in
+from saccade.models.outline import blank, outline, parameters_in
 from saccade.models.recording import cross_attention
 from saccade.models.renamed import current_name
 from saccade.native.fork import survive_fork
@@ -196,7 +196,7 @@ def _network(config: Section, vocabulary: Vocabulary, folder: Path) -> Network:
     what = f"{folder}: the model of {parameters_in(expected):,} parameters"
     require_memory(4 * parameters_in(expected), what)
     with named_shortage(what):
-        network = build_model(config, vocabulary)
+        network = blank(config, vocabulary)
         load_weights(network, read_weights(folder), folder=folder)
     return network.eval()
 

@@ -1,4 +1,4 @@
-"""A network without memory for its weights: the names and shapes that a configuration needs."""
+"""Networks whose weights are not drawn: outlines, without memory for them, and blank ones to be loaded."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,6 +26,15 @@ def outline(config: Section, vocabulary: Vocabulary) -> Network:
             return build_model(config, vocabulary)
     except (RuntimeError, OverflowError, TypeError) as error:
         raise ConfigError("model: its sizes together are too large for any machine.") from error
+
+
+def blank(config: Section, vocabulary: Vocabulary) -> Network:
+    """The network as `build_model` makes it, but with weights that have not been drawn and must be loaded.
+
+    Drawing took half as long as all else that loading does. torch's random generator is left alone.
+    """
+    with _Blank():
+        return build_model(config, vocabulary)
 
 
 def parameters_in(network: nn.Module) -> int:
@@ -60,8 +69,8 @@ class _Outlining(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
-        if func in _FILLING or getattr(func, "__module__", "") == nn.init.__name__:
-            return args[0] if args else options["tensor"]
+        if func in _FILLING or _initialises(func):
+            return _untouched(args, options)
         if func is torch.arange:
             return torch.empty(0, dtype=options.get("dtype", torch.int64))
         if func is torch.norm_except_dim:  # of weight normalisation
@@ -73,5 +82,29 @@ class _Outlining(TorchFunctionMode):
         return func(*args, **options)
 
 
+class _Blank(TorchFunctionMode):
+    """Skips what would initialise weights."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        return _untouched(args, options) if _initialises(func) else func(*args, **options)
+
+
+def _initialises(function: Any) -> bool:
+    return function in _DRAWING or getattr(function, "__module__", "") == nn.init.__name__
+
+
+def _untouched(args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+    """The tensor that a function in place was given."""
+    return args[0] if args else options["tensor"]
+
+
+_DRAWING = {Tensor.uniform_, Tensor.normal_}
 _MAKING = {torch.empty, torch.zeros, torch.ones}
-_FILLING = {Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_}
+_FILLING = {*_DRAWING, Tensor.fill_, Tensor.zero_}

@@ -50,29 +50,32 @@ INLINE void put(float *to, const vec *sum, const int count, const float *bias, l
 #define GROUP(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : 2)
 #endif
 
-INLINE void panel_of_floats(const int rows, const float *x, long x_row, const float *w, const float *bias, long depth,
-                            float *y, long y_row, long columns) {
+/* Outputs from `at` on, a group of them: all rows are multiplied with it before the next group, whose weights would
+   drive it out of the cache. */
+INLINE void group_of_floats(const int rows, const float *x, long x_row, const float *w, const float *bias, long depth,
+                            float *y, long y_row, long columns, long at) {
     const int group = GROUP(rows);
-    for (long at = 0; at < PANEL && at < columns; at += group * LANES) {
-        vec sum[6][PANEL / LANES];
+    vec sum[6][PANEL / LANES];
 #pragma GCC unroll 6
-        for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
-            for (int v = 0; v < group; v++) sum[r][v] = (vec){0};
-        for (long k = 0; k < depth; k++) {
-            vec right[PANEL / LANES];
+        for (int v = 0; v < group; v++) sum[r][v] = (vec){0};
+    for (long k = 0; k < depth; k++) {
+        vec right[PANEL / LANES];
 #pragma GCC unroll 8
-            for (int v = 0; v < group; v++) right[v] = load(w, k * PANEL + at + v * LANES, 0);
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) { /* one number of x at a time: with all, sums go to memory */
-                const vec left = broadcast(x[r * x_row + k]);
-#pragma GCC unroll 8
-                for (int v = 0; v < group; v++) sum[r][v] += left * right[v];
-            }
+        for (int v = 0; v < group; v++) {
+            const long output = at + v * LANES;
+            right[v] = load(w, (output / STRIP * depth + k) * STRIP + output % STRIP, 0);
         }
 #pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) put(y + r * y_row + at, sum[r], group, bias + at, columns - at);
+        for (int r = 0; r < rows; r++) { /* one number of x at a time: with all, sums go to memory */
+            const vec left = broadcast(x[r * x_row + k]);
+#pragma GCC unroll 8
+            for (int v = 0; v < group; v++) sum[r][v] += left * right[v];
+        }
     }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) put(y + r * y_row + at, sum[r], group, bias + at, columns - at);
 }
 
 INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scale, const int32_t *x_zero,
@@ -111,27 +114,34 @@ INLINE void panel_of_bytes(const int rows, const uint8_t *x, const float *x_scal
 
 /* The sums of up to 6 rows stay in registers. */
 long panel(const Linear *l, long p, const Input *in, long rows, float *y, long y_row) {
-    const long first = p * PANEL, columns = l->outputs - first;
+    const long first = p * PANEL, columns = l->outputs - first, whole = rows / 6 * 6;
     const float *bias = l->bias + first;
-#define FLOATS(n) panel_of_floats(n, in->floats + i * l->inputs, l->inputs, \
-                                  (const float *)l->weight + p * l->inputs * PANEL, bias, l->inputs, y + i * y_row, \
-                                  y_row, columns)
-#define BYTES(n) panel_of_bytes(n, in->rounded.bytes + i * l->inputs, in->rounded.scale + i, in->rounded.zero + i, \
-                                (const int8_t *)l->weight + p * l->inputs * PANEL, l->scale + first, \
-                                l->total + first, bias, l->inputs, y + i * y_row, y_row, columns)
-#define TILE(kernel) \
-    switch (rows - i) { \
+#define FLOATS(n) \
+    for (long at = 0; at < PANEL && at < columns; at += GROUP(n) * LANES) \
+        for (long i = (n) == 6 ? 0 : whole; i < ((n) == 6 ? whole : rows); i += n) \
+            group_of_floats(n, in->floats + i * l->inputs, l->inputs, \
+                            (const float *)l->weight + p * l->inputs * PANEL, bias, l->inputs, y + i * y_row, y_row, \
+                            columns, at)
+#define BYTES(n) \
+    for (long i = (n) == 6 ? 0 : whole; i < ((n) == 6 ? whole : rows); i += n) \
+        panel_of_bytes(n, in->rounded.bytes + i * l->inputs, in->rounded.scale + i, in->rounded.zero + i, \
+                       (const int8_t *)l->weight + p * l->inputs * PANEL, l->scale + first, l->total + first, bias, \
+                       l->inputs, y + i * y_row, y_row, columns)
+#define TILES(kernel) \
+    kernel(6); \
+    switch (rows - whole) { \
     case 1: kernel(1); break; \
     case 2: kernel(2); break; \
     case 3: kernel(3); break; \
     case 4: kernel(4); break; \
-    case 5: kernel(5); break; \
-    default: kernel(6); \
+    case 5: kernel(5); \
     }
-    for (long i = 0; i < rows; i += 6)
-        if (l->scale) TILE(BYTES)
-        else TILE(FLOATS)
-#undef TILE
+    if (l->scale) {
+        TILES(BYTES)
+    } else {
+        TILES(FLOATS)
+    }
+#undef TILES
 #undef BYTES
 #undef FLOATS
     return columns < PANEL ? columns : PANEL;

@@ -5,11 +5,12 @@
 #include "vector.h"
 
 #define PANEL 64 /* outputs */
+#define STRIP 16 /* outputs whose weights lie side by side, a line of the cache */
 #define DEPTH 4  /* 8-bit inputs that one instruction takes */
 
 typedef struct {
     int64_t inputs, outputs;
-    const void *weight;   /* (panels, inputs, PANEL) floats, or (panels, inputs / DEPTH, PANEL, DEPTH) int8 */
+    const void *weight;   /* (panels, PANEL / STRIP, inputs, STRIP) floats, or (panels, inputs / DEPTH, PANEL, DEPTH) int8 */
     const float *scale;   /* (panels * PANEL,): of each output's weights; NULL: they are floats */
     const int32_t *total; /* (panels * PANEL,): the sum of each output's 8-bit weights */
     const float *bias;    /* (panels * PANEL,) */

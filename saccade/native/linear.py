@@ -12,14 +12,14 @@ from saccade.native.library import kernels
 from saccade.native.structs import CLinear
 from saccade.quantisation import Precision, quantise
 
-_PANEL, _DEPTH = 64, 4
+_PANEL, _STRIP, _DEPTH = 64, 16, 4
 
 
 @dataclass(frozen=True)
 class PackedLinear:
     """A packed layer. Its outputs are filled up with zeros to whole panels.
 
-    weight: (panels, inputs, 64) float32, or (panels, inputs / 4, 64, 4) int8 with scale and total
+    weight: (panels, 4, inputs, 16) float32, or (panels, inputs / 4, 64, 4) int8 with scale and total
     (panels * 64,). struct: what C is given; the layer owns the memory that it points to.
     """
 
@@ -37,7 +37,7 @@ class PackedLinear:
     @property
     def in_features(self) -> int:
         """How many numbers a row has that goes in."""
-        return self.weight.size(1) * (1 if self.scale is None else _DEPTH)
+        return self.weight[0].numel() // _PANEL
 
     def __call__(self, x: Tensor) -> Tensor:
         """Multiplies x (..., inputs) float32: x W^T + b, as (..., outputs)."""
@@ -96,7 +96,7 @@ def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> Packed
     bias = torch.zeros(outputs) if bias is None else bias.detach().float()
     bias = pad(bias, (0, fill)).contiguous()
     if precision == "float32":
-        panels = weight.view(-1, _PANEL, inputs).transpose(1, 2)
+        panels = weight.view(-1, _PANEL // _STRIP, _STRIP, inputs).transpose(2, 3)
         return PackedLinear(outputs, panels.contiguous(), bias)
     rounded, scale = quantise(weight)
     panels = rounded.view(-1, _PANEL, inputs // _DEPTH, _DEPTH).transpose(1, 2)

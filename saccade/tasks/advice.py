@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from typing import cast
 
-import torch
-
 from saccade.config import Section
-from saccade.models import build_model
 from saccade.models.interface import Vocabulary
+from saccade.models.outline import outline, parameters_in
 from saccade.tasks.data_advice import on_languages, on_lines, on_overlaps, on_repeats, on_scores
 from saccade.tasks.interface import Experiment, Report
 from saccade.text.corpus import DataConfig
@@ -38,9 +36,7 @@ def model_size(config: Section, report: Report) -> int:
         end=2,
         shared=report.shared_vocabulary,
     )
-    with torch.device("meta"):
-        network = build_model(config, vocabulary)
-    return sum(parameter.numel() for parameter in network.parameters())
+    return parameters_in(outline(config, vocabulary))
 
 
 def text_advice(plan: Experiment, report: TextReport, *, parameters: int, batches: int) -> list[str]:

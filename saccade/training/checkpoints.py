@@ -19,7 +19,7 @@ from saccade.model_folder.checkpoint import (
     unique_tensors,
     write_model,
 )
-from saccade.models import build_model
+from saccade.models.outline import blank
 from saccade.storage.folders import replace_folder, settle_folder
 from saccade.storage.leftovers import remove_leftovers_in
 from saccade.training.counters import Counters, damaged_state
@@ -124,7 +124,7 @@ class Checkpoints:
         kept = [step for step in counters.kept if (self._step(step) / "model.json").is_file()]
         if len(kept) < 2:
             return None
-        network = build_model(model.config, model.network.vocabulary)
+        network = blank(model.config, model.network.vocabulary)
         weights = average_weights([self._step(step) for step in kept])
         if not all_finite(weights.values()):
             raise DamagedFile(

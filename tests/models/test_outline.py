@@ -11,7 +11,7 @@ from saccade.errors import ConfigError, UserError
 from saccade.model_folder.checkpoint import unique_tensors
 from saccade.models import KINDS, build_model, model_config
 from saccade.models.interface import Vocabulary
-from saccade.models.outline import outline, parameters_in, require_room
+from saccade.models.outline import blank, outline, parameters_in, require_room
 
 VOCABULARY = Vocabulary(50, 50, pad=0, start=2, end=3, shared=True)
 SMALL = {"width": 16, "heads": 2, "feed_forward": 24}
@@ -40,6 +40,19 @@ def test_it_has_the_shapes_and_ties_of_the_network(table: dict[str, Any]) -> Non
     assert parameters_in(made) == sum(parameter.numel() for parameter in network.parameters())
     assert all(parameter.is_meta for parameter in made.parameters())
     assert type(made) is type(network) and made.config == network.config
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_a_blank_network_is_the_network_once_its_weights_are_loaded(table: dict[str, Any]) -> None:
+    config = model_config(table)
+    network, generator = build_model(config, VOCABULARY), torch.get_rng_state()
+    made = blank(config, VOCABULARY)
+    assert torch.equal(torch.get_rng_state(), generator)
+    made.load_state_dict(network.state_dict())
+    loaded = {**dict(made.named_parameters()), **dict(made.named_buffers())}
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        assert torch.equal(tensor, loaded[name])
+    assert unique_tensors(made).keys() == unique_tensors(network).keys()
 
 
 @pytest.mark.parametrize(
