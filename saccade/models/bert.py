@@ -23,9 +23,6 @@ from saccade.nn.gathering import gathered
 from saccade.nn.layers import Activation, BlockSettings, EncoderLayer
 from saccade.nn.linear import Linear
 
-_SPREAD = 0.02
-"""Standard deviation of initial weights."""
-
 
 class BertEncoderConfig(Section):
     """Settings of the encoder; the defaults are BERT base."""
@@ -141,7 +138,7 @@ class Bert(MaskedLanguageModel):
         self.head_norm = nn.LayerNorm(config.width, eps=config.epsilon) if config.head else None
         self.output: nn.Linear = Linear(config.width, vocabulary.source_size, bias=config.head)
         self.output.weight = self.encoder.embedding.tokens.weight
-        initialise(self)
+        initialise(self, config.width)
 
     @property
     def max_source_length(self) -> int | None:
@@ -182,7 +179,7 @@ class BertTagger(Tagger):
         self.dropout = Dropout(config.dropout)
         self.output: nn.Linear = Linear(config.width, vocabulary.target_size)
         self.crf = Crf(vocabulary.target_size) if config.crf else None
-        initialise(self)
+        initialise(self, config.width)
 
     @property
     def max_source_length(self) -> int | None:
@@ -202,10 +199,15 @@ class BertTagger(Tagger):
         return found
 
 
-def initialise(network: nn.Module) -> None:
-    """Draws weights from a normal distribution cut at two standard deviations, and sets biases to 0."""
+def initialise(network: nn.Module, width: int) -> None:
+    """Draws weights from a normal distribution cut at two standard deviations, and sets biases to 0.
+
+    The standard deviation is 1 / sqrt(width). BERT's 0.02 suits a width of 768; a model of 128 that began
+    with it was still close to predicting pieces by their frequency after 5,000 updates.
+    """
+    spread = width**-0.5
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.trunc_normal_(module.weight, std=_SPREAD, a=-2 * _SPREAD, b=2 * _SPREAD)
+            nn.init.trunc_normal_(module.weight, std=spread, a=-2 * spread, b=2 * spread)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -137,7 +137,7 @@ class BertClassifier(Classifier):
         self.pooling = AttentionPooling(config.width, heads=config.heads)
         self.dropout = Dropout(config.dropout)
         self.output: nn.Linear = Linear(config.width, vocabulary.target_size)
-        initialise(self)
+        initialise(self, config.width)
 
     @property
     def max_source_length(self) -> int | None:
