@@ -10,20 +10,31 @@
 
 typedef struct {
     int64_t inputs, outputs;
-    const void *weight;   /* (panels, PANEL / STRIP, inputs, STRIP) floats, or (panels, inputs / DEPTH, PANEL, DEPTH) int8 */
+    const void *weight;   /* (panels, PANEL / STRIP, inputs, STRIP) floats, or int8 (panels, PANEL / STRIP,
+                             inputs / DEPTH, STRIP, DEPTH) */
     const float *scale;   /* (panels * PANEL,): of each output's weights; NULL: they are floats */
     const int32_t *total; /* (panels * PANEL,): the sum of each output's 8-bit weights */
     const float *bias;    /* (panels * PANEL,) */
 } Linear;
 
+/* AVX2 has no instruction that multiplies four bytes with four weights, but one for two pairs of 16-bit numbers: bytes
+   0 and 2, then 1 and 3, of every four lie there as such pairs. */
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#define PAIRED 1
+typedef uint16_t Byte;
+#else
+#define PAIRED 0
+typedef uint8_t Byte;
+#endif
+
 /* Rows as 8-bit integers over the range that each one has, 0 among it: (byte - zero) * scale. */
 typedef struct {
-    uint8_t *bytes;
+    Byte *bytes;
     float *scale;
     int32_t *zero;
 } Quantised;
 
-INLINE void quantise_row(const float *x, long width, uint8_t *to, float *scale, int32_t *zero) {
+INLINE void quantise_row(const float *x, long width, Byte *to, float *scale, int32_t *zero) {
     vec most = {0}, least = {0};
     for (long j = 0; j < width; j += LANES) {
         const vec v = load(x, j, 0);
@@ -37,8 +48,13 @@ INLINE void quantise_row(const float *x, long width, uint8_t *to, float *scale, 
     for (long j = 0; j < width; j += LANES) {
         vec shifted = load(x, j, 0) * inverse + 12582912.0f; /* rounds; see exp_vec */
         uvec bits = ((uvec)shifted & 0xffff) + (uint32_t)*zero;
-        typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+        typedef Byte bytes __attribute__((vector_size(LANES * sizeof(Byte)), aligned(1), may_alias));
         *(bytes *)(to + j) = __builtin_convertvector(bits & 0xff, bytes);
+        for (int four = 0; PAIRED && four < LANES; four += 4) {
+            const Byte second = to[j + four + 1];
+            to[j + four + 1] = to[j + four + 2];
+            to[j + four + 2] = second;
+        }
     }
 }
 
@@ -61,10 +77,10 @@ typedef struct {
     Quantised rounded;
 } Input;
 
-#define QUANTISED_BYTES(rows, inputs) ((rows) * ((inputs) + 8)) /* that `input` needs for rows of 8-bit integers */
+#define QUANTISED_BYTES(rows, inputs) ((rows) * ((inputs) * (long)sizeof(Byte) + 8)) /* that `input` needs */
 
 INLINE Input input(const Linear *l, const float *x, long rows, void *quantised) {
-    float *scale = (float *)((uint8_t *)quantised + rows * l->inputs);
+    float *scale = (float *)((Byte *)quantised + rows * l->inputs);
     Input in = {x, {quantised, scale, (int32_t *)(scale + rows)}};
     if (l->scale)
         for (long i = 0; i < rows; i++)

@@ -19,8 +19,8 @@ _PANEL, _STRIP, _DEPTH = 64, 16, 4
 class PackedLinear:
     """A packed layer. Its outputs are filled up with zeros to whole panels.
 
-    weight: (panels, 4, inputs, 16) float32, or (panels, inputs / 4, 64, 4) int8 with scale and total
-    (panels * 64,). struct: what C is given; the layer owns the memory that it points to.
+    weight: (panels, 4, inputs, 16) float32, or (panels, 4, inputs / 4, 16, 4) int8 with scale and
+    total (panels * 64,). struct: what C is given; the layer owns the memory that it points to.
     """
 
     out_features: int
@@ -99,7 +99,7 @@ def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> Packed
         panels = weight.view(-1, _PANEL // _STRIP, _STRIP, inputs).transpose(2, 3)
         return PackedLinear(outputs, panels.contiguous(), bias)
     rounded, scale = quantise(weight)
-    panels = rounded.view(-1, _PANEL, inputs // _DEPTH, _DEPTH).transpose(1, 2)
+    panels = rounded.view(-1, _PANEL // _STRIP, _STRIP, inputs // _DEPTH, _DEPTH).transpose(2, 3)
     total = rounded.sum(1, dtype=torch.int32)
     return PackedLinear(outputs, panels.contiguous(), bias, scale, total)
 
