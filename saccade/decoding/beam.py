@@ -192,10 +192,13 @@ class Beam:
 
     def considered(self, log_probs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """The `count` best extensions: log-probabilities, parents and tokens, all (sentences, count)."""
-        vocabulary = log_probs.size(2)
-        totals = (self.log_probs[..., None] + log_probs).flatten(1)  # (sentences, hypotheses * vocabulary)
-        best, flat = top(totals, min(count, totals.size(1)))
-        return best, flat.div(vocabulary, rounding_mode="floor"), flat % vocabulary
+        sentences, hypotheses, vocabulary = log_probs.shape
+        # No more than `count` extensions of one hypothesis can be among the best of a sentence.
+        own, token = top(log_probs.flatten(0, 1), min(count, vocabulary))  # (rows, extensions)
+        totals = (self.log_probs.flatten()[:, None] + own).view(sentences, -1)
+        best, place = top(totals, min(count, totals.size(1)))
+        parent = place.div(own.size(1), rounding_mode="floor")
+        return best, parent, token.view(sentences, -1).gather(1, place)
 
     def _penalty(self, columns: int) -> float | Tensor:
         """The divisor of log-probabilities at this number of columns: one for all, or (sentences,)."""
