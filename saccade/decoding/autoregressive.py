@@ -63,6 +63,10 @@ class SearchDecoder(Decoder):
             )
         check_search(options, self.vocabulary, device=self.device)
 
+    def concurrent(self, options: DecodingConfig) -> bool:
+        """See `Decoder.concurrent`. Attention is recorded from the network by one thread at a time."""
+        return self.engine.concurrent and not options.coverage_penalty
+
     def decode(
         self,
         source: Tensor,

@@ -192,7 +192,7 @@ class Beam:
 
     def considered(self, log_probs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """The `count` best extensions: log-probabilities, parents and tokens, all (sentences, count)."""
-        sentences, hypotheses, vocabulary = log_probs.shape
+        sentences, _, vocabulary = log_probs.shape
         # No more than `count` extensions of one hypothesis can be among the best of a sentence.
         own, token = top(log_probs.flatten(0, 1), min(count, vocabulary))  # (rows, extensions)
         totals = (self.log_probs.flatten()[:, None] + own).view(sentences, -1)

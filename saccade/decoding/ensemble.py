@@ -72,6 +72,11 @@ class Ensemble:
         return all(one.joins for one in self.members)
 
     @property
+    def concurrent(self) -> bool:
+        """See `IncrementalDecoder.concurrent`."""
+        return all(one.concurrent for one in self.members)
+
+    @property
     def max_source_length(self) -> int | None:
         """The longest source that every member can read; None means no limit."""
         return _least(one.max_source_length for one in self.members)

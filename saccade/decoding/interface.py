@@ -37,6 +37,10 @@ class Decoder(ABC):
     """Whether the decoder reads the tokens before each token of the target, the start symbol first, and not
     positions of the target itself."""
 
+    def concurrent(self, options: Any) -> bool:
+        """Whether threads can decode a batch each, and are faster so than all of them on one batch."""
+        return False
+
     @abstractmethod
     def decode(
         self,

@@ -114,7 +114,7 @@ def _joined(first: Memory, second: Memory) -> Memory:
 class TransformerEngine:
     """Stands in for a Transformer in search. The weights are a copy: later training does not reach it."""
 
-    joins = True
+    joins = concurrent = True
 
     def __init__(self, network: Transformer, *, precision: Precision = "float32") -> None:
         self.vocabulary: Vocabulary = network.vocabulary

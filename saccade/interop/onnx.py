@@ -210,6 +210,8 @@ def _join_sentences(own: Tensor, new: Tensor) -> Tensor:
 class OnnxTransformer:
     """The two graphs of a folder as an `IncrementalDecoder`."""
 
+    concurrent = False
+
     def __init__(self, exported: Exported, folder: Path, *, threads: int | None = None) -> None:
         """Raises UserError if onnxruntime is missing or cannot load the graphs."""
         self.vocabulary = exported.vocabulary

@@ -73,6 +73,8 @@ class Seq2Seq(TranslationModel, Generic[MemoryT, StateT]):
     purpose = "a translation model that writes token by token"
     joins: ClassVar[bool] = False
     """Whether sentences can join a batch that is being decoded; see `State.join`."""
+    concurrent: ClassVar[bool] = False
+    """See `IncrementalDecoder.concurrent`."""
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> MemoryT:
         """See `TranslationModel.encode`."""
@@ -236,6 +238,8 @@ class Pointer(Network, Generic[MemoryT, StateT]):
     topic = "predictor"
     joins: ClassVar[bool] = False
     """Whether sentences can join a batch that is being decoded; see `State.join`."""
+    concurrent: ClassVar[bool] = False
+    """See `IncrementalDecoder.concurrent`."""
 
     @property
     def max_target_length(self) -> int | None:

@@ -96,6 +96,11 @@ class IncrementalDecoder(Protocol):
         ...
 
     @property
+    def concurrent(self) -> bool:
+        """Whether threads can decode a batch each, and are faster so than all of them on one batch."""
+        ...
+
+    @property
     def max_source_length(self) -> int | None:
         """The longest source that the model can read, end symbol included; None means no limit."""
         ...
@@ -126,6 +131,7 @@ class FixedDecoder(ABC):
 
     vocabulary: Vocabulary
     joins: bool
+    concurrent: bool = False
     max_source_length: int | None
     max_target_length: int | None
 

@@ -42,6 +42,7 @@ _UNCHECKED = {
     "log_softmax": "pll",
     "norm_backward": "ppppp",
     "norm_forward": "pppp",
+    "set_threads": "i",
     "top_k": "plllpp",
 }
 _NO_MEMORY = 1

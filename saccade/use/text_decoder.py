@@ -1,6 +1,6 @@
 """A decoder with its tokeniser: hypotheses of sentences of any number, in batches of similar length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from saccade.decoding.padding import padded
 from saccade.text.batching import plan_for_inference
 from saccade.text.tokenizer import Tokenizer
 from saccade.use.minimum_risk import by_minimum_risk
+from saccade.use.workers import each, workers_here
 
 Ids = Sequence[Sequence[int]]
 
@@ -48,7 +49,16 @@ class TextDecoder:
         """
         lengths = [len(ids[row]) for row in rows]
         budget = max(options.batch_tokens // options.rows_per_sentence, 1)
-        for batch in plan_for_inference(lengths, batch_tokens=budget):
+        plan = plan_for_inference(lengths, batch_tokens=budget)
+        workers = workers_here() if len(plan) > 1 and self.decoder.concurrent(options) else 1
+        if len(plan) < 2 * workers:  # the last ones would be waited for too long
+            workers = 1
+        if len(plan) % workers:  # smaller batches, so that all workers have one to the end
+            rounds = len(plan) // workers + 1
+            budget = max(budget * len(plan) // (rounds * workers), 1)
+            plan = plan_for_inference(lengths, batch_tokens=budget)
+
+        def decoded(batch: Iterable[int]) -> list[tuple[int, list[Hypothesis]]]:
             together = [rows[int(place)] for place in batch]
             source, source_lengths = self.padded([ids[row] for row in together])
             found = self.decoder.decode(
@@ -60,7 +70,10 @@ class TextDecoder:
             )
             if getattr(options, "mbr", None) is not None:
                 found = [self._by_risk(one, options) for one in found]
-            yield from zip(together, found, strict=True)
+            return list(zip(together, found, strict=True))
+
+        for found in each(decoded, plan, workers=workers):
+            yield from found
 
     def _by_risk(self, hypotheses: list[Hypothesis], options: DecodingConfig) -> list[Hypothesis]:
         """The hypotheses of a line by expected utility, the greatest first."""
