@@ -83,7 +83,10 @@ class _Outlining(TorchFunctionMode):
 
 
 class _Blank(TorchFunctionMode):
-    """Skips what would initialise weights."""
+    """Skips what would initialise weights, and puts zeros where random numbers would be drawn.
+
+    What lies in memory would not do: torch draws a truncated normal distribution again until all fit.
+    """
 
     def __torch_function__(
         self,
@@ -93,11 +96,13 @@ class _Blank(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
+        if func in _DRAWING:
+            return args[0].zero_()
         return _untouched(args, options) if _initialises(func) else func(*args, **options)
 
 
 def _initialises(function: Any) -> bool:
-    return function in _DRAWING or getattr(function, "__module__", "") == nn.init.__name__
+    return getattr(function, "__module__", "") == nn.init.__name__
 
 
 def _untouched(args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:

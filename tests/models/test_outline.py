@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from saccade.errors import ConfigError, UserError
 from saccade.model_folder.checkpoint import unique_tensors
 from saccade.models import KINDS, build_model, model_config
+from saccade.models import outline as outlines
 from saccade.models.interface import Vocabulary
 from saccade.models.outline import blank, outline, parameters_in, require_room
 
@@ -53,6 +56,18 @@ def test_a_blank_network_is_the_network_once_its_weights_are_loaded(table: dict[
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         assert torch.equal(tensor, loaded[name])
     assert unique_tensors(made).keys() == unique_tensors(network).keys()
+
+
+@pytest.mark.parametrize("function", [nn.init.trunc_normal_, nn.init.normal_, nn.init.xavier_uniform_])
+def test_drawing_ends_at_once_whatever_lies_in_memory(
+    function: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Tensor] = []
+    draws = lambda *_: found.append(function(torch.full((9, 9), 1e9)))  # noqa: E731
+    monkeypatch.setattr(outlines, "build_model", draws)
+    generator = torch.get_rng_state()
+    blank(model_config({}), VOCABULARY)
+    assert len(found) == 1 and torch.equal(torch.get_rng_state(), generator)
 
 
 @pytest.mark.parametrize(
