@@ -86,8 +86,8 @@ class DecodingConfig(Section):
     """Random seed for sampling. The draws of a sample depend on this, the sentence's line number and the
     sample's own number alone: a larger `nbest` adds samples to those of a smaller one."""
     batch_tokens: int = Field(4096, ge=1, le=MOST_BATCH_TOKENS)
-    """Number of source tokens decoded together, including padding and counting each hypothesis; lower it when
-    memory runs out."""
+    """Number of source tokens decoded together, including padding and counting each hypothesis. Up to four
+    such batches are decoded at the same time on a CPU; lower it when memory runs out."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
