@@ -122,6 +122,8 @@ INLINE void group_of_bytes(const int rows, const Byte *x, const float *x_scale, 
     }
 }
 
+EXPORT const int64_t strip = STRIP;
+
 /* Groups of outputs outside, tiles of rows within. */
 long panel(const Linear *l, long p, const Input *in, long rows, float *y, long y_row) {
     const long first = p * PANEL, columns = l->outputs - first;

@@ -5,8 +5,14 @@
 #include "vector.h"
 
 #define PANEL 64 /* outputs */
-#define STRIP 16 /* outputs whose weights lie side by side, a line of the cache */
 #define DEPTH 4  /* 8-bit inputs that one instruction takes */
+
+/* Outputs whose weights lie side by side: all that are computed at a time for many rows (linear.c). */
+#if defined(__AVX512F__)
+#define STRIP PANEL
+#else
+#define STRIP 16
+#endif
 
 typedef struct {
     int64_t inputs, outputs;

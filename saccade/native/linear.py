@@ -12,15 +12,16 @@ from saccade.native.library import kernels
 from saccade.native.structs import CLinear
 from saccade.quantisation import Precision, quantise
 
-_PANEL, _STRIP, _DEPTH = 64, 16, 4
+_PANEL, _DEPTH = 64, 4
 
 
 @dataclass(frozen=True)
 class PackedLinear:
     """A packed layer. Its outputs are filled up with zeros to whole panels.
 
-    weight: (panels, 4, inputs, 16) float32, or (panels, 4, inputs / 4, 16, 4) int8 with scale and
-    total (panels * 64,). struct: what C is given; the layer owns the memory that it points to.
+    weight: (panels, 64 / strip, inputs, strip) float32, or (panels, 64 / strip, inputs / 4, strip, 4) int8
+    with scale and total (panels * 64,); `strip` depends on the processor (linear.h). struct: what C is given;
+    the layer owns the memory that it points to.
     """
 
     out_features: int
@@ -91,15 +92,15 @@ def pack(weight: Tensor, bias: Tensor | None, *, precision: Precision) -> Packed
     int8: weights are rounded as `quantise` does; inputs when they come, each row over the range that it has.
     """
     outputs, inputs = weight.shape
-    fill = -outputs % _PANEL
+    fill, strip = -outputs % _PANEL, ctypes.c_int64.in_dll(kernels(), "strip").value
     weight = pad(weight.detach().float(), (0, 0, 0, fill))
     bias = torch.zeros(outputs) if bias is None else bias.detach().float()
     bias = pad(bias, (0, fill)).contiguous()
     if precision == "float32":
-        panels = weight.view(-1, _PANEL // _STRIP, _STRIP, inputs).transpose(2, 3)
+        panels = weight.view(-1, _PANEL // strip, strip, inputs).transpose(2, 3)
         return PackedLinear(outputs, panels.contiguous(), bias)
     rounded, scale = quantise(weight)
-    panels = rounded.view(-1, _PANEL // _STRIP, _STRIP, inputs // _DEPTH, _DEPTH).transpose(2, 3)
+    panels = rounded.view(-1, _PANEL // strip, strip, inputs // _DEPTH, _DEPTH).transpose(2, 3)
     total = rounded.sum(1, dtype=torch.int32)
     return PackedLinear(outputs, panels.contiguous(), bias, scale, total)
 
