@@ -38,7 +38,7 @@ def nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("built before the sizes were compared")
 
-    for name in ("build_model", "read_all"):
+    for name in ("blank", "read_all"):
         monkeypatch.setattr(saccade.model_folder.checkpoint, name, refuse)
 
 

@@ -51,6 +51,6 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int)
 
 
 def _use(threads: int) -> None:
-    """Lets the calling thread compute with so many threads. torch.set_num_threads changes others, too."""
+    """Sets the number of threads of the calling thread alone; torch.set_num_threads changes others, too."""
     torch.get_num_threads()  # torch sets its number when a thread first asks
     kernels().set_threads(threads)
