@@ -31,7 +31,7 @@ def outline(config: Section, vocabulary: Vocabulary) -> Network:
 def blank(config: Section, vocabulary: Vocabulary) -> Network:
     """The network as `build_model` makes it, but with weights that have not been drawn and must be loaded.
 
-    Drawing took half as long as all else that loading does. torch's random generator is left alone.
+    Drawing took half of the time of loading. torch's random generator is left alone.
     """
     with _Blank():
         return build_model(config, vocabulary)

@@ -11,7 +11,7 @@ from saccade.decoding.hypothesis import Hypothesis
 from saccade.decoding.interface import Decoder
 from saccade.decoding.options import DecodingConfig
 from saccade.decoding.padding import padded
-from saccade.text.batching import plan_for_inference
+from saccade.text.batching import Plan, plan_for_inference
 from saccade.text.tokenizer import Tokenizer
 from saccade.use.minimum_risk import by_minimum_risk
 from saccade.use.workers import each, workers_here
@@ -47,16 +47,7 @@ class TextDecoder:
 
         forced: the ids that each target must begin with. first_line: the line number of row 0, for sampling.
         """
-        lengths = [len(ids[row]) for row in rows]
-        budget = max(options.batch_tokens // options.rows_per_sentence, 1)
-        plan = plan_for_inference(lengths, batch_tokens=budget)
-        workers = workers_here() if len(plan) > 1 and self.decoder.concurrent(options) else 1
-        if len(plan) < 2 * workers:  # the last ones would be waited for too long
-            workers = 1
-        if len(plan) % workers:  # smaller batches, so that all workers have one to the end
-            rounds = len(plan) // workers + 1
-            budget = max(budget * len(plan) // (rounds * workers), 1)
-            plan = plan_for_inference(lengths, batch_tokens=budget)
+        plan, workers = self._plan([len(ids[row]) for row in rows], options)
 
         def decoded(batch: Iterable[int]) -> list[tuple[int, list[Hypothesis]]]:
             together = [rows[int(place)] for place in batch]
@@ -74,6 +65,19 @@ class TextDecoder:
 
         for found in each(decoded, plan, workers=workers):
             yield from found
+
+    def _plan(self, lengths: Sequence[int], options: Any) -> tuple[Plan, int]:
+        """The batches of sentences of these lengths, and how many of them are decoded at the same time."""
+        budget = max(options.batch_tokens // options.rows_per_sentence, 1)
+        plan = plan_for_inference(lengths, batch_tokens=budget)
+        workers = workers_here() if len(plan) > 1 and self.decoder.concurrent(options) else 1
+        if len(plan) < 2 * workers:  # the last ones would be waited for too long
+            workers = 1
+        if len(plan) % workers:  # smaller batches, so that all workers have one to the end
+            rounds = len(plan) // workers + 1
+            budget = max(budget * len(plan) // (rounds * workers), 1)
+            plan = plan_for_inference(lengths, batch_tokens=budget)
+        return plan, workers
 
     def _by_risk(self, hypotheses: list[Hypothesis], options: DecodingConfig) -> list[Hypothesis]:
         """The hypotheses of a line by expected utility, the greatest first."""
