@@ -2,21 +2,28 @@
 
 from math import prod
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from saccade.config import Section
 from saccade.models.placing import Positions, added_positions
+from saccade.nn.frame_masking import FrameMasking
 from saccade.nn.frames import FrameProjection
 
 
 class FrameSettings(Section):
-    """Settings of the convolutions that read frames."""
+    """Settings of the layers that read frames."""
 
     strides: tuple[PositiveInt, ...] = ()
     """Strides of the convolutions over positions, one for each: [2, 2] leaves a quarter of the positions.
     Empty: frames are only projected."""
     frame_kernel: int = Field(5, ge=1, le=255)
     """Number of positions that each of these convolutions sees; odd."""
+    masked_positions: NonNegativeInt = 0
+    """Widest span of frames that training hides, at two places of each input, and at most a fifth of its
+    frames (SpecAugment, Park et al. 2019); 0: none."""
+    masked_values: NonNegativeInt = 0
+    """Widest band of a frame's values that training hides, at two places of each input, such as bands of a
+    sound's spectrum; 0: none."""
 
     @field_validator("frame_kernel")
     @classmethod
@@ -42,4 +49,5 @@ def frame_projection(
         strides=config.strides,
         positions=added_positions(positions, width, length=length),
         dropout=dropout,
+        masking=FrameMasking(config.masked_positions, config.masked_values),
     )

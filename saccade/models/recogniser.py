@@ -16,7 +16,7 @@ from saccade.nn.masks import padding_mask
 
 
 class RecogniserConfig(FrameSettings, TransformerSettings):
-    """Settings of a recogniser: those of the Transformer, and of the convolutions that read frames."""
+    """Settings of a recogniser: those of the Transformer, and of the layers that read frames."""
 
     kind: Literal["recogniser"] = "recogniser"
     """Kind of model."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from saccade.nn.dropout import Dropout
+from saccade.nn.frame_masking import FrameMasking
 from saccade.nn.linear import Linear
 
 
@@ -33,7 +34,7 @@ class FrameConvolution(nn.Module):
 
 
 class FrameProjection(nn.Module):
-    """Maps frames to Dropout(W f + b + position), behind a convolution for each stride."""
+    """Maps frames, masked in training, to Dropout(W f + b + position), behind a convolution a stride."""
 
     def __init__(
         self,
@@ -44,8 +45,10 @@ class FrameProjection(nn.Module):
         strides: Sequence[int],
         positions: nn.Module,
         dropout: float,
+        masking: FrameMasking,
     ) -> None:
         super().__init__()
+        self.masking = masking
         self.convolutions = nn.ModuleList(
             FrameConvolution(width if number else frame_width, width, kernel=kernel, stride=stride)
             for number, stride in enumerate(strides)
@@ -59,7 +62,7 @@ class FrameProjection(nn.Module):
 
         Returns (batch, positions after the strides, width) and their lengths.
         """
-        x = frames.to(self.projection.weight.dtype)
+        x = self.masking(frames.to(self.projection.weight.dtype), lengths)
         for convolution in self.convolutions:
             x, lengths = cast(FrameConvolution, convolution)(x, lengths)
         embedded: Tensor = self.dropout(self.positions(self.projection(x)))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import gelu, layer_norm
 
+from saccade.nn.frame_masking import FrameMasking
 from saccade.nn.frames import FrameConvolution, FrameProjection
 from saccade.nn.positions import NoPositions
 
@@ -35,7 +36,10 @@ def test_a_convolution_is_that_of_plain_loops(length: int, stride: int, kernel: 
 @pytest.mark.parametrize("strides", [(), (1,), (2, 3)])
 def test_a_row_is_the_same_alone_and_beside_a_longer_one(strides: tuple[int, ...]) -> None:
     torch.manual_seed(1)
-    layer = FrameProjection(3, 8, kernel=5, strides=strides, positions=NoPositions(), dropout=0.0).double()
+    masking = FrameMasking(0, 0)
+    layer = FrameProjection(
+        3, 8, kernel=5, strides=strides, positions=NoPositions(), dropout=0.0, masking=masking
+    ).double()
     nn.init.normal_(layer.projection.bias)
     x = torch.randn(2, 13, 3, dtype=torch.float64)
     together, lengths = layer(x, torch.tensor([13, 7]))
