@@ -74,7 +74,7 @@ def test_translations_do_not_depend_on_the_number_of_workers(
     options: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     translator = Translator.of(tiny.model(dtype=torch.float32, width=64, heads=2, feed_forward=64))
-    lines = [line for line in tiny.LINES for _ in range(3)]
+    lines = tiny.LINES[::3]
     counts: list[int] = []
 
     def counted(*args: object, workers: int) -> Iterator[object]:

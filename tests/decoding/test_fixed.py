@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -108,6 +108,7 @@ def test_a_fixed_beam_is_the_beam(config: DecodingConfig, seed: int, forced: boo
     lengths=st.lists(st.integers(2, 9), min_size=1, max_size=7),
     every=st.integers(1, 5),
 )
+@settings(max_examples=40)
 def test_search_with_fixed_sizes_is_search(
     seed: int, config: DecodingConfig, positions: Any, window: int | None, lengths: list[int], every: int
 ) -> None:

@@ -114,15 +114,15 @@ def test_translations_are_those_of_one_thread_for_many_lines(name: str) -> None:
 
 def test_engines_are_shared_from_the_first_call_on() -> None:
     network = cast(Any, translator("Transformer").decoder).network
-    sources = [padded([[int(x) for x in line.split()]]) for line in lines(64, longest=600)]
+    sources = [padded([[int(x) for x in line.split()]]) for line in lines(32, longest=600)]
     options = DecodingConfig(beam=1, max_length=12)
     alone = TransformerEngine(network)
     expected = [search(alone, *source, options=options)[0][0] for source in sources]
-    for _ in range(3):
+    for _ in range(2):
         engine = TransformerEngine(network)
 
         def work(number: int, engine: TransformerEngine = engine) -> list[tuple[int, Any]]:
-            order = [(number * 8 + n) % 64 for n in range(64)]
+            order = [(number * 4 + n) % 32 for n in range(32)]
             return [(n, search(engine, *sources[n], options=options)[0][0]) for n in order]
 
         for found in at_once(work):

@@ -19,15 +19,15 @@ from saccade.models.outline import blank, outline, parameters_in, require_room
 VOCABULARY = Vocabulary(50, 50, pad=0, start=2, end=3, shared=True)
 SMALL = {"width": 16, "heads": 2, "feed_forward": 24}
 TABLES: list[dict[str, Any]] = [
-    *({"kind": kind} for kind in KINDS),
+    *({"kind": kind, "preset": "tiny"} for kind in KINDS),
     *(
         {**SMALL, "positions": positions}
         for positions in ("learned", "relative", "rotary", "alibi", "none", "sinusoidal")
     ),
     {**SMALL, "tied_embeddings": "none", "output_bias": True, "norm": "pre", "sinusoid_layout": "fairseq"},
-    {"kind": "nonautoregressive", "decoder": "ctc"},
-    {"kind": "nonautoregressive", "decoder": "mask-predict"},
-    {"kind": "recurrent", "cell": "lstm", "attention": "concat"},
+    {"kind": "nonautoregressive", "preset": "tiny", "decoder": "ctc"},
+    {"kind": "nonautoregressive", "preset": "tiny", "decoder": "mask-predict"},
+    {"kind": "recurrent", "preset": "tiny", "cell": "lstm", "attention": "concat"},
 ]
 
 

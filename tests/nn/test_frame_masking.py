@@ -3,7 +3,7 @@
 from typing import cast
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -25,7 +25,6 @@ def _hidden(masking: FrameMasking, lengths: list[int], values: int) -> Tensor:
     return cast(Tensor, masking(frames, torch.tensor(lengths)) == 0)
 
 
-@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5),
     values=st.integers(1, 12),

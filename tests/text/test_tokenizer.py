@@ -171,13 +171,12 @@ def test_sampled_segmentation_is_the_same_in_every_process(tmp_path: Path, model
         "import sys, pathlib\n"
         "from saccade.text.tokenizer import SentencePieceTokenizer\n"
         "tokenizer = SentencePieceTokenizer.load(pathlib.Path(sys.argv[1]))\n"
-        "tokenizer.encode_target(['zwei'], sampling_seed=int(sys.argv[2]))\n"
-        "print(tokenizer.encode_target(sys.argv[3:], sampling_seed=5))"
+        "tokenizer.encode_target(['zwei'], sampling_seed=1)\n"  # what was sampled before does not matter
+        "print(tokenizer.encode_target(sys.argv[2:], sampling_seed=5))"
     )
     here = str(tokenizer.encode_target(GERMAN[:40], sampling_seed=5))
-    for earlier in ("1", "2"):  # neither does it depend on what was sampled before
-        command = [sys.executable, "-c", code, str(tmp_path), earlier, *GERMAN[:40]]
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
+    command = [sys.executable, "-c", code, str(tmp_path), *GERMAN[:40]]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
 
 
 def test_without_sampling_a_seed_changes_nothing(tokenizer: SentencePieceTokenizer) -> None:
