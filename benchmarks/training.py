@@ -1,4 +1,4 @@
-"""Target tokens/s, padding and peak memory of training with 4,096-token batches, beside other ways to do it.
+"""Target tokens/s, memory and share of products in training with 4,096-token batches, beside other loops.
 
 The peers are plain loops around the Transformers of PyTorch and of Hugging Face, given the very batches that
 we make, with the same dropout places as far as they can have them, the same label smoothing and optimiser.
@@ -7,17 +7,19 @@ Each run is a process of its own, so that its peak memory is its own; they take 
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from benchmarks.common import arguments, prepare_corpus, show, spread
 from benchmarks.training_peers import MarianTransformer, TorchTransformer, plain_update
-from benchmarks.training_speed import Update, our_update, update_speed
+from benchmarks.training_speed import Update, our_update, share_in_products, update_speed, updates_of
 from saccade.model_folder.checkpoint import vocabulary_of
 from saccade.models import model_config
 from saccade.models.interface import Vocabulary
@@ -55,7 +57,10 @@ def measure(data: Path, peer: str, precision: str, options: argparse.Namespace) 
     speed = update_speed(
         update, data, batch_tokens=BATCH_TOKENS, updates=options.updates, warmup=options.warmup
     )
-    return {**speed, "padding": padding_share(plan, *lengths)}
+    found = {**speed, "padding": padding_share(plan, *lengths)}
+    if group.device.type == "cpu":
+        found["products"] = share_in_products(update, islice(updates_of(data, batch_tokens=BATCH_TOKENS), 3))
+    return found
 
 
 def parsed() -> argparse.Namespace:
@@ -105,6 +110,7 @@ def main() -> None:
             "target tokens/update": f"{statistics.median(r['tokens_per_update'] for r in results):,.0f}",
             "waiting for data": f"{statistics.median(r['waiting'] for r in results):.2%}",
             "padding, both sides": f"{results[0]['padding']:.1%}",
+            "in products": f"{statistics.median(r.get('products', math.nan) for r in results):.0%}",
             "peak memory MB": f"{max(result['peak_mb'] for result in results):,.0f}",
         }
         for (peer, precision), results in found.items()

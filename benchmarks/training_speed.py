@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from saccade.config import Section
 from saccade.model_folder.checkpoint import vocabulary_of
@@ -85,6 +86,12 @@ def training_lines(prepared: Prepared, *, batch_tokens: int, seed: int) -> Train
     )
 
 
+def updates_of(data: Path, *, batch_tokens: int) -> Iterator[Sequence[Batch]]:
+    """The batches of each update on prepared text, without end."""
+    pairs = training_lines(open_prepared(data), batch_tokens=batch_tokens, seed=1)
+    return (batches for epoch in cycle(range(1000)) for batches in pairs.epoch(epoch, done=0))
+
+
 def update_speed(
     update: Update, data: Path, *, batch_tokens: int, updates: int, warmup: int
 ) -> dict[str, float]:
@@ -93,9 +100,7 @@ def update_speed(
     Peak memory is that of the GPU, or of the whole process: give each measurement its own.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    prepared = open_prepared(data)
-    pairs = training_lines(prepared, batch_tokens=batch_tokens, seed=1)
-    source = (batches for epoch in cycle(range(1000)) for batches in pairs.epoch(epoch, done=0))
+    source = updates_of(data, batch_tokens=batch_tokens)
     for batches in islice(source, warmup):
         update(batches)
     started, waited, tokens = time.perf_counter(), 0.0, 0
@@ -111,6 +116,21 @@ def update_speed(
         "waiting": waited / seconds,
         "peak_mb": peak_mb(device),
     }
+
+
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "mkldnn::_linear_pointwise")
+
+
+def share_in_products(update: Update, batches: Iterable[Sequence[Batch]]) -> float:
+    """Share of the time of updates on a CPU that products of matrices take, from 0 to 1, as torch's profiler
+    sees it. Those within a kernel for attention do not count."""
+    started = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        for one in batches:
+            update(one)
+        seconds = time.perf_counter() - started
+    spent = sum(row.self_cpu_time_total for row in seen.key_averages() if row.key in PRODUCTS)
+    return float(spent / 1e6 / seconds)
 
 
 def peak_mb(device: torch.device) -> float:
