@@ -18,7 +18,7 @@ from saccade.text.tokenizer import SentencePieceTokenizer, TokenizerConfig
 CTRANSLATE2 = """
 import sys, ctranslate2, sentencepiece
 pieces = sentencepiece.SentencePieceProcessor(sys.argv[2])
-engine = ctranslate2.Translator.of(sys.argv[1], intra_threads=1)
+engine = ctranslate2.Translator(sys.argv[1], intra_threads=1)
 source = pieces.encode(sys.stdin.read().strip(), out_type=str) + ["</s>"]
 print(pieces.decode(engine.translate_batch([source], max_decoding_length=15)[0].hypotheses[0]))
 """

@@ -13,6 +13,8 @@ from benchmarks.gpu.decoding import decode, decoder, sources
 from benchmarks.gpu.setting import Run, shaped_batches
 from benchmarks.gpu.training import step_of
 from saccade.decoding.scoring import target_log_probs
+from saccade.decoding.strategy import decoder_of
+from saccade.engine import make_engine
 from saccade.models import build_model, model_config
 from saccade.tasks.nonautoregressive import OBJECTIVES
 from saccade.text.batching import Batch, PaddedColumn
@@ -125,7 +127,8 @@ def table(run: Run) -> None:
                 objective = objective_of(settings)
                 step = step_of(there, network, compiled=False, objective=objective)
                 row[f"train_{device.type}"] = _trained(there, step, batches)
-                own = decoder(copy.deepcopy(network).eval(), torch.float32)
+                decoded = copy.deepcopy(network).eval()
+                own = decoder_of(decoded, partial(make_engine, decoded))
                 source = sources(there, 4 if run.tiny else 64, 20)
                 seconds = there.timed(partial(decode, own, source, _short_options(own)), times=1)
                 row[f"decode_{device.type}_sentences"] = source[0].size(0) / seconds
